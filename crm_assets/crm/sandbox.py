@@ -1,0 +1,288 @@
+"""A sandbox: one schema on one long-lived connection, leased to one session at a time.
+
+A session is one transaction on the always-empty base: seeds, a savepoint per tool call, ROLLBACK.
+Transaction control goes through `pgconn.exec_`: psycopg forgets its prepared statements at every
+ROLLBACK that it sees, and preparing them again would cost more than the whole session.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, timezone
+from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
+import psycopg
+from psycopg import sql
+from psycopg.pq import ExecStatus, TransactionStatus
+
+from crm_assets.crm.entities import SEED_ORDER
+from crm_assets.crm.errors import ToolError
+from crm_assets.crm.operations import perform, row_as_json
+from crm_assets.crm.provision import (
+    SESSION_ROLE,
+    drop_schema,
+    ensure_schema,
+    ensure_session_role,
+    schema_name,
+)
+from crm_assets.crm.seeds import SeedRows, seed_statement
+from crm_assets.crm.tools import find_tool
+from crm_assets.errors import InfrastructureError
+
+__all__ = ["Rows", "Sandbox", "Session", "deterministic_ids"]
+
+Rows = dict[str, list[dict[str, Any]]]
+"""Rows of every table, by the table's name; only tables that hold some."""
+
+# First half of the advisory lock that holds a sandbox's slot ("CRMS"); the second is its number.
+_LOCK_SPACE = 0x43524D53
+_VACUUM_EVERY = 300
+_STATEMENT_TIMEOUT = "30s"
+
+_ALL_ROWS = " UNION ALL ".join(
+    f"SELECT '{entity.table}', {row_as_json(entity)}::text FROM {entity.table}" for entity in SEED_ORDER
+)
+_TABLES = ", ".join(entity.table for entity in SEED_ORDER)
+
+
+def deterministic_ids(seed: str) -> Callable[[], UUID]:
+    """A source of IDs (version 4 in form) that gives the same ones in the same order every time."""
+    generator = random.Random(seed)  # noqa: S311  (IDs of a sandbox, no secrets)
+    return lambda: UUID(int=generator.getrandbits(128), version=4)
+
+
+def _utc_today() -> date:
+    return datetime.now(timezone.utc).date()
+
+
+class Sandbox:
+    """One schema and its connection. Not for two threads at once."""
+
+    def __init__(self, connection: psycopg.Connection, slot: int) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self.slot = slot
+        self.schema = schema_name(slot)
+        self.sessions = 0
+        """Sessions that ran here so far."""
+        self._base = self.fingerprint()
+
+    @classmethod
+    def open(cls, conninfo: str, *, first_slot: int = 1) -> Sandbox:
+        """Connect, claim the first free slot from `first_slot` on, and make its schema.
+
+        Raises:
+            InfrastructureError: the server does not answer or refuses.
+        """
+        try:
+            connection = psycopg.connect(
+                conninfo,
+                autocommit=True,
+                connect_timeout=10,
+                application_name="crm_assets sandbox",
+            )
+        except psycopg.OperationalError as error:
+            raise InfrastructureError(
+                f"The sandbox database does not answer ({_first_line(error)}); run `crm-assets doctor`."
+            ) from error
+        try:
+            slot = _claim_slot(connection, first_slot)
+            ensure_session_role(connection)
+            ensure_schema(connection, schema_name(slot))
+            _settle(connection, schema_name(slot))
+            return cls(connection, slot)
+        except psycopg.Error as error:
+            connection.close()
+            raise InfrastructureError(
+                f"The sandbox could not be set up ({_first_line(error)}); run `crm-assets doctor`."
+            ) from error
+        except BaseException:
+            connection.close()
+            raise
+
+    @property
+    def backend_pid(self) -> int:
+        """Process ID of the server's side of the connection."""
+        return self._connection.info.backend_pid
+
+    def begin(
+        self,
+        seeds: SeedRows,
+        *,
+        ids: Callable[[], UUID] = uuid4,
+        today: Callable[[], date] = _utc_today,
+    ) -> Session:
+        """Start a session on the empty base with `seeds` in it."""
+        self.sessions += 1
+        return Session(self, seeds, ids, today)
+
+    def fingerprint(self) -> str:
+        """Hex SHA-256 of every row of the base; equal fingerprints mean equal contents."""
+        rows = sorted(f"{table} {row}" for table, row in self.query(_ALL_ROWS, ()))
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+    def is_clean(self) -> bool:
+        """Whether the base is as it was when the sandbox was opened, and no session is open."""
+        if self._connection.pgconn.transaction_status != TransactionStatus.IDLE:
+            return False
+        return self.fingerprint() == self._base
+
+    def maintain(self) -> None:
+        """Clear away aborted rows every few hundred sessions; they slow every scan down."""
+        if self.sessions % _VACUUM_EVERY == 0:
+            self.control(b"RESET ROLE")
+            # TRUNCATE FALSE: giving pages back would need an exclusive lock for nothing.
+            self.control(f"VACUUM (TRUNCATE FALSE, INDEX_CLEANUP ON) {_TABLES}".encode())
+            self.control(f"SET ROLE {SESSION_ROLE}".encode())
+
+    def control(self, command: bytes) -> None:
+        """Send a command that psycopg need not understand."""
+        result = self._connection.pgconn.exec_(command)
+        if result.status != ExecStatus.COMMAND_OK:
+            message = result.error_message.decode(errors="replace").strip()
+            raise InfrastructureError(f"The sandbox database refused {command!r}: {message}")
+
+    def query(self, query: str, parameters: Sequence[object]) -> list[Any]:
+        """Rows of a prepared statement. Database errors come through as psycopg raises them."""
+        cursor = self._cursor
+        cursor.execute(query.encode(), parameters, prepare=True)
+        return cursor.fetchall()
+
+    @property
+    def in_transaction_error(self) -> bool:
+        """Whether the open transaction waits for a rollback."""
+        return self._connection.pgconn.transaction_status == TransactionStatus.INERROR
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection is still good."""
+        return not self._connection.closed and not self._connection.broken
+
+    def close(self) -> None:
+        """Give the slot back; an open session is rolled back by the server."""
+        self._connection.close()
+
+    def destroy(self) -> None:
+        """Remove the schema too: for a sandbox whose base is not what it was."""
+        try:
+            if self.is_connected:
+                self._connection.pgconn.exec_(b"ROLLBACK")
+                self.control(b"RESET ROLE")
+                drop_schema(self._connection, self.schema)
+        finally:
+            self.close()
+
+
+class Session:
+    """One conversation's transaction. Use as a context manager; leaving it rolls everything back."""
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        seeds: SeedRows,
+        ids: Callable[[], UUID],
+        today: Callable[[], date],
+    ) -> None:
+        self._sandbox = sandbox
+        self.new_id = ids
+        self.today = today
+        self._savepoint = b"SAVEPOINT turn"
+        self._saved = False
+        sandbox.control(b"BEGIN")
+        try:
+            if seeds:
+                sandbox.query(
+                    seed_statement(tuple(seeds)), [orjson.dumps(rows).decode() for rows in seeds.values()]
+                )
+        except psycopg.Error as error:
+            sandbox.control(b"ROLLBACK")
+            raise InfrastructureError(f"Seeding failed: {_first_line(error)}") from error
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.end()
+
+    def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """Call a tool; returns its result as plain JSON values.
+
+        Raises:
+            ToolError: the tool refused; seeds and earlier turns are as they were.
+            InfrastructureError: the database failed; says nothing about the call.
+        """
+        tool = find_tool(name)
+        if not isinstance(arguments, Mapping):
+            raise ToolError("validation", f"Tool '{name}' needs its arguments as an object.")
+        parsed = tool.validate(arguments)
+        self._save()
+        try:
+            result = perform(self, tool, parsed)
+        except ToolError:
+            self._undo()
+            raise
+        except psycopg.Error as error:
+            self._undo()
+            raise InfrastructureError(
+                f"The database failed during {name} ({_first_line(error)})."
+            ) from error
+        if tool.action.writes:
+            self._saved = False
+        return result
+
+    def fetch(self, query: str, parameters: Sequence[object]) -> str | None:
+        """First column of the first row (see `operations.Runner`)."""
+        rows = self._sandbox.query(query, parameters)
+        return rows[0][0] if rows else None
+
+    def rows(self) -> Rows:
+        """Every row as it stands now, in no order to rely on."""
+        state: Rows = {}
+        for table, row in self._sandbox.query(_ALL_ROWS, ()):
+            state.setdefault(table, []).append(orjson.loads(row))
+        return state
+
+    def end(self) -> None:
+        """Roll everything back; the base is as it was."""
+        if self._sandbox.is_connected:
+            self._sandbox.control(b"ROLLBACK")
+
+    def _save(self) -> None:
+        """Set the savepoint that this call may fall back to; reads leave the last one good."""
+        if not self._saved:
+            self._sandbox.control(self._savepoint)
+            self._savepoint = b"RELEASE turn; SAVEPOINT turn"
+            self._saved = True
+
+    def _undo(self) -> None:
+        if self._sandbox.is_connected:
+            self._sandbox.control(b"ROLLBACK TO turn")
+
+
+def _claim_slot(connection: psycopg.Connection, first: int) -> int:
+    """Lock the first free slot for as long as the connection lives."""
+    slot = first
+    while True:
+        row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (_LOCK_SPACE, slot)).fetchone()
+        if row is not None and row[0]:
+            return slot
+        slot += 1
+
+
+def _settle(connection: psycopg.Connection, schema: str) -> None:
+    """Point the connection at its schema, as the role that owns nothing."""
+    connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema)))
+    connection.execute("SET timezone TO 'UTC'")
+    connection.execute(f"SET statement_timeout TO '{_STATEMENT_TIMEOUT}'".encode())
+    # Nothing here is ever committed, so there is no commit to wait for.
+    connection.execute("SET synchronous_commit TO off")
+    connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(SESSION_ROLE)))
+    connection.prepare_threshold = 0
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,223 @@
+"""Seeds: the rows a conversation starts from, made valid.
+
+Real seed data is incomplete, and existing runs rely on how the gaps are filled:
+
+- client: status → Active, industry → Technology, owner → «Unassigned Owner»;
+- contact and opportunity (and contract) without a client that is there → the first client;
+- opportunity: a stage that is missing, unknown or closed → Qualification; probability held to 1–99;
+- quote: status → Draft, name → «Quote <first 8 of the ID>»;
+- contract: status → Active, value → 75000;
+- fields an entity does not have are ignored (the dataset's audit counts them);
+- a row whose ID a turn of the same conversation creates is left out: nothing can be created that is
+  already there, and such rows are traces of the run that the dataset was recorded from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from functools import cache
+from typing import Any
+
+from crm_assets.conversations import Conversation
+from crm_assets.crm.entities import (
+    CLIENT,
+    CLOSED_STAGES,
+    CONTACT,
+    CONTRACT,
+    ENTITIES,
+    OPPORTUNITY,
+    QUOTE,
+    SEED_ORDER,
+    Entity,
+)
+from crm_assets.crm.errors import SeedError
+from crm_assets.crm.fields import Amount, Email, Probability, Rule, Text, parse_uuid
+from crm_assets.crm.tools import TOOLS, Action
+
+__all__ = ["SeedRows", "created_ids", "plan_seeds", "seed_fields", "seed_statement"]
+
+SeedRows = dict[str, list[dict[str, Any]]]
+"""Rows to insert by entity name, in the order of insertion; values as JSON takes them."""
+
+_FIRST_CLIENT = ((CONTACT, "client_id"), (OPPORTUNITY, "client_id"), (CONTRACT, "client_id"))
+
+
+def seed_fields() -> dict[str, frozenset[str]]:
+    """The fields that a seed of each entity may have."""
+    return {name: frozenset(entity.fields) for name, entity in ENTITIES.items()}
+
+
+def created_ids(conversation: Conversation) -> frozenset[str]:
+    """IDs that the conversation's own create calls give their new rows."""
+    found = set()
+    for turn in conversation.turns:
+        tool = TOOLS.get(turn.expected_tool)
+        if tool is not None and tool.action is Action.CREATE and turn.expect_success:
+            identifier = parse_uuid(turn.expected_args.get(tool.entity.id_field))
+            if identifier is not None:
+                found.add(str(identifier))
+    return frozenset(found)
+
+
+def plan_seeds(conversation: Conversation) -> SeedRows:
+    """The rows that `conversation` starts from, valid and in the order of insertion.
+
+    Raises:
+        SeedError: a row cannot be made valid; names the conversation, entity, ID and field.
+    """
+    seeds = conversation.seed_data
+    for name in seeds:
+        if name not in ENTITIES:
+            raise SeedError(
+                f"Conversation {conversation.conversation_id!r}: seeds hold the unknown entity "
+                f"{name!r}; known are {', '.join(ENTITIES)}."
+            )
+    later = created_ids(conversation)
+    plan = _Plan(conversation.conversation_id)
+    for entity in SEED_ORDER:
+        for identifier, fields in seeds.get(entity.name, {}).items():
+            if identifier.lower() not in later:
+                plan.add(entity, identifier, fields)
+    return plan.rows
+
+
+class _Plan:
+    """Rows as they are added; later ones may point at earlier ones."""
+
+    def __init__(self, conversation_id: str) -> None:
+        self.rows: SeedRows = {}
+        self._conversation = conversation_id
+        self._ids: dict[str, dict[str, None]] = {}
+
+    def add(self, entity: Entity, identifier: str, given: Mapping[str, Any]) -> None:
+        """Make one row valid and add it."""
+        key = parse_uuid(identifier)
+        if key is None:
+            raise self._error(entity, identifier, entity.id_field, "must be a valid UUID")
+        if not isinstance(given, Mapping):
+            raise self._error(entity, identifier, entity.id_field, "has no object of fields")
+        fields = {
+            name: value for name, value in given.items() if name in entity.fields and value is not None
+        }
+        fields[entity.id_field] = str(key)
+        self._fill(entity, str(key), fields)
+        row = {name: self._valid(entity, identifier, name, fields.get(name)) for name in fields}
+        for name in entity.required:
+            if name not in row:
+                raise self._error(entity, identifier, name, "is missing")
+        self._check_pointers(entity, identifier, row)
+        self.rows.setdefault(entity.name, []).append(row)
+        self._ids.setdefault(entity.name, {})[str(key)] = None
+
+    def _fill(self, entity: Entity, identifier: str, fields: dict[str, Any]) -> None:
+        """Fill the gaps that existing runs rely on being filled."""
+        for owner, pointer in _FIRST_CLIENT:
+            clients = self._ids.get("Client", {})
+            if entity is owner and clients and not _points_into(fields.get(pointer), clients):
+                fields[pointer] = next(iter(clients))
+        if entity is CLIENT:
+            _default_choice(entity, fields, "status", "Active")
+            fields.setdefault("industry", "Technology")
+            fields.setdefault("owner", "Unassigned Owner")
+        elif entity is OPPORTUNITY:
+            _default_choice(entity, fields, "stage", "Qualification", CLOSED_STAGES)
+            _clamp_probability(fields)
+        elif entity is QUOTE:
+            _default_choice(entity, fields, "status", "Draft")
+            fields.setdefault("name", f"Quote {identifier[:8]}")
+        elif entity is CONTRACT:
+            _default_choice(entity, fields, "status", "Active")
+            fields.setdefault("value", 75_000)
+
+    def _valid(self, entity: Entity, identifier: str, name: str, value: Any) -> Any:
+        """The value as JSON for Postgres; the field's own rule decides, less strict on form."""
+        rule = _seed_rule(entity.fields[name])
+        if isinstance(rule, (Amount, Probability)):
+            value = _as_number(value)
+        try:
+            parsed = rule.parse(value)
+        except ValueError as error:
+            reason = str(error).rstrip(".")
+            raise self._error(entity, identifier, name, f"is not valid ({reason})") from None
+        return parsed if isinstance(parsed, (int, str, list)) else str(parsed)
+
+    def _check_pointers(self, entity: Entity, identifier: str, row: Mapping[str, Any]) -> None:
+        pointers = dict(entity.pointers)
+        if "entity_type" in entity.fields:
+            pointers["entity_id"] = row["entity_type"]
+        for name, target in pointers.items():
+            if name in row and not _points_into(row[name], self._ids.get(target, {})):
+                raise self._error(
+                    entity, identifier, name, f"points at {target} '{row[name]}', which no seed is"
+                )
+
+    def _error(self, entity: Entity, identifier: str, field: str, reason: str) -> SeedError:
+        return SeedError(
+            f"Conversation {self._conversation!r}: seed {entity.name} '{identifier}': {field} {reason}."
+        )
+
+
+def _points_into(value: object, identifiers: Mapping[str, None]) -> bool:
+    identifier = parse_uuid(value)
+    return identifier is not None and str(identifier) in identifiers
+
+
+def _default_choice(
+    entity: Entity,
+    fields: dict[str, Any],
+    name: str,
+    default: str,
+    not_at_start: tuple[str, ...] = (),
+) -> None:
+    """Replace a choice that is missing, unknown, or one that nothing starts from."""
+    allowed = entity.fields[name].schema()["enum"]
+    if fields.get(name) not in allowed or fields[name] in not_at_start:
+        fields[name] = default
+
+
+def _clamp_probability(fields: dict[str, Any]) -> None:
+    number = _as_number(fields.get("probability"))
+    if isinstance(number, (int, float, Decimal)) and not isinstance(number, bool):
+        fields["probability"] = int(max(Probability.low, min(Probability.high, number)))
+
+
+def _as_number(value: Any) -> Any:
+    """Recorded data spells some numbers as text."""
+    if isinstance(value, str):
+        try:
+            return Decimal(value.strip())
+        except InvalidOperation:
+            return value
+    return value
+
+
+@cache
+def _seed_rule(rule: Rule) -> Rule:
+    """An address in a seed is what it is; that it must look like one is the tools' rule."""
+    return Text(rule.label, rule.description) if isinstance(rule, Email) else rule
+
+
+@cache
+def seed_statement(entities: tuple[str, ...]) -> str:
+    """One statement that inserts the rows of several entities, a JSON array of rows each.
+
+    Foreign keys are checked at its end, so the order of its parts does not matter.
+    """
+    parts = []
+    for number, name in enumerate(entities):
+        entity = ENTITIES[name]
+        selected = [
+            f"coalesce({column}, now())"
+            if column == entity.stamp
+            else f"coalesce({column}, '{{}}')"
+            if column == "contacts"
+            else column
+            for column in entity.fields
+        ]
+        parts.append(
+            f"seeded_{number} AS (INSERT INTO {entity.table} ({entity.columns}) "
+            f"SELECT {', '.join(selected)} "
+            f"FROM json_populate_recordset(NULL::{entity.table}, %s::json))"
+        )
+    return f"WITH {', '.join(parts)} SELECT 1"

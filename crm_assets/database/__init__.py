@@ -1,0 +1,21 @@
+"""How to reach Postgres: the embedded server or one of the user's own.
+
+Three logical databases: `crm_sandbox` (case state), `atlas` (telemetry, rewards, learning) and
+`dagster` (its storage).
+"""
+
+from __future__ import annotations
+
+from crm_assets.database.embedded import embedded_address, start_embedded, stop_embedded
+from crm_assets.database.logical import Databases, connect_databases
+from crm_assets.database.settings import ServerSettings, read_environment
+
+__all__ = [
+    "Databases",
+    "ServerSettings",
+    "connect_databases",
+    "embedded_address",
+    "read_environment",
+    "start_embedded",
+    "stop_embedded",
+]

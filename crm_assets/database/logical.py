@@ -1,0 +1,145 @@
+"""The three logical databases, made where they are missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from crm_assets.database.embedded import start_embedded
+from crm_assets.database.settings import ServerSettings, read_environment
+from crm_assets.errors import ConfigError, InfrastructureError
+from crm_assets.project import Project, find_project
+
+__all__ = ["Databases", "connect_databases"]
+
+TELEMETRY_DATABASE = "atlas"
+DAGSTER_DATABASE = "dagster"
+_CONNECT_TIMEOUT = 10
+
+
+@dataclass(frozen=True)
+class Databases:
+    """Addresses of the three databases; all exist and answer when you hold one of these."""
+
+    sandbox: str
+    """psycopg conninfo of the CRM sandbox."""
+    telemetry: str
+    """psycopg conninfo of the Atlas telemetry."""
+    dagster: str
+    """SQLAlchemy URL (`postgresql+psycopg2://…`) of Dagster's storage."""
+    embedded: bool
+    """Whether the sandbox is on the project's embedded server."""
+
+    @property
+    def sandbox_is_near(self) -> bool:
+        """Whether the sandbox's server is on this machine, so that a statement takes microseconds."""
+        host = str(conninfo_to_dict(self.sandbox).get("host") or "")
+        return host.startswith("/") or host in ("", "localhost", "127.0.0.1", "::1")
+
+
+def connect_databases(project: Project | None = None) -> Databases:
+    """Start the embedded server if it is the one to use, and make missing databases.
+
+    Raises:
+        ConfigError: a variable of the environment makes no sense.
+        InfrastructureError: a server does not answer or a database cannot be made.
+    """
+    project = project or find_project()
+    settings = ServerSettings.from_environment(read_environment(project))
+    server = _server_conninfo(project, settings)
+    wanted = [settings.sandbox_database]
+    if settings.telemetry_url is None:
+        wanted.append(TELEMETRY_DATABASE)
+    if settings.dagster_url is None:
+        wanted.append(DAGSTER_DATABASE)
+    _ensure_databases(server, wanted)
+    return Databases(
+        sandbox=make_conninfo(server, dbname=settings.sandbox_database),
+        telemetry=_telemetry_conninfo(server, settings),
+        dagster=settings.dagster_url or _sqlalchemy_url(server, DAGSTER_DATABASE),
+        embedded=settings.host is None,
+    )
+
+
+def _server_conninfo(project: Project, settings: ServerSettings) -> str:
+    if settings.host is None:
+        return start_embedded(project)
+    return make_conninfo(
+        host=settings.host,
+        port=settings.port,
+        user=settings.user,
+        password=settings.password,
+        dbname="postgres",
+    )
+
+
+def _telemetry_conninfo(server: str, settings: ServerSettings) -> str:
+    if settings.telemetry_url is None:
+        return make_conninfo(server, dbname=TELEMETRY_DATABASE)
+    try:
+        return make_conninfo(settings.telemetry_url)
+    except psycopg.ProgrammingError as error:
+        raise ConfigError(
+            "STORAGE__DATABASE_URL must be a URL like postgresql://user:password@host:5432/atlas."
+        ) from error
+
+
+def _ensure_databases(server: str, names: list[str]) -> None:
+    """Create those of `names` that the server does not have.
+
+    A server without a `postgres` database, or a user who may not create one, is fine as long as
+    the databases are there: then we connect to the first of them instead.
+    """
+    try:
+        connection = _connect_any(server, ["postgres", *names])
+    except psycopg.OperationalError as error:
+        where = conninfo_to_dict(server)
+        reason = str(error).strip().splitlines()[-1]
+        raise InfrastructureError(
+            f"Postgres at {where.get('host')}:{where.get('port')} does not answer ({reason}); start "
+            "it or correct DB_HOST, DB_PORT, DB_USER and DB_PASSWORD."
+        ) from error
+    with connection:
+        rows = connection.execute(
+            "SELECT datname FROM pg_database WHERE datname = ANY(%s)", (names,)
+        ).fetchall()
+        for name in sorted(set(names) - {row[0] for row in rows}):
+            _create_database(connection, name)
+
+
+def _connect_any(server: str, names: list[str]) -> psycopg.Connection:
+    for name in names[:-1]:
+        try:
+            return psycopg.connect(server, dbname=name, autocommit=True, connect_timeout=_CONNECT_TIMEOUT)
+        except psycopg.OperationalError as error:
+            if "does not exist" not in str(error):
+                raise
+    return psycopg.connect(server, dbname=names[-1], autocommit=True, connect_timeout=_CONNECT_TIMEOUT)
+
+
+def _create_database(connection: psycopg.Connection, name: str) -> None:
+    try:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+        return  # another process was quicker
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise InfrastructureError(
+            f"Database {name!r} does not exist and this user may not create it; have an "
+            f"administrator run: CREATE DATABASE {name}"
+        ) from error
+
+
+def _sqlalchemy_url(server: str, database: str) -> str:
+    """`server` as SQLAlchemy wants it, with the driver that dagster-postgres needs."""
+    parts = conninfo_to_dict(server)
+    user = quote(str(parts.get("user") or ""), safe="")
+    if parts.get("password"):
+        user += ":" + quote(str(parts["password"]), safe="")
+    host, port = str(parts.get("host") or ""), str(parts.get("port") or "5432")
+    if host.startswith("/"):
+        return f"postgresql+psycopg2://{user}@/{database}?{urlencode({'host': host, 'port': port})}"
+    return f"postgresql+psycopg2://{user}@{host}:{port}/{database}"

@@ -1,0 +1,106 @@
+"""Files: whole or not at all.
+
+Readers of an artifact never see half of it: each file is written beside its target and moved over it
+once it is complete and on disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from crm_assets.errors import InfrastructureError
+
+__all__ = [
+    "atomic_writer",
+    "json_line",
+    "read_json",
+    "sha256_of_file",
+    "write_json",
+    "write_jsonl",
+    "write_text",
+]
+
+_CHUNK = 1 << 20
+
+
+@contextmanager
+def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
+    """Open `path` for writing bytes; it appears, complete, only when the block ends well.
+
+    Raises:
+        InfrastructureError: the disk refused (full, read-only, no permission); `path` is untouched.
+    """
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide an artifact from the team
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise InfrastructureError(
+            f"Could not write {path}: {error.strerror or error}; free some space or choose another "
+            "folder, then run it again."
+        ) from error
+    finally:
+        if temporary is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
+
+
+def json_line(record: object) -> bytes:
+    """One JSON Lines record, newline included; keys keep their order."""
+    return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
+
+
+def write_jsonl(path: Path, records: Iterable[object]) -> int:
+    """Write `records` to `path` atomically, one a line; returns how many."""
+    count = 0
+    with atomic_writer(path) as handle:
+        for record in records:
+            handle.write(json_line(record))
+            count += 1
+    return count
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write `document` to `path` atomically, indented for people."""
+    with atomic_writer(path) as handle:
+        handle.write(
+            orjson.dumps(
+                document,
+                option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS,
+            )
+        )
+
+
+def read_json(path: Path) -> Any:
+    """The JSON document in `path`."""
+    return orjson.loads(path.read_bytes())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` atomically, UTF-8."""
+    with atomic_writer(path) as handle:
+        handle.write(text.encode())
+
+
+def sha256_of_file(path: Path) -> str:
+    """Hex SHA-256 of the file's content, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while chunk := handle.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

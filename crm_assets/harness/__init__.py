@@ -1,0 +1,64 @@
+"""How a conversation is run and verified: agents, the turn loop, verdicts, batches."""
+
+from __future__ import annotations
+
+from crm_assets.harness.agents import (
+    Agent,
+    AgentName,
+    AgentSession,
+    AgentSpec,
+    NotRecordedError,
+    Outcome,
+    ScriptedAgent,
+    ToolCall,
+    make_agent,
+)
+from crm_assets.harness.batch import BatchSummary, Item, Limits, Progress, Source, run_batch
+from crm_assets.harness.comparison import argument_mismatch, same_tool
+from crm_assets.harness.dataset_run import run_harness
+from crm_assets.harness.ground_truth import (
+    GroundTruth,
+    GroundTruthStore,
+    code_fingerprint,
+    replay_findings,
+)
+from crm_assets.harness.results import (
+    RESULT_SCHEMA_VERSION,
+    ConversationResult,
+    TokenUsage,
+    TurnResult,
+)
+from crm_assets.harness.runner import ConversationRunner
+from crm_assets.harness.state import canonical_state, state_difference
+
+__all__ = [
+    "RESULT_SCHEMA_VERSION",
+    "Agent",
+    "AgentName",
+    "AgentSession",
+    "AgentSpec",
+    "BatchSummary",
+    "ConversationResult",
+    "ConversationRunner",
+    "GroundTruth",
+    "GroundTruthStore",
+    "Item",
+    "Limits",
+    "NotRecordedError",
+    "Outcome",
+    "Progress",
+    "ScriptedAgent",
+    "Source",
+    "TokenUsage",
+    "ToolCall",
+    "TurnResult",
+    "argument_mismatch",
+    "canonical_state",
+    "code_fingerprint",
+    "make_agent",
+    "replay_findings",
+    "run_batch",
+    "run_harness",
+    "same_tool",
+    "state_difference",
+]

@@ -1,0 +1,255 @@
+"""Who works: the agents that a conversation can be run with.
+
+An agent hears what the user says and what its calls returned, nothing else; it never gets the dataset's
+conversation. Scripted agents are the exception by design: they re-enact calls that are already known.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from crm_assets.conversations import Conversation, Turn, resolve, turn_output
+from crm_assets.crm import TOOLS, Action
+from crm_assets.errors import InputError
+from crm_assets.files import sha256_of_file
+from crm_assets.harness.recordings import RecordedTurn, Recordings
+from crm_assets.harness.results import TokenUsage
+
+__all__ = [
+    "Agent",
+    "AgentName",
+    "AgentSession",
+    "AgentSpec",
+    "NotRecordedError",
+    "Outcome",
+    "ScriptedAgent",
+    "ToolCall",
+    "make_agent",
+]
+
+AgentName = Literal["replay", "noop", "recorded"]
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A call that an agent wants made."""
+
+    name: str
+    arguments: Any
+    """What it gave as arguments: an object, if it kept to the rules."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a turn's call, as the agent is told."""
+
+    called: bool
+    result: Any = None
+    error: str | None = None
+
+
+class NotRecordedError(Exception):
+    """A past run holds nothing for this conversation."""
+
+
+class AgentSession(ABC):
+    """An agent in one conversation."""
+
+    @abstractmethod
+    async def act(self, utterance: str) -> ToolCall | None:
+        """The call that answers what the user said; None for no call."""
+
+    @abstractmethod
+    async def reply(self, outcome: Outcome) -> str | None:
+        """What it tells the user; None where that is not known (not recorded), "" for silence."""
+
+    def usage(self) -> Mapping[str, TokenUsage]:
+        """Tokens of the turn just ended, by role."""
+        return {}
+
+
+class Agent(ABC):
+    """An agent that works from what the user says."""
+
+    @abstractmethod
+    def begin(self, conversation_id: str) -> AgentSession:
+        """Enter a conversation; the ID is for its own records."""
+
+    @abstractmethod
+    def describe(self) -> Mapping[str, Any]:
+        """What identifies it in results: its name and whatever changes what it does."""
+
+
+class ScriptedAgent(Agent):
+    """An agent that re-enacts known calls, and so is given the conversation."""
+
+    @abstractmethod
+    def script(self, conversation: Conversation) -> AgentSession:
+        """Enter `conversation` with its script at hand.
+
+        Raises:
+            NotRecordedError: there is no script for it.
+        """
+
+    def begin(self, conversation_id: str) -> AgentSession:
+        """Not without its script."""
+        raise TypeError("A scripted agent begins with script().")
+
+
+class _NoopSession(AgentSession):
+    async def act(self, utterance: str) -> ToolCall | None:
+        return None
+
+    async def reply(self, outcome: Outcome) -> str | None:
+        return ""
+
+
+class NoopAgent(Agent):
+    """Does nothing and says nothing; must score nothing."""
+
+    def begin(self, conversation_id: str) -> AgentSession:
+        """Sit there."""
+        return _NoopSession()
+
+    def describe(self) -> Mapping[str, Any]:
+        """Just its name."""
+        return {"name": "noop"}
+
+
+class _ReplaySession(AgentSession):
+    """Makes the expected calls, with references filled from its own results."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._turns = iter(conversation.turns)
+        self._turn: Turn | None = None
+        self._outputs: dict[int, Mapping[str, Any]] = {}
+
+    async def act(self, utterance: str) -> ToolCall | None:
+        self._turn = turn = next(self._turns)
+        arguments = resolve(turn.expected_args, self._outputs, strict=False)
+        return ToolCall(turn.expected_tool, arguments)
+
+    async def reply(self, outcome: Outcome) -> str | None:
+        turn = self._turn
+        assert turn is not None  # act() comes first
+        if outcome.error is None:
+            self._outputs[turn.turn_id] = turn_output(outcome.result)
+        return turn.expected_response.text if turn.expected_response else ""
+
+
+class ReplayAgent(ScriptedAgent):
+    """The ground truth: shows that dataset, sandbox and verification agree."""
+
+    def script(self, conversation: Conversation) -> AgentSession:
+        """Follow the expected calls."""
+        return _ReplaySession(conversation)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Just its name."""
+        return {"name": "replay"}
+
+
+class _RecordedSession(AgentSession):
+    """Makes the calls that a past run recorded.
+
+    Where that run created a row, later calls name the ID it got then; they are made with the ID that
+    the row has here.
+    """
+
+    def __init__(self, turns: Mapping[int, RecordedTurn]) -> None:
+        self._turns = turns
+        self._number = 0
+        self._ids: dict[str, str] = {}
+
+    async def act(self, utterance: str) -> ToolCall | None:
+        self._number += 1
+        turn = self._turns.get(self._number)
+        if turn is None or turn.tool_name is None:
+            return None
+        return ToolCall(turn.tool_name, _translated(turn.arguments, self._ids))
+
+    async def reply(self, outcome: Outcome) -> str | None:
+        turn = self._turns.get(self._number)
+        if turn is None:
+            return None
+        tool = TOOLS.get(turn.tool_name or "")
+        if tool is not None and tool.action in (Action.CREATE, Action.CLONE):
+            then = turn_output(turn.result).get(tool.entity.id_field)
+            here = turn_output(outcome.result).get(tool.entity.id_field)
+            if isinstance(then, str) and isinstance(here, str):
+                self._ids[then] = here
+        return turn.reply
+
+    def usage(self) -> Mapping[str, TokenUsage]:
+        turn = self._turns.get(self._number)
+        return turn.token_usage if turn else {}
+
+
+def _translated(value: Any, ids: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        return ids.get(value, value)
+    if isinstance(value, list):
+        return [_translated(entry, ids) for entry in value]
+    if isinstance(value, Mapping):
+        return {name: _translated(entry, ids) for name, entry in value.items()}
+    return value
+
+
+class RecordedAgent(ScriptedAgent):
+    """A past run, scored again without paying for it again."""
+
+    def __init__(self, path: Path) -> None:
+        self._recordings = Recordings(path)
+        self._description = {
+            "name": "recorded",
+            "recorded": path.name,
+            "recorded_sha256": sha256_of_file(path),
+            **asdict(self._recordings.origin),
+        }
+
+    def script(self, conversation: Conversation) -> AgentSession:
+        """Follow the recorded calls."""
+        turns = self._recordings.turns(conversation.conversation_id)
+        if not any(turn.tool_name is not None for turn in turns.values()):
+            raise NotRecordedError(
+                f"The recorded run holds no call for conversation {conversation.conversation_id!r}."
+            )
+        return _RecordedSession(turns)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Its name, the file with its hash, and the model that was recorded."""
+        return self._description
+
+
+@dataclass(frozen=True)
+class AgentSpec:
+    """Which agent to run, as a command line or a Dagster config says it."""
+
+    name: AgentName = "replay"
+    recorded: Path | None = field(default=None)
+    """The past results file, for `recorded`."""
+
+    def __post_init__(self) -> None:
+        if self.name == "recorded" and self.recorded is None:
+            raise InputError("Agent 'recorded' needs the results file of a past run (--recorded FILE).")
+        if self.name != "recorded" and self.recorded is not None:
+            raise InputError(f"Only the agent 'recorded' takes a results file, not {self.name!r}.")
+
+
+def make_agent(spec: AgentSpec) -> Agent:
+    """The agent that `spec` names.
+
+    Raises:
+        InputError: its file cannot be read or there is no such agent.
+    """
+    if spec.name == "replay":
+        return ReplayAgent()
+    if spec.name == "noop":
+        return NoopAgent()
+    if spec.name == "recorded" and spec.recorded is not None:
+        return RecordedAgent(spec.recorded)
+    raise InputError(f"There is no agent {spec.name!r}; choose replay, noop or recorded.")

@@ -1,0 +1,132 @@
+"""Puts a conversation's result together from its turns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from crm_assets.conversations import Conversation
+from crm_assets.harness.results import (
+    RESULT_SCHEMA_VERSION,
+    ConversationResult,
+    ConversationStatus,
+    SegmentResult,
+    TurnResult,
+)
+
+__all__ = ["assemble", "without_verdict"]
+
+
+def assemble(
+    conversation: Conversation,
+    turns: Sequence[TurnResult],
+    difference: Mapping[str, Any],
+    facts: Mapping[str, Any],
+) -> ConversationResult:
+    """The result of a conversation that ran to its end."""
+    succeeded = sum(turn.success for turn in turns)
+    segments = _segments(conversation, turns)
+    return ConversationResult(
+        schema_version=RESULT_SCHEMA_VERSION,
+        conversation_id=conversation.conversation_id,
+        status="completed",
+        overall_success=succeeded == len(turns),
+        turns_executed=len(turns),
+        failed_at_turn=_first_failure(turns),
+        per_turn_results=tuple(turns),
+        reward_signal=succeeded / len(turns),
+        error_message=None,
+        metadata={**_identity(conversation), **_tallies(turns), **facts},
+        per_segment_results=segments,
+        chain_success=all(segment.success for segment in segments) if _is_chain(conversation) else None,
+        state_match=not difference,
+        state_diff=difference,
+    )
+
+
+def without_verdict(
+    conversation: Conversation, status: ConversationStatus, reason: str, facts: Mapping[str, Any]
+) -> ConversationResult:
+    """The result of a conversation that says nothing about the agent."""
+    return ConversationResult(
+        schema_version=RESULT_SCHEMA_VERSION,
+        conversation_id=conversation.conversation_id,
+        status=status,
+        overall_success=None,
+        turns_executed=0,
+        failed_at_turn=None,
+        per_turn_results=(),
+        reward_signal=None,
+        error_message=reason,
+        metadata={**_identity(conversation), **facts},
+        per_segment_results=(),
+        chain_success=None,
+        state_match=None,
+        state_diff={},
+    )
+
+
+def _identity(conversation: Conversation) -> dict[str, Any]:
+    return {
+        "workflow_category": conversation.workflow_category,
+        "complexity_level": conversation.complexity_level,
+        "chain_id": conversation.chain_id,
+        "total_turns": len(conversation.turns),
+        "expected_failure_turns": sum(not turn.expect_success for turn in conversation.turns),
+    }
+
+
+def _tallies(turns: Sequence[TurnResult]) -> dict[str, Any]:
+    scored = [turn.response_success for turn in turns if turn.response_success is not None]
+    return {
+        "successful_turns": sum(turn.success for turn in turns),
+        "tool_successes": sum(turn.tool_success for turn in turns),
+        "response_successes": sum(scored),
+        "responses_scored": len(scored),
+    }
+
+
+def _first_failure(turns: Sequence[TurnResult]) -> int | None:
+    return next((turn.turn_id for turn in turns if not turn.success), None)
+
+
+def _is_chain(conversation: Conversation) -> bool:
+    return bool(conversation.segment_boundaries)
+
+
+def _segments(conversation: Conversation, turns: Sequence[TurnResult]) -> tuple[SegmentResult, ...]:
+    grouped: dict[int, list[TurnResult]] = {}
+    for turn in turns:
+        grouped.setdefault(turn.segment_number, []).append(turn)
+    return tuple(
+        _segment(number, members, _expected_outcome(conversation, number))
+        for number, members in sorted(grouped.items())
+    )
+
+
+def _segment(number: int, turns: Sequence[TurnResult], expected_outcome: str) -> SegmentResult:
+    succeeded = sum(turn.success for turn in turns)
+    success = succeeded == len(turns)
+    return SegmentResult(
+        segment_number=number,
+        start_turn=turns[0].turn_id,
+        end_turn=turns[-1].turn_id,
+        turns_attempted=len(turns),
+        successful_turns=succeeded,
+        success=success,
+        actual_outcome="success" if success else "failure",
+        expected_outcome=expected_outcome,
+        expected_failure=any(not turn.expect_success for turn in turns),
+        failed_at_turn=_first_failure(turns),
+        turn_ids=tuple(turn.turn_id for turn in turns),
+    )
+
+
+def _expected_outcome(conversation: Conversation, number: int) -> str:
+    summaries = conversation.cumulative_context.get("segment_summaries")
+    for summary in summaries if isinstance(summaries, list) else ():
+        if isinstance(summary, Mapping) and summary.get("segment_number") == number:
+            outcome = summary.get("expected_outcome")
+            if isinstance(outcome, str):
+                return outcome
+    return "success"

@@ -1,0 +1,281 @@
+"""What the right actions do: the ground truth, run in a sandbox of its own.
+
+Its end state is the same for every run of a conversation, so it is computed once and kept in the
+sandbox database under the hash of the conversation and of the code that ran it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime, timezone
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import orjson
+import psycopg
+
+from crm_assets.conversations import (
+    Conversation,
+    ReferenceUnresolved,
+    ReplayFinding,
+    Turn,
+    find_references,
+    resolve,
+    turn_output,
+)
+from crm_assets.crm import Sandbox, SandboxPool, SeedRows, Session, ToolError, deterministic_ids, plan_seeds
+from crm_assets.errors import InfrastructureError
+from crm_assets.harness.state import CanonicalState, canonical_state
+
+__all__ = ["GroundTruth", "GroundTruthStore", "error_is_expected", "ids_of", "replay_finding"]
+
+REFUSAL_LABEL = "Validation error"
+"""What existing datasets call any refusal of a call by a tool."""
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """Where the right actions lead."""
+
+    end_state: CanonicalState
+    outputs: Mapping[int, Mapping[str, Any]]
+    """By turn: the fields of its result that later turns refer to."""
+    problems: tuple[tuple[int, str], ...] = field(default=())
+    """Turns that do not come out as the dataset says, and why; none in a good dataset."""
+
+
+def error_is_expected(turn: Turn, error: ToolError) -> bool:
+    """Whether a refusal is the one the dataset foresees: by its text, or by what it is called."""
+    expected = turn.expected_error_substring
+    if not expected:
+        return True
+    return expected.casefold() in f"{REFUSAL_LABEL}: {error.message}".casefold()
+
+
+def ids_of(seeds: SeedRows) -> frozenset[str]:
+    """The IDs of all seed rows."""
+    return frozenset(
+        value
+        for rows in seeds.values()
+        for row in rows
+        for name, value in row.items()
+        if name.endswith("_id") and isinstance(value, str)
+    )
+
+
+def run_ground_truth(sandbox: Sandbox, conversation: Conversation) -> GroundTruth:
+    """Run the expected calls and read the state they leave.
+
+    Raises:
+        SeedError: the conversation has no valid state to start from.
+        InfrastructureError: the database failed.
+    """
+    seeds = plan_seeds(conversation)
+    wanted = _referenced_fields(conversation)
+    outputs: dict[int, Mapping[str, Any]] = {}
+    problems: list[tuple[int, str]] = []
+    ids = deterministic_ids(f"ground truth {conversation.conversation_id}")
+    with sandbox.begin(seeds, ids=ids) as session:
+        for turn in conversation.turns:
+            problem, output = _run_turn(session, turn, outputs)
+            if problem is not None:
+                problems.append((turn.turn_id, problem))
+            if output is not None:
+                outputs[turn.turn_id] = output
+        end_state = canonical_state(session.rows(), ids_of(seeds))
+    kept = {
+        number: {name: output[name] for name in wanted.get(number, ()) if name in output}
+        for number, output in outputs.items()
+        if number in wanted
+    }
+    return GroundTruth(end_state, kept, tuple(problems))
+
+
+def _run_turn(
+    session: Session, turn: Turn, outputs: Mapping[int, Mapping[str, Any]]
+) -> tuple[str | None, dict[str, Any] | None]:
+    """What is wrong with a turn's outcome (None if nothing), and what it hands on."""
+    try:
+        arguments = resolve(turn.expected_args, outputs)
+        result = session.call(turn.expected_tool, arguments)
+    except ReferenceUnresolved as error:
+        return str(error), None
+    except ToolError as error:
+        if turn.expect_success:
+            return str(error), None
+        if not error_is_expected(turn, error):
+            return f"Refused with «{error}», expected «{turn.expected_error_substring}».", None
+        return None, None
+    if not turn.expect_success:
+        return "Succeeded, though it is expected to fail.", turn_output(result)
+    return None, turn_output(result)
+
+
+def _referenced_fields(conversation: Conversation) -> dict[int, set[str]]:
+    wanted: dict[int, set[str]] = {}
+    for turn in conversation.turns:
+        for reference in find_references([turn.expected_args, turn.user_utterance]):
+            wanted.setdefault(reference.turn, set()).add(reference.field)
+    return wanted
+
+
+@cache
+def code_fingerprint() -> str:
+    """Hash of the code that decides what a ground truth is; another code, another cache."""
+    digest = hashlib.sha256()
+    for package, suffixes in (
+        ("crm_assets.crm", (".py", ".sql")),
+        ("crm_assets.conversations", (".py",)),
+        ("crm_assets.harness", ("state.py", "ground_truth.py")),
+    ):
+        for entry in sorted(files(package).iterdir(), key=lambda path: path.name):
+            if entry.is_file() and entry.name.endswith(suffixes):
+                digest.update(entry.name.encode() + b"\0" + entry.read_bytes())
+    return digest.hexdigest()
+
+
+def _today() -> date:
+    return datetime.now(timezone.utc).date()
+
+
+def ground_truth_key(conversation: Conversation) -> str:
+    """Cache key: the conversation, the code, and the day where close dates are held against it."""
+    parts = [conversation.content_hash, code_fingerprint()]
+    if any("close_date" in str(turn.expected_args) for turn in conversation.turns):
+        parts.append(_today().isoformat())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+class GroundTruthStore:
+    """Ground truths of conversations, computed when first asked for.
+
+    Not for two threads at once; each process has its own, on one shared table.
+    """
+
+    def __init__(self, conninfo: str, pool: SandboxPool) -> None:
+        self._pool = pool
+        self.computed = 0
+        """How many were not in the cache."""
+        try:
+            self._connection = psycopg.connect(
+                conninfo,
+                autocommit=True,
+                connect_timeout=10,
+                application_name="crm_assets ground truth",
+            )
+            self._connection.execute("SET synchronous_commit TO off")  # it can be computed again
+            self._ensure_table()
+        except psycopg.Error as error:
+            raise _failure(error) from error
+
+    def _ensure_table(self) -> None:
+        exists = self._connection.execute(
+            "SELECT to_regclass('ground_truth.end_states') IS NOT NULL"
+        ).fetchone()
+        if exists == (True,):
+            return
+        with self._connection.transaction():
+            # CREATE … IF NOT EXISTS is not safe against itself; the lock makes it so.
+            self._connection.execute("SELECT pg_advisory_xact_lock(%s, 0)", (0x43524D54,))
+            self._connection.execute("CREATE SCHEMA IF NOT EXISTS ground_truth")
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS ground_truth.end_states "
+                "(key text PRIMARY KEY, document text NOT NULL, created_at timestamptz DEFAULT now())"
+            )
+
+    def get_many(self, conversations: Sequence[Conversation]) -> list[GroundTruth | Exception]:
+        """The ground truth of each conversation, or what kept it from being computed.
+
+        Raises:
+            InfrastructureError: the database failed.
+        """
+        keys = [ground_truth_key(conversation) for conversation in conversations]
+        known = self._load(keys)
+        fresh: dict[str, str] = {}
+        found: list[GroundTruth | Exception] = []
+        for key, conversation in zip(keys, conversations, strict=True):
+            truth: GroundTruth | Exception | None = known.get(key)
+            if truth is None:
+                truth = self._compute(conversation)
+                if isinstance(truth, GroundTruth):
+                    fresh[key] = _dump(truth)
+            found.append(truth)
+        self._save(fresh)
+        return found
+
+    def _compute(self, conversation: Conversation) -> GroundTruth | Exception:
+        self.computed += 1
+        with self._pool.lease() as sandbox:
+            try:
+                return run_ground_truth(sandbox, conversation)
+            except (InfrastructureError, ValueError) as error:
+                return error
+
+    def _load(self, keys: list[str]) -> dict[str, GroundTruth]:
+        try:
+            rows = self._connection.execute(
+                "SELECT key, document FROM ground_truth.end_states WHERE key = ANY(%s)", (keys,)
+            ).fetchall()
+        except psycopg.Error as error:
+            raise _failure(error) from error
+        return {key: _load(document) for key, document in rows}
+
+    def _save(self, fresh: Mapping[str, str]) -> None:
+        if not fresh:
+            return
+        try:
+            self._connection.execute(
+                "INSERT INTO ground_truth.end_states (key, document) "
+                "SELECT * FROM unnest(%s::text[], %s::text[]) ON CONFLICT DO NOTHING",
+                (list(fresh), list(fresh.values())),
+            )
+        except psycopg.Error as error:
+            raise _failure(error) from error
+
+    def close(self) -> None:
+        """Close the connection; the pool is the caller's."""
+        self._connection.close()
+
+
+def _dump(truth: GroundTruth) -> str:
+    return orjson.dumps(asdict(truth), option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _load(document: str) -> GroundTruth:
+    raw = orjson.loads(document)
+    return GroundTruth(
+        end_state=raw["end_state"],
+        outputs={int(number): output for number, output in raw["outputs"].items()},
+        problems=tuple((turn, reason) for turn, reason in raw["problems"]),
+    )
+
+
+def _failure(error: psycopg.Error) -> InfrastructureError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return InfrastructureError(f"The store of ground truths failed ({reason}); run `crm-assets doctor`.")
+
+
+def replay_finding(conversation: Conversation, truth: GroundTruth | Exception) -> ReplayFinding | None:
+    """What an audit says of a conversation whose ground truth does not replay; None if it does."""
+    if isinstance(truth, Exception):
+        return _finding(conversation, None, str(truth))
+    for turn, reason in truth.problems:
+        return _finding(conversation, turn, reason)
+    return None
+
+
+def _finding(conversation: Conversation, turn: int | None, reason: str) -> ReplayFinding:
+    return ReplayFinding(conversation_id=conversation.conversation_id, turn_id=turn, reason=reason)
+
+
+def replay_findings(store: GroundTruthStore, conversations: Iterable[Conversation]) -> list[ReplayFinding]:
+    """The findings of several conversations at once."""
+    batch = list(conversations)
+    findings = [
+        replay_finding(conversation, truth)
+        for conversation, truth in zip(batch, store.get_many(batch), strict=True)
+    ]
+    return [finding for finding in findings if finding is not None]

@@ -1,0 +1,191 @@
+"""A results file that can be interrupted and resumed.
+
+Beside it stands `<name>.run.json`, which says of which run it is. Lines are appended as conversations
+end; a line torn by a crash is cut off at the next start, lines without a verdict because something
+around the agent failed are run again, and once all are there they are put in the source's order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import orjson
+
+from crm_assets.errors import InfrastructureError, InputError
+from crm_assets.files import atomic_writer, read_json, write_json
+
+__all__ = ["ResultsFile", "Tally"]
+
+_BLOCK = 1 << 20
+
+
+class Tally:
+    """Counts of what a results file holds."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.succeeded = 0
+        self.infrastructure_errors = 0
+        self.not_recorded = 0
+
+    def add(self, status: str, success: bool | None) -> None:
+        """Count one conversation."""
+        self.done += 1
+        self.succeeded += success is True
+        self.infrastructure_errors += status == "infrastructure_error"
+        self.not_recorded += status == "not_recorded"
+
+
+class ResultsFile:
+    """Appends finished conversations to `path`; knows which were there before."""
+
+    def __init__(self, path: Path, identity: Mapping[str, Any], *, overwrite: bool = False) -> None:
+        self.path = path
+        self.tally = Tally()
+        self.finished: set[str] = set()
+        """Keys of the conversations that are done."""
+        self._identity = dict(identity)
+        self._sidecar = path.with_name(path.name + ".run.json")
+        self._handle: IO[bytes] | None = None
+        self._overwrite = overwrite
+
+    def __enter__(self) -> ResultsFile:
+        """Open it, resuming what is there.
+
+        Raises:
+            InputError: it is of another run, or is no results file of ours.
+            InfrastructureError: the disk refused.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self._overwrite:
+                self._sidecar.unlink(missing_ok=True)
+                self.path.unlink(missing_ok=True)
+            if self.path.exists() and self.path.stat().st_size:
+                self._check_identity()
+                self._recover()
+            write_json(self._sidecar, self._identity)
+            self._handle = self.path.open("ab")
+        except OSError as error:
+            raise self._disk(error) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._handle is not None:
+            try:
+                self._handle.close()
+            except OSError as failure:
+                if kind is None:
+                    raise self._disk(failure) from failure
+
+    def append(self, entries: Iterable[tuple[str, str, bool | None, bytes]]) -> None:
+        """Write finished conversations: key, status, success and line of each."""
+        assert self._handle is not None  # only within the with block
+        try:
+            for key, status, success, line in entries:
+                self._handle.write(line)
+                self.finished.add(key)
+                self.tally.add(status, success)
+            self._handle.flush()
+        except OSError as error:
+            raise self._disk(error) from error
+
+    def finish(self, order: Iterable[str]) -> None:
+        """Put the lines in `order`, now that all are there."""
+        assert self._handle is not None
+        try:
+            self._handle.flush()
+            os.fsync(self._handle.fileno())
+            self._sort(order)
+        except OSError as error:
+            raise self._disk(error) from error
+
+    def _check_identity(self) -> None:
+        try:
+            before = read_json(self._sidecar)
+        except (OSError, orjson.JSONDecodeError):
+            before = None
+        if not isinstance(before, dict):
+            raise InputError(
+                f"{self.path} exists and does not say which run it is of ({self._sidecar.name} is "
+                "missing); choose another output file or overwrite it."
+            )
+        for name in sorted({*before, *self._identity}):
+            then, now = before.get(name), self._identity.get(name)
+            if then != now:
+                raise InputError(
+                    f"{self.path} cannot be resumed: {name} was {_show(then)} and is now "
+                    f"{_show(now)}; choose another output file or overwrite it."
+                )
+
+    def _recover(self) -> None:
+        """Read what is done; rewrite the file without torn lines and ones to be run again."""
+        clean = True
+        with self.path.open("rb") as handle:
+            for line in handle:
+                entry = _read_entry(line)
+                if entry is None or entry[1] == "infrastructure_error":
+                    clean = False
+                else:
+                    self.finished.add(entry[0])
+                    self.tally.add(entry[1], entry[2])
+        if not clean:
+            with atomic_writer(self.path) as target, self.path.open("rb") as handle:
+                for line in handle:
+                    entry = _read_entry(line)
+                    if entry is not None and entry[1] != "infrastructure_error":
+                        target.write(line)
+
+    def _sort(self, order: Iterable[str]) -> None:
+        offsets: dict[str, tuple[int, int]] = {}
+        position = 0
+        with self.path.open("rb") as handle:
+            for line in handle:
+                entry = _read_entry(line)
+                if entry is not None:
+                    offsets[entry[0]] = (position, len(line))
+                position += len(line)
+        wanted = [key for key in order if key in offsets]
+        if wanted == list(offsets):
+            return
+        with atomic_writer(self.path) as target, self.path.open("rb") as handle:
+            for key in wanted:
+                offset, length = offsets[key]
+                handle.seek(offset)
+                target.write(handle.read(length))
+
+    def _disk(self, error: OSError) -> InfrastructureError:
+        return InfrastructureError(
+            f"Could not write {self.path}: {error.strerror or error}; what is finished is kept, run it "
+            "again to go on."
+        )
+
+
+def _read_entry(line: bytes) -> tuple[str, str, bool | None] | None:
+    """Key, status and success of a line; None if it is torn or none of ours."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        document = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(document, dict):
+        return None
+    key = document.get("task_id") or document.get("conversation_id")
+    result = document.get("conversation_result") or document
+    if not isinstance(key, str) or not isinstance(result, dict):
+        return None
+    return key, str(result.get("status")), result.get("overall_success")
+
+
+def _show(value: object) -> str:
+    return "not set" if value is None else orjson.dumps(value).decode()

@@ -1,0 +1,131 @@
+"""Reads the results file of a past run: which calls were made, what was said, what it cost.
+
+Read in constant memory: the file is indexed once by conversation, and each one's turns are read when
+they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from crm_assets.errors import InputError
+from crm_assets.harness.results import TokenUsage
+
+__all__ = ["Origin", "RecordedTurn", "Recordings"]
+
+
+@dataclass(frozen=True)
+class RecordedTurn:
+    """One turn of a past run, as far as it depends on the agent."""
+
+    tool_name: str | None
+    arguments: Any
+    reply: str | None
+    token_usage: Mapping[str, TokenUsage]
+    result: Any
+    """What the tool returned to it then."""
+    success: bool | None
+    """The verdict of that run."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who was recorded."""
+
+    provider: str | None
+    model: str | None
+
+
+class Recordings:
+    """The conversations of one results file, CL-Bench's or our own."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offsets: dict[str, int] = {}
+        self.origin = Origin(None, None)
+        try:
+            self._index()
+        except OSError as error:
+            raise InputError(f"Cannot read the recorded run {path}: {error.strerror or error}.") from error
+        if not self._offsets:
+            raise InputError(f"The recorded run {path} holds no conversation.")
+
+    def __contains__(self, conversation_id: object) -> bool:
+        return conversation_id in self._offsets
+
+    def _index(self) -> None:
+        with self._path.open("rb") as handle:
+            offset = 0
+            for number, line in enumerate(handle, start=1):
+                if line.strip():
+                    document = self._parse(line, number)
+                    self._offsets[document["conversation_id"]] = offset
+                    if self.origin.model is None:
+                        self.origin = _origin(document)
+                offset += len(line)
+
+    def _parse(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            document = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise InputError(f"{self._path}, line {number} is not JSON: {error}.") from error
+        if isinstance(document, dict) and isinstance(document.get("conversation_result"), dict):
+            document = document["conversation_result"]  # a line of sessions.jsonl
+        if not isinstance(document, dict) or not isinstance(document.get("conversation_id"), str):
+            raise InputError(f"{self._path}, line {number}: conversation_id is missing.")
+        if not isinstance(document.get("per_turn_results"), list):
+            raise InputError(f"{self._path}, line {number}: per_turn_results is missing.")
+        return document
+
+    def turns(self, conversation_id: str) -> dict[int, RecordedTurn]:
+        """The recorded turns by number; none for a conversation that the file does not hold."""
+        offset = self._offsets.get(conversation_id)
+        if offset is None:
+            return {}
+        with self._path.open("rb") as handle:
+            handle.seek(offset)
+            document = self._parse(handle.readline(), 0)
+        return {
+            int(entry["turn_id"]): _turn(entry)
+            for entry in document["per_turn_results"]
+            if isinstance(entry, dict) and isinstance(entry.get("turn_id"), int)
+        }
+
+
+def _turn(entry: Mapping[str, Any]) -> RecordedTurn:
+    name, reply, success = (entry.get(key) for key in ("tool_name", "agent_response_text", "success"))
+    return RecordedTurn(
+        tool_name=name if isinstance(name, str) else None,
+        arguments=entry.get("arguments"),
+        reply=reply if isinstance(reply, str) else None,
+        token_usage=_usage(entry.get("token_usage")),
+        result=entry.get("result"),
+        success=success if isinstance(success, bool) else None,
+    )
+
+
+def _usage(raw: Any) -> dict[str, TokenUsage]:
+    """Token counts by role; what is no count is left out."""
+    usage = {}
+    for role, counts in raw.items() if isinstance(raw, dict) else ():
+        if isinstance(counts, dict):
+            prompt, completion, total = (
+                counts.get(key) for key in ("prompt_tokens", "completion_tokens", "total_tokens")
+            )
+            if isinstance(prompt, int) and isinstance(completion, int):
+                whole = total if isinstance(total, int) else prompt + completion
+                usage[role] = TokenUsage(prompt, completion, whole)
+    return usage
+
+
+def _origin(document: Mapping[str, Any]) -> Origin:
+    agent = (document.get("metadata") or {}).get("agent") or {}
+    provider, model = agent.get("provider"), agent.get("model")
+    return Origin(
+        provider if isinstance(provider, str) else None, model if isinstance(model, str) else None
+    )

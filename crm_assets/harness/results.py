@@ -1,0 +1,127 @@
+"""What the harness writes: one JSON line a conversation.
+
+Field names are CL-Bench's where it has them. Null means "no verdict": it is counted, never averaged in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = [
+    "RESULT_SCHEMA_VERSION",
+    "ConversationResult",
+    "ConversationStatus",
+    "ResponseStatus",
+    "SegmentResult",
+    "TokenUsage",
+    "TurnResult",
+    "Verification",
+]
+
+RESULT_SCHEMA_VERSION = 1
+
+ConversationStatus = Literal["completed", "infrastructure_error", "not_recorded"]
+ResponseStatus = Literal["match", "mismatch", "unscored", "not_applicable"]
+Verification = Literal[
+    "exact_match",
+    "expected_failure",
+    "unexpected_success",
+    "wrong_error",
+    "no_tool_call",
+    "unknown_tool",
+    "tool_mismatch",
+    "argument_mismatch",
+    "tool_error",
+    "response_mismatch",
+]
+
+
+@dataclass(frozen=True)
+class TokenUsage:
+    """Tokens of one role in one turn."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+@dataclass(frozen=True)
+class TurnResult:
+    """One turn: what was asked, called, answered, and how it was judged."""
+
+    turn_id: int
+    segment_number: int
+    user_utterance: str
+    """As the agent saw it, references filled."""
+    tool_name: str | None
+    """The tool the agent called; None if it called none."""
+    arguments: Any
+    """The arguments it gave, as it gave them."""
+    expected_tool: str
+    expected_arguments: Mapping[str, Any]
+    """References filled from this conversation's own results."""
+    expect_success: bool
+    matches_expected_tool: bool
+    matches_expected_arguments: bool
+    argument_mismatch_reason: str | None
+    result: Any
+    """What the tool returned; None if it refused or was not called."""
+    error: str | None
+    """The tool's refusal, one sentence."""
+    error_kind: str | None
+    tool_success: bool
+    """The right call with the right outcome, an expected refusal included."""
+    response_success: bool | None
+    """None where the reply has no verdict (see `response_status`)."""
+    response_status: ResponseStatus
+    agent_response_text: str | None
+    success: bool
+    """`tool_success`, and the reply not found wrong."""
+    verification: Verification
+    token_usage: Mapping[str, TokenUsage] = field(default_factory=dict)
+    """By role."""
+
+
+@dataclass(frozen=True)
+class SegmentResult:
+    """One segment of a chain; a conversation without segments is one segment."""
+
+    segment_number: int
+    start_turn: int
+    end_turn: int
+    turns_attempted: int
+    successful_turns: int
+    success: bool
+    actual_outcome: Literal["success", "failure"]
+    expected_outcome: str
+    expected_failure: bool
+    failed_at_turn: int | None
+    turn_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ConversationResult:
+    """One conversation as it went."""
+
+    schema_version: int
+    conversation_id: str
+    status: ConversationStatus
+    overall_success: bool | None
+    """Every turn succeeded (strict success); None without a verdict."""
+    turns_executed: int
+    failed_at_turn: int | None
+    per_turn_results: tuple[TurnResult, ...]
+    reward_signal: float | None
+    """Share of the turns that succeeded."""
+    error_message: str | None
+    """What went wrong around the agent; its own failures are in the turns."""
+    metadata: Mapping[str, Any]
+    per_segment_results: tuple[SegmentResult, ...]
+    chain_success: bool | None
+    """Every segment succeeded; None for conversations that are no chain."""
+    state_match: bool | None
+    """Whether the end state is the one that the ground truth leaves."""
+    state_diff: Mapping[str, Any]
+    """By table: rows missing, unexpected and changed; {} where the states match."""

@@ -1,0 +1,177 @@
+"""Runs one conversation: agent → tool call → verification, turn by turn, in a leased sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from crm_assets.conversations import Conversation, Turn, find_references, resolve, turn_output
+from crm_assets.crm import SandboxPool, Session, ToolError, deterministic_ids, plan_seeds
+from crm_assets.errors import CrmAssetsError
+from crm_assets.harness.agents import (
+    Agent,
+    AgentSession,
+    NotRecordedError,
+    Outcome,
+    ScriptedAgent,
+    ToolCall,
+)
+from crm_assets.harness.assembly import assemble, without_verdict
+from crm_assets.harness.ground_truth import GroundTruth, ids_of
+from crm_assets.harness.results import ConversationResult, TurnResult
+from crm_assets.harness.state import canonical_state, state_difference
+from crm_assets.harness.verification import judge_call, judge_reply
+
+__all__ = ["ConversationRunner"]
+
+_Result = TypeVar("_Result")
+
+
+@dataclass
+class _Progress:
+    """What has happened in a conversation so far."""
+
+    conversation: Conversation
+    truth: GroundTruth
+    seed_ids: frozenset[str]
+    outputs: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """By turn: what its result hands on; turns that failed hand on nothing."""
+    turns: list[TurnResult] = field(default_factory=list)
+
+
+class ConversationRunner:
+    """Runs conversations with one agent over one pool of sandboxes."""
+
+    def __init__(self, pool: SandboxPool, agent: Agent, *, database_is_near: bool = True) -> None:
+        self._pool = pool
+        self._agent = agent
+        # A local server answers in microseconds, less than handing the wait to a thread would take;
+        # a distant one would hold up every other session meanwhile.
+        self._near = database_is_near
+
+    async def run(self, conversation: Conversation, truth: GroundTruth | Exception) -> ConversationResult:
+        """Run `conversation`; whatever fails around the agent is told in the result's status."""
+        started = time.perf_counter()
+        facts: dict[str, Any] = {"agent": self._agent.describe()}
+        try:
+            if isinstance(truth, Exception):
+                raise truth
+            session = self._enter(conversation)
+            progress, state = await self._run_in_sandbox(conversation, truth, session)
+        except NotRecordedError as error:
+            return without_verdict(conversation, "not_recorded", str(error), facts)
+        except CrmAssetsError as error:
+            return without_verdict(conversation, "infrastructure_error", str(error), facts)
+        difference = state_difference(truth.end_state, canonical_state(state, progress.seed_ids))
+        facts["duration_seconds"] = round(time.perf_counter() - started, 6)
+        if truth.problems:
+            facts["ground_truth_problems"] = [
+                {"turn_id": turn, "reason": reason} for turn, reason in truth.problems
+            ]
+        return assemble(conversation, progress.turns, difference, facts)
+
+    def _enter(self, conversation: Conversation) -> AgentSession:
+        if isinstance(self._agent, ScriptedAgent):
+            return self._agent.script(conversation)
+        return self._agent.begin(conversation.conversation_id)
+
+    async def _run_in_sandbox(
+        self, conversation: Conversation, truth: GroundTruth, agent: AgentSession
+    ) -> tuple[_Progress, dict[str, list[dict[str, Any]]]]:
+        seeds = plan_seeds(conversation)
+        progress = _Progress(conversation, truth, ids_of(seeds))
+        ids = deterministic_ids(f"session {conversation.conversation_id}")
+        sandbox = await self._off(self._pool.acquire)
+        try:
+            session = await self._off(lambda: sandbox.begin(seeds, ids=ids))
+            try:
+                for turn in conversation.turns:
+                    progress.turns.append(await self._run_turn(progress, turn, session, agent))
+                state = await self._off(session.rows)
+            finally:
+                await self._off(session.end)
+        finally:
+            await self._off(lambda: self._pool.release(sandbox))
+        return progress, state
+
+    async def _off(self, work: Callable[[], _Result]) -> _Result:
+        """Do database work: here and now if the server is near, else without holding others up."""
+        return work() if self._near else await asyncio.to_thread(work)
+
+    async def _run_turn(
+        self, progress: _Progress, turn: Turn, session: Session, agent: AgentSession
+    ) -> TurnResult:
+        utterance = _spoken(progress, turn)
+        call = await agent.act(utterance)
+        outcome, error = await self._call(session, call)
+        if outcome.called and error is None:
+            progress.outputs[turn.turn_id] = turn_output(outcome.result)
+        reply = await agent.reply(outcome)
+        expected = resolve(turn.expected_args, _known(progress), strict=False)
+        verdict = judge_call(turn, expected, call, error)
+        replied = judge_reply(progress.conversation, turn, reply)
+        success = verdict.success and replied.success is not False
+        return TurnResult(
+            turn_id=turn.turn_id,
+            segment_number=progress.conversation.segment_of(turn.turn_id),
+            user_utterance=utterance,
+            tool_name=call.name if call else None,
+            arguments=call.arguments if call else None,
+            expected_tool=turn.expected_tool,
+            expected_arguments=expected,
+            expect_success=turn.expect_success,
+            matches_expected_tool=verdict.matches_tool,
+            matches_expected_arguments=verdict.mismatch is None,
+            argument_mismatch_reason=verdict.mismatch,
+            result=outcome.result,
+            error=outcome.error,
+            error_kind=error.kind if error else None,
+            tool_success=verdict.success,
+            response_success=replied.success,
+            response_status=replied.status,
+            agent_response_text=reply,
+            success=success,
+            verification=("response_mismatch" if verdict.success and not success else verdict.verification),
+            token_usage=agent.usage(),
+        )
+
+    async def _call(self, session: Session, call: ToolCall | None) -> tuple[Outcome, ToolError | None]:
+        if call is None:
+            return Outcome(called=False), None
+        try:
+            result = await self._off(lambda: session.call(call.name, call.arguments))
+        except ToolError as error:
+            return Outcome(called=True, error=error.message), error
+        return Outcome(called=True, result=result), None
+
+
+def _known(progress: _Progress) -> dict[int, Mapping[str, Any]]:
+    """What references in expected arguments stand for: this run's results, else the ground truth's.
+
+    Never shown to the agent.
+    """
+    known: dict[int, Mapping[str, Any]] = dict(progress.outputs)
+    for number, output in progress.truth.outputs.items():
+        known[number] = {**output, **progress.outputs.get(number, {})}
+    return known
+
+
+def _spoken(progress: _Progress, turn: Turn) -> str:
+    """What the user says, references filled from this run's results.
+
+    A turn that failed has none. Where the ground truth's value is the ID of a seed row, the user means
+    that row, which is there whatever the agent did; nothing else of the ground truth is ever said.
+    """
+    if "{{" not in turn.user_utterance:
+        return turn.user_utterance
+    said: dict[int, Mapping[str, Any]] = dict(progress.outputs)
+    for number, output in progress.truth.outputs.items():
+        meant = {name: value for name, value in output.items() if value in progress.seed_ids}
+        said[number] = {**meant, **progress.outputs.get(number, {})}
+    text = str(resolve(turn.user_utterance, said, strict=False))
+    for reference in find_references(text):
+        text = text.replace(str(reference), f"[no {reference.field} from turn {reference.turn}]")
+    return text

@@ -1,0 +1,61 @@
+"""Where a project keeps its things.
+
+A project is the folder that holds `workspace.yaml`: the one `CRM_ASSETS_HOME` names, else the nearest
+one at or above the current folder, else the current folder.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Project", "find_project"]
+
+
+@dataclass(frozen=True)
+class Project:
+    """The paths of one project, all absolute."""
+
+    root: Path
+
+    @property
+    def conversations(self) -> Path:
+        """Datasets: `<name>.jsonl` each."""
+        return self.root / "data" / "conversations"
+
+    @property
+    def baselines(self) -> Path:
+        """Artifacts: `<dataset>/<run>/atlas/` each."""
+        return self.root / "artifacts" / "baselines"
+
+    @property
+    def state(self) -> Path:
+        """What can be made again at any time: the embedded server's data, caches."""
+        return self.root / ".crm_assets"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's instance folder."""
+        return self.root / "dagster_home"
+
+    @property
+    def configs(self) -> Path:
+        """Atlas configurations."""
+        return self.root / "configs" / "atlas"
+
+    def dataset_file(self, dataset: str) -> Path:
+        """The conversations of `dataset`."""
+        return self.conversations / f"{dataset}.jsonl"
+
+
+def find_project() -> Project:
+    """The project this process works in."""
+    named = os.environ.get("CRM_ASSETS_HOME")
+    if named:
+        return Project(Path(named).expanduser().resolve())
+    here = Path.cwd().resolve()
+    for folder in (here, *here.parents):
+        if (folder / "workspace.yaml").is_file():
+            return Project(folder)
+    return Project(here)

@@ -1,0 +1,156 @@
+"""Fixtures for the whole suite: a project of its own, its databases, and the corpus of real data."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from crm_assets.crm import Sandbox, SandboxPool
+from crm_assets.database import Databases, connect_databases, stop_embedded
+from crm_assets.project import Project
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+_FOREIGN = ("DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_NAME")
+_URLS = ("STORAGE__DATABASE_URL", "DAGSTER_DATABASE_URL")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_environment() -> Iterator[None]:
+    """Keep the caller's databases and project out of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in (*_FOREIGN, *_URLS, "CRM_ASSETS_HOME", "DAGSTER_HOME"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def embedded_project() -> Iterator[Project]:
+    """A project with an embedded server of its own, for the whole session of this test process."""
+    # Not pytest's tmp_path: its names are too long for a unix socket.
+    root = Path(tempfile.mkdtemp(prefix="crm"))
+    root.chmod(0o755)  # the server may run as another user
+    project = Project(root)
+    try:
+        connect_databases(project)
+        yield project
+    finally:
+        stop_embedded(project)
+        shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def databases(embedded_project: Project) -> Databases:
+    """The databases of `embedded_project`."""
+    return connect_databases(embedded_project)
+
+
+@pytest.fixture
+def project(embedded_project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    """A fresh project folder, current by `CRM_ASSETS_HOME`, on databases of its own.
+
+    It shares the embedded server of the session, by DB_HOST, since starting one takes a second.
+    """
+    root = Path(tempfile.mkdtemp(prefix="crm"))
+    fresh = Project(root)
+    fresh.conversations.mkdir(parents=True)
+    fresh.dagster_home.mkdir()
+    shutil.copy(REPOSITORY / "dagster_home" / "dagster.yaml", fresh.dagster_home)
+    shutil.copy(REPOSITORY / "workspace.yaml", root)
+    monkeypatch.setenv("CRM_ASSETS_HOME", str(root))
+    monkeypatch.setenv("DAGSTER_HOME", str(fresh.dagster_home))
+    names = _point_at_fresh_databases(connect_databases(embedded_project), monkeypatch)
+    try:
+        yield fresh
+    finally:
+        _drop(connect_databases(embedded_project).sandbox, names)
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _point_at_fresh_databases(shared: Databases, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    parts = psycopg.conninfo.conninfo_to_dict(shared.sandbox)
+    suffix = uuid4().hex[:8]
+    names = [f"{kind}_{suffix}" for kind in ("sandbox", "atlas", "dagster")]
+    host, port = str(parts["host"]), str(parts["port"])
+    for name in names[1:]:
+        with psycopg.connect(shared.sandbox, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    monkeypatch.setenv("DB_HOST", host)
+    monkeypatch.setenv("DB_PORT", port)
+    monkeypatch.setenv("DB_USER", str(parts["user"]))
+    monkeypatch.setenv("DB_NAME", names[0])
+    user = parts["user"]
+    monkeypatch.setenv("STORAGE__DATABASE_URL", f"postgresql://{user}@/{names[1]}?host={host}&port={port}")
+    monkeypatch.setenv(
+        "DAGSTER_DATABASE_URL", f"postgresql+psycopg2://{user}@/{names[2]}?host={host}&port={port}"
+    )
+    return names
+
+
+def _drop(conninfo: str, names: list[str]) -> None:
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        for name in names:
+            connection.execute(
+                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+            )
+
+
+@pytest.fixture(scope="session", params=["embedded", "tcp"])
+def sandbox_conninfo(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
+    """A sandbox database: on the embedded server's socket, and on a real server over TCP.
+
+    `CRM_ASSETS_TEST_SERVER` names the real one (`postgresql://…`); without it the one that answers on
+    127.0.0.1:5432 to user postgres is used.
+    """
+    if request.param == "embedded":
+        yield databases.sandbox
+        return
+    server = os.environ.get("CRM_ASSETS_TEST_SERVER", "postgresql://postgres@127.0.0.1:5432/postgres")
+    name = f"crm_sandbox_{uuid4().hex[:8]}"
+    try:
+        admin = psycopg.connect(server, autocommit=True, connect_timeout=3)
+    except psycopg.OperationalError as error:
+        pytest.skip(f"no Postgres over TCP: {str(error).strip().splitlines()[0]}")
+    with admin:
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            yield psycopg.conninfo.make_conninfo(server, dbname=name)
+        finally:
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def shared_pool(sandbox_conninfo: str) -> Iterator[SandboxPool]:
+    """Sandboxes for tests that leave them clean, on every kind of server."""
+    with SandboxPool(sandbox_conninfo, size=4) as pool:
+        yield pool
+        assert pool.discarded == 0, "a test left a sandbox dirty"
+
+
+@pytest.fixture
+def sandbox(shared_pool: SandboxPool) -> Iterator[Sandbox]:
+    """A leased sandbox; the test fails if it does not come back clean."""
+    leased = shared_pool.acquire()
+    clean = False
+    try:
+        yield leased
+    finally:
+        clean = shared_pool.release(leased)
+    assert clean, "the base of the sandbox changed"
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """Folder of the real conversations and recorded runs."""
+    folder = Path(os.environ.get("CRM_CORPUS", REPOSITORY.parent / "shared" / "datasets"))
+    if not (folder / "clbench_eval.jsonl").is_file():
+        pytest.skip(f"the corpus of real conversations is not there ({folder}); set CRM_CORPUS")
+    return folder
