@@ -64,9 +64,9 @@ class TaskSource:
     facts: Mapping[str, Any]
     """What every session of the run has in common."""
 
-    def items(self) -> Iterator[Item]:
+    def items(self, wanted: Callable[[int], bool]) -> Iterator[Item]:
         """The tasks in order."""
-        for task in read_tasks(self.path):
+        for task in read_tasks(self.path, wanted=wanted):
             yield Item(task.task_id, task.conversation, task)
 
     def keys(self) -> Iterator[str]:
@@ -162,8 +162,7 @@ def run_sessions(
     summary = run_batch(
         TaskSource(tasks, facts),
         partial,
-        sandbox=databases.sandbox,
-        near=databases.sandbox_is_near,
+        databases=databases,
         agent=agent,
         identity=identity,
         limits=limits,

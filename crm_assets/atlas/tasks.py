@@ -79,13 +79,15 @@ def write_tasks(
     return write_jsonl(target, tasks())
 
 
-def read_tasks(path: Path) -> Iterator[AtlasTask]:
-    """The tasks of a tasks.jsonl, streaming.
+def read_tasks(
+    path: Path, *, wanted: Callable[[int], bool] | None = None
+) -> Iterator[AtlasTask]:
+    """The tasks of a tasks.jsonl, streaming; those at the wanted positions (from 0), or all.
 
     Raises:
         InputError: the file cannot be read, or a line of it is no task.
     """
-    yield from _read(path, AtlasTask.model_validate)
+    yield from _read(path, AtlasTask.model_validate, wanted)
 
 
 def read_task_ids(path: Path) -> Iterator[str]:
@@ -97,10 +99,14 @@ def read_task_ids(path: Path) -> Iterator[str]:
     yield from _read(path, lambda document: str(document["task_id"]))
 
 
-def _read(path: Path, parse: Callable[[Any], Any]) -> Iterator[Any]:
+def _read(
+    path: Path, parse: Callable[[Any], Any], wanted: Callable[[int], bool] | None = None
+) -> Iterator[Any]:
     try:
         with path.open("rb") as handle:
             for number, line in enumerate(handle, start=1):
+                if wanted is not None and not wanted(number - 1):
+                    continue
                 try:
                     yield parse(orjson.loads(line))
                 except (orjson.JSONDecodeError, ValidationError, KeyError, TypeError) as error:

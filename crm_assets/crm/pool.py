@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import psycopg
@@ -19,9 +19,16 @@ _PATIENCE_SECONDS = 120.0
 class SandboxPool:
     """At most `size` sandboxes of one database; safe to use from several threads."""
 
-    def __init__(self, conninfo: str, *, size: int = 1) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        size: int = 1,
+        on_open: Callable[[Sandbox], None] | None = None,
+    ) -> None:
         self._conninfo = conninfo
         self.size = size
+        self._on_open = on_open
         self.discarded = 0
         """Sandboxes thrown away because their base had changed or their connection was lost."""
         self._idle: list[Sandbox] = []
@@ -54,6 +61,8 @@ class SandboxPool:
                 self._open -= 1
                 self._changed.notify()
             raise
+        if self._on_open is not None:
+            self._on_open(sandbox)
         with self._changed:
             self._next_slot = max(self._next_slot, sandbox.slot + 1)
         return sandbox

@@ -48,16 +48,16 @@ def seed_fields() -> dict[str, frozenset[str]]:
     return {name: frozenset(entity.fields) for name, entity in ENTITIES.items()}
 
 
-def created_ids(conversation: Conversation) -> frozenset[str]:
-    """IDs that the conversation's own create calls give their new rows."""
-    found = set()
+def created_ids(conversation: Conversation) -> dict[str, int]:
+    """IDs that the conversation's own create calls give their new rows, and the turn that does."""
+    found: dict[str, int] = {}
     for turn in conversation.turns:
         tool = TOOLS.get(turn.expected_tool)
         if tool is not None and tool.action is Action.CREATE and turn.expect_success:
             identifier = parse_uuid(turn.expected_args.get(tool.entity.id_field))
             if identifier is not None:
-                found.add(str(identifier))
-    return frozenset(found)
+                found.setdefault(str(identifier), turn.turn_id)
+    return found
 
 
 def plan_seeds(conversation: Conversation) -> SeedRows:

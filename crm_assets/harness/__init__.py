@@ -13,6 +13,7 @@ from crm_assets.harness.agents import (
     ToolCall,
     make_agent,
 )
+from crm_assets.harness.audit import audit_dataset
 from crm_assets.harness.batch import BatchSummary, Item, Limits, Progress, Source, run_batch
 from crm_assets.harness.comparison import argument_mismatch, same_tool
 from crm_assets.harness.dataset_run import run_harness
@@ -20,7 +21,6 @@ from crm_assets.harness.ground_truth import (
     GroundTruth,
     GroundTruthStore,
     code_fingerprint,
-    replay_findings,
 )
 from crm_assets.harness.results import (
     RESULT_SCHEMA_VERSION,
@@ -53,10 +53,10 @@ __all__ = [
     "ToolCall",
     "TurnResult",
     "argument_mismatch",
+    "audit_dataset",
     "canonical_state",
     "code_fingerprint",
     "make_agent",
-    "replay_findings",
     "run_batch",
     "run_harness",
     "same_tool",

@@ -10,7 +10,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["pin", "pinned_to_core"]
+from crm_assets.crm import Sandbox
+
+__all__ = ["pin_beside", "pinned_to_core"]
 
 
 def _core(number: int) -> int | None:
@@ -38,8 +40,12 @@ def pinned_to_core(number: int | None) -> Iterator[None]:
             os.sched_setaffinity(0, before)
 
 
-def pin(process: int, number: int) -> None:
-    """Keep another process where this one is; it may be another user's, then nothing happens."""
+def pin_beside(sandbox: Sandbox) -> None:
+    """Keep a sandbox's backend where this process is kept.
+
+    The process waits for each statement, so the two never want the core at the same time. The backend
+    may be another user's process, or on another machine; then nothing happens.
+    """
     if hasattr(os, "sched_setaffinity"):
         with suppress(OSError):
-            os.sched_setaffinity(process, os.sched_getaffinity(0))
+            os.sched_setaffinity(sandbox.backend_pid, os.sched_getaffinity(0))

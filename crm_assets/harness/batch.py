@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from crm_assets.conversations import Conversation
+from crm_assets.database import Databases
+from crm_assets.errors import InputError
 from crm_assets.harness.agents import AgentSpec
 from crm_assets.harness.output import ResultsFile
 from crm_assets.harness.results import ConversationResult
@@ -31,8 +33,8 @@ class Item:
 class Source(Protocol):
     """Where a batch's conversations come from and how their results are written. Can be pickled."""
 
-    def items(self) -> Iterator[Item]:
-        """The conversations in order, streaming, the same at every call."""
+    def items(self, wanted: Callable[[int], bool]) -> Iterator[Item]:
+        """The conversations at the wanted positions (from 0) in order, streaming."""
 
     def keys(self) -> Iterator[str]:
         """Their keys in order."""
@@ -53,8 +55,6 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("workers", "concurrency"):
             if getattr(self, name) < 1:
-                from crm_assets.errors import InputError  # noqa: PLC0415
-
                 raise InputError(f"{name} must be at least 1.")
 
 
@@ -92,8 +92,7 @@ def run_batch(
     source: Source,
     output: Path,
     *,
-    sandbox: str,
-    near: bool,
+    databases: Databases,
     agent: AgentSpec,
     identity: Mapping[str, Any],
     limits: Limits = Limits(),
@@ -105,8 +104,7 @@ def run_batch(
     Args:
         source: the conversations.
         output: the results file, resumed if it is of the same run.
-        sandbox: conninfo of the sandbox database.
-        near: whether its server is on this machine.
+        databases: where the sandboxes are.
         agent: who works.
         identity: what makes this run this run, to refuse resuming another.
         limits: processes and sessions at a time.
@@ -137,8 +135,7 @@ def run_batch(
             for entries, thrown_away in run_workers(
                 source,
                 agent=agent,
-                sandbox=sandbox,
-                near=near,
+                databases=databases,
                 limits=limits,
                 finished=frozenset(results.finished),
             ):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from crm_assets.conversations import check_dataset, load_conversations
+from crm_assets.conversations import check_dataset, conversation_ids, load_conversations
 from crm_assets.crm import tool_names
 from crm_assets.database import connect_databases
 from crm_assets.errors import InputError
@@ -28,16 +28,20 @@ class DatasetSource:
     chosen: frozenset[int] | None = None
     """Positions (from 0) to take; None for all."""
 
-    def items(self) -> Iterator[Item]:
+    def items(self, wanted: Callable[[int], bool]) -> Iterator[Item]:
         """The conversations in the file's order."""
-        for position, conversation in enumerate(load_conversations(self.path)):
-            if self.chosen is None or position in self.chosen:
-                yield Item(conversation.conversation_id, conversation)
+
+        def taken(position: int) -> bool:
+            return wanted(position) and (self.chosen is None or position in self.chosen)
+
+        for conversation in load_conversations(self.path, wanted=taken):
+            yield Item(conversation.conversation_id, conversation)
 
     def keys(self) -> Iterator[str]:
         """Their IDs."""
-        for item in self.items():
-            yield item.key
+        for position, identifier in enumerate(conversation_ids(self.path)):
+            if self.chosen is None or position in self.chosen:
+                yield identifier
 
     def record(self, item: Item, result: ConversationResult) -> object:
         """The result itself."""
@@ -86,8 +90,7 @@ def run_harness(
     return run_batch(
         DatasetSource(dataset, _draw(summary.count, sample, seed)),
         output,
-        sandbox=databases.sandbox,
-        near=databases.sandbox_is_near,
+        databases=databases,
         agent=agent,
         identity=identity,
         limits=limits,

@@ -7,7 +7,7 @@ sandbox database under the hash of the conversation and of the code that ran it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timezone
 from functools import cache
@@ -269,13 +269,3 @@ def replay_finding(conversation: Conversation, truth: GroundTruth | Exception) -
 
 def _finding(conversation: Conversation, turn: int | None, reason: str) -> ReplayFinding:
     return ReplayFinding(conversation_id=conversation.conversation_id, turn_id=turn, reason=reason)
-
-
-def replay_findings(store: GroundTruthStore, conversations: Iterable[Conversation]) -> list[ReplayFinding]:
-    """The findings of several conversations at once."""
-    batch = list(conversations)
-    findings = [
-        replay_finding(conversation, truth)
-        for conversation, truth in zip(batch, store.get_many(batch), strict=True)
-    ]
-    return [finding for finding in findings if finding is not None]

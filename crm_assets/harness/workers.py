@@ -17,9 +17,10 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from crm_assets.crm import SandboxPool
+from crm_assets.database import Databases
 from crm_assets.errors import CrmAssetsError, InfrastructureError
 from crm_assets.files import json_line
-from crm_assets.harness.affinity import pin, pinned_to_core
+from crm_assets.harness.affinity import pin_beside, pinned_to_core
 from crm_assets.harness.agents import AgentSpec, make_agent
 from crm_assets.harness.batch import Item, Limits, Source
 from crm_assets.harness.ground_truth import GroundTruth, GroundTruthStore
@@ -42,8 +43,7 @@ class _Job:
 
     source: Source
     agent: AgentSpec
-    sandbox: str
-    near: bool
+    databases: Databases
     concurrency: int
     finished: frozenset[str]
     number: int
@@ -52,18 +52,19 @@ class _Job:
 
     def items(self) -> Iterator[Item]:
         """This worker's share of what is left."""
-        for position, item in enumerate(self.source.items()):
-            mine = position // _SHARE % self.workers == self.number
-            if mine and item.key not in self.finished:
+        for item in self.source.items(self._is_mine):
+            if item.key not in self.finished:
                 yield item
+
+    def _is_mine(self, position: int) -> bool:
+        return position // _SHARE % self.workers == self.number
 
 
 def run_workers(
     source: Source,
     *,
     agent: AgentSpec,
-    sandbox: str,
-    near: bool,
+    databases: Databases,
     limits: Limits,
     finished: frozenset[str],
 ) -> Iterator[Report]:
@@ -73,7 +74,7 @@ def run_workers(
     far as it was not yielded.
     """
     jobs = [
-        _Job(source, agent, sandbox, near, limits.concurrency, finished, number, limits.workers)
+        _Job(source, agent, databases, limits.concurrency, finished, number, limits.workers)
         for number in range(limits.workers)
     ]
     if len(jobs) == 1:
@@ -101,16 +102,16 @@ def _here(job: _Job) -> Iterator[Report]:
 async def _work(job: _Job) -> AsyncGenerator[Report, None]:
     """Run a job; yields its results every tenth of a second."""
     agent = make_agent(job.agent)
-    pool = SandboxPool(job.sandbox, size=job.concurrency)
-    truths = SandboxPool(job.sandbox, size=1)
-    store = GroundTruthStore(job.sandbox, truths)
-    runner = ConversationRunner(pool, agent, database_is_near=job.near)
-    alone = job.near and job.concurrency == 1
+    conninfo = job.databases.sandbox
+    # Only of our own server are the backends' process IDs known to be this machine's.
+    ours = job.databases.embedded
+    follow = pin_beside if ours else None
+    pool = SandboxPool(conninfo, size=job.concurrency, on_open=follow)
+    truths = SandboxPool(conninfo, on_open=follow)
+    store = GroundTruthStore(conninfo, truths)
+    runner = ConversationRunner(pool, agent, database_is_near=job.databases.sandbox_is_near)
     try:
-        with pinned_to_core(job.number if alone else None):
-            if alone:
-                with pool.lease() as sandbox:
-                    pin(sandbox.backend_pid, job.number)
+        with pinned_to_core(job.number if ours else None):
             async for report in _batched(_results(job, store, runner), pool):
                 yield report
     finally:

@@ -1,0 +1,71 @@
+"""Datasets of our own: deterministic, endless, and right when their ground truth is run.
+
+The generator keeps a small model of the CRM beside the conversation it writes, so that what it expects of a
+turn (the reply, the one match of a search, the refusal) follows from the turns before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from crm_assets.conversations.generator.build import build_conversation
+from crm_assets.conversations.models import Conversation
+from crm_assets.errors import InputError
+from crm_assets.files import atomic_writer, json_line
+
+__all__ = ["generate", "write_dataset"]
+
+_PROGRESS_EVERY = 1_000
+
+
+def generate(count: int, seed: int) -> Iterator[Conversation]:
+    """`count` conversations, one at a time.
+
+    The same seed gives the same conversations on every machine, and a larger count begins with those of a
+    smaller one.
+
+    Args:
+        count: how many; at least 1.
+        seed: any whole number.
+
+    Raises:
+        InputError: `count` is less than 1.
+    """
+    if count < 1:
+        raise InputError(f"Cannot generate {count} conversations; ask for at least 1.")
+    return (build_conversation(seed, index) for index in range(count))
+
+
+def write_dataset(
+    path: Path | str,
+    count: int,
+    seed: int,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> int:
+    """Write `count` conversations to `path`, one JSON object a line; returns how many.
+
+    The file appears once it is complete; memory does not grow with `count`.
+
+    Args:
+        path: the file to write; it is replaced if it is there.
+        count: how many conversations.
+        seed: any whole number.
+        progress: called with the number written so far, now and then and at the end.
+
+    Raises:
+        InputError: `count` is less than 1.
+        InfrastructureError: the disk refused; the file is as it was.
+    """
+    conversations = generate(count, seed)
+    written = 0
+    with atomic_writer(Path(path)) as handle:
+        for conversation in conversations:
+            handle.write(json_line(conversation.model_dump(mode="python")))
+            written += 1
+            if progress is not None and written % _PROGRESS_EVERY == 0:
+                progress(written)
+    if progress is not None and written % _PROGRESS_EVERY:
+        progress(written)
+    return written

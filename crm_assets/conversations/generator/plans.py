@@ -1,0 +1,204 @@
+"""Which turns a conversation has: its kind of work, its length, its segments, its expected failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from crm_assets.conversations.generator import clients, deals, paperwork, searches
+from crm_assets.conversations.generator.dice import Dice
+from crm_assets.conversations.generator.scene import Scene
+
+__all__ = ["MOVES", "SHAPES", "Chain", "choose_chain", "choose_moves", "choose_story"]
+
+Move = Callable[[Scene], None]
+
+MOVES: dict[str, Move] = {
+    "client_search": searches.client_search,
+    "contact_search": searches.contact_search,
+    "opportunity_search": searches.opportunity_search,
+    "quote_search": searches.quote_search,
+    "contract_search": searches.contract_search,
+    "company_search": searches.company_search,
+    "create_new_client": clients.create_new_client,
+    "create_new_contact": clients.create_new_contact,
+    "modify_client": clients.modify_client,
+    "modify_contact": clients.modify_contact,
+    "create_new_opportunity": deals.create_new_opportunity,
+    "modify_opportunity": deals.modify_opportunity,
+    "view_opportunity_details": deals.view_opportunity_details,
+    "opportunity_details": deals.opportunity_details,
+    "clone_opportunity": deals.clone_opportunity,
+    "delete_opportunity": deals.delete_opportunity,
+    "summarize_opportunities": deals.summarize_opportunities,
+    "create_quote": paperwork.create_quote,
+    "modify_quote": paperwork.modify_quote,
+    "quote_details": paperwork.quote_details,
+    "cancel_quote": paperwork.cancel_quote,
+    "delete_quote": paperwork.delete_quote,
+    "compare_quotes": paperwork.compare_quotes,
+    "compare_quote_details": paperwork.compare_quote_details,
+    "quote_prefixes": paperwork.quote_prefixes,
+    "create_contract": paperwork.create_contract,
+    "upload_document": paperwork.upload_document,
+    "add_note": paperwork.add_note,
+}
+"""The turn that each of the 28 tools answers."""
+
+SHAPES = ((1, 1), (3, 4), (0, 0), (1, 2), (3, 5), (6, 10), (2, 2), (4, 5), (0, 0))
+"""Fewest and most turns, in rotation; (0, 0) is a chain."""
+
+
+class Story(NamedTuple):
+    """What kind of work it is, and its turns in the order in which they make sense."""
+
+    category: str
+    tools: tuple[str, ...]
+
+
+def _story(category: str, tools: str) -> Story:
+    return Story(category, tuple(tools.split()))
+
+
+_STORIES = (
+    _story(
+        "Client Management",
+        "client_search modify_client contact_search create_new_contact add_note opportunity_search "
+        "create_new_opportunity summarize_opportunities upload_document modify_client",
+    ),
+    _story(
+        "Client Management",
+        "create_new_client create_new_contact create_new_opportunity create_quote upload_document "
+        "add_note modify_client modify_contact client_search contact_search",
+    ),
+    _story(
+        "Contact Management",
+        "client_search contact_search create_new_contact modify_contact add_note contact_search "
+        "modify_contact opportunity_search upload_document add_note",
+    ),
+    _story(
+        "Opportunity Management",
+        "opportunity_search view_opportunity_details modify_opportunity clone_opportunity create_quote "
+        "opportunity_details add_note modify_opportunity summarize_opportunities delete_opportunity",
+    ),
+    _story(
+        "Opportunity Management",
+        "client_search create_new_opportunity opportunity_details modify_opportunity upload_document "
+        "clone_opportunity modify_opportunity view_opportunity_details summarize_opportunities "
+        "delete_opportunity",
+    ),
+    _story(
+        "Quote Management",
+        "opportunity_search quote_prefixes create_quote quote_details modify_quote quote_search "
+        "compare_quotes compare_quote_details cancel_quote delete_quote",
+    ),
+    _story(
+        "Quote Management",
+        "view_opportunity_details quote_search quote_details create_quote compare_quote_details "
+        "modify_quote compare_quotes cancel_quote quote_prefixes delete_quote",
+    ),
+    _story(
+        "Contract Management",
+        "client_search opportunity_search contract_search create_contract upload_document add_note "
+        "contract_search modify_opportunity modify_client opportunity_details",
+    ),
+    _story(
+        "Document Management",
+        "opportunity_search upload_document add_note client_search upload_document quote_search "
+        "upload_document contract_search add_note modify_contact",
+    ),
+    _story(
+        "Notes & Collaboration",
+        "client_search add_note contact_search add_note view_opportunity_details add_note "
+        "modify_opportunity quote_details add_note summarize_opportunities",
+    ),
+    _story(
+        "Company / Account Management",
+        "company_search client_search modify_client company_search contact_search opportunity_search "
+        "create_new_opportunity contract_search add_note company_search",
+    ),
+    _story(
+        "General",
+        "summarize_opportunities client_search opportunity_details quote_search company_search "
+        "contract_search create_new_contact modify_opportunity create_quote add_note",
+    ),
+)
+
+
+class Chain(NamedTuple):
+    """Pieces of work that follow from each other."""
+
+    chain_id: str
+    title: str
+    categories: tuple[str, ...]
+
+
+_CHAINS = (
+    Chain(
+        "GEN-CHAIN-01",
+        "Onboard a client, run the deal, sign the contract",
+        ("Client Management", "Opportunity Management", "Contract Management"),
+    ),
+    Chain(
+        "GEN-CHAIN-02",
+        "Advance a deal, then quote it",
+        ("Opportunity Management", "Quote Management"),
+    ),
+    Chain(
+        "GEN-CHAIN-03",
+        "Refresh the contacts, file documents, leave notes",
+        ("Contact Management", "Document Management", "Notes & Collaboration"),
+    ),
+    Chain(
+        "GEN-CHAIN-04",
+        "Review an account, then quote and sign",
+        ("Company / Account Management", "Quote Management", "Contract Management"),
+    ),
+    Chain(
+        "GEN-CHAIN-05",
+        "Client lifecycle from first call to contract",
+        ("Client Management", "Opportunity Management", "Quote Management", "Contract Management"),
+    ),
+    Chain(
+        "GEN-CHAIN-06",
+        "Pipeline review with clean-up of quotes",
+        ("General", "Opportunity Management", "Quote Management"),
+    ),
+)
+
+
+def choose_story(rng: Dice, tool: str, category: str | None = None) -> Story:
+    """A story with `tool` in it (of `category`, where one is given)."""
+    return rng.choice(
+        [
+            story
+            for story in _STORIES
+            if tool in story.tools and (category is None or story.category == category)
+        ]
+    )
+
+
+def choose_moves(rng: Dice, story: Story, tool: str | None, count: int) -> list[Move]:
+    """`count` turns of a story in its order, `tool` among them."""
+    positions = list(range(len(story.tools)))
+    kept: list[int] = []
+    if tool is not None:
+        kept = [rng.choice([place for place in positions if story.tools[place] == tool])]
+        positions.remove(kept[0])
+    count = min(count, len(story.tools))
+    kept += rng.sample(positions, count - len(kept))
+    return [MOVES[story.tools[place]] for place in sorted(kept)]
+
+
+def choose_chain(rng: Dice, tool: str) -> tuple[Chain, list[tuple[str, list[Move]]]]:
+    """A chain with `tool` in it, and for each segment its category and turns."""
+    homes = {story.category for story in _STORIES if tool in story.tools}
+    chain = rng.choice([chain for chain in _CHAINS if homes.intersection(chain.categories)])
+    featured = rng.choice([place for place, name in enumerate(chain.categories) if name in homes])
+    segments = []
+    for place, category in enumerate(chain.categories):
+        wanted = tool if place == featured else None
+        stories = [story for story in _STORIES if story.category == category]
+        story = choose_story(rng, wanted, category) if wanted else rng.choice(stories)
+        segments.append((category, choose_moves(rng, story, wanted, rng.randrange(2, 5))))
+    return chain, segments

@@ -1,0 +1,187 @@
+"""A dataset's lines, one at a time: bytes to conversation, or what is wrong with them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import orjson
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from crm_assets.conversations.models import Conversation
+from crm_assets.conversations.rules import Problem, document_problems, structure_problems
+from crm_assets.errors import InputError
+
+__all__ = ["MAX_LINE", "DatasetReader", "ScannedLine", "parse_line"]
+
+MAX_LINE = 16 << 20
+"""Bytes in one line; a longer one is reported and passed over without being held in memory."""
+
+_BOM = b"\xef\xbb\xbf"
+_SKIP = 1 << 20
+_EXCERPT = 60
+_END_OF_DATA = "unexpected end of data"
+
+_EXPECTED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "bool_type": "true or false",
+    "dict_type": "an object",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "model_type": "an object",
+}
+
+
+class ScannedLine(NamedTuple):
+    """What one line of a dataset turned out to be."""
+
+    number: int
+    conversation: Conversation | None
+    problems: tuple[Problem, ...]
+
+
+class DatasetReader:
+    """Reads a dataset once, counting and hashing what passes.
+
+    Attributes:
+        size: bytes read so far.
+        conversations: lines so far that hold something (well-formed or not).
+    """
+
+    def __init__(self, path: Path, *, known_tools: Collection[str] | None = None) -> None:
+        self.path = path
+        self.size = 0
+        self.conversations = 0
+        self._known_tools = known_tools
+        self._digest = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        """Hex SHA-256 of the bytes read so far."""
+        return self._digest.hexdigest()
+
+    def __iter__(self) -> Iterator[ScannedLine]:
+        """Every line that is not blank, parsed."""
+        return self.scan(None)
+
+    def scan(self, wanted: Callable[[int], bool] | None) -> Iterator[ScannedLine]:
+        """The lines at the wanted positions (from 0, blank ones not counted), or all, parsed."""
+        for position, (number, line) in enumerate(self.lines()):
+            if wanted is not None and not wanted(position):
+                continue
+            if len(line) > MAX_LINE:
+                reason = f"the line is longer than {MAX_LINE:,} bytes; split or shorten it"
+                yield ScannedLine(number, None, (Problem("", reason),))
+            else:
+                conversation, problems = parse_line(line, known_tools=self._known_tools)
+                yield ScannedLine(number, conversation, problems)
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Number and bytes of every line that is not blank; an over-long one is cut after `MAX_LINE`.
+
+        Raises:
+            InputError: the file is not there or cannot be read.
+        """
+        try:
+            with self.path.open("rb") as handle:
+                number = 0
+                while line := handle.readline(MAX_LINE + 1):
+                    number += 1
+                    self._count(line)
+                    if len(line) > MAX_LINE:
+                        self._pass_over_rest(handle, line)
+                    elif number == 1:
+                        line = line.removeprefix(_BOM)
+                    if line.strip():
+                        self.conversations += 1
+                        yield number, line
+        except FileNotFoundError as error:
+            raise InputError(
+                f"There is no dataset at {self.path}; check the path, or list what there is with "
+                "`crm-assets datasets list`."
+            ) from error
+        except OSError as error:
+            raise InputError(
+                f"The dataset {self.path} cannot be read: {error.strerror or error}."
+            ) from error
+
+    def _pass_over_rest(self, handle: IO[bytes], line: bytes) -> None:
+        while line and not line.endswith(b"\n"):
+            line = handle.readline(_SKIP)
+            self._count(line)
+
+    def _count(self, data: bytes) -> None:
+        self.size += len(data)
+        self._digest.update(data)
+
+
+def parse_line(
+    line: bytes, *, known_tools: Collection[str] | None = None
+) -> tuple[Conversation | None, tuple[Problem, ...]]:
+    """The conversation on one line and all that is wrong with it; one of the two is empty."""
+    try:
+        document = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return None, (Problem("", _json_reason(error, line)),)
+    if not isinstance(document, dict):
+        return None, (Problem("", f"must be a JSON object, not {_json_type(document)}"),)
+    problems = list(document_problems(document, line))
+    try:
+        conversation = Conversation.model_validate(document)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False)
+        problems += [_field_problem(detail) for detail in details if not _is_echo(detail)]
+        return None, tuple(problems)
+    problems += structure_problems(conversation, known_tools)
+    return (None, tuple(problems)) if problems else (conversation, ())
+
+
+def _json_reason(error: orjson.JSONDecodeError, line: bytes) -> str:
+    reason = f"is not valid JSON: {error.msg} (column {error.pos + 1})"
+    cut_off = error.msg.startswith(_END_OF_DATA)
+    try:
+        line.decode()
+    except UnicodeDecodeError as bad:
+        cut_off = bad.reason == _END_OF_DATA
+        reason = f"is not UTF-8 (byte {bad.start + 1} of the line); save the file as UTF-8"
+    if cut_off and not line.endswith(b"\n"):
+        return "the file ends in the middle of this line; it was cut off while it was written"
+    return reason
+
+
+def _field_problem(detail: ErrorDetails) -> Problem:
+    field = ""
+    for part in detail["loc"]:
+        field += f"[{part}]" if isinstance(part, int) else f".{part}" if field else part
+    kind, value = detail["type"], detail["input"]
+    if kind == "missing":
+        return Problem(field, "is missing")
+    if kind in _EXPECTED:
+        return Problem(field, f"must be {_EXPECTED[kind]}, not {_json_type(value)}")
+    if kind in ("string_too_short", "too_short"):
+        return Problem(field, "must not be empty")
+    message = detail["msg"]
+    return Problem(field, f"is not acceptable: {message[:1].lower()}{message[1:]}")
+
+
+def _is_echo(detail: ErrorDetails) -> bool:
+    """Whether a list is only called too short because its malformed items were not counted."""
+    return detail["type"] == "too_short" and bool(detail["input"])
+
+
+def _json_type(value: Any) -> str:
+    """How a person who reads the file would call a value."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return f"the number {value}"
+    if isinstance(value, str):
+        shown = value if len(value) <= _EXCERPT else f"{value[:_EXCERPT]}…"
+        return f"the text {shown!r}"
+    return "a list" if isinstance(value, list) else "an object"

@@ -1,0 +1,156 @@
+"""Rules that no single field can tell: the order of turns, where references point, what can be stored."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from crm_assets.conversations.models import Conversation, Turn
+from crm_assets.conversations.references import find_references
+
+__all__ = ["MAX_DEPTH", "MAX_TEXT", "Problem", "document_problems", "structure_problems"]
+
+MAX_TEXT = 1_000_000
+"""Characters in one text: far above any real note, far below what would fill memory or a prompt."""
+
+MAX_DEPTH = 100
+"""Levels of nesting: JSON writers and Python's own stack give up at a few hundred."""
+
+
+class Problem(NamedTuple):
+    """One thing wrong with one conversation."""
+
+    field: str
+    reason: str
+
+
+def document_problems(document: Any, line: bytes) -> Iterator[Problem]:
+    """Texts and nesting, anywhere in `document`, that could not be stored or written again.
+
+    Args:
+        document: the parsed line.
+        line: its bytes; they tell cheaply that most lines need no closer look.
+    """
+    suspicious = (
+        b"\\u0000" in line or len(line) > MAX_TEXT or line.count(b"{") + line.count(b"[") > MAX_DEPTH
+    )
+    if not suspicious or _is_harmless(document):
+        return
+    pending: list[tuple[Any, str, int]] = [(document, "", 0)]
+    while pending:
+        item, path, depth = pending.pop()
+        if isinstance(item, str):
+            yield from _text_problems(item, path)
+        elif isinstance(item, (dict, list)):
+            if depth >= MAX_DEPTH:
+                yield Problem(path[:200], f"is nested deeper than {MAX_DEPTH} levels")
+                continue
+            if isinstance(item, dict):
+                for key in item:
+                    yield from _text_problems(key, f"{path} (a key)".strip())
+            pending.extend((child, child_path, depth + 1) for child, child_path in _children(item, path))
+
+
+def structure_problems(
+    conversation: Conversation, known_tools: Collection[str] | None = None
+) -> Iterator[Problem]:
+    """What is wrong between the fields of one conversation.
+
+    Args:
+        conversation: a conversation whose fields are of the right types.
+        known_tools: the tools there are; None leaves their names unchecked.
+    """
+    yield from _seed_problems(conversation.initial_entities.get("seed_data"))
+    yield from _segment_problems(conversation)
+    for index, turn in enumerate(conversation.turns):
+        where = f"turns[{index}]"
+        if turn.turn_id != index + 1:
+            yield Problem(
+                f"{where}.turn_id",
+                f"is {turn.turn_id}, but turns are numbered 1, 2, 3 … and this is number {index + 1}",
+            )
+        yield from _reference_problems(turn, index + 1, where)
+        if known_tools is not None and turn.expect_success and turn.expected_tool not in known_tools:
+            yield Problem(
+                f"{where}.expected_tool",
+                f"'{turn.expected_tool[:80]}' is no tool, and the turn expects success",
+            )
+
+
+def _reference_problems(turn: Turn, number: int, where: str) -> Iterator[Problem]:
+    for name, value in (
+        ("user_utterance", turn.user_utterance),
+        ("expected_args", turn.expected_args),
+    ):
+        for reference in find_references(value):
+            if not 1 <= reference.turn < number:
+                yield Problem(f"{where}.{name}", f"{reference} does not name an earlier turn")
+    for earlier in turn.references_previous_turns:
+        if not 1 <= earlier < number:
+            yield Problem(
+                f"{where}.references_previous_turns", f"{earlier} is not the number of an earlier turn"
+            )
+
+
+def _segment_problems(conversation: Conversation) -> Iterator[Problem]:
+    boundaries = conversation.segment_boundaries or []
+    ascending = all(a < b for a, b in pairwise(boundaries))
+    if boundaries and not (ascending and boundaries[0] >= 1 and boundaries[-1] <= len(conversation.turns)):
+        yield Problem(
+            "segment_boundaries",
+            f"must be ascending turn numbers between 1 and {len(conversation.turns)}",
+        )
+
+
+def _seed_problems(seeds: Any) -> Iterator[Problem]:
+    root = "initial_entities.seed_data"
+    if seeds is None:
+        return
+    if not isinstance(seeds, dict):
+        yield Problem(root, "must be an object of {entity: {id: fields}}")
+        return
+    for entity, rows in seeds.items():
+        if rows is not None and not isinstance(rows, dict):
+            yield Problem(f"{root}.{entity[:80]}", "must be an object of {id: fields}")
+            continue
+        for row_id, fields in (rows or {}).items():
+            if not isinstance(fields, dict):
+                yield Problem(f"{root}.{entity[:80]}.{row_id[:80]}", "must be an object of fields")
+
+
+def _is_harmless(document: Any) -> bool:
+    # The common case of a long line, without the cost of building a path for every value.
+    level, depth = [document], 0
+    while level:
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, str):
+                if len(item) > MAX_TEXT or "\0" in item:
+                    return False
+            elif isinstance(item, dict):
+                below.extend(item)
+                below.extend(item.values())
+            elif isinstance(item, list):
+                below.extend(item)
+        depth += 1
+        if depth > MAX_DEPTH + 1:
+            return False
+        level = below
+    return True
+
+
+def _children(item: dict[str, Any] | list[Any], path: str) -> Iterator[tuple[Any, str]]:
+    if isinstance(item, list):
+        for index, child in enumerate(item):
+            yield child, f"{path}[{index}]"
+    else:
+        for key, child in item.items():
+            yield child, f"{path}.{key[:80]}" if path else key[:80]
+
+
+def _text_problems(text: str, path: str) -> Iterator[Problem]:
+    if "\0" in text:
+        yield Problem(path, "holds a NUL character, which Postgres cannot store; remove it")
+    if len(text) > MAX_TEXT:
+        yield Problem(path, f"is {len(text):,} characters long; the limit is {MAX_TEXT:,}")

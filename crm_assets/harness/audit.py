@@ -1,0 +1,36 @@
+"""The audit of a dataset with its ground truth run: does every turn come out as the dataset says?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crm_assets.conversations import AuditReport, Conversation, ReplayFinding, audit
+from crm_assets.crm import SandboxPool, created_ids, seed_fields
+from crm_assets.database import connect_databases
+from crm_assets.harness.ground_truth import GroundTruthStore, replay_finding
+from crm_assets.project import Project
+
+__all__ = ["audit_dataset"]
+
+
+def audit_dataset(path: Path, *, project: Project) -> AuditReport:
+    """Audit the dataset at `path`, replaying what has not been replayed before.
+
+    The end states found on the way are kept, so that runs over the dataset need not compute them.
+
+    Raises:
+        DatasetError: the dataset is malformed.
+        InputError: it cannot be read.
+        InfrastructureError: the database failed.
+    """
+    conninfo = connect_databases(project).sandbox
+    with SandboxPool(conninfo) as pool:
+        store = GroundTruthStore(conninfo, pool)
+        try:
+
+            def replay(conversation: Conversation) -> ReplayFinding | None:
+                return replay_finding(conversation, store.get_many([conversation])[0])
+
+            return audit(path, replay=replay, seed_fields=seed_fields(), created_ids=created_ids)
+        finally:
+            store.close()
