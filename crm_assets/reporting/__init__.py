@@ -1,0 +1,26 @@
+"""Reporting: from sessions.jsonl to figures one can trust, and to a page that says them.
+
+Reads files, not objects of a run, so that every figure can be computed again.
+"""
+
+from __future__ import annotations
+
+from crm_assets.reporting.figures import Mean, Rate
+from crm_assets.reporting.intervals import wilson_interval
+from crm_assets.reporting.metrics import compute_metrics, read_metrics, write_metrics
+from crm_assets.reporting.models import Metrics, RunInfo
+from crm_assets.reporting.readme import render_readme
+from crm_assets.reporting.summary import summary_table
+
+__all__ = [
+    "Mean",
+    "Metrics",
+    "Rate",
+    "RunInfo",
+    "compute_metrics",
+    "read_metrics",
+    "render_readme",
+    "summary_table",
+    "wilson_interval",
+    "write_metrics",
+]

@@ -1,0 +1,86 @@
+"""Examples of what went wrong, chosen while the sessions stream by."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from crm_assets.reporting.lines import SessionLine, TurnLine
+from crm_assets.reporting.models import FailureExample, InfrastructureFailure
+
+__all__ = ["UNNAMED_KIND", "FailureLog"]
+
+UNNAMED_KIND = "unnamed"
+_EXAMPLES = 3
+_REASONS = 10
+_LONGEST = 240
+_Rank = tuple[bool, str, int]
+
+
+@dataclass
+class FailureLog:
+    """Keeps a few examples a kind; which ones does not depend on the order of the sessions."""
+
+    _examples: dict[str, list[tuple[_Rank, FailureExample]]] = field(default_factory=dict)
+    _reasons: Counter[str] = field(default_factory=Counter)
+    _reason_example: dict[str, str] = field(default_factory=dict)
+
+    def add_turns(self, session: SessionLine) -> None:
+        """Look at the failed turns of a session that ran."""
+        result = session.conversation_result
+        if result is None:
+            return
+        first = result.first_failed_turn
+        offered: set[str] = set()
+        for turn in sorted(result.per_turn_results, key=lambda turn: turn.turn_id):
+            kind = turn.verification or UNNAMED_KIND
+            if turn.success or kind in offered:
+                continue
+            offered.add(kind)  # one a conversation: three turns of the same one teach little
+            self._offer(kind, session.conversation_id, turn, first=turn.turn_id == first)
+
+    def add_infrastructure(self, session: SessionLine) -> None:
+        """Look at a session that could not run."""
+        result = session.conversation_result
+        message = shorten(result.error_message if result else None) or "no message"
+        self._reasons[message] += 1
+        known = self._reason_example.get(message, session.conversation_id)
+        self._reason_example[message] = min(known, session.conversation_id)
+
+    def examples(self, kind: str) -> tuple[FailureExample, ...]:
+        """The examples of one kind, best first."""
+        return tuple(example for _, example in self._examples.get(kind, ()))
+
+    def infrastructure(self) -> tuple[InfrastructureFailure, ...]:
+        """The most frequent reasons, most frequent first."""
+        ranked = sorted(self._reasons.items(), key=lambda item: (-item[1], item[0]))
+        return tuple(
+            InfrastructureFailure(message=message, sessions=count, example=self._reason_example[message])
+            for message, count in ranked[:_REASONS]
+        )
+
+    def _offer(self, kind: str, conversation_id: str, turn: TurnLine, *, first: bool) -> None:
+        kept = self._examples.setdefault(kind, [])
+        rank = (not first, conversation_id, turn.turn_id)
+        if len(kept) == _EXAMPLES and rank > kept[-1][0]:
+            return
+        example = FailureExample(
+            conversation_id=conversation_id,
+            turn_id=turn.turn_id,
+            first_failure=first,
+            user_utterance=shorten(turn.user_utterance) or "",
+            expected_tool=turn.expected_tool,
+            called_tool=shorten(turn.tool_name),
+            detail=shorten(turn.argument_mismatch_reason or turn.error),
+        )
+        kept.append((rank, example))
+        kept.sort(key=lambda pair: pair[0])
+        del kept[_EXAMPLES:]
+
+
+def shorten(text: str | None) -> str | None:
+    """`text` on one line, cut to what an example needs."""
+    if text is None:
+        return None
+    line = " ".join(text[: _LONGEST * 4].split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"

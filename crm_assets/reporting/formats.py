@@ -1,0 +1,94 @@
+"""Figures and texts as people read them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PureWindowsPath
+
+from crm_assets.reporting.figures import Mean, Rate
+
+__all__ = [
+    "NOTHING",
+    "dollars",
+    "interval",
+    "number",
+    "of",
+    "percent",
+    "plain",
+    "relative",
+    "share",
+    "spread",
+    "with_interval",
+]
+
+NOTHING = "–"
+_ABSOLUTE = re.compile(r"(?<![\w/:.~-])(?:[A-Za-z]:[\\/]|~?/)(?:[^\s/\\'\"|`]+[\\/])+")
+
+
+def share(value: float | None) -> str:
+    """A share as a percentage; only all is 100.0%, and only nothing 0.0%."""
+    if value is None:
+        return NOTHING
+    text = f"{value * 100:.1f}%"
+    if text == "100.0%" and value < 1:
+        return ">99.9%"
+    if text == "0.0%" and value > 0:
+        return "<0.1%"
+    return text
+
+
+def percent(rate: Rate) -> str:
+    """The value of a rate."""
+    return share(rate.value)
+
+
+def interval(rate: Rate) -> str:
+    """The interval of a rate."""
+    if rate.low is None or rate.high is None:
+        return NOTHING
+    return f"{rate.low * 100:.1f}–{rate.high * 100:.1f}%"
+
+
+def of(rate: Rate) -> str:
+    """The counts of a rate."""
+    return f"{rate.successes:,} of {rate.count:,}" if rate.count else NOTHING
+
+
+def with_interval(rate: Rate) -> str:
+    """A rate in a sentence: value, counts, interval."""
+    if rate.value is None:
+        return "no verdict"
+    return f"{percent(rate)} ({of(rate)}; 95% interval {interval(rate)})"
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """A number with thousands separators."""
+    return NOTHING if value is None else f"{value:,.{digits}f}"
+
+
+def dollars(value: float | None) -> str:
+    """An amount of money, with the digits that small amounts need."""
+    if value is None:
+        return NOTHING
+    return f"${value:,.2f}" if value >= 1 else f"${value:.4f}"
+
+
+def spread(mean: Mean, digits: int) -> str:
+    """The interval of a mean."""
+    if mean.low is None or mean.high is None:
+        return NOTHING
+    return f"{number(mean.low, digits)}–{number(mean.high, digits)}"
+
+
+def relative(path: str | None) -> str:
+    """A path that says nothing of the machine: relative ones as they are, of others the name."""
+    if path is None:
+        return NOTHING
+    as_windows = PureWindowsPath(path)  # knows both kinds of separator
+    return as_windows.name if as_windows.anchor or path.startswith("~") else path
+
+
+def plain(text: str) -> str:
+    """`text` on one line, without control characters and without folders of the machine."""
+    visible = "".join(c if c.isprintable() else " " for c in text)
+    return _ABSOLUTE.sub("…/", " ".join(visible.split()))

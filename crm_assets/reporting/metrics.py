@@ -1,0 +1,171 @@
+"""metrics.json: sessions.jsonl in figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from crm_assets.errors import InputError
+from crm_assets.files import write_json
+from crm_assets.reporting.breakdowns import conversation_groups, failure_kinds, rate, turn_groups
+from crm_assets.reporting.figures import Mean, Rate
+from crm_assets.reporting.frames import read_frames
+from crm_assets.reporting.models import Bounds, Metrics, ReplyCounts, RunInfo
+from crm_assets.reporting.usage import role_costs, role_tokens, spending
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["compute_metrics", "read_metrics", "write_metrics"]
+
+
+def compute_metrics(sessions: Path, *, run: RunInfo) -> Metrics:
+    """The metrics of the run whose sessions.jsonl is `sessions`.
+
+    The same sessions give the same metrics, byte for byte, in whatever order they stand.
+
+    Args:
+        sessions: the file; nothing else is read.
+        run: what the caller knows of the run and the sessions do not say.
+
+    Raises:
+        InputError: the file is missing, empty, of several runs or of another one, or a line of it
+            is not a session; names file and line.
+    """
+    frames = read_frames(sessions, run=run)
+    all_sessions, turns, identity = frames.sessions, frames.turns, frames.run
+    ran = all_sessions[all_sessions["status"] == "succeeded"]
+    tokens = spending(all_sessions, frames.usage, "total")
+    costs = spending(all_sessions, frames.costs, "usd")
+    strict = rate(ran, "overall")
+    failed_runs = int((all_sessions["status"] == "failed").sum())
+    undecided = int((ran["overall"] < 0).sum())
+    return Metrics(
+        **identity.model_dump(),
+        total_conversations=len(all_sessions),
+        atlas_successful_runs=len(ran),
+        harness_successes=strict.successes,
+        failed_conversations=strict.count - strict.successes,
+        conversations_without_verdict=undecided,
+        failed_runs=failed_runs,
+        not_recorded_runs=int((all_sessions["status"] == "not_recorded").sum()),
+        infrastructure_failures=frames.failures.infrastructure(),
+        execution_modes=_counts(all_sessions["mode"]),
+        strict_success=strict,
+        strict_success_bounds=_bounds(strict, missing=failed_runs + undecided),
+        by_workflow=conversation_groups(frames, "workflow"),
+        by_complexity=conversation_groups(frames, "complexity"),
+        by_tool=turn_groups(turns, "tool"),
+        by_turn=turn_groups(turns, "turn"),
+        failure_kinds=failure_kinds(frames),
+        turns_planned=_planned(ran),
+        turns_executed=len(turns),
+        replies=_replies(turns),
+        first_failed_turn=_first_failed_turn(ran),
+        token_usage=role_tokens(frames.usage),
+        tokens_per_conversation=tokens.per_conversation,
+        tokens_per_success=tokens.per_success,
+        cost_usd=role_costs(frames.costs),
+        cost_usd_per_conversation=costs.per_conversation,
+        cost_usd_per_success=costs.per_success,
+        **_conversation_rates(ran, turns),
+        **_turn_rates(turns),
+        **_means(ran),
+    )
+
+
+def write_metrics(path: Path, metrics: Metrics) -> None:
+    """Write `metrics` to `path`, whole or not at all."""
+    write_json(path, metrics.model_dump(mode="json"))
+
+
+def read_metrics(path: Path) -> Metrics:
+    """The metrics in `path`.
+
+    Raises:
+        InputError: the file is missing, damaged or of another version.
+    """
+    remedy = "make it again by materializing baseline_metrics"
+    try:
+        return Metrics.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"Could not read {path}: {error.strerror or error}; {remedy}.") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        where = f"{field}: " if field else ""
+        raise InputError(
+            f"{path} does not hold the metrics of a baseline ({where}{first['msg']}); {remedy}."
+        ) from None
+
+
+def _conversation_rates(ran: pd.DataFrame, turns: pd.DataFrame) -> dict[str, Rate]:
+    return {
+        "state_match": rate(ran, "state"),
+        "chain_success": rate(ran, "chain"),
+        "conversations_with_tool_success": _at_least_one(turns, "tool_success", among=len(ran)),
+        "conversations_with_response_success": _at_least_one(turns, "reply", among=None),
+    }
+
+
+def _turn_rates(turns: pd.DataFrame) -> dict[str, Rate]:
+    return {
+        "turn_success": rate(turns, "success"),
+        "turn_tool_success": rate(turns, "tool_success"),
+        "turn_response_success": rate(turns, "reply"),
+        "expected_failures": rate(turns[turns["expect_success"] == 0], "success"),
+    }
+
+
+def _bounds(strict: Rate, *, missing: int) -> Bounds | None:
+    if not missing:
+        return None
+    count = strict.count + missing
+    return Bounds(
+        missing=missing,
+        worst=Rate.of_conversations(strict.successes, count),
+        best=Rate.of_conversations(strict.successes + missing, count),
+    )
+
+
+def _at_least_one(turns: pd.DataFrame, verdict: str, *, among: int | None) -> Rate:
+    """Conversations with a yes, among those given or (None) those with any verdict at all."""
+    decided = turns[turns[verdict] >= 0]
+    best = decided.groupby("conversation", observed=True)[verdict].max()
+    return Rate.of_conversations(int((best == 1).sum()), len(best) if among is None else among)
+
+
+def _planned(ran: pd.DataFrame) -> int | None:
+    planned = ran["planned"]
+    return int(planned.sum()) if len(planned) and (planned >= 0).all() else None
+
+
+def _replies(turns: pd.DataFrame) -> ReplyCounts:
+    counts = _counts(turns["reply_status"])
+    return ReplyCounts(**{name: counts.get(name, 0) for name in ("scored", "unscored", "not_applicable")})
+
+
+def _first_failed_turn(ran: pd.DataFrame) -> dict[str, int]:
+    failed = ran.loc[(ran["overall"] == 0) & (ran["failed_at"] > 0), "failed_at"]
+    return {str(turn): int(count) for turn, count in failed.value_counts().sort_index().items()}
+
+
+def _means(ran: pd.DataFrame) -> dict[str, Mean]:
+    """The means over conversations that ran; rewards are between 0 and 1."""
+
+    def mean(column: str, at_most: float) -> Mean:
+        values = [float(value) for value in ran[column].dropna()]
+        return Mean.of(values, missing=len(ran) - len(values), at_least=0.0, at_most=at_most)
+
+    return {
+        "reward_summary": mean("reward", 1.0),
+        "harness_reward_summary": mean("signal", 1.0),
+        "duration_seconds": mean("duration", float("inf")),
+    }
+
+
+def _counts(column: pd.Series[str]) -> dict[str, int]:
+    counts = {str(name): int(count) for name, count in column.value_counts().items() if count}
+    return dict(sorted(counts.items()))

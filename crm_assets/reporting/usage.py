@@ -1,0 +1,73 @@
+"""What a run used: tokens and money, by role, by conversation and by success."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from crm_assets.reporting.figures import Mean, tidy
+from crm_assets.reporting.models import RoleCost, RoleTokens
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Spending", "role_costs", "role_tokens", "spending"]
+
+
+class Spending(NamedTuple):
+    """An amount by conversation and by success; None and empty where nothing was reported."""
+
+    per_conversation: Mean
+    per_success: float | None
+
+
+def role_tokens(usage: pd.DataFrame) -> dict[str, RoleTokens]:
+    """Tokens by role."""
+    return {
+        role: RoleTokens(
+            prompt_tokens=_whole(rows["prompt"]),
+            completion_tokens=_whole(rows["completion"]),
+            total_tokens=int(rows["total"].sum()),
+            calls=_whole(rows["calls"]),
+            conversations=len(rows),
+        )
+        for role, rows in _by_role(usage)
+    }
+
+
+def role_costs(costs: pd.DataFrame) -> dict[str, RoleCost]:
+    """US dollars by role."""
+    return {
+        role: RoleCost(usd=round(math.fsum(rows["usd"]), 6), conversations=len(rows))
+        for role, rows in _by_role(costs)
+    }
+
+
+def spending(sessions: pd.DataFrame, amounts: pd.DataFrame, column: str) -> Spending:
+    """`column` of `amounts`, a row a session and role, related to the sessions.
+
+    Sessions that report nothing are unknown, not free: they are in neither figure. What failed
+    sessions used was paid for: it counts towards the price of a success.
+    """
+    by_session: dict[int, list[float]] = {}
+    for session, amount in zip(amounts["session"], amounts[column], strict=True):
+        by_session.setdefault(int(session), []).append(float(amount))
+    ran = (sessions["status"] == "succeeded").tolist()
+    values = [math.fsum(parts) for session, parts in by_session.items() if ran[session]]
+    succeeded = (sessions["overall"] == 1).tolist()
+    successes = sum(succeeded[session] for session in by_session)
+    spent = math.fsum(amount for parts in by_session.values() for amount in parts)
+    return Spending(
+        per_conversation=Mean.of(values, missing=sum(ran) - len(values), at_least=0.0),
+        per_success=tidy(spent / successes) if successes else None,
+    )
+
+
+def _by_role(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    groups: Any = frame.groupby("role", observed=True)
+    return sorted(((str(role), rows) for role, rows in groups), key=lambda pair: pair[0])
+
+
+def _whole(column: pd.Series[float]) -> int | None:
+    known = column.dropna()
+    return int(known.sum()) if len(known) else None

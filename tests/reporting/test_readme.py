@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+
+from crm_assets.errors import InputError
+from crm_assets.reporting import Metrics, render_readme
+from crm_assets.reporting.formats import dollars, plain, relative, share
+from crm_assets.reporting.markdown import code, escape, table
+
+from .conftest import REVISION, RUN_ID, Measure, failed_turn, replied, session, turn, unrun
+
+
+@pytest.fixture
+def metrics(measure: Measure) -> Metrics:
+    agent = {"name": "llm", "model": "gpt-4.1-mini", "prompts": "/home/zoe/prompts/crm.txt"}
+    meta: dict[str, Any] = {
+        "agent": agent,
+        "conversations_path": "/home/zoe/project/data/conversations/dev.jsonl",
+    }
+    good = [session(f"c-{n}", [turn(1), replied(2, "match")], meta=meta) for n in range(7)]
+    wrong = failed_turn(
+        2,
+        "argument_mismatch",
+        user_utterance="Set a|b to *bold* <script>",
+        argument_mismatch_reason="Missing required field: stage",
+    )
+    bad = [session(f"d-{n}", [turn(1), wrong, replied(3, "unscored")], meta=meta) for n in range(3)]
+    lost = "no answer from /home/zoe/project/.crm_assets/pg/.s.PGSQL.5432"
+    return measure(*good, *bad, unrun("e-1", message=lost, **meta))
+
+
+REVISION_FILE = {
+    "sha256": REVISION,
+    "conversations": 60,
+    "git_commit": "0123456789abcdef0123",
+    "git_dirty": True,
+    "path": "data/conversations/dev.jsonl",
+}
+
+
+def test_what_ran_comes_first_then_how_well_how_sure_and_what_failed(metrics: Metrics) -> None:
+    readme = render_readme(metrics, revision=REVISION_FILE)
+    titles = re.findall(r"^#+ (.*)$", readme, flags=re.MULTILINE)
+    assert titles[:5] == [
+        "Baseline: `llm` (`gpt-4.1-mini`) on `dev`",
+        "What ran",
+        "How well",
+        "How sure",
+        "What failed most",
+    ]
+    assert {"Headline", "By workflow", "By complexity", "By expected tool", "By turn"} <= {*titles}
+    assert {"Failure kinds", "Tokens and cost", "Provenance"} <= {*titles}
+
+
+def test_what_ran_names_agent_data_and_revision(metrics: Metrics) -> None:
+    readme = render_readme(metrics, revision=REVISION_FILE)
+    assert "11 of its 60 conversations" in readme
+    assert f"revision `{REVISION[:12]}`, git commit `0123456789ab`, and the file has ch" in readme
+    assert f"**Run** `{RUN_ID}`: 10 of 11 conversations ran to their end" in readme
+    assert "**the infrastructure ended 1**" in readme
+
+
+def test_how_well_and_how_sure_carry_intervals_and_bounds(metrics: Metrics) -> None:
+    readme = render_readme(metrics)
+    assert "**Strict success 70.0% (7 of 10; 95% interval 39.7–89.2%)**" in readme
+    assert "**Without a verdict, and so in no rate: 1 conversation**" in readme
+    assert "strict success would be 63.6%; counted as succeeded, 72.7%" in readme
+    assert "Replies: 7 scored, 3 unscored" in readme
+
+
+def test_what_failed_gives_an_example_to_look_at(metrics: Metrics) -> None:
+    readme = render_readme(metrics)
+    assert "(`argument_mismatch`): 3 of 23 turns (13.0%) in 3 conversations" in readme
+    assert "`d-0`, turn 2:" in readme
+    assert "Missing required field: stage" in readme
+    assert "Conversations go wrong first at turn 2 most often: 3 of 3 failed ones" in readme
+
+
+def test_an_example_says_what_was_called_instead(measure: Measure) -> None:
+    other = failed_turn(1, "tool_mismatch", tool_name="quote_search", error="Called another.")
+    none = failed_turn(2, "no_tool_call", tool_name=None)
+    readme = render_readme(measure(session("c-1", [other, none])))
+    assert "– expected `client_search`, called `quote_search`\n" in readme
+    assert "– expected `client_search`, called no tool\n" in readme
+
+
+def test_no_folder_of_the_machine_is_in_it(metrics: Metrics) -> None:
+    readme = render_readme(metrics, revision=REVISION_FILE)
+    assert "/home" not in readme and "zoe" not in readme
+    assert "`dev.jsonl`" in readme
+    assert "…/.s.PGSQL.5432" in readme
+    assert f"`artifacts/baselines/dev/{RUN_ID}/atlas/tasks.jsonl`" in readme
+
+
+def test_text_of_a_dataset_is_only_text(metrics: Metrics) -> None:
+    readme = render_readme(metrics)
+    assert r"Set a|b to \*bold\* \<script>" in readme
+
+
+def test_every_table_is_aligned_and_whole(metrics: Metrics) -> None:
+    readme = render_readme(metrics, revision=REVISION_FILE)
+    blocks = re.findall(r"(?:^\|.*\n)+", readme, flags=re.MULTILINE)
+    assert len(blocks) >= 8
+    for block in blocks:
+        lines = block.splitlines()
+        assert len({cell_len(line) for line in lines}) == 1, block
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1, block
+
+
+def test_all_right_reads_so(measure: Measure) -> None:
+    readme = render_readme(measure(*(session(f"c-{n}") for n in range(60))))
+    assert "**100.0% of conversations right in every turn** (60 of 60; " in readme
+    assert "all 60 conversations ran to their end" in readme
+    assert "- Nothing: no turn failed." in readme
+    assert "No tokens and no cost were reported." in readme
+    assert "Without a verdict" not in readme
+    assert "Failure kinds" not in readme
+
+
+def test_nothing_decided_reads_so(measure: Measure) -> None:
+    readme = render_readme(measure(unrun("c-1", "not_recorded")))
+    assert "**No conversation could be decided.**" in readme
+    assert "Not in the recorded run, and so in no rate: 1 conversation." in readme
+    assert "No turn was executed." in readme
+    assert "0.0%" not in readme
+
+
+def test_tokens_and_cost(measure: Measure) -> None:
+    spent = {
+        "token_usage": {"student": {"prompt_tokens": 1200, "completion_tokens": 34}},
+        "cost_usd": {"student": 0.0123},
+    }
+    readme = render_readme(measure(session("c-1", meta=spent), session("c-2")))
+    row = next(line for line in readme.splitlines() if line.startswith("| student"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells == ["student", "1,200", "34", "1,234", "–", "$0.0123", "1"]
+    assert "reported by 1 of the 2 conversations that ran" in readme
+
+
+def test_without_git_the_files_time_is_named(metrics: Metrics) -> None:
+    readme = render_readme(metrics, revision={"mtime": "2025-01-02T03:04:05Z"})
+    assert "no git, file of 2025-01-02T03:04:05Z" in readme
+
+
+def test_a_revision_of_other_data_is_refused(metrics: Metrics) -> None:
+    with pytest.raises(InputError, match="use the files of one baseline"):
+        render_readme(metrics, revision={"sha256": "0" * 64})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0.0, "0.0%"),
+        (1.0, "100.0%"),
+        (0.6666, "66.7%"),
+        (0.99999, ">99.9%"),
+        (0.00001, "<0.1%"),
+    ],
+)
+def test_only_all_is_100_percent_and_only_nothing_0(value: float | None, text: str) -> None:
+    assert share(value) == text
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        (None, "–"),
+        ("data/conversations/dev.jsonl", "data/conversations/dev.jsonl"),
+        ("/srv/x/dev.jsonl", "dev.jsonl"),
+        ("~/x/dev.jsonl", "dev.jsonl"),
+        (r"C:\Users\ann\dev.jsonl", "dev.jsonl"),
+    ],
+)
+def test_paths_say_nothing_of_the_machine(path: str | None, shown: str) -> None:
+    assert relative(path) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("read /srv/data/x.json failed", "read …/x.json failed"),
+        ("see https://example.org/a/b/c", "see https://example.org/a/b/c"),
+        ("and/or n/a 1/2", "and/or n/a 1/2"),
+        ("data/conversations/dev.jsonl", "data/conversations/dev.jsonl"),
+        ("tab\there \x1b[31mred\nline", "tab here [31mred line"),
+    ],
+)
+def test_plain_text(text: str, shown: str) -> None:
+    assert plain(text) == shown
+
+
+def test_cells_cannot_break_a_row() -> None:
+    text = table(("A", "B"), [("x|y\nz", r"already \| escaped"), (code("p|`q"), "日本")])
+    assert text.splitlines() == [
+        r"| A       |                  B |",
+        r"| ------- | -----------------: |",
+        r"| x\|y z  | already \| escaped |",
+        r"| `p\|'q` |               日本 |",
+    ]
+
+
+def test_markup_is_escaped_and_names_stay_readable() -> None:
+    assert escape("[x](y) `z` _em_ snake_case {{turn_1.id}} \\") == (
+        r"\[x\](y) \`z\` \_em\_ snake_case {{turn_1.id}} \\"
+    )
+
+
+def test_small_amounts_keep_their_digits() -> None:
+    assert [dollars(x) for x in (None, 0.0021, 12.5, 1234.0)] == [
+        "–", "$0.0021", "$12.50", "$1,234.00",
+    ]  # fmt: skip

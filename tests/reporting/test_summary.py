@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from rich.console import Console
+
+from crm_assets.reporting import Metrics, summary_table
+
+from .conftest import Measure, failed_turn, session, turn, unrun
+
+
+def shown(metrics: Metrics) -> str:
+    console = Console(width=120, color_system=None)
+    with console.capture() as capture:
+        console.print(summary_table(metrics))
+    return capture.get()
+
+
+def test_the_table_says_how_it_went_and_what_failed_most(measure: Measure) -> None:
+    spent = {
+        "agent": {"name": "[red]me"},
+        "token_usage": {"student": {"total_tokens": 4321}},
+        "cost_usd": {"student": 0.25},
+    }
+    text = shown(
+        measure(
+            session("c-1", [turn(1), turn(2)], meta=spent),
+            session("c-2", [turn(1), failed_turn(2, "no_tool_call")], meta=spent),
+            unrun("c-3", agent={"name": "[red]me"}),
+        )
+    )
+    assert "[red]me on dev" in text  # a name, not markup
+    rows = {
+        cells[0]: cells[1:]
+        for line in text.splitlines()
+        if line.startswith("│") and (cells := [cell.strip() for cell in line.strip("│").split("│")])
+    }
+    assert rows["Strict success"] == ["50.0%", "9.5–90.5%", "1 of 2"]
+    assert rows["Turn-level tool success"][::2] == ["75.0%", "3 of 4"]
+    assert rows["Turn-level response success"] == ["–", "–", "–"]
+    assert rows["Failed most: no tool called"][::2] == ["25.0%", "1 of 4"]
+    assert rows["Ended by the infrastructure"] == ["–", "–", "1 of 3"]
+    assert rows["Tokens a conversation"] == ["4,321", "–", "2"]
+    assert rows["Cost a conversation"] == ["$0.2500", "–", "2"]
+
+
+def test_what_did_not_happen_has_no_row(measure: Measure) -> None:
+    text = shown(measure(session("c-1")))
+    for absent in ("Failed most", "infrastructure", "recorded", "verdict", "Tokens", "Cost"):
+        assert absent not in text
