@@ -1,0 +1,1 @@
+"""Benchmarks: run `make bench`; what they print stands in docs/performance.md."""

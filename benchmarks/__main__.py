@@ -1,0 +1,95 @@
+"""Prints the figures of docs/performance.md. `--quick` does a tenth of the work."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+from pathlib import Path
+
+from benchmarks import data, measures, naive
+from crm_assets.conversations.generator import write_dataset
+from crm_assets.database import connect_databases, stop_embedded
+from crm_assets.project import Project
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work, rougher figures")
+    parser.add_argument(
+        "--only",
+        choices=["throughput", "side-by-side", "drift", "audit", "profile"],
+        help="one measurement alone",
+    )
+    options = parser.parse_args()
+    scale = 10 if options.quick else 1
+    # Not under a long temporary path: a unix socket's is limited.
+    with tempfile.TemporaryDirectory(prefix="crmbench") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # the server may run as another user
+        project = Project(folder)
+        try:
+            run(project, folder, scale, options.only)
+        finally:
+            stop_embedded(project)
+
+
+def run(project: Project, folder: Path, scale: int, only: str | None) -> None:
+    source = data.evaluation_set()
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; {source.name}"
+    )
+    conninfo = connect_databases(project).sandbox
+
+    def wanted(name: str) -> bool:
+        return only in (None, name)
+
+    if wanted("throughput"):
+        count = 10_000 // scale
+        dataset = data.repeated(source, folder / "throughput.jsonl", count)
+        first = measures.throughput(project, dataset, count, 1, folder)
+        print(f"replay, ground truths computed on the way: {first:,.0f} conversations/s")
+        one = measures.throughput(project, dataset, count, 1, folder)
+        print(f"replay, one process: {one:,.0f} conversations/s")
+        two = measures.throughput(project, dataset, count, 2, folder)
+        print(f"replay, two workers: {two:,.0f} conversations/s")
+        plain = naive.conversations_per_second(conninfo, dataset, 1_000 // scale)
+        print(
+            f"naive sandbox (database work only, no verification): {plain:,.0f} conversations/s; "
+            f"one process of ours is {one / plain:.1f} times that"
+        )
+    if wanted("side-by-side"):
+        count = 4_000 // scale
+        dataset = data.repeated(source, folder / "side.jsonl", count)
+        rate, ideal, waits = measures.side_by_side(project, dataset, count, 64, 0.05)
+        print(
+            f"64 sessions, 50 ms of thought a turn: {rate:,.0f} conversations/s, {rate / ideal:.1%} of "
+            f"the ideal {ideal:,.0f}; lock waits seen: {waits}"
+        )
+    if wanted("drift"):
+        count, window = 50_000 // scale, 10_000 // scale
+        dataset = data.repeated(source, folder / "drift.jsonl.in", count)
+        measures.throughput(project, dataset, count, 1, folder)  # ground truths known from here on
+        early, late = measures.drift(project, dataset, count, window, folder)
+        print(
+            f"drift: first {window:,} of {count:,} at {early:,.0f}/s, last {window:,} at {late:,.0f}/s "
+            f"({late / early - 1:+.1%})"
+        )
+    if wanted("audit"):
+        count = 100_000 // scale
+        dataset = folder / "large.jsonl"
+        write_dataset(dataset, count, 1)
+        seconds, megabytes = measures.audit_cost(dataset)
+        print(f"load and audit {count:,} conversations: {seconds:.1f} s, peak {megabytes:.0f} MB")
+    if wanted("profile"):
+        count = 2_000 // scale
+        dataset = data.repeated(source, folder / "profile.jsonl.in", count)
+        measures.throughput(project, dataset, count, 1, folder)
+        print("where the time of one process goes (shares under the profiler):")
+        for part, share in measures.where_time_goes(project, dataset, folder):
+            print(f"  {share:6.1%}  {part}")
+
+
+if __name__ == "__main__":
+    main()
