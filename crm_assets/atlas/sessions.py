@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from crm_assets.atlas.software import software_versions
 from crm_assets.atlas.tasks import AtlasTask, read_task_ids, read_tasks
 from crm_assets.database import connect_databases
 from crm_assets.errors import InfrastructureError, InputError
@@ -152,6 +153,7 @@ def run_sessions(
         "config_path": config_path,
         "conversations_path": _relative(project.dataset_file(dataset), project),
         "tasks_path": _relative(tasks, project),
+        "software": software_versions(databases.sandbox),
     }
     partial = sessions.with_name(f"{sessions.name}.partial")
     identity = {

@@ -79,9 +79,7 @@ def write_tasks(
     return write_jsonl(target, tasks())
 
 
-def read_tasks(
-    path: Path, *, wanted: Callable[[int], bool] | None = None
-) -> Iterator[AtlasTask]:
+def read_tasks(path: Path, *, wanted: Callable[[int], bool] | None = None) -> Iterator[AtlasTask]:
     """The tasks of a tasks.jsonl, streaming; those at the wanted positions (from 0), or all.
 
     Raises:

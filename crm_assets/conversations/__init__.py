@@ -9,6 +9,7 @@ from crm_assets.conversations.load import (
     check_dataset,
     conversation_ids,
     load_conversations,
+    reload_conversations,
 )
 from crm_assets.conversations.models import Conversation, ExpectedResponse, Turn
 from crm_assets.conversations.references import (
@@ -43,6 +44,7 @@ __all__ = [
     "load_conversations",
     "normalize_reply",
     "read_revision",
+    "reload_conversations",
     "resolve",
     "turn_output",
     "unreproducible_values",

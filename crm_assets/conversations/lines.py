@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -66,13 +66,7 @@ class DatasetReader:
 
     def __iter__(self) -> Iterator[ScannedLine]:
         """Every line that is not blank, parsed."""
-        return self.scan(None)
-
-    def scan(self, wanted: Callable[[int], bool] | None) -> Iterator[ScannedLine]:
-        """The lines at the wanted positions (from 0, blank ones not counted), or all, parsed."""
-        for position, (number, line) in enumerate(self.lines()):
-            if wanted is not None and not wanted(position):
-                continue
+        for number, line in self.lines():
             if len(line) > MAX_LINE:
                 reason = f"the line is longer than {MAX_LINE:,} bytes; split or shorten it"
                 yield ScannedLine(number, None, (Problem("", reason),))

@@ -6,13 +6,19 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import orjson
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from crm_assets.conversations.findings import DEFAULT_FINDINGS, Findings
 from crm_assets.conversations.lines import DatasetReader
 from crm_assets.conversations.models import Conversation
 
-__all__ = ["DatasetSummary", "check_dataset", "conversation_ids", "load_conversations"]
+__all__ = [
+    "DatasetSummary",
+    "check_dataset",
+    "conversation_ids",
+    "load_conversations",
+    "reload_conversations",
+]
 
 
 class DatasetSummary(BaseModel):
@@ -32,29 +38,42 @@ class DatasetSummary(BaseModel):
     """How many turns they hold."""
 
 
-def load_conversations(
-    path: Path | str, *, wanted: Callable[[int], bool] | None = None
-) -> Iterator[Conversation]:
+def load_conversations(path: Path | str) -> Iterator[Conversation]:
     """The conversations of a dataset, one at a time, in the order of the file.
 
     Memory does not grow with the file. `check_dataset` first tells all that is wrong with it; this stops at
     the first bad line.
 
-    Args:
-        path: the dataset's file.
-        wanted: which positions (from 0) to take; the others are passed over unread. None for all.
-
     Raises:
         DatasetError: at the first line that is not a conversation.
         InputError: the file is not there or cannot be read.
     """
-    for scanned in DatasetReader(Path(path)).scan(wanted):
+    for scanned in DatasetReader(Path(path)):
         if scanned.conversation is None:
             findings = Findings(path)
             for problem in scanned.problems:
                 findings.add(scanned.number, problem.field, problem.reason)
             raise findings.error()
         yield scanned.conversation
+
+
+def reload_conversations(path: Path | str, wanted: Callable[[int], bool]) -> Iterator[Conversation]:
+    """The conversations at the wanted positions of a dataset that `check_dataset` found well-formed.
+
+    The rules that span several fields are not checked a second time.
+
+    Raises:
+        DatasetError: the file has changed since; a line is no conversation any more.
+        InputError: the file is not there or cannot be read.
+    """
+    for position, (number, line) in enumerate(DatasetReader(Path(path)).lines()):
+        if wanted(position):
+            try:
+                yield Conversation.model_validate(orjson.loads(line))
+            except (orjson.JSONDecodeError, ValidationError) as error:
+                findings = Findings(path)
+                findings.add(number, "", "has changed while it was used")
+                raise findings.error() from error
 
 
 def conversation_ids(path: Path | str) -> Iterator[str]:

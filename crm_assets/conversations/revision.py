@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
@@ -11,11 +9,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from crm_assets.conversations.lines import DatasetReader
+from crm_assets.git import ask_git
 from crm_assets.project import find_project
 
 __all__ = ["DatasetRevision", "read_revision"]
-
-_GIT_SECONDS = 20
 
 
 class DatasetRevision(BaseModel):
@@ -73,10 +70,10 @@ def read_revision(path: Path | str, dataset: str, *, root: Path | None = None) -
 
 
 def _git_state(file: Path) -> tuple[str | None, bool | None]:
-    commit = _git(file.parent, "rev-parse", "--verify", "HEAD^{commit}")
+    commit = ask_git(file.parent, "rev-parse", "--verify", "HEAD^{commit}")
     if commit is None:
         return None, None
-    status = _git(
+    status = ask_git(
         file.parent,
         "status",
         "--porcelain=v1",
@@ -86,23 +83,6 @@ def _git_state(file: Path) -> tuple[str | None, bool | None]:
         f":(literal){file.name}",
     )
     return commit, None if status is None else bool(status)
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, or None where it is not installed or the folder is in no repository."""
-    try:
-        done = subprocess.run(  # noqa: S603 - fixed words and a path, no shell
-            ["git", *arguments],  # noqa: S607 - whichever git the user has
-            cwd=folder,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
-            capture_output=True,
-            text=True,
-            timeout=_GIT_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _modified(file: Path) -> str:

@@ -28,7 +28,8 @@ def rates_by(frame: pd.DataFrame, verdict: str, column: str) -> dict[str, Rate]:
     """The same for each value of `column`; values without any verdict are left out."""
     decided = frame.loc[frame[verdict] >= 0, [column, "conversation", verdict]]
     grouped = decided.groupby([column, "conversation"], observed=True, sort=False)[verdict]
-    sums = grouped.agg(y="sum", n="count").reset_index()
+    # Verdicts are kept in a byte each; their sums and products need room.
+    sums = grouped.agg(y="sum", n="count").astype("int64").reset_index()
     sums = sums.assign(k=1, yy=sums.y * sums.y, yn=sums.y * sums.n, nn=sums.n * sums.n)
     totals = sums.groupby(column, observed=True)[["k", "y", "n", "yy", "yn", "nn"]].sum()
     return {

@@ -189,6 +189,16 @@ def test_turn_rates_take_turns_of_a_conversation_together(measure: Measure) -> N
     assert rate.low < independent.low - 0.05
 
 
+@pytest.mark.parametrize("turns", [14, 200])  # 14² and 200 are more than a byte holds
+def test_long_conversations_do_not_overflow(measure: Measure, turns: int) -> None:
+    long = [session(name, turns=[turn(number) for number in range(1, turns + 1)]) for name in "abc"]
+    tools = measure(*long).turn_tool_success
+    assert (tools.successes, tools.count, tools.effective_count) == (3 * turns, 3 * turns, 3)
+    alike = wilson_interval(3, 3)
+    assert alike is not None
+    assert tools.low == pytest.approx(alike.low, abs=1e-6)
+
+
 def test_state_match_and_chains_leave_out_what_has_no_verdict(measure: Measure) -> None:
     metrics = measure(
         session("c-1", result={"state_match": True, "chain_success": True}),
