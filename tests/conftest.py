@@ -67,15 +67,14 @@ def project(embedded_project: Project, monkeypatch: pytest.MonkeyPatch) -> Itera
     shutil.copy(REPOSITORY / "workspace.yaml", root)
     monkeypatch.setenv("CRM_ASSETS_HOME", str(root))
     monkeypatch.setenv("DAGSTER_HOME", str(fresh.dagster_home))
-    names = _point_at_fresh_databases(connect_databases(embedded_project), monkeypatch)
+    _point_at_fresh_databases(connect_databases(embedded_project), monkeypatch)
     try:
         yield fresh
     finally:
-        _drop(connect_databases(embedded_project).sandbox, names)
-        shutil.rmtree(root, ignore_errors=True)
+        shutil.rmtree(root, ignore_errors=True)  # the databases go with the session's server
 
 
-def _point_at_fresh_databases(shared: Databases, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def _point_at_fresh_databases(shared: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = psycopg.conninfo.conninfo_to_dict(shared.sandbox)
     suffix = uuid4().hex[:8]
     names = [f"{kind}_{suffix}" for kind in ("sandbox", "atlas", "dagster")]
@@ -92,15 +91,6 @@ def _point_at_fresh_databases(shared: Databases, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv(
         "DAGSTER_DATABASE_URL", f"postgresql+psycopg2://{user}@/{names[2]}?host={host}&port={port}"
     )
-    return names
-
-
-def _drop(conninfo: str, names: list[str]) -> None:
-    with psycopg.connect(conninfo, autocommit=True) as connection:
-        for name in names:
-            connection.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-            )
 
 
 @pytest.fixture(scope="session", params=["embedded", "tcp"])

@@ -5,6 +5,7 @@ Nothing here knows of agents, verification or Dagster.
 
 from __future__ import annotations
 
+from crm_assets.crm.documentation import tools_markdown
 from crm_assets.crm.entities import ENTITIES, SEED_ORDER, Entity
 from crm_assets.crm.errors import ErrorKind, SeedError, ToolError
 from crm_assets.crm.fields import parse_uuid
@@ -38,4 +39,5 @@ __all__ = [
     "plan_seeds",
     "seed_fields",
     "tool_names",
+    "tools_markdown",
 ]

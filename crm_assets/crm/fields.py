@@ -10,6 +10,7 @@ Every refusal is a `ValueError` whose text is one sentence, the same on every se
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from decimal import Decimal, InvalidOperation
@@ -37,22 +38,26 @@ __all__ = [
     "UnknownIdError",
     "not_found",
     "parse_uuid",
+    "shown",
 ]
 
 MAX_AMOUNT = Decimal(10_000_000)
+MAX_VALUE = Decimal("999999999999.99")
+"""Largest money that its column holds, where no rule sets a lower bound."""
+
 MAX_TEXT = 20_000
 """Longest text of a field, in characters."""
 
 FILE_EXTENSIONS = ("csv", "doc", "docx", "key", "pdf", "ppt", "pptx", "txt", "xlsx")
 
 _CENT = Decimal("0.01")
-_SHOWN_ID = 80
+_SHOWN = 80
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 _FILE_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 
-# No stored number is beyond 10^12, so a larger criterion may be cut to this and still match nothing.
+# No stored number is beyond 10^12, so a larger one may be cut to this and is still too large.
 _BEYOND_ALL = Decimal(10) ** 15
 
 
@@ -71,7 +76,7 @@ def parse_uuid(value: object) -> UUID | None:
 
 
 @dataclass(frozen=True)
-class Rule:
+class Rule(ABC):
     """One kind of field, as one field has it: `label` is how its sentences name it."""
 
     label: str
@@ -80,13 +85,13 @@ class Rule:
     cast: ClassVar[str] = "text"
     """SQL type that a parameter of this kind is sent as."""
 
+    @abstractmethod
     def parse(self, value: object) -> object:
         """The normalized value to store.
 
         Raises:
             ValueError: it may not be stored; the text is one sentence.
         """
-        raise NotImplementedError
 
     def criterion(self, value: object) -> object:
         """The value to search for, or `NO_MATCH` if no stored value can equal it.
@@ -103,6 +108,10 @@ class Rule:
     def schema(self) -> dict[str, Any]:
         """JSON Schema of the kind, without the description."""
         return {"type": "string"}
+
+    def criterion_schema(self) -> dict[str, Any]:
+        """JSON Schema of a search criterion of the kind, without the description."""
+        return self.schema()
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Let Pydantic check values with `parse`."""
@@ -151,8 +160,12 @@ class Text(Rule):
     def criterion(self, value: object) -> object:
         """Any text; a number stands for its digits."""
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            value = str(value)
+            value = _digits(value)
         return _clean_text(self.label, value)
+
+    def criterion_schema(self) -> dict[str, Any]:
+        """Any text: a part of an address or a file's name will do."""
+        return {"type": "string"}
 
     def condition(self, column: str) -> str:
         """Part of the column, whatever the case."""
@@ -241,9 +254,14 @@ class UnknownIdError(ValueError):
 
 def not_found(entity: str, identifier: object) -> str:
     """The sentence for an ID that nothing has; a lookup in vain and an ID that is none give the same."""
-    text = str(identifier)
-    shown = text if len(text) <= _SHOWN_ID else text[:_SHOWN_ID] + "…"
-    return f"{entity} not found with ID '{shown}'."
+    return f"{entity} not found with ID '{shown(identifier)}'."
+
+
+def shown(value: object) -> str:
+    """What a caller gave, as a sentence may show it: not too long, and text that can be written."""
+    text = str(value)
+    short = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    return short.encode(errors="replace").decode()
 
 
 @dataclass(frozen=True)
@@ -277,10 +295,21 @@ def _decimal(value: object) -> Decimal | None:
     if isinstance(value, int) and abs(value) > _BEYOND_ALL:
         return _BEYOND_ALL.copy_sign(-1 if value < 0 else 1)
     number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
-    return number if number.is_finite() else None
+    if not number.is_finite():
+        return None
+    # The same for exponents: arithmetic on the largest ones overflows.
+    if number and number.adjusted() > _BEYOND_ALL.adjusted():
+        return _BEYOND_ALL.copy_sign(number)
+    return number
 
 
-def _number_criterion(label: str, value: object) -> Decimal:
+def _digits(number: float) -> str:
+    """`number` as text."""
+    # Python refuses to spell very long integers; nothing stored is as long as this one.
+    return str(number) if isinstance(number, float) or abs(number) <= _BEYOND_ALL else f"{_BEYOND_ALL:f}"
+
+
+def _number_criterion(label: str, value: object) -> Decimal | _NoMatch:
     number = _decimal(value)
     if number is None and isinstance(value, str):
         try:
@@ -289,7 +318,9 @@ def _number_criterion(label: str, value: object) -> Decimal:
             number = None
     if number is None:
         raise ValueError(f"{label} must be a number.")
-    return max(-_BEYOND_ALL, min(_BEYOND_ALL, number))
+    # All that is stored has two decimals at most; Postgres could not even read some longer numbers.
+    cents = number.quantize(_CENT)
+    return cents if cents == number else NO_MATCH
 
 
 @dataclass(frozen=True)
@@ -300,19 +331,24 @@ class Amount(Rule):
 
     cast: ClassVar[str] = "numeric"
 
+    @property
+    def maximum(self) -> Decimal:
+        """The largest amount allowed."""
+        return MAX_AMOUNT if self.bounded else MAX_VALUE
+
     def parse(self, value: object) -> Decimal:
         """Round to cents, then check the bounds."""
         number = _decimal(value)
         if number is None:
             raise ValueError(f"{self.label} must be a number.")
-        if abs(number) <= MAX_AMOUNT:
+        if abs(number) <= self.maximum:
             number = number.quantize(_CENT)
         if self.bounded and number <= 0:
             raise ValueError(f"{self.label} must be greater than zero.")
         if number < 0:
             raise ValueError(f"{self.label} must not be negative.")
-        if number > MAX_AMOUNT:
-            raise ValueError(f"{self.label} must not exceed {MAX_AMOUNT:,}.")
+        if number > self.maximum:
+            raise ValueError(f"{self.label} must not exceed {self.maximum:,}.")
         return number
 
     def criterion(self, value: object) -> object:
@@ -321,8 +357,9 @@ class Amount(Rule):
 
     def schema(self) -> dict[str, Any]:
         """A number with its bounds."""
-        lower = {"exclusiveMinimum": 0} if self.bounded else {"minimum": 0}
-        return {"type": "number", **lower, "maximum": int(MAX_AMOUNT)}
+        if self.bounded:
+            return {"type": "number", "exclusiveMinimum": 0, "maximum": int(MAX_AMOUNT)}
+        return {"type": "number", "minimum": 0}
 
 
 @dataclass(frozen=True)
@@ -414,6 +451,10 @@ class TextList(Rule):
     def criterion(self, value: object) -> object:
         """One text."""
         return _clean_text(self.label, value)
+
+    def criterion_schema(self) -> dict[str, Any]:
+        """One text."""
+        return {"type": "string"}
 
     def condition(self, column: str) -> str:
         """Part of any entry, whatever the case."""

@@ -34,6 +34,7 @@ SESSION_ROLE = "crm_assets_session"
 """The role sessions act as: it may read and write rows, and owns nothing."""
 
 _MARKER = "crm_assets sandbox"
+_SET_OPTION_SINCE = 16_00_00
 
 # A deferred trigger that always raises turns every COMMIT of a changed row into an error; TRUNCATE
 # fires no row triggers and gets one of its own.
@@ -67,11 +68,13 @@ def ensure_session_role(connection: psycopg.Connection) -> None:
     Raises:
         InfrastructureError: the user may not; the sentence says what an administrator has to run.
     """
+    # From version 16 on, who makes a role is a member of it, but one that may not act as it.
+    privilege = "SET" if connection.info.server_version >= _SET_OPTION_SINCE else "MEMBER"
     row = connection.execute(
         "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s), current_user, "
         "CASE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = %s) "
-        "THEN pg_has_role(current_user, %s::text, 'MEMBER') ELSE false END",
-        (SESSION_ROLE,) * 3,
+        "THEN pg_has_role(current_user, %s::text, %s) ELSE false END",
+        (*(SESSION_ROLE,) * 3, privilege),
     ).fetchone()
     assert row is not None  # a SELECT without FROM has one row
     exists, user, member = row

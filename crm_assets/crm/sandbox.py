@@ -69,6 +69,7 @@ class Sandbox:
         self.schema = schema_name(slot)
         self.sessions = 0
         """Sessions that ran here so far."""
+        self._cleared = 0
         self._base = self.fingerprint()
 
     @classmethod
@@ -84,12 +85,14 @@ class Sandbox:
                 autocommit=True,
                 connect_timeout=10,
                 application_name="crm_assets sandbox",
+                client_encoding="utf8",
             )
         except psycopg.OperationalError as error:
             raise InfrastructureError(
                 f"The sandbox database does not answer ({_first_line(error)}); run `crm-assets doctor`."
             ) from error
         try:
+            _refuse_other_encodings(connection)
             slot = _claim_slot(connection, first_slot)
             ensure_session_role(connection)
             ensure_schema(connection, schema_name(slot))
@@ -133,7 +136,8 @@ class Sandbox:
 
     def maintain(self) -> None:
         """Clear away aborted rows every few hundred sessions; they slow every scan down."""
-        if self.sessions % _VACUUM_EVERY == 0:
+        if self.sessions - self._cleared >= _VACUUM_EVERY:
+            self._cleared = self.sessions
             self.control(b"RESET ROLE")
             # TRUNCATE FALSE: giving pages back would need an exclusive lock for nothing.
             self.control(f"VACUUM (TRUNCATE FALSE, INDEX_CLEANUP ON) {_TABLES}".encode())
@@ -143,8 +147,8 @@ class Sandbox:
         """Send a command that psycopg need not understand."""
         result = self._connection.pgconn.exec_(command)
         if result.status != ExecStatus.COMMAND_OK:
-            message = result.error_message.decode(errors="replace").strip()
-            raise InfrastructureError(f"The sandbox database refused {command!r}: {message}")
+            reason = (result.error_message.decode(errors="replace").strip() or "no reason").splitlines()[0]
+            raise InfrastructureError(f"The sandbox database refused {command.decode()} ({reason}).")
 
     def query(self, query: str, parameters: Sequence[object]) -> list[Any]:
         """Rows of a prepared statement. Database errors come through as psycopg raises them."""
@@ -240,9 +244,19 @@ class Session:
         return rows[0][0] if rows else None
 
     def rows(self) -> Rows:
-        """Every row as it stands now, in no order to rely on."""
+        """Every row as it stands now, in no order to rely on.
+
+        Raises:
+            InfrastructureError: the database failed.
+        """
         state: Rows = {}
-        for table, row in self._sandbox.query(_ALL_ROWS, ()):
+        try:
+            rows = self._sandbox.query(_ALL_ROWS, ())
+        except psycopg.Error as error:
+            raise InfrastructureError(
+                f"The database failed while reading the state ({_first_line(error)})."
+            ) from error
+        for table, row in rows:
             state.setdefault(table, []).append(orjson.loads(row))
         return state
 
@@ -261,6 +275,16 @@ class Session:
     def _undo(self) -> None:
         if self._sandbox.is_connected:
             self._sandbox.control(b"ROLLBACK TO turn")
+
+
+def _refuse_other_encodings(connection: psycopg.Connection) -> None:
+    """Only UTF-8 holds every text that a tool accepts."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise InfrastructureError(
+            f"Database {connection.info.dbname!r} has the encoding {encoding}, and a sandbox needs UTF8; "
+            "set DB_NAME to another database."
+        )
 
 
 def _claim_slot(connection: psycopg.Connection, first: int) -> int:

@@ -48,15 +48,15 @@ def seed_fields() -> dict[str, frozenset[str]]:
     return {name: frozenset(entity.fields) for name, entity in ENTITIES.items()}
 
 
-def created_ids(conversation: Conversation) -> dict[str, int]:
-    """IDs that the conversation's own create calls give their new rows, and the turn that does."""
-    found: dict[str, int] = {}
+def created_ids(conversation: Conversation) -> dict[tuple[str, str], int]:
+    """Entity and ID of the rows that the conversation's own calls create, and the turn that does."""
+    found: dict[tuple[str, str], int] = {}
     for turn in conversation.turns:
         tool = TOOLS.get(turn.expected_tool)
         if tool is not None and tool.action is Action.CREATE and turn.expect_success:
             identifier = parse_uuid(turn.expected_args.get(tool.entity.id_field))
             if identifier is not None:
-                found.setdefault(str(identifier), turn.turn_id)
+                found.setdefault((tool.entity.name, str(identifier)), turn.turn_id)
     return found
 
 
@@ -77,7 +77,7 @@ def plan_seeds(conversation: Conversation) -> SeedRows:
     plan = _Plan(conversation.conversation_id)
     for entity in SEED_ORDER:
         for identifier, fields in seeds.get(entity.name, {}).items():
-            if identifier.lower() not in later:
+            if (entity.name, str(parse_uuid(identifier))) not in later:
                 plan.add(entity, identifier, fields)
     return plan.rows
 
@@ -95,6 +95,8 @@ class _Plan:
         key = parse_uuid(identifier)
         if key is None:
             raise self._error(entity, identifier, entity.id_field, "must be a valid UUID")
+        if str(key) in self._ids.get(entity.name, {}):
+            raise self._error(entity, identifier, entity.id_field, "stands there twice")
         if not isinstance(given, Mapping):
             raise self._error(entity, identifier, entity.id_field, "has no object of fields")
         fields = {
@@ -186,9 +188,10 @@ def _as_number(value: Any) -> Any:
     """Recorded data spells some numbers as text."""
     if isinstance(value, str):
         try:
-            return Decimal(value.strip())
+            number = Decimal(value.strip())
         except InvalidOperation:
             return value
+        return value if number.is_nan() else number  # no number at all, and not to be compared
     return value
 
 

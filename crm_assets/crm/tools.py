@@ -29,7 +29,7 @@ from crm_assets.crm.entities import (
     Entity,
 )
 from crm_assets.crm.errors import ErrorKind, ToolError
-from crm_assets.crm.fields import Identifier, Rule, UnknownIdError
+from crm_assets.crm.fields import Identifier, Rule, UnknownIdError, shown
 
 __all__ = ["TOOLS", "Action", "Tool", "ToolArguments", "find_tool", "tool_names"]
 
@@ -106,9 +106,9 @@ class Tool:
             inner = flat.pop(self.bag)
             flat = {**inner, **{name: value for name, value in flat.items() if value is not None}}
         for alias, name in self.aliases.items():
-            if alias in flat:
-                value = flat.pop(alias)
-                flat.setdefault(name, value)
+            value = flat.pop(alias, None)
+            if flat.get(name) is None:
+                flat[name] = value
         return {name: value for name, value in flat.items() if value is not None}
 
     def validate(self, arguments: Mapping[str, Any]) -> ToolArguments:
@@ -135,17 +135,27 @@ class Tool:
                 flat["cleared"] = sorted(cleared)
         elif self.bag is not None and isinstance(inner := arguments.get(self.bag), Mapping):
             self._refuse_unknown_fields(inner)
-        return flat
+        # A null is "not given" only for an argument there is; others are named in the refusal.
+        known = {*self.arguments.model_fields, *self.aliases, self.bag} - {"cleared"}
+        unknown = {name: None for name in arguments if name not in known}
+        if self.action is Action.MODIFY:
+            self._refuse_unknown_fields(unknown)
+        flat = {**unknown, **flat}
+        # Names that no tool has may be anything; Pydantic takes text only.
+        return {
+            name if name in self.arguments.model_fields else shown(name): value
+            for name, value in flat.items()
+        }
 
     def _refuse_unknown_fields(self, names: Mapping[str, Any]) -> None:
         for name in names:
             if name not in self.field_rules:
-                raise ToolError("validation", f"{self.entity.name} has no field named '{_shown(name)}'.")
+                raise ToolError("validation", f"{self.entity.name} has no field named '{shown(name)}'.")
 
     def _refusal(self, error: ValidationError) -> ToolError:
         """The first problem, in the order of the arguments' declaration, unknown ones last."""
         first = error.errors(include_url=False)[0]
-        argument = _shown(first["loc"][0]) if first["loc"] else "?"
+        argument = shown(first["loc"][0]) if first["loc"] else "?"
         if first["type"] == "missing":
             sentence = f"Tool '{self.name}' needs the argument '{argument}'."
         elif first["type"] == "extra_forbidden":
@@ -172,12 +182,13 @@ class Tool:
             if field.is_required():
                 required.append(name)
         if self.bag is not None:
+            modifies = self.action is Action.MODIFY
             inner = {
-                name: rule.schema()
+                name: rule.schema() if modifies else rule.criterion_schema()
                 for name, rule in self.field_rules.items()
-                if not (self.action is Action.MODIFY and name == self.entity.id_field)
+                if not (modifies and name == self.entity.id_field)
             }
-            purpose = "Fields to change" if self.action is Action.MODIFY else "Fields to match"
+            purpose = "Fields to change" if modifies else "Fields to match"
             properties[self.bag] = {
                 "type": "object",
                 "description": f"{purpose}, another way to give them.",
@@ -193,16 +204,11 @@ class Tool:
 
 
 def _argument_schema(metadata: list[Any], description: str | None) -> dict[str, Any]:
-    rule = next(entry for entry in metadata if isinstance(entry, (Rule, IdList)))
-    schema = rule.schema()
+    rule = next(entry for entry in metadata if isinstance(entry, Rule))
+    searched_for = any(isinstance(entry, _Criterion) for entry in metadata)
+    schema = rule.criterion_schema() if searched_for else rule.schema()
     text = description or rule.description
     return {**schema, "description": text} if text else schema
-
-
-def _shown(name: object) -> str:
-    """An argument's name as an error may show it."""
-    text = str(name)
-    return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004
 
 
 @dataclass(frozen=True)
@@ -242,7 +248,8 @@ def _optional(rule: Rule, default: Any = None) -> tuple[Any, Any]:
 
 
 def _criterion(rule: Rule) -> tuple[Any, Any]:
-    return (Annotated[Any, _Criterion(rule), rule], Field(default=None))
+    # The last one is the one that checks; the rule itself is there for the schema.
+    return (Annotated[Any, rule, _Criterion(rule)], Field(default=None))
 
 
 def _model(name: str, fields: Mapping[str, tuple[Any, Any]]) -> type[ToolArguments]:
@@ -428,5 +435,5 @@ def find_tool(name: str) -> Tool:
     """
     tool = TOOLS.get(name)
     if tool is None:
-        raise ToolError("unknown_tool", f"There is no tool named '{_shown(name)}'.")
+        raise ToolError("unknown_tool", f"There is no tool named '{shown(name)}'.")
     return tool

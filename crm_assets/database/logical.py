@@ -19,6 +19,7 @@ __all__ = ["Databases", "connect_databases"]
 TELEMETRY_DATABASE = "atlas"
 DAGSTER_DATABASE = "dagster"
 _CONNECT_TIMEOUT = 10
+_BUILTIN_LOCALES_SINCE = 17_00_00
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,15 @@ def _connect_any(server: str, names: list[str]) -> psycopg.Connection:
 
 
 def _create_database(connection: psycopg.Connection, name: str) -> None:
+    statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+    if connection.info.server_version >= _BUILTIN_LOCALES_SINCE:
+        # What "whatever the case" means must not depend on the locale that the server was made in.
+        statement += sql.SQL(
+            " TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'"
+            " LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"
+        )
     try:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        connection.execute(statement)
     except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
         return  # another process was quicker
     except psycopg.errors.InsufficientPrivilege as error:
@@ -142,4 +150,6 @@ def _sqlalchemy_url(server: str, database: str) -> str:
     host, port = str(parts.get("host") or ""), str(parts.get("port") or "5432")
     if host.startswith("/"):
         return f"postgresql+psycopg2://{user}@/{database}?{urlencode({'host': host, 'port': port})}"
+    if ":" in host:
+        host = f"[{host}]"  # an IPv6 address
     return f"postgresql+psycopg2://{user}@{host}:{port}/{database}"

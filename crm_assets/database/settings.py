@@ -48,7 +48,7 @@ class ServerSettings:
             ConfigError: `DB_PORT` is no port number.
         """
         port = environment.get("DB_PORT", "5432")
-        if not port.isdigit() or not 0 < int(port) <= _MAX_PORT:
+        if not port.isdecimal() or not 0 < int(port) <= _MAX_PORT:
             raise ConfigError(f"DB_PORT must be a port number from 1 to {_MAX_PORT}, not {port!r}.")
         return cls(
             host=environment.get("DB_HOST"),

@@ -1,0 +1,1 @@
+"""Tests of the database settings, the embedded server and the logical databases."""
