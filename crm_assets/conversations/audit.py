@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +24,9 @@ OTHER = "(other)"
 """Where a count puts what comes after `MAX_KEYS` distinct keys."""
 
 EXAMPLES = 20
+
+REPLAYED_AT_ONCE = 64
+"""Conversations whose ground truth is asked for together."""
 
 
 class ReplayFinding(BaseModel):
@@ -97,9 +100,9 @@ class AuditReport(BaseModel):
     """Whether the ground truth was replayed."""
 
 
-Replay = Callable[[Conversation], "ReplayFinding | None"]
+Replay = Callable[[Sequence[Conversation]], "Sequence[ReplayFinding | None]"]
 SeedFields = Mapping[str, frozenset[str]]
-CreatedIds = Callable[[Conversation], Mapping[str, int]]
+CreatedIds = Callable[[Conversation], Mapping[tuple[str, str], int]]
 
 
 def audit(
@@ -114,9 +117,10 @@ def audit(
 
     Args:
         path: the JSON Lines file.
-        replay: runs a conversation's ground truth and tells what went wrong, if anything did.
+        replay: runs the ground truth of some conversations at a time and tells of each what went wrong,
+            None where nothing did.
         seed_fields: the fields of each entity; None counts no field as ignored.
-        created_ids: the IDs that a conversation's own create calls give, with the turn; None counts no
+        created_ids: entity and ID of what a conversation's own calls create, with the turn; None counts no
             seed as created later.
         limit_findings: how many findings the error for a malformed dataset keeps.
 
@@ -185,6 +189,7 @@ class _Auditor:
         self._seed_fields = seed_fields or {}
         self._created_ids = created_ids
         self._replay = replay
+        self._waiting: list[Conversation] = []
         self._first_line: dict[str, int] = {}
         self._turns = self._chains = self._failures = self._responses = self._references = 0
         self._workflow, self._complexity, self._tool = _Tally(), _Tally(), _Tally()
@@ -202,12 +207,21 @@ class _Auditor:
         created = self._created_ids(conversation) if self._created_ids else {}
         self._created.add(conversation, list(_seeds_created_later(conversation, created)))
         if self._replay is not None:
-            finding = self._replay(conversation)
+            self._waiting.append(conversation)
+            if len(self._waiting) >= REPLAYED_AT_ONCE:
+                self._replay_waiting(self._replay)
+
+    def _replay_waiting(self, replay: Replay) -> None:
+        findings = replay(self._waiting)
+        for conversation, finding in zip(self._waiting, findings, strict=True):
             if finding is not None:
                 turn = "seeds" if finding.turn_id is None else f"turn {finding.turn_id}"
                 self._replays.add(conversation, [(turn, f"{turn}: {finding.reason}")])
+        self._waiting = []
 
     def report(self, path: str, reader: DatasetReader) -> AuditReport:
+        if self._replay is not None and self._waiting:
+            self._replay_waiting(self._replay)
         return AuditReport(
             path=path,
             sha256=reader.sha256,
@@ -274,12 +288,12 @@ def _unreproducible_replies(conversation: Conversation) -> Iterator[tuple[str, s
 
 
 def _seeds_created_later(
-    conversation: Conversation, created: Mapping[str, int]
+    conversation: Conversation, created: Mapping[tuple[str, str], int]
 ) -> Iterator[tuple[str, str]]:
     if not created:
         return
     for entity, rows in conversation.seed_data.items():
         for row_id in rows:
-            turn_id = created.get(row_id.lower())
+            turn_id = created.get((entity, row_id.lower()))
             if turn_id is not None:
                 yield entity, f"{entity} {row_id} is created by turn {turn_id}"

@@ -7,6 +7,7 @@ so that 100,000 sessions fit where a list of their records would not.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,6 @@ _IDENTITY = (
     "config_path",
     "conversations_path",
     "tasks_path",
-    "software",
 )
 _CHECKED = ("run_id", "dataset", "dataset_revision")
 
@@ -218,11 +218,14 @@ def read_frames(path: Path, *, run: RunInfo) -> SessionFrames:
         InputError: a line cannot be used, or belongs to another run; names file and line.
     """
     builder = _Builder()
+    software: dict[str, set[str]] = {}
     identity: MetadataLine | None = None
     for index, (number, session) in enumerate(read_lines(path)):
         if identity is None:
             identity = session.atlas_metadata
         _check_same_run(path, number, session.atlas_metadata, identity)
+        for name, version in (session.atlas_metadata.software or {}).items():
+            software.setdefault(name, set()).add(version)
         builder.add(index, session)
     assert identity is not None  # read_lines refuses an empty file
     return SessionFrames(
@@ -231,7 +234,7 @@ def read_frames(path: Path, *, run: RunInfo) -> SessionFrames:
         usage=builder.usage.frame(),
         costs=builder.costs.frame(),
         failures=builder.failures,
-        run=_completed(path, identity, run),
+        run=_completed(path, identity, software, run),
     )
 
 
@@ -244,8 +247,13 @@ def _check_same_run(path: Path, number: int, line: MetadataLine, first: Metadata
             )
 
 
-def _completed(path: Path, identity: MetadataLine, run: RunInfo) -> RunInfo:
-    """What the sessions say, and the caller's word where they say nothing."""
+def _completed(
+    path: Path, identity: MetadataLine, software: Mapping[str, set[str]], run: RunInfo
+) -> RunInfo:
+    """What the sessions say, and the caller's word where they say nothing.
+
+    A run that was stopped and went on later may have seen two versions of a thing: both are named.
+    """
     said = {name: getattr(identity, name) for name in _IDENTITY}
     said["agent_config"] = said.pop("agent")
     for name in _CHECKED:
@@ -254,6 +262,8 @@ def _completed(path: Path, identity: MetadataLine, run: RunInfo) -> RunInfo:
             raise InputError(
                 f"{path} is of {name} {said[name]!r}, not {known!r}; give the sessions of this run."
             )
+    seen = {name: ", ".join(sorted(versions)) for name, versions in software.items()}
+    said["software"] = {**run.software, **seen}
     return run.model_copy(update={name: value for name, value in said.items() if value is not None})
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from crm_assets.conversations import DatasetError, ReplayFinding, audit
 from crm_assets.conversations import audit as audit_dataset
-from crm_assets.conversations.audit import EXAMPLES, MAX_KEYS, OTHER
+from crm_assets.conversations.audit import EXAMPLES, MAX_KEYS, OTHER, REPLAYED_AT_ONCE
 from crm_assets.crm import created_ids
 
 from .conftest import turn
@@ -107,16 +107,19 @@ def test_seeds_that_a_turn_creates(dataset, document):
 def test_replay_is_asked_about_every_conversation(dataset, document):
     asked = []
 
-    def replay(record):
-        asked.append(record.conversation_id)
-        if record.conversation_id == "b":
-            return ReplayFinding(conversation_id="b", turn_id=2, reason="Client not found.")
-        if record.conversation_id == "c":
-            return ReplayFinding(conversation_id="c", reason="No client to point to.")
-        return None
+    wrong = {
+        "b": ReplayFinding(conversation_id="b", turn_id=2, reason="Client not found."),
+        "c": ReplayFinding(conversation_id="c", reason="No client to point to."),
+    }
 
-    report = audit(dataset(document("a"), document("b"), document("c")), replay=replay)
-    assert asked == ["a", "b", "c"]
+    def replay(records):
+        asked.append([record.conversation_id for record in records])
+        return [wrong.get(record.conversation_id) for record in records]
+
+    many = [document(f"more-{number}") for number in range(REPLAYED_AT_ONCE)]
+    report = audit(dataset(document("a"), document("b"), document("c"), *many), replay=replay)
+    assert [len(batch) for batch in asked] == [REPLAYED_AT_ONCE, 3]
+    assert asked[0][:3] == ["a", "b", "c"]
     assert report.replayed is True
     assert report.ground_truth_failures.total == 2
     assert report.ground_truth_failures.counts == {"seeds": 1, "turn 2": 1}
@@ -126,13 +129,13 @@ def test_replay_is_asked_about_every_conversation(dataset, document):
     ]
 
 
-def test_malformed_lines_are_all_reported_and_nothing_after_them_replayed(dataset, document):
+def test_malformed_lines_are_all_reported_and_nothing_is_replayed(dataset, document):
     asked = []
     path = dataset(document("a"), b"x", document("b"), b"y")
     with pytest.raises(DatasetError) as caught:
-        audit(path, replay=lambda record: asked.append(record.conversation_id))
+        audit(path, replay=asked.append)  # type: ignore[arg-type]
     assert [found.line for found in caught.value.findings] == [2, 4]
-    assert asked == ["a"]
+    assert asked == []
 
 
 def test_an_empty_dataset_has_no_audit(dataset):

@@ -395,6 +395,15 @@ def test_provenance_comes_from_the_sessions(measure: Measure) -> None:
     assert metrics.software == {"crm-assets": "0.1.0", "postgresql": "18.1"}
 
 
+def test_versions_of_all_sessions_and_of_the_caller_are_named(measure: Measure) -> None:
+    old = session("c-1", meta={"software": {"code": "abc", "postgres": "18.1"}})
+    new = session("c-2", meta={"software": {"code": "def", "postgres": "18.1"}})
+    run = RunInfo(software={"pandas": "3.0", "postgres": "15"})
+    expected = {"code": "abc, def", "postgres": "18.1", "pandas": "3.0"}
+    assert measure(old, new, run=run).software == expected
+    assert measure(new, old, run=run).software == expected
+
+
 def test_the_caller_completes_what_sessions_do_not_say(measure: Measure) -> None:
     silent = dict.fromkeys(("run_id", "dataset_revision", "config_path", "agent"))
     run = RunInfo(run_id="mine", config_path="configs/atlas/x.yaml", agent_config={"name": "noop"})
