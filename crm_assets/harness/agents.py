@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from crm_assets.conversations import Conversation, Turn, resolve, turn_output
-from crm_assets.crm import TOOLS, Action
+from crm_assets.conversations.patterns import UUID
 from crm_assets.errors import InputError
 from crm_assets.files import sha256_of_file
 from crm_assets.harness.recordings import RecordedTurn, Recordings
 from crm_assets.harness.results import TokenUsage
+from crm_assets.harness.state import created_rows
 
 __all__ = [
     "Agent",
@@ -176,12 +177,9 @@ class _RecordedSession(AgentSession):
         turn = self._turns.get(self._number)
         if turn is None:
             return None
-        tool = TOOLS.get(turn.tool_name or "")
-        if tool is not None and tool.action in (Action.CREATE, Action.CLONE):
-            then = turn_output(turn.result).get(tool.entity.id_field)
-            here = turn_output(outcome.result).get(tool.entity.id_field)
-            if isinstance(then, str) and isinstance(here, str):
-                self._ids[then] = here
+        then = created_rows([(turn.tool_name, turn.result)])
+        here = created_rows([(turn.tool_name, outcome.result)])
+        self._ids.update(zip(then, here, strict=False))  # one each, or none where the call failed
         return turn.reply
 
     def usage(self) -> Mapping[str, TokenUsage]:
@@ -191,7 +189,7 @@ class _RecordedSession(AgentSession):
 
 def _translated(value: Any, ids: Mapping[str, str]) -> Any:
     if isinstance(value, str):
-        return ids.get(value, value)
+        return UUID.sub(lambda match: ids.get(match.group().lower(), match.group()), value)
     if isinstance(value, list):
         return [_translated(entry, ids) for entry in value]
     if isinstance(value, Mapping):
@@ -214,9 +212,9 @@ class RecordedAgent(ScriptedAgent):
     def script(self, conversation: Conversation) -> AgentSession:
         """Follow the recorded calls."""
         turns = self._recordings.turns(conversation.conversation_id)
-        if not any(turn.tool_name is not None for turn in turns.values()):
+        if not turns:
             raise NotRecordedError(
-                f"The recorded run holds no call for conversation {conversation.conversation_id!r}."
+                f"The recorded run holds no turn of conversation {conversation.conversation_id!r}."
             )
         return _RecordedSession(turns)
 

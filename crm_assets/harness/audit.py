@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from crm_assets.conversations import AuditReport, Conversation, ReplayFinding, audit
@@ -28,8 +29,9 @@ def audit_dataset(path: Path, *, project: Project) -> AuditReport:
         store = GroundTruthStore(conninfo, pool)
         try:
 
-            def replay(conversation: Conversation) -> ReplayFinding | None:
-                return replay_finding(conversation, store.get_many([conversation])[0])
+            def replay(conversations: Sequence[Conversation]) -> list[ReplayFinding | None]:
+                truths = store.get_many(conversations)
+                return [replay_finding(*pair) for pair in zip(conversations, truths, strict=True)]
 
             return audit(path, replay=replay, seed_fields=seed_fields(), created_ids=created_ids)
         finally:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from crm_assets.conversations import check_dataset, conversation_ids, load_conversations
+from crm_assets.conversations import check_dataset, conversation_ids, reload_conversations
 from crm_assets.crm import tool_names
 from crm_assets.database import connect_databases
 from crm_assets.errors import InputError
@@ -34,7 +34,7 @@ class DatasetSource:
         def taken(position: int) -> bool:
             return wanted(position) and (self.chosen is None or position in self.chosen)
 
-        for conversation in load_conversations(self.path, wanted=taken):
+        for conversation in reload_conversations(self.path, taken):
             yield Item(conversation.conversation_id, conversation)
 
     def keys(self) -> Iterator[str]:

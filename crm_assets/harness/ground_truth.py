@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 from functools import cache
 from importlib.resources import files
@@ -27,8 +27,8 @@ from crm_assets.conversations import (
     turn_output,
 )
 from crm_assets.crm import Sandbox, SandboxPool, SeedRows, Session, ToolError, deterministic_ids, plan_seeds
-from crm_assets.errors import InfrastructureError
-from crm_assets.harness.state import CanonicalState, canonical_state
+from crm_assets.errors import CrmAssetsError, InfrastructureError
+from crm_assets.harness.state import CanonicalState, canonical_state, created_rows
 
 __all__ = ["GroundTruth", "GroundTruthStore", "error_is_expected", "ids_of", "replay_finding"]
 
@@ -38,8 +38,10 @@ REFUSAL_LABEL = "Validation error"
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """Where the right actions lead."""
+    """Where a conversation starts, and where the right actions lead."""
 
+    seeds: SeedRows
+    """The rows it starts from, made valid."""
     end_state: CanonicalState
     outputs: Mapping[int, Mapping[str, Any]]
     """By turn: the fields of its result that later turns refer to."""
@@ -85,13 +87,19 @@ def run_ground_truth(sandbox: Sandbox, conversation: Conversation) -> GroundTrut
                 problems.append((turn.turn_id, problem))
             if output is not None:
                 outputs[turn.turn_id] = output
-        end_state = canonical_state(session.rows(), ids_of(seeds))
+        rows = session.rows()
+    created = created_rows(
+        (turn.expected_tool, outputs[turn.turn_id])
+        for turn in conversation.turns
+        if turn.turn_id in outputs
+    )
+    end_state = canonical_state(rows, ids_of(seeds), created)
     kept = {
         number: {name: output[name] for name in wanted.get(number, ()) if name in output}
         for number, output in outputs.items()
         if number in wanted
     }
-    return GroundTruth(end_state, kept, tuple(problems))
+    return GroundTruth(seeds, end_state, kept, tuple(problems))
 
 
 def _run_turn(
@@ -211,7 +219,7 @@ class GroundTruthStore:
         with self._pool.lease() as sandbox:
             try:
                 return run_ground_truth(sandbox, conversation)
-            except (InfrastructureError, ValueError) as error:
+            except CrmAssetsError as error:
                 return error
 
     def _load(self, keys: list[str]) -> dict[str, GroundTruth]:
@@ -229,8 +237,8 @@ class GroundTruthStore:
         try:
             self._connection.execute(
                 "INSERT INTO ground_truth.end_states (key, document) "
-                "SELECT * FROM unnest(%s::text[], %s::text[]) ON CONFLICT DO NOTHING",
-                (list(fresh), list(fresh.values())),
+                "SELECT key, value FROM json_each_text(%s::json) ON CONFLICT DO NOTHING",
+                (orjson.dumps(fresh).decode(),),
             )
         except psycopg.Error as error:
             raise _failure(error) from error
@@ -241,12 +249,13 @@ class GroundTruthStore:
 
 
 def _dump(truth: GroundTruth) -> str:
-    return orjson.dumps(asdict(truth), option=orjson.OPT_NON_STR_KEYS).decode()
+    return orjson.dumps(truth, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 def _load(document: str) -> GroundTruth:
     raw = orjson.loads(document)
     return GroundTruth(
+        seeds=raw["seeds"],
         end_state=raw["end_state"],
         outputs={int(number): output for number, output in raw["outputs"].items()},
         problems=tuple((turn, reason) for turn, reason in raw["problems"]),

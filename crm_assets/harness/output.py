@@ -7,20 +7,22 @@ around the agent failed are run again, and once all are there they are put in th
 
 from __future__ import annotations
 
+import fcntl
+import itertools
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 import orjson
 
 from crm_assets.errors import InfrastructureError, InputError
-from crm_assets.files import atomic_writer, read_json, write_json
+from crm_assets.files import atomic_writer
 
 __all__ = ["ResultsFile", "Tally"]
-
-_BLOCK = 1 << 20
 
 
 class Tally:
@@ -48,30 +50,43 @@ class ResultsFile:
         self.tally = Tally()
         self.finished: set[str] = set()
         """Keys of the conversations that are done."""
+        self._lines: dict[str, tuple[int, int]] = {}
+        """Where each line begins and how long it is."""
+        self._end = 0
         self._identity = dict(identity)
         self._sidecar = path.with_name(path.name + ".run.json")
-        self._handle: IO[bytes] | None = None
+        self._handle: FileIO | None = None
+        self._lock: FileIO | None = None
         self._overwrite = overwrite
 
     def __enter__(self) -> ResultsFile:
         """Open it, resuming what is there.
 
         Raises:
-            InputError: it is of another run, or is no results file of ours.
+            InputError: it is of another run, is no results file of ours, or another process writes it.
             InfrastructureError: the disk refused.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = self._sidecar.open("a+b", buffering=0)
+            self._claim(self._lock)
             if self._overwrite:
-                self._sidecar.unlink(missing_ok=True)
                 self.path.unlink(missing_ok=True)
             if self.path.exists() and self.path.stat().st_size:
-                self._check_identity()
+                self._check_identity(self._lock)
                 self._recover()
-            write_json(self._sidecar, self._identity)
-            self._handle = self.path.open("ab")
-        except OSError as error:
-            raise self._disk(error) from error
+            else:
+                self._write_identity(self._lock)
+            self._handle = self.path.open("ab", buffering=0)
+        except BaseException as error:
+            self._close()
+            if isinstance(error, (OSError, InfrastructureError)):
+                with suppress(OSError):  # what cannot be seen cannot be tidied up either
+                    if not self.path.exists():
+                        self._sidecar.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise self._disk(error) from error
+            raise
         return self
 
     def __exit__(
@@ -80,39 +95,76 @@ class ResultsFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._handle is not None:
-            try:
-                self._handle.close()
-            except OSError as failure:
-                if kind is None:
-                    raise self._disk(failure) from failure
+        try:
+            self._close()
+        except OSError as failure:
+            if kind is None:
+                raise self._disk(failure) from failure
+
+    def _close(self) -> None:
+        for handle in (self._handle, self._lock):
+            if handle is not None:
+                handle.close()
+
+    def _claim(self, lock: FileIO) -> None:
+        """Keep other processes from writing the same results."""
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{self.path} is being written by another process; wait for it, or choose another "
+                "output file."
+            ) from None
+
+    def _write_identity(self, lock: FileIO) -> None:
+        lock.truncate(0)
+        text = orjson.dumps(self._identity, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        self._write(lock, [text])
 
     def append(self, entries: Iterable[tuple[str, str, bool | None, bytes]]) -> None:
         """Write finished conversations: key, status, success and line of each."""
         assert self._handle is not None  # only within the with block
+        batch = list(entries)
+        self._write(self._handle, [line for *_, line in batch])
+        for key, status, success, line in batch:
+            self._note(key, len(line))
+            self.tally.add(status, success)
+
+    def _note(self, key: str, length: int) -> None:
+        """Remember that a conversation is done, and where its line is."""
+        self.finished.add(key)
+        self._lines[key] = (self._end, length)
+        self._end += length
+
+    def _write(self, handle: FileIO, lines: list[bytes]) -> None:
+        """Write lines at once; where the disk refuses, whole ones as far as they went."""
+        before = handle.seek(0, os.SEEK_END)
+        rest = memoryview(b"".join(lines))
         try:
-            for key, status, success, line in entries:
-                self._handle.write(line)
-                self.finished.add(key)
-                self.tally.add(status, success)
-            self._handle.flush()
+            while rest:
+                rest = rest[handle.write(rest) :]  # a full disk may take a part before it refuses
         except OSError as error:
+            with suppress(OSError):
+                written = handle.seek(0, os.SEEK_END) - before
+                ends = itertools.accumulate(len(line) for line in lines)
+                whole = itertools.takewhile(lambda end: end <= written, ends)
+                handle.truncate(before + max(whole, default=0))
             raise self._disk(error) from error
 
     def finish(self, order: Iterable[str]) -> None:
         """Put the lines in `order`, now that all are there."""
         assert self._handle is not None
         try:
-            self._handle.flush()
             os.fsync(self._handle.fileno())
             self._sort(order)
         except OSError as error:
             raise self._disk(error) from error
 
-    def _check_identity(self) -> None:
+    def _check_identity(self, lock: FileIO) -> None:
+        lock.seek(0)
         try:
-            before = read_json(self._sidecar)
-        except (OSError, orjson.JSONDecodeError):
+            before = orjson.loads(lock.read())
+        except orjson.JSONDecodeError:
             before = None
         if not isinstance(before, dict):
             raise InputError(
@@ -136,7 +188,7 @@ class ResultsFile:
                 if entry is None or entry[1] == "infrastructure_error":
                     clean = False
                 else:
-                    self.finished.add(entry[0])
+                    self._note(entry[0], len(line))
                     self.tally.add(entry[1], entry[2])
         if not clean:
             with atomic_writer(self.path) as target, self.path.open("rb") as handle:
@@ -146,20 +198,12 @@ class ResultsFile:
                         target.write(line)
 
     def _sort(self, order: Iterable[str]) -> None:
-        offsets: dict[str, tuple[int, int]] = {}
-        position = 0
-        with self.path.open("rb") as handle:
-            for line in handle:
-                entry = _read_entry(line)
-                if entry is not None:
-                    offsets[entry[0]] = (position, len(line))
-                position += len(line)
-        wanted = [key for key in order if key in offsets]
-        if wanted == list(offsets):
+        wanted = [key for key in order if key in self._lines]
+        if wanted == list(self._lines):
             return
         with atomic_writer(self.path) as target, self.path.open("rb") as handle:
             for key in wanted:
-                offset, length = offsets[key]
+                offset, length = self._lines[key]
                 handle.seek(offset)
                 target.write(handle.read(length))
 

@@ -83,7 +83,7 @@ class Recordings:
         return document
 
     def turns(self, conversation_id: str) -> dict[int, RecordedTurn]:
-        """The recorded turns by number; none for a conversation that the file does not hold."""
+        """The recorded turns by number; none for a conversation that is not there or was never started."""
         offset = self._offsets.get(conversation_id)
         if offset is None:
             return {}
@@ -91,10 +91,17 @@ class Recordings:
             handle.seek(offset)
             document = self._parse(handle.readline(), 0)
         return {
-            int(entry["turn_id"]): _turn(entry)
-            for entry in document["per_turn_results"]
-            if isinstance(entry, dict) and isinstance(entry.get("turn_id"), int)
+            int(entry["turn_id"]): _turn(entry) for entry in document["per_turn_results"] if _was_run(entry)
         }
+
+
+def _was_run(entry: Any) -> bool:
+    """Whether the agent was asked; CL-Bench's harness also has entries for what it could not start."""
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("turn_id"), int)
+        and entry.get("verification") != "pre_execution_error"
+    )
 
 
 def _turn(entry: Mapping[str, Any]) -> RecordedTurn:
@@ -124,8 +131,9 @@ def _usage(raw: Any) -> dict[str, TokenUsage]:
 
 
 def _origin(document: Mapping[str, Any]) -> Origin:
-    agent = (document.get("metadata") or {}).get("agent") or {}
-    provider, model = agent.get("provider"), agent.get("model")
+    metadata = document.get("metadata")
+    agent = metadata.get("agent") if isinstance(metadata, dict) else None
+    provider, model = (agent.get(key) if isinstance(agent, dict) else None for key in ("provider", "model"))
     return Origin(
         provider if isinstance(provider, str) else None, model if isinstance(model, str) else None
     )

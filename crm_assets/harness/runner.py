@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from crm_assets.conversations import Conversation, Turn, find_references, resolve, turn_output
-from crm_assets.crm import SandboxPool, Session, ToolError, deterministic_ids, plan_seeds
+from crm_assets.crm import SandboxPool, Session, ToolError, deterministic_ids
 from crm_assets.errors import CrmAssetsError
 from crm_assets.harness.agents import (
     Agent,
@@ -22,7 +22,7 @@ from crm_assets.harness.agents import (
 from crm_assets.harness.assembly import assemble, without_verdict
 from crm_assets.harness.ground_truth import GroundTruth, ids_of
 from crm_assets.harness.results import ConversationResult, TurnResult
-from crm_assets.harness.state import canonical_state, state_difference
+from crm_assets.harness.state import canonical_state, created_rows, state_difference
 from crm_assets.harness.verification import judge_call, judge_reply
 
 __all__ = ["ConversationRunner"]
@@ -65,7 +65,9 @@ class ConversationRunner:
             return without_verdict(conversation, "not_recorded", str(error), facts)
         except CrmAssetsError as error:
             return without_verdict(conversation, "infrastructure_error", str(error), facts)
-        difference = state_difference(truth.end_state, canonical_state(state, progress.seed_ids))
+        created = created_rows((turn.tool_name, turn.result) for turn in progress.turns)
+        reached = canonical_state(state, progress.seed_ids, created)
+        difference = state_difference(truth.end_state, reached)
         facts["duration_seconds"] = round(time.perf_counter() - started, 6)
         if truth.problems:
             facts["ground_truth_problems"] = [
@@ -81,12 +83,11 @@ class ConversationRunner:
     async def _run_in_sandbox(
         self, conversation: Conversation, truth: GroundTruth, agent: AgentSession
     ) -> tuple[_Progress, dict[str, list[dict[str, Any]]]]:
-        seeds = plan_seeds(conversation)
-        progress = _Progress(conversation, truth, ids_of(seeds))
+        progress = _Progress(conversation, truth, ids_of(truth.seeds))
         ids = deterministic_ids(f"session {conversation.conversation_id}")
         sandbox = await self._off(self._pool.acquire)
         try:
-            session = await self._off(lambda: sandbox.begin(seeds, ids=ids))
+            session = await self._off(lambda: sandbox.begin(truth.seeds, ids=ids))
             try:
                 for turn in conversation.turns:
                     progress.turns.append(await self._run_turn(progress, turn, session, agent))
@@ -165,13 +166,16 @@ def _spoken(progress: _Progress, turn: Turn) -> str:
     A turn that failed has none. Where the ground truth's value is the ID of a seed row, the user means
     that row, which is there whatever the agent did; nothing else of the ground truth is ever said.
     """
-    if "{{" not in turn.user_utterance:
-        return turn.user_utterance
-    said: dict[int, Mapping[str, Any]] = dict(progress.outputs)
-    for number, output in progress.truth.outputs.items():
-        meant = {name: value for name, value in output.items() if value in progress.seed_ids}
-        said[number] = {**meant, **progress.outputs.get(number, {})}
-    text = str(resolve(turn.user_utterance, said, strict=False))
-    for reference in find_references(text):
-        text = text.replace(str(reference), f"[no {reference.field} from turn {reference.turn}]")
-    return text
+    said: dict[int, dict[str, Any]] = {}
+    for reference in find_references(turn.user_utterance):
+        name, number = reference.field, reference.turn
+        values = progress.outputs.get(number, {})
+        meant = progress.truth.outputs.get(number, {}).get(name)
+        if name in values:
+            value = values[name]
+        elif isinstance(meant, str) and meant in progress.seed_ids:
+            value = meant
+        else:
+            value = f"[no {name} from turn {number}]"
+        said.setdefault(number, {})[name] = value
+    return str(resolve(turn.user_utterance, said)) if said else turn.user_utterance

@@ -2,7 +2,9 @@
 
 Two runs give new rows different IDs and times. So times are ignored, and the ID of a row that the
 seeds did not bring is replaced by a label made of what the row holds and what it points to; the same
-in pointers, and in text that mentions it. Equal states then have equal rows.
+in pointers, and in text that mentions it. Equal states then have equal rows. Rows that were made and
+are gone by the end may still be pointed at (a note stays when its quote is deleted); their IDs are
+replaced as well.
 """
 
 from __future__ import annotations
@@ -10,20 +12,21 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
 
-from crm_assets.crm import ENTITIES, Entity, Rows
+from crm_assets.conversations import turn_output
+from crm_assets.crm import ENTITIES, TOOLS, Action, Entity, Rows
 
-__all__ = ["canonical_state", "state_difference"]
+__all__ = ["canonical_state", "created_rows", "state_difference"]
 
 CanonicalState = dict[str, list[dict[str, Any]]]
 """By table: rows without times, new IDs as labels, in a fixed order."""
 
 _BY_TABLE: Mapping[str, Entity] = {entity.table: entity for entity in ENTITIES.values()}
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _UUID_LENGTH = 36
 
 # A label must see everything its row points to: a note points at a quote, that at an opportunity, that
@@ -31,13 +34,24 @@ _UUID_LENGTH = 36
 _ROUNDS = 4
 
 
-def canonical_state(rows: Rows, seed_ids: Collection[str]) -> CanonicalState:
-    """`rows` without times, with IDs that are not in `seed_ids` replaced by labels."""
-    new = {
-        row[entity.id_field]: (entity, row)
-        for entity, row in _each(rows)
-        if row[entity.id_field] not in seed_ids
+def canonical_state(
+    rows: Rows, seed_ids: Collection[str], created: Mapping[str, Entity] | None = None
+) -> CanonicalState:
+    """`rows` without times, with new IDs replaced by labels.
+
+    Args:
+        rows: the rows as they stand.
+        seed_ids: IDs that every run of the conversation has; all others of `rows` are new.
+        created: IDs that rows got on the way, whether they are still there or not (`created_rows`).
+    """
+    new: dict[str, tuple[Entity, dict[str, Any]]] = {
+        identifier: (entity, {"gone": True})
+        for identifier, entity in (created or {}).items()
+        if identifier not in seed_ids
     }
+    for entity, row in _each(rows):
+        if row[entity.id_field] not in seed_ids:
+            new[row[entity.id_field]] = (entity, row)
     labels = _labels(new, rows) if new else {}
     state: CanonicalState = {}
     for entity, row in _each(rows):
@@ -45,6 +59,18 @@ def canonical_state(rows: Rows, seed_ids: Collection[str]) -> CanonicalState:
     for table in state.values():
         table.sort(key=_key)
     return state
+
+
+def created_rows(calls: Iterable[tuple[str | None, Any]]) -> dict[str, Entity]:
+    """The IDs that calls gave to new rows; of each call the tool's name and what it returned."""
+    created = {}
+    for name, result in calls:
+        tool = TOOLS.get(name or "")
+        if tool is not None and tool.action in (Action.CREATE, Action.CLONE):
+            identifier = turn_output(result).get(tool.entity.id_field)
+            if isinstance(identifier, str):
+                created[identifier.lower()] = tool.entity
+    return created
 
 
 def _each(rows: Rows) -> Iterator[tuple[Entity, dict[str, Any]]]:
@@ -65,7 +91,7 @@ def _without_times(entity: Entity, row: Mapping[str, Any], labels: Mapping[str, 
 def _relabelled(value: Any, labels: Mapping[str, str]) -> Any:
     """`value` with every labelled ID in it replaced."""
     if isinstance(value, str) and len(value) >= _UUID_LENGTH:
-        return _UUID.sub(lambda match: labels.get(match.group(), match.group()), value)
+        return _UUID.sub(lambda match: labels.get(match.group().lower(), match.group()), value)
     if isinstance(value, list):
         return [_relabelled(entry, labels) for entry in value]
     return value
@@ -73,25 +99,43 @@ def _relabelled(value: Any, labels: Mapping[str, str]) -> Any:
 
 def _labels(new: Mapping[str, tuple[Entity, dict[str, Any]]], rows: Rows) -> dict[str, str]:
     """A label for every new row: the same in two states where the rows are the same."""
-    labels = {identifier: f"new {entity.name}" for identifier, (entity, _) in new.items()}
-    labels = _refined(new, labels)
-    if len(set(labels.values())) < len(labels):
-        # Twins by their content may differ by what points at them.
-        pointed = _pointers_at(new, rows, labels)
-        twins = {
-            identifier: _digest(new[identifier][0], [label, pointed[identifier]])
-            for identifier, label in labels.items()
-        }
-        labels = _refined(new, twins, keep=twins)
+    labels = _refined(new, {identifier: f"new {entity.name}" for identifier, (entity, _) in new.items()})
+    marks: dict[str, str] = {}
+    # What hangs below a row tells twins apart, one level of it in each round.
+    for _ in range(_ROUNDS):
+        told_apart = _told_apart(new, rows, labels)
+        if not told_apart:
+            break
+        marks |= told_apart
+        labels = _refined(new, labels, marks)
     return labels
+
+
+def _told_apart(
+    new: Mapping[str, tuple[Entity, dict[str, Any]]], rows: Rows, labels: Mapping[str, str]
+) -> dict[str, str]:
+    """Marks for rows that share a label but are not pointed at in the same way."""
+    groups: dict[str, list[str]] = {}
+    for identifier, label in labels.items():
+        groups.setdefault(label, []).append(identifier)
+    twins = {identifier for group in groups.values() if len(group) > 1 for identifier in group}
+    if not twins:
+        return {}
+    pointed = _pointers_at(twins, rows, labels)
+    return {
+        identifier: _digest(new[identifier][0], [label, pointed[identifier]])
+        for label, group in groups.items()
+        if len(group) > 1 and any(pointed[identifier] != pointed[group[0]] for identifier in group)
+        for identifier in group
+    }
 
 
 def _refined(
     new: Mapping[str, tuple[Entity, dict[str, Any]]],
     labels: Mapping[str, str],
-    keep: Mapping[str, str] | None = None,
+    marks: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Labels that follow pointers `_ROUNDS` deep, starting from `labels`."""
+    """Labels that follow pointers `_ROUNDS` deep, starting from `labels`; marked rows keep their mark."""
     current = dict(labels)
     for _ in range(_ROUNDS):
         current = {
@@ -103,7 +147,7 @@ def _refined(
                         for name, value in row.items()
                         if name != entity.id_field and name not in entity.times
                     },
-                    keep[identifier] if keep else None,
+                    marks.get(identifier) if marks else None,
                 ],
             )
             for identifier, (entity, row) in new.items()
@@ -112,20 +156,32 @@ def _refined(
 
 
 def _pointers_at(
-    new: Mapping[str, tuple[Entity, dict[str, Any]]], rows: Rows, labels: Mapping[str, str]
+    identifiers: Collection[str], rows: Rows, labels: Mapping[str, str]
 ) -> dict[str, list[str]]:
-    """For every new row, the rows that hold its ID, as text in a fixed order."""
-    found: dict[str, list[str]] = {identifier: [] for identifier in new}
+    """For each ID, the rows that mention it, as text in a fixed order."""
+    found: dict[str, list[str]] = {identifier: [] for identifier in identifiers}
     for entity, row in _each(rows):
-        shown = _key(_without_times(entity, row, labels)).decode()
+        shown: str | None = None
         for name, value in row.items():
-            if name != entity.id_field and isinstance(value, str) and len(value) >= _UUID_LENGTH:
-                for identifier in _UUID.findall(value):
-                    if identifier in found:
-                        found[identifier].append(f"{entity.table}.{name} {shown}")
+            if name == entity.id_field:
+                continue
+            for identifier in _mentioned(value):
+                if identifier in found:
+                    shown = shown or _key(_without_times(entity, row, labels)).decode()
+                    found[identifier].append(f"{entity.table}.{name} {shown}")
     for entries in found.values():
         entries.sort()
     return found
+
+
+def _mentioned(value: Any) -> Iterator[str]:
+    """The IDs in a field's value."""
+    if isinstance(value, str) and len(value) >= _UUID_LENGTH:
+        for match in _UUID.finditer(value):
+            yield match.group().lower()
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _mentioned(entry)
 
 
 def _digest(entity: Entity, content: object) -> str:

@@ -11,14 +11,15 @@ import multiprocessing
 import signal
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from crm_assets.crm import SandboxPool
 from crm_assets.database import Databases
-from crm_assets.errors import CrmAssetsError, InfrastructureError
+from crm_assets.errors import CrmAssetsError, InfrastructureError, InputError
 from crm_assets.files import json_line
 from crm_assets.harness.affinity import pin_beside, pinned_to_core
 from crm_assets.harness.agents import AgentSpec, make_agent
@@ -94,9 +95,19 @@ def _here(job: _Job) -> Iterator[Report]:
             except StopAsyncIteration:
                 return
     finally:
-        loop.run_until_complete(reports.aclose())
-        loop.run_until_complete(loop.shutdown_default_executor())
-        loop.close()
+        _wind_down(loop, reports)
+
+
+def _wind_down(loop: asyncio.AbstractEventLoop, reports: AsyncGenerator[Report, None]) -> None:
+    """End what an interrupt may have left running, so that each sandbox is given back."""
+    pending = asyncio.all_tasks(loop)
+    for task in pending:
+        task.cancel()
+    if pending:
+        loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+    loop.run_until_complete(reports.aclose())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
 
 
 async def _work(job: _Job) -> AsyncGenerator[Report, None]:
@@ -112,15 +123,19 @@ async def _work(job: _Job) -> AsyncGenerator[Report, None]:
     runner = ConversationRunner(pool, agent, database_is_near=job.databases.sandbox_is_near)
     try:
         with pinned_to_core(job.number if ours else None):
-            async for report in _batched(_results(job, store, runner), pool):
-                yield report
+            async with (
+                aclosing(_results(job, store, runner)) as entries,
+                aclosing(_batched(entries, pool)) as batches,
+            ):
+                async for report in batches:
+                    yield report
     finally:
         store.close()
         truths.close()
         pool.close()
 
 
-async def _batched(entries: AsyncIterator[Entry], pool: SandboxPool) -> AsyncIterator[Report]:
+async def _batched(entries: AsyncIterator[Entry], pool: SandboxPool) -> AsyncGenerator[Report, None]:
     held: list[Entry] = []
     thrown_away, last = 0, time.perf_counter()
     async for entry in entries:
@@ -131,7 +146,9 @@ async def _batched(entries: AsyncIterator[Entry], pool: SandboxPool) -> AsyncIte
     yield held, pool.discarded - thrown_away
 
 
-async def _results(job: _Job, store: GroundTruthStore, runner: ConversationRunner) -> AsyncIterator[Entry]:
+async def _results(
+    job: _Job, store: GroundTruthStore, runner: ConversationRunner
+) -> AsyncGenerator[Entry, None]:
     """Run the items, `concurrency` at a time; yields each as it ends."""
 
     async def run(item: Item, truth: GroundTruth | Exception) -> Entry:
@@ -180,7 +197,8 @@ def _in_children(jobs: list[_Job]) -> Iterator[Report]:
             child = context.Process(
                 target=_child, args=(job, sender), name=f"crm-assets-{job.number}", daemon=True
             )
-            child.start()
+            with _deaf_to_interrupts():
+                child.start()
             sender.close()
             children.append(child)
             receivers[receiver] = job.number
@@ -199,6 +217,17 @@ def _in_children(jobs: list[_Job]) -> Iterator[Report]:
             receiver.close()
 
 
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started here never hear Ctrl-C, which is the parent's to handle (after the block)."""
+    resource_tracker.ensure_running()  # started any later, it would let the signal through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _receive(receiver: Connection, child: Any) -> Report | None:
     """One report; None when the worker is through.
 
@@ -207,7 +236,7 @@ def _receive(receiver: Connection, child: Any) -> Report | None:
     """
     try:
         message = receiver.recv()
-    except EOFError:
+    except (EOFError, OSError):  # at the end of a message, or in the middle of one
         child.join()
         raise InfrastructureError(
             f"A worker process ended unexpectedly (exit code {child.exitcode}); what is finished is "
@@ -233,12 +262,13 @@ def _stop(children: list[Any]) -> None:
 
 def _child(job: _Job, sender: Connection) -> None:
     """Body of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     try:
         _send(sender.send, _here(job))
         sender.send(None)
+    except InputError as error:
+        sender.send(InputError(str(error)))  # one of its subclasses might not survive the way
     except CrmAssetsError as error:
-        sender.send(error)
+        sender.send(InfrastructureError(str(error)))
     except BrokenPipeError:
         pass  # the parent is gone; there is nobody to tell
     except Exception as error:
