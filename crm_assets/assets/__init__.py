@@ -1,0 +1,22 @@
+"""The lineage: one module per stage."""
+
+from __future__ import annotations
+
+from crm_assets.assets.baseline_metrics import baseline_metrics
+from crm_assets.assets.baseline_readme import baseline_readme
+from crm_assets.assets.conversations import conversations
+from crm_assets.assets.dataset_revision import dataset_revision
+from crm_assets.assets.sessions import atlas_sessions
+from crm_assets.assets.tasks import atlas_tasks
+
+LINEAGE = [dataset_revision, atlas_tasks, atlas_sessions, baseline_metrics, baseline_readme]
+
+__all__ = [
+    "LINEAGE",
+    "atlas_sessions",
+    "atlas_tasks",
+    "baseline_metrics",
+    "baseline_readme",
+    "conversations",
+    "dataset_revision",
+]

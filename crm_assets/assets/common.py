@@ -1,0 +1,65 @@
+"""What the stages share: their options, their errors, what they tell of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from crm_assets.errors import CrmAssetsError, InputError
+from crm_assets.files import sha256_of_file
+
+__all__ = ["GROUP", "StageConfig", "expected_errors", "file_result", "require"]
+
+GROUP = "baseline"
+
+
+class StageConfig(dg.Config):
+    """Options of the stages that a finished baseline is protected from."""
+
+    overwrite: bool = Field(
+        default=False,
+        description="Make this stage again although the baseline is finished; what was made from "
+        "the old one is removed.",
+    )
+
+
+@contextmanager
+def expected_errors() -> Iterator[None]:
+    """Turn an expected error into a Dagster failure that shows its sentence, not a traceback.
+
+    Trying again helps where the infrastructure failed, never where the input is wrong.
+    """
+    try:
+        yield
+    except CrmAssetsError as error:
+        raise dg.Failure(description=str(error), allow_retries=not isinstance(error, InputError)) from error
+
+
+def require(path: Path, stage: str) -> Path:
+    """`path`, which `stage` makes.
+
+    Raises:
+        InputError: it is not there.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is missing: materialize {stage} of this partition first.")
+    return path
+
+
+def file_result(path: Path, metadata: Mapping[str, Any]) -> dg.MaterializeResult[None]:
+    """The result of a stage that wrote `path`: its content's hash is its data version."""
+    digest = sha256_of_file(path)
+    return dg.MaterializeResult(
+        metadata={
+            "path": dg.MetadataValue.path(str(path)),
+            "sha256": digest,
+            "bytes": path.stat().st_size,
+            **metadata,
+        },
+        data_version=dg.DataVersion(digest),
+    )

@@ -1,0 +1,58 @@
+"""How a long step tells how far it is."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import dagster as dg
+
+from crm_assets.harness import Progress
+
+__all__ = ["PROGRESS_LOGGER", "session_progress", "tell"]
+
+PROGRESS_LOGGER = "crm_assets.progress"
+"""Whoever runs the lineage in their own process can listen here; an event on Dagster's storage costs
+milliseconds, a line on this logger nothing."""
+
+_EVENT_SECONDS = 15.0
+_LINE_SECONDS = 1.0
+
+
+def tell(context: dg.AssetExecutionContext, message: str) -> None:
+    """Say `message` in the run's log and to whoever listens."""
+    context.log.info(message)
+    logging.getLogger(PROGRESS_LOGGER).info("%s: %s", context.asset_key.to_user_string(), message)
+
+
+def session_progress(context: dg.AssetExecutionContext) -> Callable[[Progress], None]:
+    """A callback that passes progress on: often to listeners, now and then to Dagster's log."""
+    logger = logging.getLogger(PROGRESS_LOGGER)
+    stage = context.asset_key.to_user_string()
+    last_line = last_event = time.monotonic()  # what is over at once needs no telling
+
+    def report(progress: Progress) -> None:
+        nonlocal last_line, last_event
+        now = time.monotonic()
+        message = describe(progress)
+        if now - last_line >= _LINE_SECONDS:
+            last_line = now
+            logger.info("%s: %s", stage, message)
+        if now - last_event >= _EVENT_SECONDS:
+            last_event = now
+            context.log.info(message)
+
+    return report
+
+
+def describe(progress: Progress) -> str:
+    """One line of progress."""
+    line = f"{progress.done}/{progress.total} conversations, {progress.succeeded} right"
+    if progress.infrastructure_errors:
+        line += f", {progress.infrastructure_errors} without a verdict"
+    if progress.rate_per_second:
+        line += f", {progress.rate_per_second:,.0f}/s"
+    if progress.eta_seconds:
+        line += f", {progress.eta_seconds:,.0f} s to go"
+    return line

@@ -1,0 +1,50 @@
+"""What a baseline has to run."""
+
+# No postponed annotations here: Dagster reads the config class off the function as it stands.
+
+import dagster as dg
+from pydantic import Field
+
+from crm_assets.assets.common import GROUP, StageConfig, expected_errors, file_result
+from crm_assets.assets.dataset_revision import dataset_revision
+from crm_assets.assets.progress import tell
+from crm_assets.atlas import write_tasks
+from crm_assets.datasets import read_revision_file, require_dataset
+from crm_assets.partitions import BASELINE_PARTITIONS, baseline_of
+from crm_assets.resources import ArtifactsResource
+
+__all__ = ["TasksConfig", "atlas_tasks"]
+
+
+class TasksConfig(StageConfig):
+    """Options of `atlas_tasks`."""
+
+    limit: int | None = Field(
+        default=None, ge=1, description="Only the first so many conversations; left out, all."
+    )
+
+
+@dg.asset(
+    group_name=GROUP,
+    partitions_def=BASELINE_PARTITIONS,
+    deps=[dataset_revision],
+    code_version="1",
+    kinds={"json"},
+)
+def atlas_tasks(
+    context: dg.AssetExecutionContext, config: TasksConfig, artifacts: ArtifactsResource
+) -> dg.MaterializeResult[None]:
+    """One task for each conversation of the dataset, each with an ID of its own: `tasks.jsonl`."""
+    with expected_errors():
+        key = baseline_of(context)
+        paths = artifacts.baseline(key)
+        paths.begin(paths.tasks, overwrite=config.overwrite)
+        count = write_tasks(
+            require_dataset(artifacts.project, key.dataset),
+            paths.tasks,
+            dataset_revision=read_revision_file(paths.revision).sha256,
+            run_id=key.run_id,
+            limit=config.limit,
+        )
+    tell(context, f"{count} tasks")
+    return file_result(paths.tasks, {"tasks": count, "limit": config.limit, "run_id": key.run_id})

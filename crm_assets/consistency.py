@@ -1,0 +1,106 @@
+"""Whether the files of a baseline agree with its dataset and with each other.
+
+Everything is read again from disk, whatever those who wrote it believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import orjson
+
+from crm_assets.artifacts import BaselinePaths
+from crm_assets.atlas import read_task_ids, read_tasks, task_id
+from crm_assets.conversations import load_conversations
+from crm_assets.datasets import read_revision_file, require_dataset
+from crm_assets.errors import InputError
+from crm_assets.files import sha256_of_file
+from crm_assets.project import Project
+
+__all__ = ["Verdict", "find_dataset_change", "find_session_mismatch", "find_task_mismatch"]
+
+
+class Verdict(NamedTuple):
+    """What a check found: nothing, or one sentence that says what is wrong."""
+
+    problem: str | None
+    compared: int
+
+    @classmethod
+    def good(cls, compared: int) -> Verdict:
+        """All `compared` records are right."""
+        return cls(None, compared)
+
+
+def find_dataset_change(project: Project, paths: BaselinePaths) -> Verdict:
+    """Whether the dataset's content is still what the baseline's revision says."""
+    revision = read_revision_file(paths.revision)
+    actual = sha256_of_file(require_dataset(project, paths.key.dataset))
+    if actual == revision.sha256:
+        return Verdict.good(1)
+    return Verdict(
+        f"Dataset {paths.key.dataset} has changed: its SHA-256 is {actual[:12]}…, the revision says "
+        f"{revision.sha256[:12]}…; start a new run, or put the old content back.",
+        1,
+    )
+
+
+def find_task_mismatch(project: Project, paths: BaselinePaths, limit: int | None) -> Verdict:
+    """Whether the tasks are the dataset's (first `limit`) conversations, one to one and in order."""
+    revision = read_revision_file(paths.revision)
+    expected = revision.conversations if limit is None else min(limit, revision.conversations)
+    seen: set[str] = set()
+    dataset = load_conversations(require_dataset(project, paths.key.dataset))
+    for task in read_tasks(paths.tasks):
+        conversation = next(dataset, None)
+        place = f"Task {len(seen) + 1} ({task.task_id})"
+        if task.task_id in seen:
+            return Verdict(f"{place} has an ID that an earlier task has.", len(seen))
+        seen.add(task.task_id)
+        if conversation is None or conversation.content_hash != task.conversation.content_hash:
+            found = "nothing" if conversation is None else conversation.conversation_id
+            return Verdict(f"{place} is not the dataset's conversation: that is {found}.", len(seen))
+        if task.dataset_revision != revision.sha256:
+            return Verdict(f"{place} was made from another revision of the dataset.", len(seen))
+    if len(seen) != expected:
+        return Verdict(f"There are {len(seen)} tasks for {expected} conversations.", len(seen))
+    return Verdict.good(expected)
+
+
+def find_session_mismatch(paths: BaselinePaths) -> Verdict:
+    """Whether there is exactly one session for each task of this run."""
+    tasks = dict.fromkeys(read_task_ids(paths.tasks))
+    seen: set[str] = set()
+    for number, (name, conversation_id) in enumerate(_session_ids(paths), start=1):
+        place = f"Session {number} ({name})"
+        if name in seen:
+            return Verdict(f"{place} is not the only one of its task.", len(seen))
+        if name not in tasks or name != task_id(conversation_id, paths.key.run_id):
+            return Verdict(f"{place} of {conversation_id} belongs to no task.", len(seen))
+        seen.add(name)
+    missing = [name for name in tasks if name not in seen]
+    if missing:
+        return Verdict(
+            f"{len(missing)} of {len(tasks)} tasks have no session, the first is {missing[0]}.",
+            len(seen),
+        )
+    return Verdict.good(len(seen))
+
+
+def _session_ids(paths: BaselinePaths) -> Iterator[tuple[str, str]]:
+    """Task and conversation of each session; the rest of a line can be long and is not kept."""
+    with paths.sessions.open("rb") as handle:
+        for number, line in enumerate(handle, start=1):
+            ids = _ids_of(line)
+            if ids is None:
+                raise InputError(f"{paths.sessions}:{number} is not a session.")
+            yield ids
+
+
+def _ids_of(line: bytes) -> tuple[str, str] | None:
+    try:
+        session = orjson.loads(line)
+        return session["task_id"], session["conversation_id"]
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,92 @@
+"""Dagster's storage on the project's own Postgres, with nothing to export or configure.
+
+`dagster.yaml` names this class. Every process that Dagster starts (webserver, daemon, code server,
+run) builds it, finds the same project and so the same database; the embedded server is started by
+whichever comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dagster import Field, StringSource
+from dagster._serdes import ConfigurableClassData
+from dagster_postgres import DagsterPostgresStorage
+from sqlalchemy import NullPool, create_engine
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+from crm_assets.database import connect_databases
+from crm_assets.errors import ConfigError, InfrastructureError
+from crm_assets.project import find_project
+
+__all__ = ["ProjectPostgresStorage"]
+
+_CONNECT_TIMEOUT = 10
+
+
+class ProjectPostgresStorage(DagsterPostgresStorage):
+    """Runs, events and schedules in the project's `dagster` database.
+
+    `postgres_url` in `dagster.yaml` counts first; without it, what `connect_databases` says of the
+    project that this process works in (which includes `DAGSTER_DATABASE_URL`).
+    """
+
+    @classmethod
+    def config_type(cls) -> Mapping[str, Field]:
+        """What `dagster.yaml` may say under `config`."""
+        return {
+            "postgres_url": Field(
+                StringSource,
+                is_required=False,
+                description="A postgresql+psycopg2:// URL; left out, the project's own database.",
+            ),
+            "should_autocreate_tables": Field(bool, is_required=False, default_value=True),
+        }
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> ProjectPostgresStorage:
+        """Build it from `dagster.yaml`."""
+        return cls(
+            postgres_url=_database_url(config_value.get("postgres_url")),
+            should_autocreate_tables=config_value["should_autocreate_tables"],
+            inst_data=inst_data,
+        )
+
+
+def _database_url(configured: str | None) -> str:
+    url = configured or _project_url()
+    _probe(url)
+    return url
+
+
+def _project_url() -> str:
+    project = find_project()
+    if not (project.root / "workspace.yaml").is_file():
+        raise ConfigError(
+            f"{project.root} is not a crm_assets project (it has no workspace.yaml): work in the "
+            "project's folder, or set CRM_ASSETS_HOME to it."
+        )
+    return connect_databases(project).dagster
+
+
+def _probe(url: str) -> None:
+    """Connect once: Dagster itself would try for long seconds and then end in a traceback."""
+    try:
+        engine = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": _CONNECT_TIMEOUT})
+        engine.connect().close()
+    except ArgumentError as error:
+        raise ConfigError(
+            "The URL of Dagster's storage must read postgresql+psycopg2://user:password@host:5432/dagster."
+        ) from error
+    except OperationalError as error:
+        raise InfrastructureError(
+            f"The database of Dagster's storage does not answer ({_reason(error)}); start its server or "
+            "correct DAGSTER_DATABASE_URL."
+        ) from error
+
+
+def _reason(error: OperationalError) -> str:
+    return str(error.orig).strip().splitlines()[-1].strip()

@@ -1,0 +1,144 @@
+"""The keys of a baseline: which dataset, which run.
+
+The only place that takes such a key apart or puts one together. It knows nothing of Dagster, so that
+the command line can use it without paying for Dagster's import.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+from crm_assets.errors import InputError
+
+__all__ = ["DATASET_DIMENSION", "RUN_DIMENSION", "BaselineKey", "RunKey", "parse_dataset"]
+
+DATASET_DIMENSION = "dataset"
+RUN_DIMENSION = "run"
+
+_SEPARATOR = "|"  # Dagster's, between the dimensions of a multi-partition key
+_MAX_LENGTH = 100  # a key becomes a folder's name
+_NAME = r"[a-z0-9_-]+"
+_DATASET = re.compile(_NAME)
+_RUN = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z" rf"(?:-({_NAME}))?")
+
+
+def parse_dataset(text: str) -> str:
+    """`text`, if it can be the key of a dataset: lower-case letters, digits, `_` and `-`.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if not _DATASET.fullmatch(text) or len(text) > _MAX_LENGTH:
+        raise InputError(
+            f"{text!r} is not a dataset key: use lower-case letters, digits, '_' and '-' only "
+            f"(at most {_MAX_LENGTH}), as in 'dev'."
+        )
+    return text
+
+
+@dataclass(frozen=True, order=True)
+class RunKey:
+    """One run: the UTC second it was asked for, and optionally a label."""
+
+    started: datetime
+    label: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> RunKey:
+        """The run `YYYYMMDDTHHMMSSZ` or `YYYYMMDDTHHMMSSZ-label`.
+
+        Raises:
+            InputError: another form, or a time that never was.
+        """
+        match = _RUN.fullmatch(text)
+        if match is None or len(text) > _MAX_LENGTH:
+            raise InputError(
+                f"{text!r} is not a run key: use a UTC time, optionally with a label of lower-case "
+                "letters, digits, '_' and '-', as in '20260131T093000Z' or '20260131T093000Z-trial'."
+            )
+        *parts, label = match.groups()
+        try:
+            started = datetime(*map(int, parts), tzinfo=timezone.utc)  # type: ignore[arg-type, misc]
+        except ValueError as error:
+            raise InputError(
+                f"{text!r} is not a run key: there is no such time ({error}); "
+                "use a real UTC time as in '20260131T093000Z'."
+            ) from error
+        return cls(started, label or "")
+
+    @classmethod
+    def now(cls, label: str = "") -> RunKey:
+        """A run that starts in this second.
+
+        Raises:
+            InputError: `label` cannot be part of a run key.
+        """
+        return cls.parse(str(cls(datetime.now(timezone.utc), label)))
+
+    @property
+    def timestamp(self) -> str:
+        """The run's time alone, `YYYYMMDDTHHMMSSZ`."""
+        at = self.started
+        date = f"{at.year:04}{at.month:02}{at.day:02}"  # strftime does not pad years everywhere
+        return f"{date}T{at.hour:02}{at.minute:02}{at.second:02}Z"
+
+    def next_second(self) -> RunKey:
+        """The same label one second later."""
+        return RunKey(self.started + timedelta(seconds=1), self.label)
+
+    def __str__(self) -> str:
+        return f"{self.timestamp}-{self.label}" if self.label else self.timestamp
+
+
+@dataclass(frozen=True, order=True)
+class BaselineKey:
+    """One baseline: a run over a dataset; its text is Dagster's partition key `dataset|run`."""
+
+    dataset: str
+    run: RunKey
+
+    @classmethod
+    def of(cls, dataset: str, run: str | RunKey) -> BaselineKey:
+        """The baseline of these two keys.
+
+        Raises:
+            InputError: one of them is none.
+        """
+        return cls(parse_dataset(dataset), RunKey.parse(str(run)))
+
+    @classmethod
+    def parse(cls, text: str) -> BaselineKey:
+        """The baseline `dataset|run`.
+
+        Raises:
+            InputError: `text` is not of that form.
+        """
+        dataset, separator, run = text.partition(_SEPARATOR)
+        if not separator:
+            raise InputError(
+                f"{text!r} is not a partition key: use '<dataset>{_SEPARATOR}<run>', "
+                f"as in 'dev{_SEPARATOR}20260131T093000Z'."
+            )
+        return cls.of(dataset, run)
+
+    @classmethod
+    def from_dimensions(cls, keys: Mapping[str, str]) -> BaselineKey:
+        """The baseline of a multi-partition key's dimensions.
+
+        Raises:
+            InputError: a dimension's key is not of its form.
+        """
+        return cls.of(keys[DATASET_DIMENSION], keys[RUN_DIMENSION])
+
+    @property
+    def run_id(self) -> str:
+        """`<timestamp>-<suffix>`: names the run in tasks and sessions, the same at every call."""
+        suffix = hashlib.sha256(str(self).encode()).hexdigest()[:8]
+        return f"{self.run.timestamp}-{suffix}"
+
+    def __str__(self) -> str:
+        return f"{self.dataset}{_SEPARATOR}{self.run}"

@@ -1,0 +1,31 @@
+"""The files of a project, as a Dagster resource."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from crm_assets.artifacts import BaselinePaths
+from crm_assets.keys import BaselineKey
+from crm_assets.project import Project, find_project
+
+__all__ = ["ArtifactsResource"]
+
+
+class ArtifactsResource(dg.ConfigurableResource[None]):
+    """Where datasets are read from and baselines are written to."""
+
+    root: str = Field(
+        default="", description="The project's folder; left out, the one this process works in."
+    )
+
+    @property
+    def project(self) -> Project:
+        """The project."""
+        return Project(Path(self.root).resolve()) if self.root else find_project()
+
+    def baseline(self, key: BaselineKey) -> BaselinePaths:
+        """The files of baseline `key`."""
+        return BaselinePaths.of(self.project, key)

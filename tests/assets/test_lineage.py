@@ -1,0 +1,310 @@
+"""The lineage, run by Dagster from the dataset to the README."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import orjson
+import pytest
+
+import crm_assets.assets.sessions as sessions_module
+from crm_assets.artifacts import BaselinePaths
+from crm_assets.assets import conversations
+from crm_assets.conversations import DatasetError
+from crm_assets.conversations.generator import write_dataset
+from crm_assets.definitions import defs
+from crm_assets.errors import CrmAssetsError, InfrastructureError, InputError
+from crm_assets.execution import CheckFailed, LineageOptions, materialize, materialize_on, open_instance
+from crm_assets.files import read_json, sha256_of_file
+from crm_assets.keys import BaselineKey
+from crm_assets.project import Project
+
+from .conftest import CONVERSATIONS
+
+REPLAY = LineageOptions()
+FILES = ["README.md", "metrics.json", "revision.json", "sessions.jsonl", "tasks.jsonl"]
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def latest(instance: dg.DagsterInstance, asset: str, partition: object) -> dg.AssetMaterialization:
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[str(partition)]), limit=1
+    ).records
+    assert records, f"{asset} was never materialized"
+    materialization = records[0].asset_materialization
+    assert materialization is not None
+    return materialization
+
+
+def test_the_whole_lineage_on_the_projects_own_instance(project: Project, key: BaselineKey) -> None:
+    done = materialize(project, key, REPLAY)
+
+    assert sorted(file.name for file in done.paths.folder.iterdir()) == FILES
+    metrics = read_json(done.paths.metrics)
+    assert metrics["total_conversations"] == metrics["harness_successes"] == CONVERSATIONS
+    assert metrics["run_id"] == key.run_id
+    assert metrics["dataset_revision"] == sha256_of_file(project.dataset_file("small"))
+    assert {"crm-assets", "python"} <= metrics["software"].keys()
+    assert not Path(metrics["tasks_path"]).is_absolute()
+    with open_instance(project) as instance:
+        run = instance.get_run_by_id(done.run_id)
+        assert run is not None
+        assert run.is_success
+        assert run.tags["dagster/partition"] == str(key)
+        assert instance.get_dynamic_partitions("crm_dataset") == ["small"]
+        assert type(instance._event_storage).__name__ != "SqliteEventLogStorage"
+
+
+def test_every_file_is_materialized_with_its_hash_as_data_version(
+    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
+) -> None:
+    materialize_on(instance, project, key, REPLAY)
+    for asset, file in {
+        "dataset_revision": paths.revision,
+        "atlas_tasks": paths.tasks,
+        "atlas_sessions": paths.sessions,
+        "baseline_metrics": paths.metrics,
+        "baseline_readme": paths.readme,
+    }.items():
+        materialization = latest(instance, asset, key)
+        digest = sha256_of_file(file)
+        assert materialization.tags is not None
+        assert materialization.tags["dagster/data_version"] == digest
+        assert materialization.metadata["sha256"].value == digest
+        assert materialization.metadata["path"].value == str(file)
+
+
+def test_the_dataset_is_described_and_observed(
+    instance: dg.DagsterInstance, project: Project, key: BaselineKey
+) -> None:
+    materialize_on(instance, project, key, REPLAY, stages=["dataset_revision"])
+    metadata = latest(instance, "dataset_revision", key).metadata
+    assert metadata["conversations"].value == CONVERSATIONS
+    assert metadata["ground_truth_replayed"].value is True
+    assert metadata["ground_truth_failures"].value == 0
+    assert sum(metadata["by_workflow"].value.values()) == CONVERSATIONS
+    record = instance.fetch_observations(
+        dg.AssetRecordsFilter(asset_key=conversations.key, asset_partitions=["small"]), limit=1
+    ).records[0]
+    observation = record.asset_observation
+    assert observation is not None
+    assert observation.tags["dagster/data_version"] == sha256_of_file(project.dataset_file("small"))
+
+
+def test_ground_truth_that_does_not_replay_is_in_the_metadata(
+    instance: dg.DagsterInstance, project: Project, key: BaselineKey
+) -> None:
+    document = lines(project.dataset_file("small"))[0]
+    document["turns"] = [
+        {
+            "turn_id": 1,
+            "user_utterance": "Delete it.",
+            "expected_tool": "delete_quote",
+            "expected_args": {"quote_id": "00000000-0000-4000-8000-000000000000"},
+        }
+    ]
+    document["segment_boundaries"] = None
+    project.dataset_file("small").write_bytes(orjson.dumps(document) + b"\n")
+    materialize_on(instance, project, key, REPLAY, stages=["dataset_revision"])
+    metadata = latest(instance, "dataset_revision", key).metadata
+    assert metadata["ground_truth_failures"].value == 1
+    assert document["conversation_id"] in str(metadata["examples"].value["ground_truth_failures"])
+
+
+def test_the_readme_is_in_the_metadata(
+    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
+) -> None:
+    materialize_on(instance, project, key, REPLAY)
+    shown = latest(instance, "baseline_readme", key).metadata["readme"]
+    assert isinstance(shown, dg.MarkdownMetadataValue)
+    assert shown.value == paths.readme.read_text()
+
+
+def test_tasks_carry_the_run_and_a_limit_holds_to_the_end(
+    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
+) -> None:
+    materialize_on(instance, project, key, LineageOptions(agent="noop", limit=2))
+    tasks = lines(paths.tasks)
+    assert [task["run_id"] for task in tasks] == [key.run_id] * 2
+    assert all(task["task_id"].endswith(f"::{key.run_id}") for task in tasks)
+    metrics = read_json(paths.metrics)
+    assert metrics["total_conversations"] == 2
+    assert metrics["harness_successes"] == 0
+    assert metrics["agent_config"]["name"] == "noop"
+
+
+def test_a_finished_baseline_is_kept_unless_it_is_to_be_overwritten(
+    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
+) -> None:
+    materialize_on(instance, project, key, REPLAY)
+    before = {file.name: file.read_bytes() for file in paths.folder.iterdir()}
+    for stages in (["dataset_revision"], ["atlas_tasks"], ["atlas_sessions"], None):
+        with pytest.raises(InputError, match="is finished and is kept"):
+            materialize_on(instance, project, key, LineageOptions(agent="noop"), stages=stages)
+    assert {file.name: file.read_bytes() for file in paths.folder.iterdir()} == before
+
+    materialize_on(instance, project, key, LineageOptions(agent="noop", overwrite=True))
+    assert read_json(paths.metrics)["agent_config"]["name"] == "noop"
+
+
+def test_metrics_and_readme_can_be_made_again(
+    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
+) -> None:
+    materialize_on(instance, project, key, REPLAY)
+    metrics = paths.metrics.read_bytes()
+    paths.metrics.unlink()
+    paths.readme.unlink()
+    materialize_on(instance, project, key, REPLAY, stages=["baseline_metrics", "baseline_readme"])
+    assert paths.metrics.read_bytes() == metrics
+    assert paths.readme.exists()
+
+
+def test_overwriting_leaves_no_file_of_the_old_run(
+    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
+) -> None:
+    materialize_on(instance, project, key, REPLAY)
+    materialize_on(instance, project, key, LineageOptions(overwrite=True), stages=["atlas_tasks"])
+    assert sorted(file.name for file in paths.folder.iterdir()) == ["revision.json", "tasks.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "missing"),
+    [
+        ("atlas_tasks", "dataset_revision"),
+        ("atlas_sessions", "atlas_tasks"),
+        ("baseline_metrics", "atlas_sessions"),
+        ("baseline_readme", "baseline_metrics"),
+    ],
+)
+def test_a_stage_without_the_one_before_says_which_is_missing(
+    instance: dg.DagsterInstance, project: Project, key: BaselineKey, stage: str, missing: str
+) -> None:
+    with pytest.raises(InputError, match=f"materialize {missing}"):
+        materialize_on(instance, project, key, REPLAY, stages=[stage])
+
+
+def test_a_malformed_dataset_ends_the_run_before_anything_is_written(
+    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
+) -> None:
+    with project.dataset_file("small").open("ab") as handle:
+        handle.write(b'{"conversation_id": 7}\nnot json\n')
+    with pytest.raises(DatasetError) as raised:
+        materialize_on(instance, project, key, REPLAY)
+    assert {finding.line for finding in raised.value.findings} == {CONVERSATIONS + 1, CONVERSATIONS + 2}
+    assert not paths.folder.exists()
+
+
+def test_a_malformed_dataset_does_not_cost_a_finished_baseline(
+    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
+) -> None:
+    materialize_on(instance, project, key, REPLAY)
+    project.dataset_file("small").write_text("not json\n")
+    with pytest.raises(DatasetError):
+        materialize_on(instance, project, key, LineageOptions(overwrite=True))
+    assert sorted(file.name for file in paths.folder.iterdir()) == FILES
+
+
+def test_a_dataset_that_changed_since_its_revision_stops_the_run(
+    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
+) -> None:
+    materialize_on(instance, project, key, REPLAY, stages=["dataset_revision"])
+    write_dataset(project.dataset_file("small"), CONVERSATIONS, seed=12)
+    with pytest.raises(CheckFailed, match="Dataset small has changed"):
+        materialize_on(instance, project, key, REPLAY, stages=["atlas_tasks", "atlas_sessions"])
+    assert not paths.sessions.exists()
+
+
+def test_a_missing_session_stops_the_run(
+    instance: dg.DagsterInstance,
+    project: Project,
+    key: BaselineKey,
+    paths: BaselinePaths,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = sessions_module.run_sessions
+
+    def lossy(tasks: Path, sessions: Path, **options: Any) -> Any:
+        summary = real(tasks, sessions, **options)
+        sessions.write_bytes(b"".join(sessions.read_bytes().splitlines(keepends=True)[:-1]))
+        return summary
+
+    monkeypatch.setattr(sessions_module, "run_sessions", lossy)
+    with pytest.raises(CheckFailed, match="sessions_match_tasks: 1 of 6 tasks have no session"):
+        materialize_on(instance, project, key, REPLAY)
+    assert not paths.metrics.exists()
+
+
+def test_infrastructure_that_fails_is_told_as_such_and_may_be_tried_again(
+    instance: dg.DagsterInstance,
+    project: Project,
+    key: BaselineKey,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise InfrastructureError("The disk is full.")
+
+    monkeypatch.setattr(sessions_module, "run_sessions", broken)
+    with pytest.raises(InfrastructureError, match="The disk is full"):
+        materialize_on(instance, project, key, REPLAY)
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize(("error", "again"), [(InfrastructureError("x"), True), (InputError("x"), False)])
+def test_only_infrastructure_is_worth_a_retry(error: CrmAssetsError, again: bool) -> None:
+    from crm_assets.assets.common import expected_errors
+
+    with pytest.raises(dg.Failure) as raised, expected_errors():
+        raise error
+    assert raised.value.description == "x"
+    assert raised.value.allow_retries is again
+
+
+def test_ctrl_c_stops_the_run_and_leaves_nothing_half_written(
+    instance: dg.DagsterInstance,
+    project: Project,
+    key: BaselineKey,
+    paths: BaselinePaths,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(30)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sessions_module, "run_sessions", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            materialize_on(instance, project, key, REPLAY)
+    assert sorted(file.name for file in paths.folder.iterdir()) == ["revision.json", "tasks.jsonl"]
+    assert not instance.get_runs()[0].is_success
+
+    materialize_on(instance, project, key, REPLAY)
+    assert sorted(file.name for file in paths.folder.iterdir()) == FILES
+
+
+def test_an_agent_that_does_not_exist_is_a_sentence(
+    instance: dg.DagsterInstance, project: Project, key: BaselineKey
+) -> None:
+    with pytest.raises(InputError, match="no agent 'psychic'"):
+        materialize_on(instance, project, key, LineageOptions(agent="psychic"))
+
+
+def test_observing_the_datasets_gives_their_hashes(
+    instance: dg.DagsterInstance, project: Project, key: BaselineKey
+) -> None:
+    instance.add_dynamic_partitions("crm_dataset", ["small", "gone"])
+    job = defs.resolve_implicit_job_def_def_for_assets([conversations.key])
+    assert job is not None
+    assert job.execute_in_process(instance=instance, asset_selection=[conversations.key]).success
+    records = instance.fetch_observations(conversations.key, limit=10).records
+    observed = {record.partition_key: record.asset_observation for record in records}
+    assert observed.keys() == {"small"}
+    assert observed["small"] is not None
+    assert observed["small"].tags["dagster/data_version"] == sha256_of_file(project.dataset_file("small"))

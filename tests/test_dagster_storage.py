@@ -1,0 +1,68 @@
+"""Dagster's storage finds the project's database by itself."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from crm_assets.dagster_storage import ProjectPostgresStorage
+from crm_assets.database import connect_databases
+from crm_assets.errors import ConfigError, InfrastructureError
+from crm_assets.execution import open_instance
+from crm_assets.project import Project
+
+
+def storage(**config: object) -> ProjectPostgresStorage:
+    return ProjectPostgresStorage.from_config_value(None, {"should_autocreate_tables": False, **config})
+
+
+def test_an_instance_built_from_the_home_folder_keeps_its_runs_there(project: Project) -> None:
+    for _ in range(2):  # the second one finds what the first one wrote
+        with dg.DagsterInstance.from_config(str(project.dagster_home)) as instance:
+            instance.add_dynamic_partitions("crm_dataset", ["dev"])
+    with open_instance(project) as instance:
+        assert instance.get_dynamic_partitions("crm_dataset") == ["dev"]
+
+
+def test_an_instance_survives_the_way_to_another_process(project: Project) -> None:
+    with open_instance(project) as instance:
+        instance.add_dynamic_partitions("crm_dataset", ["dev"])
+        reference = instance.get_ref()
+    with dg.DagsterInstance.from_ref(reference) as there:
+        assert there.get_dynamic_partitions("crm_dataset") == ["dev"]
+
+
+def test_it_takes_the_projects_database(project: Project) -> None:
+    assert storage().postgres_url == connect_databases(project).dagster
+
+
+def test_a_url_in_the_configuration_counts_first(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = connect_databases(project).dagster
+    monkeypatch.setenv("DAGSTER_DATABASE_URL", "postgresql+psycopg2://nobody@127.0.0.1:1/x")
+    assert storage(postgres_url=url).postgres_url == url
+
+
+def test_a_database_that_is_down_is_a_sentence(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_DATABASE_URL", "postgresql+psycopg2://nobody@127.0.0.1:1/x")
+    with pytest.raises(InfrastructureError, match="storage does not answer") as raised:
+        storage()
+    assert "\n" not in str(raised.value)
+
+
+def test_a_url_that_is_none_is_a_sentence(project: Project) -> None:
+    with pytest.raises(ConfigError, match="must read postgresql"):
+        storage(postgres_url="somewhere")
+
+
+def test_a_folder_that_is_no_project_is_not_given_a_server(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project.root / "workspace.yaml").unlink()
+    with pytest.raises(ConfigError, match="is not a crm_assets project"):
+        storage()
+
+
+def test_an_instance_without_its_configuration_is_a_sentence(project: Project) -> None:
+    (project.dagster_home / "dagster.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"has no dagster\.yaml"), open_instance(project):
+        pass
