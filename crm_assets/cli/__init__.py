@@ -1,0 +1,58 @@
+"""The command line: `crm-assets`.
+
+One module per command, each thin; what is heavy is imported inside the command that needs it, so that
+`crm-assets --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import click
+
+from crm_assets import __version__
+from crm_assets.cli.baseline import baseline
+from crm_assets.cli.datasets import datasets
+from crm_assets.cli.db import db
+from crm_assets.cli.doctor import doctor
+from crm_assets.cli.harness import harness
+from crm_assets.cli.partitions import partitions
+from crm_assets.cli.tasks import tasks
+from crm_assets.cli.tools import tools
+from crm_assets.cli.ui import ui
+from crm_assets.errors import CrmAssetsError
+
+__all__ = ["cli", "main"]
+
+_INTERRUPTED = 130  # what a shell reports for a process that Ctrl-C ended
+
+
+class _Group(click.Group):
+    """A group whose expected errors are one sentence on stderr and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CrmAssetsError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("Stopped. Nothing is left half-written; run the same command to go on.", err=True)
+            ctx.exit(_INTERRUPTED)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="crm-assets")
+def cli() -> None:
+    """Baselines you can trust for LLM agents on CRM work."""
+
+
+for _command in (baseline, tasks, harness, datasets, tools, partitions, doctor, ui, db):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up like Ctrl-C
+    cli()

@@ -1,0 +1,38 @@
+"""`crm-assets db`: the project's Postgres."""
+
+from __future__ import annotations
+
+import click
+
+from crm_assets.project import find_project
+
+__all__ = ["db"]
+
+
+@click.group()
+def db() -> None:
+    """The project's Postgres."""
+
+
+@db.command()
+def status() -> None:
+    """Say which server is used and whether it runs, without starting it."""
+    from crm_assets.database import ServerSettings, embedded_address, read_environment
+
+    project = find_project()
+    settings = ServerSettings.from_environment(read_environment(project))
+    if settings.host is not None:
+        click.echo(f"A server of your own: {settings.host}:{settings.port} (DB_HOST).")
+    elif embedded_address(project) is None:
+        click.echo("The embedded server does not run; whatever needs it starts it.")
+    else:
+        click.echo(f"The embedded server runs: {embedded_address(project)}")
+
+
+@db.command()
+def stop() -> None:
+    """Stop the embedded server; whatever needs it next starts it again."""
+    from crm_assets.database import stop_embedded
+
+    stopped = stop_embedded(find_project())
+    click.echo("Stopped the embedded server." if stopped else "The embedded server does not run.")

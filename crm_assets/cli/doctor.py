@@ -1,0 +1,173 @@
+"""`crm-assets doctor`: is everything there, and if not, what to do."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
+
+import click
+
+from crm_assets.cli.ui import DEFAULT_PORT, port_is_free
+from crm_assets.datasets import available_datasets
+from crm_assets.errors import CrmAssetsError
+from crm_assets.project import Project, find_project
+
+__all__ = ["Diagnosis", "diagnose", "doctor"]
+
+_OLDEST_PYTHON = (3, 10)
+_KEYS = ("OPENAI_API_KEY", "GEMINI_API_KEY")
+_OFFLINE = "ATLAS_OFFLINE_MODE"
+_TRUE = {"1", "true", "yes", "on"}
+_COLOURS = {"ok": "green", "note": "yellow", "broken": "red"}
+
+
+class Diagnosis(NamedTuple):
+    """One prerequisite: `broken` means that something will not work, `note` that it need not."""
+
+    state: Literal["ok", "note", "broken"]
+    what: str
+    finding: str
+
+
+@click.command()
+def doctor() -> None:
+    """Check every prerequisite; one line each says what to do. Exit code 1 if one is broken."""
+    broken = False
+    for diagnosis in diagnose(find_project()):
+        mark = click.style(f"{diagnosis.state:6}", fg=_COLOURS[diagnosis.state])
+        click.echo(f"{mark}  {diagnosis.what}: {diagnosis.finding}")
+        broken = broken or diagnosis.state == "broken"
+    if broken:
+        click.get_current_context().exit(1)
+
+
+def diagnose(project: Project) -> Iterator[Diagnosis]:
+    """Every prerequisite in the order in which they build on each other."""
+    for what, examine in (
+        ("python", _python),
+        ("project", _project),
+        ("database", _database),
+        ("sandbox schema", _sandbox),
+        ("telemetry database", _telemetry),
+        ("dagster storage", _dagster_storage),
+        ("datasets", _datasets),
+        ("model keys", _model_keys),
+        ("UI port", _port),
+    ):
+        yield _examined(what, examine, project)
+
+
+_Examination = Callable[[Project], tuple[Literal["ok", "note", "broken"], str]]
+
+
+def _examined(what: str, examine: _Examination, project: Project) -> Diagnosis:
+    try:
+        state, finding = examine(project)
+    except CrmAssetsError as error:
+        state, finding = "broken", str(error)
+    return Diagnosis(state, what, finding)
+
+
+def _python(_: Project) -> tuple[Literal["ok", "broken"], str]:
+    version = platform.python_version()
+    if sys.version_info < _OLDEST_PYTHON:
+        return "broken", f"{version} is too old; install Python 3.10 or newer."
+    return "ok", version
+
+
+def _project(project: Project) -> tuple[Literal["ok", "broken"], str]:
+    missing = [
+        name
+        for name in ("workspace.yaml", "dagster_home/dagster.yaml")
+        if not (project.root / name).is_file()
+    ]
+    if missing:
+        return "broken", (
+            f"{project.root} has no {' and no '.join(missing)}; work in the project's folder or set "
+            "CRM_ASSETS_HOME to it."
+        )
+    return "ok", str(project.root)
+
+
+def _database(project: Project) -> tuple[Literal["ok"], str]:
+    from psycopg.conninfo import conninfo_to_dict
+
+    from crm_assets.database import connect_databases
+
+    databases = connect_databases(project)
+    address = conninfo_to_dict(databases.sandbox)
+    which = "embedded" if databases.embedded else "your own (DB_HOST)"
+    return "ok", (
+        f"PostgreSQL {_server_version(databases.sandbox)}, {which}, database "
+        f"{address.get('dbname')} at {address.get('host')}"
+    )
+
+
+def _sandbox(project: Project) -> tuple[Literal["ok"], str]:
+    from crm_assets.crm import SCHEMA_VERSION
+    from crm_assets.resources import PostgresResource, SandboxResource
+
+    # Opening one makes it where it is missing or old, and says so where it is newer or not ours.
+    resource = SandboxResource(postgres=PostgresResource(root=str(project.root)))
+    with resource.lease() as sandbox:
+        return "ok", f"version {SCHEMA_VERSION} ({sandbox.schema})"
+
+
+def _server_version(conninfo: str) -> str:
+    import psycopg
+
+    with psycopg.connect(conninfo, connect_timeout=10) as connection:
+        return str(connection.info.parameter_status("server_version"))
+
+
+def _telemetry(project: Project) -> tuple[Literal["ok"], str]:
+    from crm_assets.resources import PostgresResource, TelemetryResource
+
+    status = TelemetryResource(postgres=PostgresResource(root=str(project.root))).check()
+    return "ok", f"database {status.database} on PostgreSQL {status.server_version}"
+
+
+def _dagster_storage(project: Project) -> tuple[Literal["ok"], str]:
+    from crm_assets.execution import open_instance
+
+    with open_instance(project) as instance:
+        return "ok", f"{instance.get_runs_count()} runs"
+
+
+def _datasets(project: Project) -> tuple[Literal["ok", "broken"], str]:
+    from crm_assets.conversations import check_dataset
+    from crm_assets.crm import tool_names
+
+    names = available_datasets(project)
+    if not names:
+        return "broken", f"none; put a <name>.jsonl into {project.conversations}."
+    sizes = [
+        f"{name} ({check_dataset(project.dataset_file(name), known_tools=tool_names()).count:,})"
+        for name in names
+    ]
+    return "ok", ", ".join(sizes)
+
+
+def _model_keys(project: Project) -> tuple[Literal["ok", "note"], str]:
+    from crm_assets.database import read_environment
+
+    environment = read_environment(project)
+    if environment.get(_OFFLINE, "").lower() in _TRUE:
+        return "ok", f"offline ({_OFFLINE} is set), none needed"
+    present = [name for name in _KEYS if name in environment]
+    if present:
+        return "ok", f"{' and '.join(present)} set"
+    return "note", (
+        f"neither {' nor '.join(_KEYS)} is set; the agents replay, noop and recorded need none."
+    )
+
+
+def _port(_: Project) -> tuple[Literal["ok", "note"], str]:
+    if port_is_free(DEFAULT_PORT):
+        return "ok", f"{DEFAULT_PORT} is free"
+    return "note", (
+        f"{DEFAULT_PORT} is in use (perhaps the UI already runs); otherwise crm-assets ui --port "
+        "takes another."
+    )

@@ -1,0 +1,33 @@
+"""`crm-assets partitions`: the keys that Dagster knows."""
+
+from __future__ import annotations
+
+import click
+
+from crm_assets.datasets import require_dataset
+from crm_assets.keys import BaselineKey, RunKey
+from crm_assets.project import find_project
+
+__all__ = ["partitions"]
+
+
+@click.group()
+def partitions() -> None:
+    """The partition keys that Dagster knows."""
+
+
+@partitions.command()
+@click.option("--dataset", required=True, help="A file's stem in data/conversations.")
+@click.option("--run", "run", help="YYYYMMDDTHHMMSSZ[-label]; left out, the current second.")
+def add(dataset: str, run: str | None) -> None:
+    """Register the keys of a baseline and print its partition key, for the UI or `dagster asset`."""
+    project = find_project()
+    require_dataset(project, dataset)
+    key = BaselineKey(dataset, RunKey.parse(run) if run else RunKey.now())
+
+    from crm_assets.execution import open_instance
+    from crm_assets.partitions import register
+
+    with open_instance(project) as instance:
+        register(instance, key)
+    click.echo(key)

@@ -1,0 +1,159 @@
+"""`crm-assets baseline` and `crm-assets tasks`."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+import crm_assets.assets.sessions as sessions_module
+from crm_assets.artifacts import finished_runs
+from crm_assets.errors import InfrastructureError
+from crm_assets.files import read_json
+from crm_assets.project import Project
+
+from .conftest import Run
+
+KEY = "20260131T093000Z"
+
+
+def folder(project: Project, run: str = KEY) -> Path:
+    return project.baselines / "small" / run / "atlas"
+
+
+def test_a_baseline_ends_in_a_table_a_readme_and_the_way_to_the_ui(run: Run, project: Project) -> None:
+    result = run("baseline", "--dataset", "small")
+    assert result.exit_code == 0, result.output
+    (paths,) = finished_runs(project, "small")
+    assert "Strict success" in result.stdout
+    assert "6 of 6" in result.stdout
+    assert f"README: {paths.readme.relative_to(project.root)}" in result.stdout
+    assert "make ui" in result.stdout
+    assert re.search(r"http://127\.0\.0\.1:3000/runs/[0-9a-f-]{36}", result.stdout)
+    assert "dagster - DEBUG" not in result.output
+    for stage in ("dataset_revision", "atlas_tasks", "atlas_sessions", "baseline_metrics"):
+        assert f"  {stage}: " in result.stderr
+
+
+def test_options_reach_the_run(run: Run, project: Project) -> None:
+    result = run("baseline", "--dataset", "small", "--run", f"{KEY}-noop", "--agent", "noop", "--limit", 3)
+    assert result.exit_code == 0, result.output
+    metrics = read_json(folder(project, f"{KEY}-noop") / "metrics.json")
+    assert metrics["agent_config"]["name"] == "noop"
+    assert (metrics["total_conversations"], metrics["harness_successes"]) == (3, 0)
+
+
+def test_a_finished_run_is_refused_without_overwrite(run: Run, project: Project) -> None:
+    assert run("baseline", "--dataset", "small", "--run", KEY).exit_code == 0
+    again = run("baseline", "--dataset", "small", "--run", KEY, "--agent", "noop")
+    assert again.exit_code == 2
+    assert "is finished and is kept" in again.stderr
+    assert read_json(folder(project) / "metrics.json")["agent_config"]["name"] == "replay"
+    tasks = run("tasks", "--dataset", "small", "--run", KEY)
+    assert tasks.exit_code == 2
+    forced = run("baseline", "--dataset", "small", "--run", KEY, "--agent", "noop", "--overwrite")
+    assert forced.exit_code == 0, forced.output
+    assert read_json(folder(project) / "metrics.json")["agent_config"]["name"] == "noop"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--dataset", "nowhere"], "There is no dataset 'nowhere'"),
+        (["--dataset", "nowhere"], "available: small"),
+        (["--dataset", "sm|all"], "is not a dataset key"),
+        (["--dataset", "../small"], "is not a dataset key"),
+        (["--dataset", "small", "--run", "today"], "is not a run key"),
+        (["--dataset", "small", "--run", f"{KEY}|x"], "is not a run key"),
+        (["--dataset", "small", "--run", "20260231T093000Z"], "no such time"),
+        (["--dataset", "small", "--agent", "recorded"], "--recorded"),
+        (["--dataset", "small", "--recorded", "gone.jsonl"], "is not a file"),
+        (["--dataset", "small", "--recorded", "workspace.yaml"], "recorded"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_makes_nothing(
+    run: Run, project: Project, arguments: list[str], sentence: str
+) -> None:
+    result = run("baseline", *arguments)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    assert not project.baselines.exists()
+
+
+def test_a_malformed_dataset_is_told_line_by_line_and_leaves_no_run(run: Run, project: Project) -> None:
+    with project.dataset_file("small").open("ab") as handle:
+        handle.write(b'{"conversation_id": 7}\nnot json\n')
+    result = run("baseline", "--dataset", "small")
+    assert result.exit_code == 2
+    assert "small.jsonl:7: " in result.stderr
+    assert "small.jsonl:8: " in result.stderr
+    assert "Traceback" not in result.output
+    assert list((project.baselines / "small").iterdir()) == []
+
+
+def test_a_failure_of_the_infrastructure_exits_with_3(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise InfrastructureError("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sessions_module, "run_sessions", broken)
+        result = run("baseline", "--dataset", "small")
+    assert result.exit_code == 3
+    assert "Error: The disk is full." in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_bug_is_shown_whole(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def buggy(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sessions_module, "run_sessions", buggy)
+        result = run("baseline", "--dataset", "small")
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_tasks_stops_before_the_sessions_and_baseline_goes_on(run: Run, project: Project) -> None:
+    result = run("tasks", "--dataset", "small", "--run", KEY, "--limit", 2)
+    assert result.exit_code == 0, result.output
+    assert f"Tasks: artifacts/baselines/small/{KEY}/atlas/tasks.jsonl" in result.stdout
+    assert sorted(file.name for file in folder(project).iterdir()) == ["revision.json", "tasks.jsonl"]
+    task = orjson.loads((folder(project) / "tasks.jsonl").read_bytes().splitlines()[0])
+    assert run("baseline", "--dataset", "small", "--run", KEY, "--limit", 2).exit_code == 0
+    again = orjson.loads((folder(project) / "tasks.jsonl").read_bytes().splitlines()[0])
+    assert again == task, "the same run has the same tasks"
+
+
+def test_ctrl_c_exits_130_and_the_same_command_goes_on(project: Project, run: Run) -> None:
+    assert run("datasets", "generate", "--count", 600, "--seed", 1, "--output", project.dataset_file("big"))
+    command = [sys.executable, "-m", "crm_assets", "baseline", "--dataset", "big", "--run", KEY]
+    process = subprocess.Popen(
+        command, cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    partial = project.baselines / "big" / KEY / "atlas" / "sessions.jsonl.partial"
+    deadline = time.monotonic() + 60
+    while not (partial.exists() and partial.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "Stopped." in stderr
+    assert "Traceback" not in stderr
+    files = {file.name for file in partial.parent.iterdir()}
+    assert "sessions.jsonl" not in files
+    done = len(partial.read_bytes().splitlines())
+
+    result = run("baseline", "--dataset", "big", "--run", KEY)
+    assert result.exit_code == 0, result.output
+    assert read_json(partial.parent / "metrics.json")["total_conversations"] == 600
+    assert 0 < done < 600

@@ -1,0 +1,60 @@
+"""`crm-assets ui`: it serves, and goes without leaving anything behind."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
+
+import psutil
+import pytest
+
+from crm_assets.project import Project
+
+_PATIENCE = 90.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_served(port: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline and process.poll() is None:
+        with suppress(urllib.error.URLError, ConnectionError):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=2).close()
+            return
+        time.sleep(0.2)
+    process.kill()
+    pytest.fail(f"the UI did not come up: {process.communicate()}")
+
+
+def test_the_ui_serves_until_ctrl_c_and_leaves_no_process(project: Project) -> None:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "crm_assets", "ui", "--port", str(port)],
+        cwd=project.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until_served(port, process)
+    family = psutil.Process(process.pid).children(recursive=True)
+    commands = " ".join(" ".join(child.cmdline()) for child in family if child.is_running())
+    assert "dagster_webserver" in commands
+    assert "dagster._daemon" in commands
+
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert f"http://127.0.0.1:{port}" in stdout
+    assert "Traceback" not in stderr
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
