@@ -1,0 +1,42 @@
+# Everything starts from here; `make help` lists it. The first call makes .venv (see scripts/bootstrap).
+
+DATASET ?= dev
+AGENT ?= replay
+PORT ?= 3000
+PYTEST_ARGS ?= -n auto
+
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help env baseline test ui lint bench doctor clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+env: ## Make or renew .venv from requirements.lock
+	@scripts/bootstrap
+
+baseline: env ## Run the dataset DATASET (dev) with AGENT (replay) through the whole lineage
+	@$(BIN)/crm-assets baseline --dataset $(DATASET) --agent $(AGENT)
+
+test: env ## Run the whole test suite
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+ui: env ## Run Dagster's webserver and daemon on 127.0.0.1:PORT (3000)
+	@$(BIN)/crm-assets ui --port $(PORT)
+
+lint: env ## Check style, formatting and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: env ## Measure the harness and print the figures
+	@$(BIN)/python -m benchmarks
+
+doctor: env ## Check every prerequisite
+	@$(BIN)/crm-assets doctor
+
+clean: ## Stop the embedded server and remove what can be made again; baselines stay
+	@if [ -x $(BIN)/crm-assets ]; then $(BIN)/crm-assets db stop; fi
+	rm -rf .venv .crm_assets .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
