@@ -1,0 +1,55 @@
+"""The documents say what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from crm_assets.cli import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+
+
+def test_the_tools_reference_is_what_the_command_prints() -> None:
+    printed = CliRunner().invoke(cli, ["tools"])
+    assert printed.exit_code == 0
+    assert (ROOT / "docs" / "crm_tools.md").read_text() == printed.output
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
+        assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_and_their_options_exist(document: Path) -> None:
+    commands = re.findall(r"^    crm-assets (.+)$", document.read_text(), re.MULTILINE)
+    for command in commands:
+        words = command.partition("#")[0].split()
+        path = [word for word in words[:2] if re.fullmatch(r"[a-z]+", word)]
+        while path:
+            shown = CliRunner().invoke(cli, [*path, "--help"])
+            if shown.exit_code == 0 and "No such command" not in shown.output:
+                break
+            path.pop()
+        assert path, f"{command}: no such command"
+        for option in re.findall(r"--[a-z-]+", command):
+            assert option in shown.output, f"{command}: {' '.join(path)} has no {option}"
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        target
+        for document in DOCUMENTS
+        for target in re.findall(r"^    make ([a-z]+)|`make ([a-z]+)`", document.read_text(), re.MULTILINE)
+        for target in target
+        if target
+    }
+    assert named
+    assert named <= targets
