@@ -11,11 +11,16 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 
 from crm_assets.crm import Sandbox, SandboxPool
 from crm_assets.database import Databases, connect_databases, stop_embedded
 from crm_assets.project import Project
+
+# A deadline a draw measures the machine, not the code: a busy one would fail tests at random.
+settings.register_profile("crm_assets", deadline=None)
+settings.load_profile("crm_assets")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
