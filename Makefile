@@ -1,7 +1,7 @@
 # Everything starts from here; `make help` lists it. The first call makes .venv (see scripts/bootstrap).
 
 DATASET ?= dev
-AGENT ?= replay
+AGENT ?= atlas
 PORT ?= 3000
 PYTEST_ARGS ?= -n auto
 
@@ -16,7 +16,7 @@ help: ## List the targets
 env: ## Make or renew .venv from requirements.lock
 	@scripts/bootstrap
 
-baseline: env ## Run the dataset DATASET (dev) with AGENT (replay) through the whole lineage
+baseline: env ## Run the dataset DATASET (dev) with AGENT (atlas) through the whole lineage
 	@$(BIN)/crm-assets baseline --dataset $(DATASET) --agent $(AGENT)
 
 test: env ## Run the whole test suite

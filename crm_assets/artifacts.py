@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from crm_assets.errors import InfrastructureError, InputError
+from crm_assets.files import atomic_writer
 from crm_assets.keys import BaselineKey, RunKey
 from crm_assets.project import Project
 
-__all__ = ["BaselinePaths", "claim_run", "finished_runs", "release_run"]
+__all__ = ["BaselinePaths", "RunFiles", "claim_run", "finished_runs", "release_run"]
 
 _CLAIM_ATTEMPTS = 600
 
 
 @dataclass(frozen=True)
-class BaselinePaths:
-    """The files of one baseline, in the order in which they are made."""
+class RunFiles:
+    """The files of one run over some tasks, in the order in which they are made."""
 
-    key: BaselineKey
     folder: Path
-
-    @classmethod
-    def of(cls, project: Project, key: BaselineKey) -> BaselinePaths:
-        """The files of baseline `key` of `project`."""
-        return cls(key, project.baselines / key.dataset / str(key.run) / "atlas")
-
-    @property
-    def revision(self) -> Path:
-        """Which data: the dataset's revision."""
-        return self.folder / "revision.json"
 
     @property
     def tasks(self) -> Path:
@@ -44,6 +35,21 @@ class BaselinePaths:
         return self.folder / "sessions.jsonl"
 
     @property
+    def partial(self) -> Path:
+        """Where sessions are kept until all are through."""
+        return self.folder / f"{self.sessions.name}.partial"
+
+    @property
+    def run(self) -> Path:
+        """By whom and with which code `sessions` was made."""
+        return self.folder / "run.json"
+
+    @property
+    def ledger(self) -> Path:
+        """Every question to a model and its answer, one line an attempt."""
+        return self.folder / "ledger.jsonl"
+
+    @property
     def metrics(self) -> Path:
         """How it went, in figures."""
         return self.folder / "metrics.json"
@@ -52,6 +58,65 @@ class BaselinePaths:
     def readme(self) -> Path:
         """How it went, for people."""
         return self.folder / "README.md"
+
+    def finish(self) -> None:
+        """Put the sessions in place, now that all are through.
+
+        Raises:
+            InfrastructureError: the disk refused; nothing is lost.
+        """
+        with self._moving(self.sessions):
+            _copy(self._partial_run, self.run)
+            os.replace(self.partial, self.sessions)
+            self._partial_run.unlink()
+
+    def reopen(self) -> None:
+        """Take the sessions out of place again, so that what has no verdict can be run again.
+
+        Raises:
+            InfrastructureError: the disk refused; nothing is lost.
+        """
+        with self._moving(self.sessions):
+            _copy(self.run, self._partial_run)
+            os.replace(self.sessions, self.partial)
+
+    @property
+    def _partial_run(self) -> Path:
+        """What says of which run the partial sessions are (see `harness.output`)."""
+        from crm_assets.harness.output import sidecar_of  # noqa: PLC0415  (not needed to list runs)
+
+        return sidecar_of(self.partial)
+
+    @contextmanager
+    def _moving(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InfrastructureError(
+                f"Could not move {path}: {error.strerror or error}; correct that and run it again."
+            ) from error
+
+
+def _copy(source: Path, target: Path) -> None:
+    with atomic_writer(target) as handle:
+        handle.write(source.read_bytes())
+
+
+@dataclass(frozen=True)
+class BaselinePaths(RunFiles):
+    """The files of one baseline: those of its run, and which data it ran on."""
+
+    key: BaselineKey
+
+    @classmethod
+    def of(cls, project: Project, key: BaselineKey) -> BaselinePaths:
+        """The files of baseline `key` of `project`."""
+        return cls(project.baselines / key.dataset / str(key.run) / "atlas", key)
+
+    @property
+    def revision(self) -> Path:
+        """Which data: the dataset's revision."""
+        return self.folder / "revision.json"
 
     @property
     def finished(self) -> bool:
@@ -80,13 +145,14 @@ class BaselinePaths:
             InputError: the baseline is finished and `overwrite` is not given.
         """
         self.protect(overwrite=overwrite)
-        order = (self.revision, self.tasks, self.sessions, self.metrics, self.readme)
+        order = (self.revision, self.tasks, self.sessions, self.run, self.metrics, self.readme)
         for later in reversed(order[order.index(stage) :]):
             later.unlink(missing_ok=True)
         if overwrite:
             # Sessions on the way to `sessions`; without `overwrite` they are what is gone on from.
             for partial in self.folder.glob(f"{self.sessions.name}.partial*"):
                 partial.unlink(missing_ok=True)
+            self.ledger.unlink(missing_ok=True)
 
 
 def claim_run(project: Project, dataset: str, run: RunKey) -> RunKey:

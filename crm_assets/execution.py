@@ -7,7 +7,7 @@ import uuid
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from crm_assets.assets import LINEAGE
 from crm_assets.assets.common import StageConfig
 from crm_assets.assets.sessions import SessionsConfig
 from crm_assets.assets.tasks import TasksConfig
+from crm_assets.atlas.plan import SessionPlan
 from crm_assets.definitions import defs
 from crm_assets.errors import ConfigError, CrmAssetsError
 from crm_assets.jobs import BASELINE_JOB
@@ -42,26 +43,18 @@ class CheckFailed(CrmAssetsError):
 class LineageOptions:
     """What a user may choose for one run of the lineage."""
 
-    agent: str = "replay"
-    recorded: Path | None = None
+    plan: SessionPlan = field(default_factory=SessionPlan)
     limit: int | None = None
-    workers: int = 1
-    concurrency: int = 1
     overwrite: bool = False
+    resume: bool = False
+    """Run again what has no verdict in a finished baseline."""
 
     def run_config(self, stages: Sequence[str]) -> dg.RunConfig:
         """These options for the ops of `stages`."""
-        recorded = str(self.recorded.resolve()) if self.recorded else None
         configs: dict[str, StageConfig] = {
             "dataset_revision": StageConfig(overwrite=self.overwrite),
             "atlas_tasks": TasksConfig(overwrite=self.overwrite, limit=self.limit),
-            "atlas_sessions": SessionsConfig(
-                overwrite=self.overwrite,
-                agent=self.agent,
-                recorded=recorded,
-                workers=self.workers,
-                concurrency=self.concurrency,
-            ),
+            "atlas_sessions": SessionsConfig.of(self.plan, overwrite=self.overwrite, resume=self.resume),
         }
         return dg.RunConfig(
             ops={name: config for name, config in configs.items() if name in stages},

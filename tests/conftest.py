@@ -26,13 +26,14 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 _FOREIGN = ("DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_NAME")
 _URLS = ("STORAGE__DATABASE_URL", "DAGSTER_DATABASE_URL")
+_MODELS = ("OPENAI_API_KEY", "GEMINI_API_KEY", "OPENAI_API_BASE", "OPENAI_BASE_URL", "ATLAS_OFFLINE_MODE")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_environment() -> Iterator[None]:
-    """Keep the caller's databases and project out of the tests."""
+    """Keep the caller's databases, keys and project out of the tests."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in (*_FOREIGN, *_URLS, "CRM_ASSETS_HOME", "DAGSTER_HOME"):
+        for name in (*_FOREIGN, *_URLS, *_MODELS, "CRM_ASSETS_HOME", "DAGSTER_HOME"):
             patch.delenv(name, raising=False)
         yield
 
@@ -70,6 +71,7 @@ def project(embedded_project: Project, monkeypatch: pytest.MonkeyPatch) -> Itera
     fresh.dagster_home.mkdir()
     shutil.copy(REPOSITORY / "dagster_home" / "dagster.yaml", fresh.dagster_home)
     shutil.copy(REPOSITORY / "workspace.yaml", root)
+    shutil.copytree(REPOSITORY / "configs", root / "configs")
     monkeypatch.setenv("CRM_ASSETS_HOME", str(root))
     monkeypatch.setenv("DAGSTER_HOME", str(fresh.dagster_home))
     _point_at_fresh_databases(connect_databases(embedded_project), monkeypatch)

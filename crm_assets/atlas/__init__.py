@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from crm_assets.atlas.sessions import SESSION_SCHEMA_VERSION, SessionRecord, run_sessions
+from crm_assets.atlas.identity import session_key
+from crm_assets.atlas.records import SESSION_SCHEMA_VERSION, SessionRecord
+from crm_assets.atlas.sessions import run_sessions
 from crm_assets.atlas.tasks import (
     TASK_SCHEMA_VERSION,
     AtlasTask,
@@ -20,6 +22,7 @@ __all__ = [
     "read_task_ids",
     "read_tasks",
     "run_sessions",
+    "session_key",
     "task_id",
     "write_tasks",
 ]

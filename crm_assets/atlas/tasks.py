@@ -14,7 +14,16 @@ from crm_assets.conversations import Conversation, load_conversations
 from crm_assets.errors import InputError
 from crm_assets.files import write_jsonl
 
-__all__ = ["TASK_SCHEMA_VERSION", "AtlasTask", "read_tasks", "task_id", "write_tasks"]
+__all__ = [
+    "TASK_SCHEMA_VERSION",
+    "AtlasTask",
+    "parse_task",
+    "read_task_ids",
+    "read_tasks",
+    "task_id",
+    "task_lines",
+    "write_tasks",
+]
 
 TASK_SCHEMA_VERSION: Literal[1] = 1
 
@@ -85,7 +94,9 @@ def read_tasks(path: Path, *, wanted: Callable[[int], bool] | None = None) -> It
     Raises:
         InputError: the file cannot be read, or a line of it is no task.
     """
-    yield from _read(path, AtlasTask.model_validate, wanted)
+    for number, line in task_lines(path):
+        if wanted is None or wanted(number - 1):
+            yield parse_task(path, number, line)
 
 
 def read_task_ids(path: Path) -> Iterator[str]:
@@ -94,23 +105,38 @@ def read_task_ids(path: Path) -> Iterator[str]:
     Raises:
         InputError: the file cannot be read, or a line of it has no ID.
     """
-    yield from _read(path, lambda document: str(document["task_id"]))
+    for number, line in task_lines(path):
+        try:
+            yield str(orjson.loads(line)["task_id"])
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise _no_task(path, number, error) from error
 
 
-def _read(
-    path: Path, parse: Callable[[Any], Any], wanted: Callable[[int], bool] | None = None
-) -> Iterator[Any]:
+def task_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a tasks.jsonl with their numbers (from 1).
+
+    Raises:
+        InputError: the file cannot be read.
+    """
     try:
         with path.open("rb") as handle:
-            for number, line in enumerate(handle, start=1):
-                if wanted is not None and not wanted(number - 1):
-                    continue
-                try:
-                    yield parse(orjson.loads(line))
-                except (orjson.JSONDecodeError, ValidationError, KeyError, TypeError) as error:
-                    reason = str(error).splitlines()[0]
-                    raise InputError(
-                        f"{path}, line {number} is not a task ({reason}); materialize atlas_tasks again."
-                    ) from error
+            yield from enumerate(handle, start=1)
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
+
+
+def parse_task(path: Path, number: int, line: bytes) -> AtlasTask:
+    """The task on a line.
+
+    Raises:
+        InputError: it is none; the sentence names file and line.
+    """
+    try:
+        return AtlasTask.model_validate(orjson.loads(line))
+    except (orjson.JSONDecodeError, ValidationError) as error:
+        raise _no_task(path, number, error) from error
+
+
+def _no_task(path: Path, number: int, error: Exception) -> InputError:
+    reason = str(error).splitlines()[0]
+    return InputError(f"{path}, line {number} is not a task ({reason}); materialize atlas_tasks again.")

@@ -6,7 +6,6 @@ the ground truth: they are shown with `feedback: oracle` alone, to judges and le
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import orjson
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from crm_assets.conversations import Conversation
 from crm_assets.harness import ConversationResult, TurnResult
+from crm_assets.llm.prompts import JSON_FENCE, cut, json_block
 
 __all__ = [
     "ExpectedTurn",
@@ -27,9 +27,6 @@ __all__ = [
 
 Feedback = Literal["none", "verdicts", "oracle"]
 """How much of the harness's knowledge judges and learner get."""
-
-_LONGEST_RESULT = 4_000
-_FENCE = "```json\n"
 
 
 class _Shown(BaseModel):
@@ -95,7 +92,7 @@ def _turn(turn: TurnResult, expected_reply: str | None, feedback: Feedback) -> T
         user=turn.user_utterance,
         tool=turn.tool_name,
         arguments=turn.arguments,
-        result=_cut(turn.result),
+        result=cut(turn.result),
         error=turn.error,
         reply=turn.agent_response_text,
         success=None if feedback == "none" else turn.success,
@@ -112,26 +109,17 @@ def _expected(turn: TurnResult, reply: str | None) -> ExpectedTurn:
     )
 
 
-def _cut(result: Any) -> Any:
-    """A result, or the beginning of its text where it is too long to be worth its tokens."""
-    text = orjson.dumps(result).decode()
-    if len(text) <= _LONGEST_RESULT:
-        return result
-    return f"{text[:_LONGEST_RESULT]}… ({len(text):,} characters)"
-
-
 def transcript_block(transcript: SessionTranscript, **more: Any) -> str:
     """The transcript (and `more` facts) as the JSON block that prompts carry."""
-    document: Mapping[str, Any] = {**more, **transcript.model_dump(mode="json", exclude_none=True)}
-    return f"{_FENCE}{orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()}\n```"
+    return json_block({**more, **transcript.model_dump(mode="json", exclude_none=True)})
 
 
 def read_transcript(prompt: str) -> tuple[SessionTranscript, dict[str, Any]] | None:
     """The transcript in a prompt and the facts beside it; None where there is none."""
-    start = prompt.find(_FENCE)
-    end = prompt.find("\n```", start + len(_FENCE))
+    start = prompt.find(JSON_FENCE)
+    end = prompt.find("\n```", start + len(JSON_FENCE))
     if start < 0 or end < 0:
         return None
-    document = orjson.loads(prompt[start + len(_FENCE) : end])
+    document = orjson.loads(prompt[start + len(JSON_FENCE) : end])
     known = {name: document.pop(name) for name in SessionTranscript.model_fields if name in document}
     return SessionTranscript.model_validate(known), document

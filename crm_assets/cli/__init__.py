@@ -13,6 +13,7 @@ import click
 
 from crm_assets import __version__
 from crm_assets.cli.baseline import baseline
+from crm_assets.cli.compare import compare
 from crm_assets.cli.datasets import datasets
 from crm_assets.cli.db import db
 from crm_assets.cli.doctor import doctor
@@ -48,7 +49,7 @@ def cli() -> None:
     """Baselines you can trust for LLM agents on CRM work."""
 
 
-for _command in (baseline, tasks, harness, datasets, tools, partitions, doctor, ui, db):
+for _command in (baseline, compare, tasks, harness, datasets, tools, partitions, doctor, ui, db):
     cli.add_command(_command)
 
 

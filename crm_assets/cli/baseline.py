@@ -3,63 +3,83 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from crm_assets.artifacts import BaselinePaths, claim_run, release_run
-from crm_assets.cli.common import agent_options, agent_spec, progress_lines, relative
+from crm_assets.cli.common import model_options, progress_lines, relative, session_plan
 from crm_assets.cli.ui import DEFAULT_PORT, HOST
 from crm_assets.datasets import require_dataset
+from crm_assets.errors import InputError
 from crm_assets.keys import BaselineKey, RunKey
 from crm_assets.project import Project, find_project
 
 if TYPE_CHECKING:
-    from crm_assets.harness import AgentName
+    from crm_assets.atlas.plan import Performer, SessionPlan
 
-__all__ = ["baseline"]
+__all__ = ["PERFORMERS", "baseline"]
+
+PERFORMERS = ("atlas", "student", "replay", "noop", "recorded")
+_FROM_SESSIONS = ("atlas_sessions", "baseline_metrics", "baseline_readme")
 
 
 @click.command()
 @click.option("--dataset", required=True, help="A file's stem in data/conversations.")
 @click.option("--run", "run", metavar="KEY", help="YYYYMMDDTHHMMSSZ[-label]; left out, a new one.")
-@agent_options
+@click.option(
+    "--agent",
+    type=click.Choice(PERFORMERS),
+    default="atlas",
+    show_default=True,
+    help="Who works: the Atlas loop, its student alone, the ground truth, nobody, or a past run.",
+)
+@click.option(
+    "--recorded",
+    type=click.Path(path_type=Path),
+    help="The past results file that the agent 'recorded' takes its calls from.",
+)
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=1, help="Processes, where no model is asked."
+)
+@click.option("--sessions", type=click.IntRange(min=1), help="Conversations at a time.")
+@model_options
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many conversations.")
 @click.option("--overwrite", is_flag=True, help="Make a finished baseline again.")
+@click.option("--resume", is_flag=True, help="Run again what has no verdict in a finished baseline.")
 def baseline(
     *,
     dataset: str,
     run: str | None,
-    agent: AgentName,
-    recorded: Path | None,
+    agent: Performer,
     limit: int | None,
-    workers: int,
-    sessions: int,
     overwrite: bool,
+    resume: bool,
+    **chosen: Any,
 ) -> None:
     """Run a dataset through the whole lineage, under Dagster, and show how it went.
 
-    The same --run again goes on with a run that was stopped.
+    Without keys the models are the offline ones that come along. The same --run again goes on with a run
+    that was stopped.
     """
     project = find_project()
     require_dataset(project, dataset)
-    agent_spec(agent, recorded)  # refuses what does not fit, before anything is made
-    key = _key(project, dataset, run, overwrite=overwrite)
-    click.echo(f"Baseline {key}, agent {agent}", err=True)
+    if resume and (run is None or overwrite):
+        raise InputError("--resume goes with the --run that is to go on, and without --overwrite.")
+    plan = session_plan(agent, project=project, dataset=dataset, **chosen)
+    agent_and_models = _agent(plan, project)  # refuses a bad configuration before anything is made
+    key = _key(project, dataset, run, keep=not (overwrite or resume))
+    click.echo(f"Baseline {key}, agent {agent_and_models}", err=True)
 
     from crm_assets.execution import LineageOptions, materialize
 
-    options = LineageOptions(
-        agent=agent,
-        recorded=recorded,
-        limit=limit,
-        workers=workers,
-        concurrency=sessions,
-        overwrite=overwrite,
-    )
+    options = LineageOptions(plan=plan, limit=limit, overwrite=overwrite, resume=resume)
+    finished = BaselinePaths.of(project, key).finished
     try:
         with progress_lines():
-            done = materialize(project, key, options)
+            done = materialize(
+                project, key, options, stages=_FROM_SESSIONS if resume and finished else None
+            )
     finally:
         release_run(project, key)  # what failed before it wrote anything leaves no trace
 
@@ -72,10 +92,22 @@ def baseline(
     click.echo(f"UI: make ui (or crm-assets ui), then http://{HOST}:{DEFAULT_PORT}/runs/{done.run_id}")
 
 
-def _key(project: Project, dataset: str, run: str | None, *, overwrite: bool) -> BaselineKey:
+def _agent(plan: SessionPlan, project: Project) -> str:
+    """Who works, and on which models: whoever has keys set must see that they are used."""
+    if not plan.asks_models:
+        return plan.agent
+
+    from crm_assets.atlas.plan import model_run
+
+    config = model_run(plan, project).config
+    roles = config.models() if plan.agent == "atlas" else {"student": config.models()["student"]}
+    return f"{plan.agent} ({', '.join(dict.fromkeys(spec.name for spec in roles.values()))})"
+
+
+def _key(project: Project, dataset: str, run: str | None, *, keep: bool) -> BaselineKey:
     """The baseline to make: the one asked for unless it is finished, else one nobody has."""
     if run is None:
         return BaselineKey(dataset, claim_run(project, dataset, RunKey.now()))
     key = BaselineKey.of(dataset, run)
-    BaselinePaths.of(project, key).protect(overwrite=overwrite)
+    BaselinePaths.of(project, key).protect(overwrite=not keep)
     return key

@@ -13,19 +13,96 @@ import click
 from crm_assets.errors import InputError
 
 if TYPE_CHECKING:
+    from crm_assets.atlas.config_file import ModelRole
+    from crm_assets.atlas.plan import Performer, SessionPlan
     from crm_assets.harness import AgentName, AgentSpec, Progress
+    from crm_assets.project import Project
 
 __all__ = [
     "agent_options",
     "agent_spec",
     "live_progress",
+    "model_options",
     "progress_lines",
     "relative",
+    "session_plan",
 ]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 AGENTS = ("replay", "noop", "recorded")
+
+
+def model_options(command: _Command) -> _Command:
+    """The options of agents that ask language models."""
+    for option in (
+        click.option("--replay", metavar="RUN", help="Answer all calls from a recorded run: its key or "
+                     "its ledger."),
+        click.option("--budget-tokens", type=click.IntRange(min=1), help="Stop at so many tokens."),
+        click.option("--budget-usd", type=click.FloatRange(min=0, min_open=True), help="Stop at so many "
+                     "dollars; what is done is kept."),
+        click.option("--epochs", type=click.IntRange(min=1), default=1, show_default=True,
+                     help="How often every conversation is run."),
+        click.option("--feedback", type=click.Choice(("none", "verdicts", "oracle")),
+                     help="What judges and learner are told of the verdicts."),
+        click.option("--mode", type=click.Choice(("auto", "paired", "coach")),
+                     help="The mode of every session."),
+        click.option("--learning", type=click.Choice(("on", "frozen", "off")),
+                     help="Whether sessions learn, only use what was learnt, or neither."),
+        *(click.option(f"--{role}", metavar="PROVIDER/MODEL", help=f"Another {role} model.")
+          for role in ("learner", "judge", "teacher", "student")),
+        click.option("--config", type=click.Path(path_type=Path), help="An Atlas configuration; left "
+                     "out, configs/atlas/crm_harness.dev.yaml."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def session_plan(
+    agent: Performer,
+    *,
+    project: Project,
+    dataset: str,
+    recorded: Path | None = None,
+    workers: int = 1,
+    sessions: int | None = None,
+    **chosen: Any,
+) -> SessionPlan:
+    """The plan that the options name.
+
+    Args:
+        agent: who works.
+        project: where runs are looked up.
+        dataset: whose runs they are.
+        recorded: of the agent `recorded`.
+        workers: processes.
+        sessions: at a time.
+        chosen: the options of `model_options`.
+
+    Raises:
+        InputError: options do not go together, or name what is not there.
+    """
+    from crm_assets.atlas.plan import SessionPlan, find_ledger
+
+    if recorded is not None and not recorded.is_file():
+        raise InputError(f"{recorded} is not a file: give --recorded a past results file.")
+    roles: tuple[ModelRole, ...] = ("student", "teacher", "judge", "learner")
+    models = {role: name for role in roles if (name := chosen[role])}
+    return SessionPlan(
+        agent=agent,
+        recorded=recorded,
+        config=chosen["config"],
+        models=models,
+        learning=chosen["learning"],
+        mode=chosen["mode"],
+        feedback=chosen["feedback"],
+        epochs=chosen["epochs"],
+        concurrency=sessions,
+        workers=workers,
+        budget_usd=chosen["budget_usd"],
+        budget_tokens=chosen["budget_tokens"],
+        replay=find_ledger(project, dataset, chosen["replay"]) if chosen["replay"] else None,
+    )
 
 
 def agent_options(command: _Command) -> _Command:

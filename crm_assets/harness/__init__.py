@@ -13,6 +13,7 @@ from crm_assets.harness.agents import (
     ToolCall,
     make_agent,
 )
+from crm_assets.harness.assembly import without_verdict
 from crm_assets.harness.audit import audit_dataset
 from crm_assets.harness.batch import BatchSummary, Item, Limits, Progress, Source, run_batch
 from crm_assets.harness.comparison import argument_mismatch, same_tool
@@ -24,12 +25,16 @@ from crm_assets.harness.ground_truth import (
 )
 from crm_assets.harness.results import (
     RESULT_SCHEMA_VERSION,
+    CallScore,
     ConversationResult,
+    JudgeVerdict,
+    ReplyScore,
     TokenUsage,
     TurnResult,
 )
 from crm_assets.harness.runner import ConversationRunner
 from crm_assets.harness.state import canonical_state, state_difference
+from crm_assets.harness.verification import Judge, TurnQuestion
 
 __all__ = [
     "RESULT_SCHEMA_VERSION",
@@ -38,19 +43,24 @@ __all__ = [
     "AgentSession",
     "AgentSpec",
     "BatchSummary",
+    "CallScore",
     "ConversationResult",
     "ConversationRunner",
     "GroundTruth",
     "GroundTruthStore",
     "Item",
+    "Judge",
+    "JudgeVerdict",
     "Limits",
     "NotRecordedError",
     "Outcome",
     "Progress",
+    "ReplyScore",
     "ScriptedAgent",
     "Source",
     "TokenUsage",
     "ToolCall",
+    "TurnQuestion",
     "TurnResult",
     "argument_mismatch",
     "audit_dataset",
@@ -61,4 +71,5 @@ __all__ = [
     "run_harness",
     "same_tool",
     "state_difference",
+    "without_verdict",
 ]

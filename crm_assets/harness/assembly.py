@@ -12,6 +12,7 @@ from crm_assets.harness.results import (
     ConversationStatus,
     SegmentResult,
     TurnResult,
+    all_right,
 )
 
 __all__ = ["assemble", "without_verdict"]
@@ -24,21 +25,21 @@ def assemble(
     facts: Mapping[str, Any],
 ) -> ConversationResult:
     """The result of a conversation that ran to its end."""
-    succeeded = sum(turn.success for turn in turns)
+    decided = [turn.success for turn in turns if turn.success is not None]
     segments = _segments(conversation, turns)
     return ConversationResult(
         schema_version=RESULT_SCHEMA_VERSION,
         conversation_id=conversation.conversation_id,
         status="completed",
-        overall_success=succeeded == len(turns),
+        overall_success=all_right(turn.success for turn in turns),
         turns_executed=len(turns),
         failed_at_turn=_first_failure(turns),
         per_turn_results=tuple(turns),
-        reward_signal=succeeded / len(turns),
+        reward_signal=sum(decided) / len(decided) if decided else None,
         error_message=None,
         metadata={**_identity(conversation), **_tallies(turns), **facts},
         per_segment_results=segments,
-        chain_success=all(segment.success for segment in segments) if _is_chain(conversation) else None,
+        chain_success=all_right(part.success for part in segments) if _is_chain(conversation) else None,
         state_match=not difference,
         state_diff=difference,
     )
@@ -79,15 +80,16 @@ def _identity(conversation: Conversation) -> dict[str, Any]:
 def _tallies(turns: Sequence[TurnResult]) -> dict[str, Any]:
     scored = [turn.response_success for turn in turns if turn.response_success is not None]
     return {
-        "successful_turns": sum(turn.success for turn in turns),
-        "tool_successes": sum(turn.tool_success for turn in turns),
+        "successful_turns": sum(turn.success is True for turn in turns),
+        "undecided_turns": sum(turn.success is None for turn in turns),
+        "tool_successes": sum(turn.tool_success is True for turn in turns),
         "response_successes": sum(scored),
         "responses_scored": len(scored),
     }
 
 
 def _first_failure(turns: Sequence[TurnResult]) -> int | None:
-    return next((turn.turn_id for turn in turns if not turn.success), None)
+    return next((turn.turn_id for turn in turns if turn.success is False), None)
 
 
 def _is_chain(conversation: Conversation) -> bool:
@@ -105,16 +107,15 @@ def _segments(conversation: Conversation, turns: Sequence[TurnResult]) -> tuple[
 
 
 def _segment(number: int, turns: Sequence[TurnResult], expected_outcome: str) -> SegmentResult:
-    succeeded = sum(turn.success for turn in turns)
-    success = succeeded == len(turns)
+    success = all_right(turn.success for turn in turns)
     return SegmentResult(
         segment_number=number,
         start_turn=turns[0].turn_id,
         end_turn=turns[-1].turn_id,
         turns_attempted=len(turns),
-        successful_turns=succeeded,
+        successful_turns=sum(turn.success is True for turn in turns),
         success=success,
-        actual_outcome="success" if success else "failure",
+        actual_outcome="undecided" if success is None else "success" if success else "failure",
         expected_outcome=expected_outcome,
         expected_failure=any(not turn.expect_success for turn in turns),
         failed_at_turn=_first_failure(turns),

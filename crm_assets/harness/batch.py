@@ -15,6 +15,7 @@ from crm_assets.errors import InputError
 from crm_assets.harness.agents import AgentSpec
 from crm_assets.harness.output import ResultsFile
 from crm_assets.harness.results import ConversationResult
+from crm_assets.llm import Spending
 
 __all__ = ["BatchSummary", "Item", "Limits", "Progress", "Source", "run_batch"]
 
@@ -69,6 +70,8 @@ class Progress:
     rate_per_second: float
     """Conversations finished a second since this start (not counting what was resumed)."""
     eta_seconds: float | None
+    spent: Spending | None = None
+    """What the run has cost so far; None where nobody is paid."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,10 @@ class BatchSummary:
     """How many were done before this start."""
     seconds: float
     sandboxes_discarded: int
+    undecided: int = 0
+    """Conversations that ran to their end and have no verdict."""
+    not_run: int = 0
+    """Conversations that the budget did not suffice for."""
 
 
 def run_batch(
@@ -150,12 +157,14 @@ def run_batch(
     return BatchSummary(
         total=tally.done,
         succeeded=tally.succeeded,
-        failed=tally.done - tally.succeeded - tally.infrastructure_errors - tally.not_recorded,
+        failed=tally.failed,
         infrastructure_errors=tally.infrastructure_errors,
         not_recorded=tally.not_recorded,
         resumed=resumed,
         seconds=time.perf_counter() - started,
         sandboxes_discarded=discarded,
+        undecided=tally.undecided,
+        not_run=tally.not_run,
     )
 
 

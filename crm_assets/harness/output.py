@@ -2,7 +2,8 @@
 
 Beside it stands `<name>.run.json`, which says of which run it is. Lines are appended as conversations
 end; a line torn by a crash is cut off at the next start, lines without a verdict because something
-around the agent failed are run again, and once all are there they are put in the source's order.
+around the agent failed or the budget was spent are run again, and once all are there they are put in
+the source's order.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ import orjson
 from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.files import atomic_writer
 
-__all__ = ["ResultsFile", "Tally"]
+__all__ = ["ResultsFile", "Tally", "sidecar_of"]
+
+_TO_BE_RUN_AGAIN = frozenset({"infrastructure_error", "not_run"})
 
 
 class Tally:
@@ -31,15 +34,23 @@ class Tally:
     def __init__(self) -> None:
         self.done = 0
         self.succeeded = 0
+        self.failed = 0
+        """Have a verdict and did not succeed."""
         self.infrastructure_errors = 0
         self.not_recorded = 0
+        self.not_run = 0
+        self.undecided = 0
+        """Ran to their end, and no verdict."""
 
     def add(self, status: str, success: bool | None) -> None:
         """Count one conversation."""
         self.done += 1
         self.succeeded += success is True
+        self.failed += success is False
         self.infrastructure_errors += status == "infrastructure_error"
         self.not_recorded += status == "not_recorded"
+        self.not_run += status == "not_run"
+        self.undecided += status == "completed" and success is None
 
 
 class ResultsFile:
@@ -54,7 +65,7 @@ class ResultsFile:
         """Where each line begins and how long it is."""
         self._end = 0
         self._identity = dict(identity)
-        self._sidecar = path.with_name(path.name + ".run.json")
+        self._sidecar = sidecar_of(path)
         self._handle: FileIO | None = None
         self._lock: FileIO | None = None
         self._overwrite = overwrite
@@ -185,7 +196,7 @@ class ResultsFile:
         with self.path.open("rb") as handle:
             for line in handle:
                 entry = _read_entry(line)
-                if entry is None or entry[1] == "infrastructure_error":
+                if entry is None or entry[1] in _TO_BE_RUN_AGAIN:
                     clean = False
                 else:
                     self._note(entry[0], len(line))
@@ -194,7 +205,7 @@ class ResultsFile:
             with atomic_writer(self.path) as target, self.path.open("rb") as handle:
                 for line in handle:
                     entry = _read_entry(line)
-                    if entry is not None and entry[1] != "infrastructure_error":
+                    if entry is not None and entry[1] not in _TO_BE_RUN_AGAIN:
                         target.write(line)
 
     def _sort(self, order: Iterable[str]) -> None:
@@ -214,6 +225,11 @@ class ResultsFile:
         )
 
 
+def sidecar_of(path: Path) -> Path:
+    """What says of which run a results file is."""
+    return path.with_name(path.name + ".run.json")
+
+
 def _read_entry(line: bytes) -> tuple[str, str, bool | None] | None:
     """Key, status and success of a line; None if it is torn or none of ours."""
     if not line.endswith(b"\n"):
@@ -225,6 +241,9 @@ def _read_entry(line: bytes) -> tuple[str, str, bool | None] | None:
     if not isinstance(document, dict):
         return None
     key = document.get("task_id") or document.get("conversation_id")
+    epoch = document.get("epoch", 1)
+    if isinstance(key, str) and epoch != 1:
+        key = f"{key}#{epoch}"
     result = document.get("conversation_result") or document
     if not isinstance(key, str) or not isinstance(result, dict):
         return None

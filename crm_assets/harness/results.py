@@ -5,24 +5,28 @@ Field names are CL-Bench's where it has them. Null means "no verdict": it is cou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 __all__ = [
     "RESULT_SCHEMA_VERSION",
+    "CallScore",
     "ConversationResult",
     "ConversationStatus",
+    "JudgeVerdict",
+    "ReplyScore",
     "ResponseStatus",
     "SegmentResult",
     "TokenUsage",
     "TurnResult",
     "Verification",
+    "all_right",
 ]
 
 RESULT_SCHEMA_VERSION = 1
 
-ConversationStatus = Literal["completed", "infrastructure_error", "not_recorded"]
+ConversationStatus = Literal["completed", "infrastructure_error", "not_recorded", "not_run"]
 ResponseStatus = Literal["match", "mismatch", "unscored", "not_applicable"]
 Verification = Literal[
     "exact_match",
@@ -35,6 +39,9 @@ Verification = Literal[
     "argument_mismatch",
     "tool_error",
     "response_mismatch",
+    "judged_success",
+    "judged_failure",
+    "undecided",
 ]
 
 
@@ -45,6 +52,42 @@ class TokenUsage:
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+
+
+@dataclass(frozen=True)
+class CallScore:
+    """What a judge said of a call that is not the expected one."""
+
+    goal: float
+    """Whether the user got what they asked for, 0–1."""
+    process: float
+    """Whether the way there was sound, 0–1."""
+    score: float
+    """Both, weighed."""
+    success: bool
+    """Whether that is enough."""
+    rationale: str
+
+
+@dataclass(frozen=True)
+class ReplyScore:
+    """What a judge said of a reply that is not the reference."""
+
+    score: float
+    """0–1."""
+    success: bool
+    """Whether that is enough."""
+    rationale: str
+
+
+@dataclass(frozen=True)
+class JudgeVerdict:
+    """What a judge said of a turn; None for what it was not asked or could not say."""
+
+    call: CallScore | None = None
+    reply: ReplyScore | None = None
+    error: str | None = None
+    """Why it could not say."""
 
 
 @dataclass(frozen=True)
@@ -71,17 +114,19 @@ class TurnResult:
     error: str | None
     """The tool's refusal, one sentence."""
     error_kind: str | None
-    tool_success: bool
-    """The right call with the right outcome, an expected refusal included."""
+    tool_success: bool | None
+    """The right call with the right outcome, an expected refusal included; None if undecided."""
     response_success: bool | None
     """None where the reply has no verdict (see `response_status`)."""
     response_status: ResponseStatus
     agent_response_text: str | None
-    success: bool
-    """`tool_success`, and the reply not found wrong."""
+    success: bool | None
+    """`tool_success`, and the reply not found wrong; None if a judge was needed and failed."""
     verification: Verification
     token_usage: Mapping[str, TokenUsage] = field(default_factory=dict)
     """By role."""
+    judge: JudgeVerdict | None = None
+    """None where no judge was asked."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +138,8 @@ class SegmentResult:
     end_turn: int
     turns_attempted: int
     successful_turns: int
-    success: bool
-    actual_outcome: Literal["success", "failure"]
+    success: bool | None
+    actual_outcome: Literal["success", "failure", "undecided"]
     expected_outcome: str
     expected_failure: bool
     failed_at_turn: int | None
@@ -109,12 +154,12 @@ class ConversationResult:
     conversation_id: str
     status: ConversationStatus
     overall_success: bool | None
-    """Every turn succeeded (strict success); None without a verdict."""
+    """Every turn succeeded (strict success); None where none failed and one is undecided."""
     turns_executed: int
     failed_at_turn: int | None
     per_turn_results: tuple[TurnResult, ...]
     reward_signal: float | None
-    """Share of the turns that succeeded."""
+    """Share of the decided turns that succeeded; None without any."""
     error_message: str | None
     """What went wrong around the agent; its own failures are in the turns."""
     metadata: Mapping[str, Any]
@@ -125,3 +170,9 @@ class ConversationResult:
     """Whether the end state is the one that the ground truth leaves."""
     state_diff: Mapping[str, Any]
     """By table: rows missing, unexpected and changed; {} where the states match."""
+
+
+def all_right(verdicts: Iterable[bool | None]) -> bool | None:
+    """Whether all are yes: no if any is no, else None if any is None."""
+    found = set(verdicts)
+    return False if False in found else None if None in found else True

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from crm_assets.concurrency import gather_all
 from crm_assets.conversations import Conversation, Turn, find_references, resolve, turn_output
 from crm_assets.crm import SandboxPool, Session, ToolError, deterministic_ids
 from crm_assets.errors import CrmAssetsError
@@ -23,7 +24,8 @@ from crm_assets.harness.assembly import assemble, without_verdict
 from crm_assets.harness.ground_truth import GroundTruth, ids_of
 from crm_assets.harness.results import ConversationResult, TurnResult
 from crm_assets.harness.state import canonical_state, created_rows, state_difference
-from crm_assets.harness.verification import judge_call, judge_reply
+from crm_assets.harness.verification import Judge, judge_call, judge_reply, judged, open_question
+from crm_assets.llm.errors import BudgetExhausted
 
 __all__ = ["ConversationRunner"]
 
@@ -43,42 +45,67 @@ class _Progress:
 
 
 class ConversationRunner:
-    """Runs conversations with one agent over one pool of sandboxes."""
+    """Runs conversations over one pool of sandboxes.
 
-    def __init__(self, pool: SandboxPool, agent: Agent, *, database_is_near: bool = True) -> None:
+    Args:
+        pool: where they run.
+        agent: who works, where a run names nobody else.
+        judge: who decides what comparison cannot, where a run names nobody else; None for nobody.
+        database_is_near: whether a statement takes less than handing the wait to a thread would.
+    """
+
+    def __init__(
+        self, pool: SandboxPool, agent: Agent, *, judge: Judge | None = None, database_is_near: bool = True
+    ) -> None:
         self._pool = pool
         self._agent = agent
+        self._judge = judge
         # A local server answers in microseconds, less than handing the wait to a thread would take;
         # a distant one would hold up every other session meanwhile.
         self._near = database_is_near
 
-    async def run(self, conversation: Conversation, truth: GroundTruth | Exception) -> ConversationResult:
-        """Run `conversation`; whatever fails around the agent is told in the result's status."""
+    async def run(
+        self,
+        conversation: Conversation,
+        truth: GroundTruth | Exception,
+        *,
+        agent: Agent | None = None,
+        judge: Judge | None = None,
+    ) -> ConversationResult:
+        """Run `conversation`; whatever fails around the agent is told in the result's status.
+
+        Args:
+            conversation: what is run.
+            truth: its ground truth, or what kept it from being computed.
+            agent: who works, instead of the runner's agent.
+            judge: who decides what comparison cannot, instead of the runner's judge.
+        """
         started = time.perf_counter()
-        facts: dict[str, Any] = {"agent": self._agent.describe()}
+        agent, judge = agent or self._agent, judge or self._judge
+        facts: dict[str, Any] = {"agent": agent.describe()}
+        if judge is not None:
+            facts["judge"] = judge.describe()
         try:
             if isinstance(truth, Exception):
                 raise truth
-            session = self._enter(conversation)
+            session = _enter(agent, conversation)
             progress, state = await self._run_in_sandbox(conversation, truth, session)
+            facts["duration_seconds"] = round(time.perf_counter() - started, 6)  # the judge's not among it
+            turns = progress.turns if judge is None else await _judged(judge, conversation, progress.turns)
         except NotRecordedError as error:
             return without_verdict(conversation, "not_recorded", str(error), facts)
+        except BudgetExhausted as error:
+            return without_verdict(conversation, "not_run", str(error), facts)
         except CrmAssetsError as error:
             return without_verdict(conversation, "infrastructure_error", str(error), facts)
         created = created_rows((turn.tool_name, turn.result) for turn in progress.turns)
         reached = canonical_state(state, progress.seed_ids, created)
         difference = state_difference(truth.end_state, reached)
-        facts["duration_seconds"] = round(time.perf_counter() - started, 6)
         if truth.problems:
             facts["ground_truth_problems"] = [
                 {"turn_id": turn, "reason": reason} for turn, reason in truth.problems
             ]
-        return assemble(conversation, progress.turns, difference, facts)
-
-    def _enter(self, conversation: Conversation) -> AgentSession:
-        if isinstance(self._agent, ScriptedAgent):
-            return self._agent.script(conversation)
-        return self._agent.begin(conversation.conversation_id)
+        return assemble(conversation, turns, difference, facts)
 
     async def _run_in_sandbox(
         self, conversation: Conversation, truth: GroundTruth, agent: AgentSession
@@ -147,6 +174,22 @@ class ConversationRunner:
         except ToolError as error:
             return Outcome(called=True, error=error.message), error
         return Outcome(called=True, result=result), None
+
+
+def _enter(agent: Agent, conversation: Conversation) -> AgentSession:
+    if isinstance(agent, ScriptedAgent):
+        return agent.script(conversation)
+    return agent.begin(conversation.conversation_id)
+
+
+async def _judged(judge: Judge, conversation: Conversation, turns: list[TurnResult]) -> list[TurnResult]:
+    """The turns with the judge's verdicts, asked for side by side once the sandbox is given back."""
+
+    async def settle(number: int) -> TurnResult:
+        question = open_question(conversation.turns[number], turns[number], tuple(turns[:number]))
+        return judged(question, *await judge.judge(question)) if question else turns[number]
+
+    return await gather_all(settle(number) for number in range(len(turns)))
 
 
 def _known(progress: _Progress) -> dict[int, Mapping[str, Any]]:

@@ -1,19 +1,42 @@
-"""Judges one turn: was it the right call, did it come out right, was the reply right?"""
+"""Judges one turn: was it the right call, did it come out right, was the reply right?
+
+First by comparison. What that leaves open, and what it finds different, a `Judge` may decide.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
 
 from crm_assets.conversations import Conversation, Turn, normalize_reply, unreproducible_values
 from crm_assets.crm import ToolError
 from crm_assets.harness.agents import ToolCall
 from crm_assets.harness.comparison import argument_mismatch, same_tool
 from crm_assets.harness.ground_truth import error_is_expected
-from crm_assets.harness.results import ResponseStatus, Verification
+from crm_assets.harness.results import (
+    JudgeVerdict,
+    ResponseStatus,
+    TokenUsage,
+    TurnResult,
+    Verification,
+    all_right,
+)
 
-__all__ = ["CallVerdict", "ReplyVerdict", "judge_call", "judge_reply"]
+__all__ = [
+    "JUDGE_ROLE",
+    "CallVerdict",
+    "Judge",
+    "ReplyVerdict",
+    "TurnQuestion",
+    "judge_call",
+    "judge_reply",
+    "judged",
+    "open_question",
+]
+
+JUDGE_ROLE: Final = "turn_judge"
+"""The role under which a judge's tokens are counted."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +112,92 @@ def judge_reply(conversation: Conversation, turn: Turn, reply: str | None) -> Re
         return ReplyVerdict(None, "not_applicable")
     if reply is None:
         return ReplyVerdict(None, "unscored")
-    references = expected.answers or (expected.text,)
+    references = _references(turn)
     normalized = normalize_reply(reply)
     if any(reply == one or normalized == normalize_reply(one) for one in references):
         return ReplyVerdict(True, "match")
     if expected.requires_judge or any(unreproducible_values(conversation, one) for one in references):
         return ReplyVerdict(None, "unscored")
     return ReplyVerdict(False, "mismatch")
+
+
+def _references(turn: Turn) -> tuple[str, ...]:
+    """The wordings that count as right."""
+    expected = turn.expected_response
+    return (expected.answers or (expected.text,)) if expected else ()
+
+
+@dataclass(frozen=True)
+class TurnQuestion:
+    """What a judge is asked of a turn. Holds the ground truth: not for the agent's or a teacher's eyes."""
+
+    turn: TurnResult
+    """The turn as comparison left it."""
+    call: bool
+    """Whether its call is to be judged: not the expected one, but it worked."""
+    reply: bool
+    """Whether its reply is to be judged: different, or nothing that comparison can decide."""
+    references: tuple[str, ...]
+    """Wordings of the reply that count as right."""
+    earlier: tuple[TurnResult, ...]
+    """The turns before it."""
+
+
+class Judge(Protocol):
+    """Decides what comparison cannot."""
+
+    async def judge(self, question: TurnQuestion) -> tuple[JudgeVerdict, TokenUsage]:
+        """The verdict and the tokens it took; what cannot be had stays None in it, with the reason.
+
+        Raises:
+            BudgetExhausted: the run's budget is spent.
+        """
+
+    def describe(self) -> Mapping[str, Any]:
+        """What identifies it in results."""
+
+
+def open_question(turn: Turn, result: TurnResult, earlier: tuple[TurnResult, ...]) -> TurnQuestion | None:
+    """What a judge could decide of a turn; None where comparison has settled it."""
+    differs = result.verification in ("tool_mismatch", "argument_mismatch")
+    call = differs and result.error is None
+    unsettled = result.response_status in ("unscored", "mismatch")
+    reply = unsettled and result.agent_response_text is not None
+    return TurnQuestion(result, call, reply, _references(turn), earlier) if call or reply else None
+
+
+def judged(question: TurnQuestion, verdict: JudgeVerdict, usage: TokenUsage) -> TurnResult:
+    """The turn with a judge's verdict in it: what the judge could not say is undecided, never wrong."""
+    turn = question.turn
+    tool, reply, status = turn.tool_success, turn.response_success, turn.response_status
+    if question.call:
+        tool = verdict.call.success if verdict.call else None
+    if question.reply:
+        reply = verdict.reply.success if verdict.reply else None
+        status = "unscored" if reply is None else "match" if reply else "mismatch"
+    # A reply that was not put to the judge and has no verdict does not hold the turn up.
+    success = all_right((tool, reply) if question.reply or reply is not None else (tool,))
+    spent = {JUDGE_ROLE: usage} if usage.total_tokens else {}
+    return replace(
+        turn,
+        tool_success=tool,
+        response_success=reply,
+        response_status=status,
+        success=success,
+        verification=_judged_verification(question, tool, success),
+        token_usage={**turn.token_usage, **spent},
+        judge=verdict,
+    )
+
+
+def _judged_verification(question: TurnQuestion, tool: bool | None, success: bool | None) -> Verification:
+    if success is None:
+        return "undecided"
+    if tool is not False and not success:
+        return "response_mismatch"
+    if question.call:
+        return "judged_success" if tool else "judged_failure"
+    compared = question.turn.verification
+    if compared == "response_mismatch":  # which the judge has taken back
+        return "exact_match" if question.turn.expect_success else "expected_failure"
+    return compared

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from crm_assets.errors import CrmAssetsError, InfrastructureError
+from crm_assets.llm.messages import ChatReply
+from crm_assets.llm.spending import Spending
 
 __all__ = ["BudgetExhausted", "MalformedReply", "ModelError"]
 
@@ -13,6 +15,15 @@ class ModelError(InfrastructureError):
 
 class MalformedReply(ModelError):
     """A model kept answering in a form that cannot be used."""
+
+    def __init__(
+        self, message: str, *, reply: ChatReply | None = None, spending: Spending | None = None
+    ) -> None:
+        super().__init__(message)
+        self.reply = reply
+        """The last of the replies; None where not even that could be read."""
+        self.spending = spending
+        """Of all attempts, as far as the caller is to count them."""
 
 
 class BudgetExhausted(CrmAssetsError):

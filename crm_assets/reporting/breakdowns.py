@@ -89,12 +89,13 @@ def failure_kinds(frames: SessionFrames) -> tuple[FailureKind, ...]:
         if not count:
             continue
         of_kind = failed[failed["kind"] == kind]
-        marked = turns.assign(failed=((turns["kind"] == kind) & (turns["success"] == 0)))
+        so = ((turns["kind"] == kind) & (turns["success"] == 0)).astype("int8")
+        marked = turns.assign(failed=so.where(turns["success"] >= 0, -1))
         found.append(
             FailureKind(
                 kind=str(kind),
                 turns=int(count),
-                share_of_turns=rate(marked.astype({"failed": "int8"}), "failed"),
+                share_of_turns=rate(marked, "failed"),
                 conversations=int(of_kind["conversation"].nunique()),
                 first_failures=int((of_kind["first_failure"] == 1).sum()),
                 examples=frames.failures.examples(str(kind)),

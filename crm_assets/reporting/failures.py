@@ -34,7 +34,7 @@ class FailureLog:
         offered: set[str] = set()
         for turn in sorted(result.per_turn_results, key=lambda turn: turn.turn_id):
             kind = turn.verification or UNNAMED_KIND
-            if turn.success or kind in offered:
+            if turn.success is not False or kind in offered:
                 continue
             offered.add(kind)  # one a conversation: three turns of the same one teach little
             self._offer(kind, session.conversation_id, turn, first=turn.turn_id == first)

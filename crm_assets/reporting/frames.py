@@ -186,15 +186,15 @@ class _Builder:
                 tool=turn.expected_tool or _NONE,
                 kind=turn.verification or UNNAMED_KIND,
                 expect_success=turn.expect_success,
-                success=turn.success,
-                tool_success=turn.tool_success,
+                success=_verdict(turn.success),
+                tool_success=_verdict(turn.tool_success),
                 reply=_verdict(verdict),
                 reply_status="scored"
                 if verdict is not None
                 else "unscored"
                 if unscored
                 else "not_applicable",
-                first_failure=turn.turn_id == first and not turn.success,
+                first_failure=turn.turn_id == first and turn.success is False,
             )
 
     def _add_usage(self, index: int, session: SessionLine) -> None:

@@ -50,10 +50,12 @@ class TurnLine(_Line):
     expect_success: bool = True
     argument_mismatch_reason: str | None = None
     error: str | None = None
-    tool_success: bool
+    tool_success: bool | None
+    """None where a judge was needed and failed."""
     response_success: bool | None = None
     response_status: Literal["match", "mismatch", "unscored", "not_applicable"]
-    success: bool
+    success: bool | None
+    """None where a judge was needed and failed."""
     verification: str | None = None
     token_usage: dict[str, UsageLine] = {}
 
@@ -73,7 +75,7 @@ class ResultMetadataLine(_Line):
 class ResultLine(_Line):
     """The harness's verdict on one conversation."""
 
-    status: Literal["completed", "infrastructure_error", "not_recorded"]
+    status: Literal["completed", "infrastructure_error", "not_recorded", "not_run"]
     overall_success: bool | None = None
     failed_at_turn: Ordinal | None = None
     per_turn_results: tuple[TurnLine, ...] = ()
@@ -88,7 +90,7 @@ class ResultLine(_Line):
         """Where it first went wrong."""
         if self.failed_at_turn is not None:
             return self.failed_at_turn
-        return min((t.turn_id for t in self.per_turn_results if not t.success), default=None)
+        return min((t.turn_id for t in self.per_turn_results if t.success is False), default=None)
 
 
 class RewardLine(_Line):
@@ -124,7 +126,8 @@ class SessionLine(_Line):
     schema_version: int
     conversation_id: str
     task_id: str
-    status: Literal["succeeded", "failed", "not_recorded"]
+    epoch: Ordinal = 1
+    status: Literal["succeeded", "failed", "not_recorded", "not_run"]
     conversation_result: ResultLine | None = None
     atlas_metadata: MetadataLine
 
@@ -135,12 +138,12 @@ def read_lines(path: Path) -> Iterator[tuple[int, SessionLine]]:
     Raises:
         InputError: the file is missing or empty, or a line is not a session; names file and line.
     """
-    seen: dict[str, int] = {}
+    seen: dict[tuple[str, int], int] = {}
     try:
         with path.open("rb") as handle:
             for number, raw in enumerate(handle, 1):
                 session = _parse(raw.rstrip(b"\r\n"), path, number)
-                earlier = seen.setdefault(session.task_id, number)
+                earlier = seen.setdefault((session.task_id, session.epoch), number)
                 if earlier != number:
                     raise InputError(
                         f"{path}, line {number}: task {session.task_id!r} already stands in line "

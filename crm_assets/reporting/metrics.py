@@ -42,6 +42,7 @@ def compute_metrics(sessions: Path, *, run: RunInfo) -> Metrics:
     strict = rate(ran, "overall")
     failed_runs = int((all_sessions["status"] == "failed").sum())
     undecided = int((ran["overall"] < 0).sum())
+    not_run = int((all_sessions["status"] == "not_run").sum())
     return Metrics(
         **identity.model_dump(),
         total_conversations=len(all_sessions),
@@ -51,10 +52,11 @@ def compute_metrics(sessions: Path, *, run: RunInfo) -> Metrics:
         conversations_without_verdict=undecided,
         failed_runs=failed_runs,
         not_recorded_runs=int((all_sessions["status"] == "not_recorded").sum()),
+        not_run=not_run,
         infrastructure_failures=frames.failures.infrastructure(),
         execution_modes=_counts(all_sessions["mode"]),
         strict_success=strict,
-        strict_success_bounds=_bounds(strict, missing=failed_runs + undecided),
+        strict_success_bounds=_bounds(strict, missing=failed_runs + undecided + not_run),
         by_workflow=conversation_groups(frames, "workflow"),
         by_complexity=conversation_groups(frames, "complexity"),
         by_tool=turn_groups(turns, "tool"),
@@ -62,6 +64,7 @@ def compute_metrics(sessions: Path, *, run: RunInfo) -> Metrics:
         failure_kinds=failure_kinds(frames),
         turns_planned=_planned(ran),
         turns_executed=len(turns),
+        turns_undecided=int((turns["success"] < 0).sum()),
         replies=_replies(turns),
         first_failed_turn=_first_failed_turn(ran),
         token_usage=role_tokens(frames.usage),
@@ -131,10 +134,16 @@ def _bounds(strict: Rate, *, missing: int) -> Bounds | None:
 
 
 def _at_least_one(turns: pd.DataFrame, verdict: str, *, among: int | None) -> Rate:
-    """Conversations with a yes, among those given or (None) those with any verdict at all."""
-    decided = turns[turns[verdict] >= 0]
-    best = decided.groupby("conversation", observed=True)[verdict].max()
-    return Rate.of_conversations(int((best == 1).sum()), len(best) if among is None else among)
+    """Conversations with a yes, among those given or (None) those with any verdict at all.
+
+    Of those given, conversations that have no yes but a turn without a verdict are not counted.
+    """
+    verdicts = turns.groupby("conversation", observed=True)[verdict].agg(["max", "min"])
+    yes = verdicts["max"] == 1
+    if among is None:
+        return Rate.of_conversations(int(yes.sum()), int((verdicts["max"] >= 0).sum()))
+    undecided = ~yes & (verdicts["min"] < 0)
+    return Rate.of_conversations(int(yes.sum()), among - int(undecided.sum()))
 
 
 def _planned(ran: pd.DataFrame) -> int | None:

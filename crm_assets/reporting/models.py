@@ -31,7 +31,8 @@ class Bounds(Model):
     """Strict success if the conversations without a verdict had had one."""
 
     missing: int
-    """Conversations without a verdict: infrastructure failures, and runs left undecided."""
+    """Conversations without a verdict: infrastructure failures, runs left undecided, and what the
+    budget did not suffice for."""
     worst: Rate
     """All of them counted as failed."""
     best: Rate
@@ -106,7 +107,7 @@ class FailureKind(Model):
     turns: int
     """Failed turns of this kind."""
     share_of_turns: Rate
-    """Those among all executed turns."""
+    """Those among all executed turns that have a verdict."""
     conversations: int
     """Conversations with at least one of them."""
     first_failures: int
@@ -218,6 +219,8 @@ class Metrics(Model):
     """Sessions that the infrastructure ended; never the agent's fault, in no rate."""
     not_recorded_runs: int
     """Conversations that a recorded run does not contain; in no rate."""
+    not_run: int = 0
+    """Conversations that the run's budget did not suffice for; in no rate."""
     infrastructure_failures: tuple[InfrastructureFailure, ...]
     """The most frequent reasons of failed runs, at most ten."""
     execution_modes: dict[str, int]
@@ -239,7 +242,9 @@ class Metrics(Model):
     turns_planned: int | None
     """Turns of the conversations that ran; null when the sessions do not say."""
     turns_executed: int
-    """Turns of them that were executed: what turn rates are made of."""
+    """Turns of them that were executed: what turn rates are made of, but for undecided ones."""
+    turns_undecided: int = 0
+    """Of those, turns without a verdict, since a judge was needed and failed; in no rate."""
     turn_success: Rate
     """Turns that succeeded as a whole."""
     turn_tool_success: Rate

@@ -113,6 +113,8 @@ def _outcome(metrics: Metrics) -> str:
         parts.append(f"**the infrastructure ended {metrics.failed_runs:,}**")
     if metrics.not_recorded_runs:
         parts.append(f"{metrics.not_recorded_runs:,} are not in the recorded run")
+    if metrics.not_run:
+        parts.append(f"**the budget ended before {metrics.not_run:,}**")
     return ", ".join(parts)
 
 
@@ -148,8 +150,8 @@ def _how_sure(metrics: Metrics) -> list[str]:
         points.append(
             f"**Without a verdict, and so in no rate: {_conversations(bounds.missing)}** "
             f"({metrics.failed_runs:,} ended by the infrastructure, "
-            f"{metrics.conversations_without_verdict:,} undecided). Counted as failed, strict "
-            f"success would be {percent(bounds.worst)}; counted as succeeded, "
+            f"{metrics.conversations_without_verdict:,} undecided{_not_run(metrics)}). Counted as "
+            f"failed, strict success would be {percent(bounds.worst)}; counted as succeeded, "
             f"{percent(bounds.best)}."
         )
     if metrics.not_recorded_runs:
@@ -160,8 +162,17 @@ def _how_sure(metrics: Metrics) -> list[str]:
     return points or ["Nothing was decided, so there is nothing to be sure of."]
 
 
+def _not_run(metrics: Metrics) -> str:
+    return f", {metrics.not_run:,} not run for want of budget" if metrics.not_run else ""
+
+
 def _unseen(metrics: Metrics) -> list[str]:
     points = []
+    if metrics.turns_undecided:
+        points.append(
+            f"Undecided, and so in no rate: {metrics.turns_undecided:,} of {metrics.turns_executed:,} "
+            "turns, for which a judge was needed and could not be had."
+        )
     replies = metrics.replies
     if replies.unscored:
         points.append(
@@ -196,7 +207,7 @@ def _what_failed(metrics: Metrics) -> list[str]:
 
 
 def _kind(kind: FailureKind, metrics: Metrics) -> str:
-    turns = f"{kind.turns:,} of {metrics.turns_executed:,} turns ({share(kind.share_of_turns.value)})"
+    turns = f"{of(kind.share_of_turns)} turns ({share(kind.share_of_turns.value)})"
     text = f"**{describe_kind(kind.kind)}** ({code(kind.kind)}): {turns} in "
     text += f"{_conversations(kind.conversations)}, the first failure of {kind.first_failures:,}."
     return text + "".join(f"\n  - {_example(example)}" for example in kind.examples[:1])

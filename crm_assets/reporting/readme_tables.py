@@ -32,6 +32,7 @@ _KINDS = {
     "argument_mismatch": "The right tool, other arguments",
     "tool_error": "The tool refused the call",
     "response_mismatch": "The right action, another reply",
+    "judged_failure": "Another call than the expected one, and a judge found it wrong",
 }
 
 

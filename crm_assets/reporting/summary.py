@@ -65,6 +65,7 @@ def _counts(metrics: Metrics) -> list[tuple[str, str, str, str]]:
     not_run = {
         "Ended by the infrastructure": metrics.failed_runs,
         "Not in the recorded run": metrics.not_recorded_runs,
+        "Not run, the budget was spent": metrics.not_run,
         "Without a verdict": metrics.conversations_without_verdict,
     }
     total = metrics.total_conversations

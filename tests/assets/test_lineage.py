@@ -6,15 +6,16 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 import orjson
 import pytest
 
 import crm_assets.assets.sessions as sessions_module
-from crm_assets.artifacts import BaselinePaths
+from crm_assets.artifacts import BaselinePaths, RunFiles
 from crm_assets.assets import conversations
+from crm_assets.atlas.plan import SessionPlan
 from crm_assets.conversations import DatasetError
 from crm_assets.conversations.generator import write_dataset
 from crm_assets.definitions import defs
@@ -26,8 +27,9 @@ from crm_assets.project import Project
 
 from .conftest import CONVERSATIONS
 
-REPLAY = LineageOptions()
-FILES = ["README.md", "metrics.json", "revision.json", "sessions.jsonl", "tasks.jsonl"]
+REPLAY = LineageOptions(SessionPlan("replay"))
+AGAIN = LineageOptions(SessionPlan("replay"), overwrite=True)
+FILES = ["README.md", "metrics.json", "revision.json", "run.json", "sessions.jsonl", "tasks.jsonl"]
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -131,7 +133,7 @@ def test_the_readme_is_in_the_metadata(
 def test_tasks_carry_the_run_and_a_limit_holds_to_the_end(
     instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
 ) -> None:
-    materialize_on(instance, project, key, LineageOptions(agent="noop", limit=2))
+    materialize_on(instance, project, key, LineageOptions(SessionPlan("noop"), limit=2))
     tasks = lines(paths.tasks)
     assert [task["run_id"] for task in tasks] == [key.run_id] * 2
     assert all(task["task_id"].endswith(f"::{key.run_id}") for task in tasks)
@@ -148,10 +150,10 @@ def test_a_finished_baseline_is_kept_unless_it_is_to_be_overwritten(
     before = {file.name: file.read_bytes() for file in paths.folder.iterdir()}
     for stages in (["dataset_revision"], ["atlas_tasks"], ["atlas_sessions"], None):
         with pytest.raises(InputError, match="is finished and is kept"):
-            materialize_on(instance, project, key, LineageOptions(agent="noop"), stages=stages)
+            materialize_on(instance, project, key, LineageOptions(SessionPlan("noop")), stages=stages)
     assert {file.name: file.read_bytes() for file in paths.folder.iterdir()} == before
 
-    materialize_on(instance, project, key, LineageOptions(agent="noop", overwrite=True))
+    materialize_on(instance, project, key, LineageOptions(SessionPlan("noop"), overwrite=True))
     assert read_json(paths.metrics)["agent_config"]["name"] == "noop"
 
 
@@ -171,7 +173,13 @@ def test_overwriting_leaves_no_file_of_the_old_run(
     instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
 ) -> None:
     materialize_on(instance, project, key, REPLAY)
-    materialize_on(instance, project, key, LineageOptions(overwrite=True), stages=["atlas_tasks"])
+    materialize_on(
+        instance,
+        project,
+        key,
+        AGAIN,
+        stages=["atlas_tasks"],
+    )
     assert sorted(file.name for file in paths.folder.iterdir()) == ["revision.json", "tasks.jsonl"]
 
 
@@ -208,7 +216,7 @@ def test_a_malformed_dataset_does_not_cost_a_finished_baseline(
     materialize_on(instance, project, key, REPLAY)
     project.dataset_file("small").write_text("not json\n")
     with pytest.raises(DatasetError):
-        materialize_on(instance, project, key, LineageOptions(overwrite=True))
+        materialize_on(instance, project, key, AGAIN)
     assert sorted(file.name for file in paths.folder.iterdir()) == FILES
 
 
@@ -229,14 +237,14 @@ def test_a_missing_session_stops_the_run(
     paths: BaselinePaths,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = sessions_module.run_sessions
+    real = sessions_module.run_plan
 
-    def lossy(tasks: Path, sessions: Path, **options: Any) -> Any:
-        summary = real(tasks, sessions, **options)
-        sessions.write_bytes(b"".join(sessions.read_bytes().splitlines(keepends=True)[:-1]))
+    def lossy(files: RunFiles, plan: SessionPlan, **options: Any) -> Any:
+        summary = real(files, plan, **options)
+        files.sessions.write_bytes(b"".join(files.sessions.read_bytes().splitlines(keepends=True)[:-1]))
         return summary
 
-    monkeypatch.setattr(sessions_module, "run_sessions", lossy)
+    monkeypatch.setattr(sessions_module, "run_plan", lossy)
     with pytest.raises(CheckFailed, match="sessions_match_tasks: 1 of 6 tasks have no session"):
         materialize_on(instance, project, key, REPLAY)
     assert not paths.metrics.exists()
@@ -251,7 +259,7 @@ def test_infrastructure_that_fails_is_told_as_such_and_may_be_tried_again(
     def broken(*_: Any, **__: Any) -> None:
         raise InfrastructureError("The disk is full.")
 
-    monkeypatch.setattr(sessions_module, "run_sessions", broken)
+    monkeypatch.setattr(sessions_module, "run_plan", broken)
     with pytest.raises(InfrastructureError, match="The disk is full"):
         materialize_on(instance, project, key, REPLAY)
     monkeypatch.undo()
@@ -279,7 +287,7 @@ def test_ctrl_c_stops_the_run_and_leaves_nothing_half_written(
         time.sleep(30)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sessions_module, "run_sessions", interrupted)
+        patch.setattr(sessions_module, "run_plan", interrupted)
         with pytest.raises(KeyboardInterrupt):
             materialize_on(instance, project, key, REPLAY)
     assert sorted(file.name for file in paths.folder.iterdir()) == ["revision.json", "tasks.jsonl"]
@@ -293,7 +301,7 @@ def test_an_agent_that_does_not_exist_is_a_sentence(
     instance: dg.DagsterInstance, project: Project, key: BaselineKey
 ) -> None:
     with pytest.raises(InputError, match="no agent 'psychic'"):
-        materialize_on(instance, project, key, LineageOptions(agent="psychic"))
+        materialize_on(instance, project, key, LineageOptions(SessionPlan(agent=cast(Any, "psychic"))))
 
 
 def test_observing_the_datasets_gives_their_hashes(

@@ -8,6 +8,7 @@ import orjson
 import psycopg
 import pytest
 
+from crm_assets.artifacts import RunFiles
 from crm_assets.atlas import run_sessions, write_tasks
 from crm_assets.database import Databases
 from crm_assets.errors import InputError
@@ -78,7 +79,7 @@ def run(project: Project, tasks: Path, sessions: Path) -> Sessions:
     """Works off the tasks."""
 
     def run_here(agent: AgentSpec = AgentSpec("replay"), **options: Any) -> BatchSummary:  # noqa: B008
-        return run_sessions(tasks, sessions, project=project, dataset="dev", agent=agent, **options)
+        return run_sessions(RunFiles(tasks.parent), project=project, dataset="dev", agent=agent, **options)
 
     return run_here
 
@@ -102,7 +103,7 @@ ALL = [f"c-{number:03d}::{RUN}" for number in range(20)]
 
 
 def test_a_session_has_the_fields_that_readers_rely_on(run: Sessions, sessions: Path):
-    run(config_path="configs/atlas/crm_harness.yaml")
+    run()
     first = next(lines(sessions))
     result = first.pop("conversation_result")
     software = first["atlas_metadata"].pop("software")
@@ -112,6 +113,7 @@ def test_a_session_has_the_fields_that_readers_rely_on(run: Sessions, sessions: 
         "schema_version": 1,
         "conversation_id": "c-000",
         "task_id": f"c-000::{RUN}",
+        "epoch": 1,
         "status": "succeeded",
         "final_payload": {
             "final_answer": "Noted 0.",
@@ -132,7 +134,7 @@ def test_a_session_has_the_fields_that_readers_rely_on(run: Sessions, sessions: 
             "token_usage": {},
             "backend": "postgres",
             "use_llm_judge": False,
-            "config_path": "configs/atlas/crm_harness.yaml",
+            "config_path": None,
             "conversations_path": "data/conversations/dev.jsonl",
             "tasks_path": "artifacts/baselines/dev/run/atlas/tasks.jsonl",
         },
@@ -170,7 +172,11 @@ def test_the_file_appears_when_all_sessions_are_through(run: Sessions, sessions:
     run(progress=look)
     assert len(seen) > 3
     assert not any(seen)
-    assert sorted(entry.name for entry in sessions.parent.iterdir()) == ["sessions.jsonl", "tasks.jsonl"]
+    assert sorted(entry.name for entry in sessions.parent.iterdir()) == [
+        "run.json",
+        "sessions.jsonl",
+        "tasks.jsonl",
+    ]
 
 
 def test_a_run_that_was_interrupted_goes_on(run: Sessions, sessions: Path, eager_reports: None):

@@ -30,7 +30,7 @@ def folder(project: Project, run: str = KEY) -> Path:
 
 
 def test_a_baseline_ends_in_a_table_a_readme_and_the_way_to_the_ui(run: Run, project: Project) -> None:
-    result = run("baseline", "--dataset", "small")
+    result = run("baseline", "--agent", "replay", "--dataset", "small")
     assert result.exit_code == 0, result.output
     (paths,) = finished_runs(project, "small")
     assert "Strict success" in result.stdout
@@ -52,7 +52,7 @@ def test_options_reach_the_run(run: Run, project: Project) -> None:
 
 
 def test_a_finished_run_is_refused_without_overwrite(run: Run, project: Project) -> None:
-    assert run("baseline", "--dataset", "small", "--run", KEY).exit_code == 0
+    assert run("baseline", "--agent", "replay", "--dataset", "small", "--run", KEY).exit_code == 0
     again = run("baseline", "--dataset", "small", "--run", KEY, "--agent", "noop")
     assert again.exit_code == 2
     assert "is finished and is kept" in again.stderr
@@ -76,7 +76,13 @@ def test_a_finished_run_is_refused_without_overwrite(run: Run, project: Project)
         (["--dataset", "small", "--run", "20260231T093000Z"], "no such time"),
         (["--dataset", "small", "--agent", "recorded"], "--recorded"),
         (["--dataset", "small", "--recorded", "gone.jsonl"], "is not a file"),
-        (["--dataset", "small", "--recorded", "workspace.yaml"], "recorded"),
+        (["--dataset", "small", "--recorded", "workspace.yaml"], "Only the agent 'recorded' takes"),
+        (["--dataset", "small", "--agent", "replay", "--learning", "on"], "learning means nothing for it"),
+        (["--dataset", "small", "--workers", "2"], "runs in one process"),
+        (["--dataset", "small", "--config", "gone.yaml"], "Cannot read the configuration"),
+        (["--dataset", "small", "--student", "gpt"], "wants provider/model"),
+        (["--dataset", "small", "--replay", KEY], "There is no ledger"),
+        (["--dataset", "small", "--resume"], "--resume goes with"),
     ],
 )
 def test_bad_input_is_one_sentence_and_makes_nothing(
@@ -93,7 +99,7 @@ def test_bad_input_is_one_sentence_and_makes_nothing(
 def test_a_malformed_dataset_is_told_line_by_line_and_leaves_no_run(run: Run, project: Project) -> None:
     with project.dataset_file("small").open("ab") as handle:
         handle.write(b'{"conversation_id": 7}\nnot json\n')
-    result = run("baseline", "--dataset", "small")
+    result = run("baseline", "--agent", "replay", "--dataset", "small")
     assert result.exit_code == 2
     assert "small.jsonl:7: " in result.stderr
     assert "small.jsonl:8: " in result.stderr
@@ -106,8 +112,8 @@ def test_a_failure_of_the_infrastructure_exits_with_3(run: Run, monkeypatch: pyt
         raise InfrastructureError("The disk is full.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sessions_module, "run_sessions", broken)
-        result = run("baseline", "--dataset", "small")
+        patch.setattr(sessions_module, "run_plan", broken)
+        result = run("baseline", "--agent", "replay", "--dataset", "small")
     assert result.exit_code == 3
     assert "Error: The disk is full." in result.stderr
     assert "Traceback" not in result.output
@@ -118,8 +124,8 @@ def test_a_bug_is_shown_whole(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
         raise ZeroDivisionError("ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sessions_module, "run_sessions", buggy)
-        result = run("baseline", "--dataset", "small")
+        patch.setattr(sessions_module, "run_plan", buggy)
+        result = run("baseline", "--agent", "replay", "--dataset", "small")
     assert isinstance(result.exception, ZeroDivisionError)
 
 
@@ -129,14 +135,16 @@ def test_tasks_stops_before_the_sessions_and_baseline_goes_on(run: Run, project:
     assert f"Tasks: artifacts/baselines/small/{KEY}/atlas/tasks.jsonl" in result.stdout
     assert sorted(file.name for file in folder(project).iterdir()) == ["revision.json", "tasks.jsonl"]
     task = orjson.loads((folder(project) / "tasks.jsonl").read_bytes().splitlines()[0])
-    assert run("baseline", "--dataset", "small", "--run", KEY, "--limit", 2).exit_code == 0
+    small = ("--agent", "replay", "--dataset", "small")
+    assert run("baseline", *small, "--run", KEY, "--limit", 2).exit_code == 0
     again = orjson.loads((folder(project) / "tasks.jsonl").read_bytes().splitlines()[0])
     assert again == task, "the same run has the same tasks"
 
 
 def test_ctrl_c_exits_130_and_the_same_command_goes_on(project: Project, run: Run) -> None:
     assert run("datasets", "generate", "--count", 600, "--seed", 1, "--output", project.dataset_file("big"))
-    command = [sys.executable, "-m", "crm_assets", "baseline", "--dataset", "big", "--run", KEY]
+    big = ("baseline", "--agent", "replay", "--dataset", "big", "--run", KEY)
+    command = [sys.executable, "-m", "crm_assets", *big]
     process = subprocess.Popen(
         command, cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -153,7 +161,7 @@ def test_ctrl_c_exits_130_and_the_same_command_goes_on(project: Project, run: Ru
     assert "sessions.jsonl" not in files
     done = len(partial.read_bytes().splitlines())
 
-    result = run("baseline", "--dataset", "big", "--run", KEY)
+    result = run(*big)
     assert result.exit_code == 0, result.output
     assert read_json(partial.parent / "metrics.json")["total_conversations"] == 600
     assert 0 < done < 600

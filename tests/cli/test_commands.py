@@ -20,7 +20,7 @@ from crm_assets.project import Project
 
 from .conftest import Run
 
-COMMANDS = ["baseline", "datasets", "db", "doctor", "harness", "partitions", "tasks", "ui"]
+COMMANDS = ["baseline", "compare", "datasets", "db", "doctor", "harness", "partitions", "tasks", "ui"]
 
 
 def test_help_lists_every_command_without_loading_what_is_heavy() -> None:
@@ -99,7 +99,7 @@ def test_datasets_are_listed_with_their_baselines(run: Run) -> None:
     assert before.exit_code == 0
     assert "small" in before.stdout
     assert "–" in before.stdout
-    run("baseline", "--dataset", "small", "--run", "20260131T093000Z")
+    run("baseline", "--agent", "replay", "--dataset", "small", "--run", "20260131T093000Z")
     assert "20260131T093000Z" in run("datasets", "list").stdout
 
 

@@ -59,6 +59,19 @@ def test_what_is_done_is_found_again(path: Path):
     assert keys(path) == ["a", "b", "c", "d"]
 
 
+def test_what_has_no_verdict_counts_neither_as_success_nor_as_failure(path: Path):
+    tally = write(
+        path,
+        entry("a"),
+        entry("b", success=False),
+        entry("c", success=None),
+        entry("d", status="infrastructure_error", success=None),
+        entry("e", status="not_run", success=None),
+    ).tally
+    assert (tally.done, tally.succeeded, tally.failed, tally.undecided) == (5, 1, 1, 1)
+    assert (tally.infrastructure_errors, tally.not_run) == (1, 1)
+
+
 def test_two_processes_never_write_one_file(path: Path):
     with ResultsFile(path, IDENTITY) as first:
         first.append([entry("a")])
@@ -95,11 +108,12 @@ def test_lines_that_are_none_of_ours_are_dropped(path: Path):
     assert keys(path) == ["a", "b"]
 
 
-def test_what_the_infrastructure_ended_is_to_be_done_again(path: Path):
-    write(path, entry("a"), entry("b", status="infrastructure_error", success=None), entry("c"))
+@pytest.mark.parametrize("status", ["infrastructure_error", "not_run"])
+def test_what_could_not_be_run_is_to_be_done_again(path: Path, status: str):
+    write(path, entry("a"), entry("b", status=status, success=None), entry("c"))
     with ResultsFile(path, IDENTITY) as results:
         assert results.finished == {"a", "c"}
-        assert results.tally.infrastructure_errors == 0
+        assert (results.tally.infrastructure_errors, results.tally.not_run) == (0, 0)
         results.append([entry("b")])
         results.finish(["a", "b", "c"])
     assert keys(path) == ["a", "b", "c"]

@@ -25,6 +25,7 @@ from crm_assets.harness import (
     ToolCall,
     make_agent,
 )
+from crm_assets.llm import BudgetExhausted
 
 from .build import (
     ACME,
@@ -668,6 +669,29 @@ def test_a_ground_truth_that_could_not_be_computed_is_no_failure_of_the_agent(ha
     assert result.error_message == "The disk is gone."
 
 
+def test_a_spent_budget_is_no_failure_of_the_agent_nor_of_the_infrastructure(harness: Harness):
+    class Spent(AgentSession):
+        async def act(self, utterance: str) -> ToolCall | None:
+            raise BudgetExhausted("The budget of 1 dollar is spent.")
+
+        async def reply(self, outcome: Outcome) -> str | None:
+            raise AssertionError("not reached")
+
+    result = harness.run(conversation(SEARCH), Script(lambda _: Spent()))
+    assert _has_no_verdict(result, "not_run")
+    assert result.error_message == "The budget of 1 dollar is spent."
+
+
+def test_an_agent_may_be_named_for_one_run(harness: Harness):
+    steps = conversation(SEARCH)
+    truth = harness.truth(steps)
+    runner = ConversationRunner(harness.pool, NOOP)
+    other = asyncio.run(runner.run(steps, truth, agent=Caller(FIND)))
+    assert (other.overall_success, other.metadata["agent"]) == (True, {"name": "caller"})
+    own = asyncio.run(runner.run(steps, truth))
+    assert (own.overall_success, own.metadata["agent"]) == (False, {"name": "noop"})
+
+
 def test_a_bug_in_an_agent_is_shown_and_the_sandbox_comes_back_clean(harness: Harness):
     class Broken(AgentSession):
         async def act(self, utterance: str) -> ToolCall | None:
@@ -714,7 +738,7 @@ def test_the_line_has_the_fields_that_readers_rely_on(harness: Harness):
         "turn_id", "segment_number", "user_utterance", "tool_name", "arguments", "expected_tool",
         "expected_arguments", "expect_success", "matches_expected_tool", "matches_expected_arguments",
         "argument_mismatch_reason", "result", "error", "error_kind", "tool_success", "response_success",
-        "response_status", "agent_response_text", "success", "verification", "token_usage",
+        "response_status", "agent_response_text", "success", "verification", "token_usage", "judge",
     }  # fmt: skip
     assert {"workflow_category", "complexity_level", "chain_id", "agent", "total_turns",
             "expected_failure_turns", "duration_seconds"} <= set(written["metadata"])  # fmt: skip

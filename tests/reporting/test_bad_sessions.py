@@ -41,7 +41,7 @@ def broken(change: Callable[[dict[str, Any]], Any]) -> str:
             "conversation_result.overall_success",
         ),
         (
-            broken(lambda r: r["conversation_result"].update(per_turn_results=[turn(1, success=None)])),
+            broken(lambda r: r["conversation_result"].update(per_turn_results=[turn(1, success="yes")])),
             "conversation_result.per_turn_results.0.success",
         ),
         (

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from crm_assets.atlas.playbook.cues import cue_matches
+from crm_assets.atlas.playbook.gates import check_entry, one_line
+from crm_assets.atlas.playbook.merge import MOST_ENTRIES, merge
 from crm_assets.atlas.playbook.models import (
     Action,
     Audience,
@@ -15,11 +18,17 @@ from crm_assets.atlas.playbook.models import (
     Rubric,
     Scope,
 )
+from crm_assets.atlas.playbook.pamphlet import LONGEST_BLOCK, render_playbook, shown_entries
+from crm_assets.atlas.playbook.pruning import reward_delta
+from crm_assets.atlas.playbook.usage import EntryCounts, TurnFacts, UsageReport, track_usage
 
 __all__ = [
+    "LONGEST_BLOCK",
+    "MOST_ENTRIES",
     "Action",
     "Audience",
     "Cue",
+    "EntryCounts",
     "EntryUsage",
     "LearningState",
     "LearningUpdate",
@@ -28,4 +37,14 @@ __all__ = [
     "RejectedEntry",
     "Rubric",
     "Scope",
+    "TurnFacts",
+    "UsageReport",
+    "check_entry",
+    "cue_matches",
+    "merge",
+    "one_line",
+    "render_playbook",
+    "reward_delta",
+    "shown_entries",
+    "track_usage",
 ]

@@ -1,0 +1,199 @@
+"""Reads an Atlas configuration, with what the environment and the command line change of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+import yaml
+from pydantic import ValidationError
+
+from crm_assets.atlas.config import AtlasConfig, ExecutionMode
+from crm_assets.errors import ConfigError
+from crm_assets.llm import OFFLINE_PROVIDER, ModelSpec
+
+__all__ = ["ConfigOverrides", "LearningMode", "LoadedConfig", "ModelRole", "load_config"]
+
+LearningMode = Literal["on", "frozen", "off"]
+"""`on`: sessions of a key run in order, each learns; `frozen`: what was learnt is used and stays as it
+is; `off`: nothing learnt is used."""
+
+ModelRole = Literal["student", "teacher", "judge", "learner"]
+
+_OFFLINE_VARIABLE = "ATLAS_OFFLINE_MODE"
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_PLACES: Mapping[ModelRole, tuple[tuple[str, str], ...]] = {
+    "student": (("agent", "llm"),),
+    "teacher": (("teacher", "llm"),),
+    "judge": (("rim", "small_model"), ("rim", "large_model")),
+    "learner": (("learning", "llm"),),
+}
+"""Where a role's models stand."""
+
+
+@dataclass(frozen=True)
+class ConfigOverrides:
+    """What a command line or a launchpad may change of a file; None leaves it."""
+
+    models: Mapping[ModelRole, str] | None = None
+    """By role, as `provider/model`."""
+    learning: LearningMode | None = None
+    mode: ExecutionMode | None = None
+    feedback: Literal["none", "verdicts", "oracle"] | None = None
+
+
+@dataclass(frozen=True)
+class LoadedConfig:
+    """A configuration as a run uses it."""
+
+    path: Path
+    config: AtlasConfig
+    offline: bool
+    """Whether the offline models stand in for those of the file."""
+
+    @property
+    def learning_mode(self) -> LearningMode:
+        """What the learning section comes to."""
+        learning = self.config.learning
+        if not learning.enabled:
+            return "off"
+        return "on" if learning.update_enabled else "frozen"
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hex SHA-256 of everything that can change a result; addresses and keys cannot."""
+        document = self.config.model_dump(mode="json", by_alias=True, exclude={"storage", "limits"})
+        return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+    def models(self) -> dict[str, ModelSpec]:
+        """Every model that may be asked, by what it is for."""
+        config = self.config
+        named = {
+            "student": config.agent.llm,
+            "teacher": config.teacher.llm,
+            "judge": config.rim.small_model,
+            "arbiter": config.rim.large_model,
+            "learner": config.learning.llm,
+        }
+        if config.adaptive_teaching.probe.llm is not None:
+            named["probe"] = config.adaptive_teaching.probe.llm
+        return named
+
+
+def load_config(
+    path: Path, *, environment: Mapping[str, str], overrides: ConfigOverrides | None = None
+) -> LoadedConfig:
+    """The configuration in `path`, with `overrides`, and offline where the environment wants it.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds a key or a value that means nothing; all of them
+            are named.
+    """
+    overrides = overrides or ConfigOverrides()
+    config = _parse(path, _merged(_read(path), overrides))
+    if _wants_offline(config, environment, overrides):
+        return LoadedConfig(path, _offline(config), offline=True)
+    return LoadedConfig(path, config, offline=False)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot read the configuration {path}: {error.strerror or error}; name one of configs/atlas."
+        ) from error
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path} is not YAML ({reason}); correct it.") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} holds no configuration; start from configs/atlas/crm_harness.yaml.")
+    return document
+
+
+def _merged(document: dict[str, Any], overrides: ConfigOverrides) -> dict[str, Any]:
+    merged = {name: dict(part) if isinstance(part, dict) else part for name, part in document.items()}
+    for role, name in (overrides.models or {}).items():
+        for section, key in _PLACES[role]:
+            part = merged.setdefault(section, {})
+            if isinstance(part, dict):
+                part[key] = _with_model(part.get(key), name, role)
+    if overrides.learning is not None:
+        merged.setdefault("learning", {}).update(
+            enabled=overrides.learning != "off", update_enabled=overrides.learning == "on"
+        )
+    if overrides.mode is not None:
+        merged.setdefault("orchestration", {})["forced_mode"] = overrides.mode
+    if overrides.feedback is not None:
+        merged["feedback"] = overrides.feedback
+    return merged
+
+
+def _with_model(section: Any, name: str, role: str) -> dict[str, Any]:
+    """An LLM section with another model; what belongs to the old provider goes with it."""
+    provider, slash, model = name.partition("/")
+    if not (slash and provider and model):
+        raise ConfigError(f"--{role} wants provider/model, as in openai/gpt-4.1-mini, not {name!r}.")
+    before = dict(section) if isinstance(section, dict) else {}
+    if before.get("provider") != provider:
+        before.pop("api_key_env", None)
+        before.pop("api_base", None)
+    for price in ("usd_per_million_prompt_tokens", "usd_per_million_completion_tokens"):
+        before.pop(price, None)
+    return {**before, "provider": provider, "model": model}
+
+
+def _parse(path: Path, document: dict[str, Any]) -> AtlasConfig:
+    try:
+        return AtlasConfig.model_validate(document)
+    except ValidationError as error:
+        problems = [
+            _problem(item["loc"], item["type"], item["msg"]) for item in error.errors(include_url=False)
+        ]
+        raise ConfigError(f"{path} cannot be used: {'; '.join(problems)}.") from None
+
+
+def _problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    where = ".".join(str(part) for part in location)
+    if kind == "extra_forbidden":
+        return f"{where} is no key of a configuration"
+    if kind == "missing":
+        return f"{where} is missing"
+    return f"{where}: {message.removeprefix('Value error, ')}"
+
+
+def _wants_offline(config: AtlasConfig, environment: Mapping[str, str], overrides: ConfigOverrides) -> bool:
+    if environment.get(_OFFLINE_VARIABLE, "").strip().lower() in _TRUE:
+        return True
+    if config.offline != "without_keys" or overrides.models:
+        return False  # who names a model wants that one
+    specs = LoadedConfig(Path(), config, offline=False).models().values()
+    wanted = {spec.key_variable for spec in specs if spec.key_variable is not None}
+    has_own_server = any(spec.api_base is not None for spec in specs)
+    return bool(wanted) and not has_own_server and not any(environment.get(name) for name in wanted)
+
+
+def _offline(config: AtlasConfig) -> AtlasConfig:
+    """The same configuration with every model an offline one."""
+    update: dict[str, Any] = {}
+    for role, places in _PLACES.items():
+        for section, key in places:
+            part = update.get(section, getattr(config, section))
+            spec = getattr(part, key)
+            stand_in = ModelSpec(
+                provider=OFFLINE_PROVIDER,
+                model=role,
+                temperature=spec.temperature,
+                max_output_tokens=spec.max_output_tokens,
+                timeout_seconds=spec.timeout_seconds,
+            )
+            update[section] = part.model_copy(update={key: stand_in})
+    teaching = config.adaptive_teaching
+    probe = teaching.probe.model_copy(update={"llm": None})
+    update["adaptive_teaching"] = teaching.model_copy(update={"probe": probe})
+    return config.model_copy(update=update)

@@ -1,0 +1,36 @@
+"""Names of sessions and of the streams they belong to."""
+
+from __future__ import annotations
+
+import hashlib
+
+from crm_assets.conversations import Conversation
+
+__all__ = ["FIRST_EPOCH", "learning_key", "ledger_account", "session_key"]
+
+FIRST_EPOCH = 1
+
+
+def session_key(task_id: str, epoch: int = FIRST_EPOCH) -> str:
+    """Identity of a session: a task, and which time (from 1) it is worked on."""
+    return task_id if epoch == FIRST_EPOCH else f"{task_id}#{epoch}"
+
+
+def ledger_account(conversation_id: str, epoch: int = FIRST_EPOCH) -> str:
+    """On whose account a session's calls stand in its run's ledger.
+
+    The run is no part of it, so that another run can be answered from the same ledger.
+    """
+    return session_key(conversation_id, epoch)
+
+
+def learning_key(conversation: Conversation, override: str | None = None) -> str:
+    """The stream that a conversation's session learns in.
+
+    `override`, else the hex SHA-256 of `crm-benchmark::<workflow_category>::<complexity_level>`, as
+    existing CRM runs have it.
+    """
+    if override is not None:
+        return override
+    name = f"crm-benchmark::{conversation.workflow_category}::{conversation.complexity_level}"
+    return hashlib.sha256(name.encode()).hexdigest()

@@ -1,0 +1,99 @@
+"""Which mode a session runs in: auto, paired or coach."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from crm_assets.atlas.config import AtlasConfig, ExecutionMode, ProbeConfig, ProbeThresholds
+from crm_assets.atlas.outcomes import ModeDecision, PastSession
+from crm_assets.llm import Caller, ChatRequest, Message, ModelError, Models, ModelSpec, json_block
+from crm_assets.llm.json_replies import ask
+
+__all__ = ["choose_mode"]
+
+_PROMPT = """\
+You are the probe of a student and teacher who do CRM work together. Say how sure it is that the student \
+will do the next task right on its own, from how its past sessions of this kind went.
+- auto: it works alone, nobody looks. For tasks of which the past sessions leave no doubt.
+- paired: the teacher looks at the finished work.
+- coach: the teacher also looks at the plan first. For tasks that went wrong, or of which little is known.
+The confidence decides; the mode is what you would choose."""
+
+_KEYS = """\
+The past sessions stand latest first; their scores are the judges' (0.0–1.0, missing where there is none).
+Answer with one JSON object with the keys "mode" ("auto", "paired" or "coach") and "confidence" (0.0–1.0).\
+"""
+
+
+class _ProbeAnswer(BaseModel):
+    mode: str | None = None
+    # Not clamped: a confidence of 85 would become one of 1, and nobody would look at the work.
+    confidence: Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
+
+
+async def choose_mode(
+    models: Models, session: str, config: AtlasConfig, history: Sequence[PastSession], task: str
+) -> ModeDecision:
+    """The mode of a session.
+
+    Args:
+        models: who is asked, if the probe is.
+        session: key of the session, on whose account it is.
+        config: says what is forced, and the probe's model and thresholds.
+        history: the learning key's past sessions, latest first.
+        task: what is to be done, in words.
+
+    Raises:
+        BudgetExhausted: the run's budget is spent.
+    """
+    adaptive = config.adaptive_teaching
+    if config.orchestration.forced_mode is not None:
+        return ModeDecision(mode=config.orchestration.forced_mode, source="forced")
+    if not adaptive.enabled:
+        return ModeDecision(mode="paired", source="disabled")
+    if adaptive.mode_override is not None:
+        return ModeDecision(mode=adaptive.mode_override, source="override")
+    if not history:
+        return ModeDecision(mode="paired", source="no_history")
+    probe = adaptive.probe
+    request = _request(probe, probe.llm or config.teacher.llm, history, task)
+    return await _probe(models, Caller(session, "probe"), probe, request)
+
+
+async def _probe(models: Models, caller: Caller, probe: ProbeConfig, request: ChatRequest) -> ModeDecision:
+    try:
+        asking = ask(models, caller, request, _ProbeAnswer)
+        said, _ = await asyncio.wait_for(asking, probe.timeout_seconds)
+    except asyncio.TimeoutError:
+        return _failed(probe, f"The probe did not answer within {probe.timeout_seconds:g} s.")
+    except ModelError as error:
+        return _failed(probe, str(error))
+    return ModeDecision(
+        mode=_by_confidence(said.confidence, probe.thresholds),
+        source="probe",
+        confidence=said.confidence,
+        reason=f"The probe would choose {said.mode}." if said.mode else None,
+    )
+
+
+def _failed(probe: ProbeConfig, reason: str) -> ModeDecision:
+    return ModeDecision(mode=probe.fallback_mode, source="probe_failed", reason=reason)
+
+
+def _by_confidence(confidence: float, thresholds: ProbeThresholds) -> ExecutionMode:
+    """The least supervised mode that the confidence reaches; coach below all of them."""
+    if confidence >= thresholds.auto:
+        return "auto"
+    return "paired" if confidence >= thresholds.paired else "coach"
+
+
+def _request(
+    probe: ProbeConfig, model: ModelSpec, history: Sequence[PastSession], task: str
+) -> ChatRequest:
+    evidence = [past.model_dump(exclude_none=True) for past in history[: probe.evidence_limit]]
+    user = f"{json_block({'task': task, 'past_sessions': evidence})}\n\n{_KEYS}"
+    return ChatRequest(model, (Message("system", _PROMPT), Message("user", user)))

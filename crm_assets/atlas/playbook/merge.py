@@ -1,0 +1,163 @@
+"""Brings what a session taught into what its learning key knows by then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crm_assets.atlas.config import LearningConfig
+from crm_assets.atlas.playbook.models import (
+    EntryUsage,
+    LearningState,
+    LearningUpdate,
+    PlaybookEntry,
+    Provenance,
+)
+from crm_assets.atlas.playbook.pamphlet import by_merit
+from crm_assets.atlas.playbook.pruning import ENOUGH_CONVERSATIONS, prune
+from crm_assets.atlas.playbook.usage import EntryCounts, UsageReport
+
+__all__ = ["MOST_ENTRIES", "merge"]
+
+MOST_ENTRIES = 40
+"""Entries that a learning key keeps; beyond it the lowest scored go."""
+
+_DIGITS = 9
+"""Of sums of rewards, so that they are the same in whatever order sessions end."""
+
+
+def merge(
+    state: LearningState,
+    update: LearningUpdate | None,
+    usage: UsageReport | None,
+    *,
+    session: str,
+    conversation: str,
+    reward: float | None,
+    now: str,
+    config: LearningConfig,
+) -> LearningState:
+    """`state` with what one session taught and showed. Pure.
+
+    `state` may be newer than the one that the session started from: what other sessions brought in
+    meanwhile stays, and what they took out stays out.
+
+    Args:
+        state: what the key knows now.
+        update: what the session taught; None for nothing.
+        usage: what came of the entries in its prompts; None where that was not watched.
+        session: its key.
+        conversation: which conversation it was.
+        reward: its reward; None where there is none, which is no reward of 0.
+        now: time of the merge, ISO 8601, UTC.
+        config: gates, weights and limits.
+    """
+    reward_sum = round(state.reward_sum + (reward or 0.0), _DIGITS)
+    rewarded = state.rewarded + (reward is not None)
+    entries = tuple(_watched(entry, usage, conversation, reward) for entry in state.entries)
+    accepted = []
+    if update is not None:
+        fresh = EntryUsage(reward_before=round(reward_sum / rewarded, _DIGITS) if rewarded else None)
+        for entry in update.entries:
+            entries, name = _with(entries, entry, fresh, session, now)
+            accepted.append(name)
+    entries, gone = prune(entries, config.pruning_config)
+    entries, surplus = _best(entries)
+    pruned = {**gone, **surplus}
+    merged = state.model_copy(
+        update={
+            "student_learning": (update.student_pamphlet if update else None) or state.student_learning,
+            "teacher_learning": (update.teacher_pamphlet if update else None) or state.teacher_learning,
+            "entries": entries,
+            "sessions": state.sessions + 1,
+            "reward_sum": reward_sum,
+            "rewarded": rewarded,
+            "last_evaluation": _evaluation(accepted, update, pruned, session, now),
+        }
+    )
+    changed = _told(merged) != _told(state)
+    return merged.model_copy(update={"version": state.version + changed})
+
+
+def _watched(
+    entry: PlaybookEntry, usage: UsageReport | None, conversation: str, reward: float | None
+) -> PlaybookEntry:
+    counts = usage.entries.get(entry.id) if usage else None
+    if counts is None:
+        return entry
+    return entry.model_copy(update={"impact": _added(entry.impact, counts, conversation, reward)})
+
+
+def _added(before: EntryUsage, counts: EntryCounts, conversation: str, reward: float | None) -> EntryUsage:
+    hit = counts.cue_hits > 0
+    conversations = before.conversations
+    if hit and conversation not in conversations and len(conversations) < ENOUGH_CONVERSATIONS:
+        conversations = (*conversations, conversation)
+    rewarded = hit and reward is not None
+    return before.model_copy(
+        update={
+            "sessions": before.sessions + 1,
+            "conversations": conversations,
+            "cue_hits": before.cue_hits + counts.cue_hits,
+            "sessions_hit": before.sessions_hit + hit,
+            "action_adoptions": before.action_adoptions + counts.action_adoptions,
+            "failed_adoptions": before.failed_adoptions + counts.failed_adoptions,
+            "reward_sum_hit": round(before.reward_sum_hit + (reward or 0.0) * rewarded, _DIGITS),
+            "rewarded_hit": before.rewarded_hit + rewarded,
+        }
+    )
+
+
+def _with(
+    entries: tuple[PlaybookEntry, ...], entry: PlaybookEntry, fresh: EntryUsage, session: str, now: str
+) -> tuple[tuple[PlaybookEntry, ...], str]:
+    """`entries` with `entry`, and its ID there.
+
+    It takes the place of the one that it is another wording of, else it stands at the end. The same cue
+    and tool make the same entry, else the same ID does.
+    """
+    known = next((old for old in entries if _meaning(old) == _meaning(entry)), None)
+    known = known or next((old for old in entries if old.id == entry.id), None)
+    if known is None:
+        provenance = Provenance(created_at=now, updated_at=now, source_session_id=session)
+        return (*entries, entry.model_copy(update={"provenance": provenance, "impact": fresh})), entry.id
+    renewed = entry.model_copy(
+        update={
+            "id": known.id,
+            "provenance": known.provenance.model_copy(update={"updated_at": now}),
+            "impact": known.impact,
+        }
+    )
+    return tuple(renewed if old is known else old for old in entries), known.id
+
+
+def _meaning(entry: PlaybookEntry) -> tuple[str, ...]:
+    pattern = entry.cue.pattern if entry.cue.type == "regex" else entry.cue.pattern.casefold()
+    return entry.audience, entry.cue.type, pattern, entry.action.runtime_handle or ""
+
+
+def _best(entries: tuple[PlaybookEntry, ...]) -> tuple[tuple[PlaybookEntry, ...], dict[str, str]]:
+    surplus = {entry.id for entry in by_merit(entries)[MOST_ENTRIES:]}
+    kept = tuple(entry for entry in entries if entry.id not in surplus)
+    reason = f"There are {MOST_ENTRIES} better ones."
+    return kept, {entry.id: reason for entry in entries if entry.id in surplus}
+
+
+def _evaluation(
+    accepted: list[str], update: LearningUpdate | None, pruned: dict[str, str], session: str, now: str
+) -> dict[str, Any]:
+    return {
+        "accepted": list(dict.fromkeys(accepted)),
+        "rejected": [entry.model_dump(mode="json") for entry in update.rejected] if update else [],
+        "pruned": [{"id": name, "reason": reason} for name, reason in pruned.items()],
+        "session": session,
+        "at": now,
+    }
+
+
+def _told(state: LearningState) -> tuple[Any, ...]:
+    """What of a state prompts can tell: counters are no change of what was learnt."""
+    entries = tuple(
+        (entry.id, entry.audience, entry.cue, entry.action, entry.expected_effect, entry.scope)
+        for entry in state.entries
+    )
+    return state.student_learning, state.teacher_learning, entries

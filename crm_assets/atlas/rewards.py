@@ -1,0 +1,230 @@
+"""The reward of a session (RIM): three judgements at once, and an arbiter where they do not agree.
+
+Rules and numbers are the Atlas SDK's, but for this: scores and uncertainties are clamped to 0–1, and a
+session of which no judgement can be had has no reward, rather than a reward of 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from statistics import fmean, pstdev
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+
+from crm_assets.atlas.config import AtlasConfig, RewardConfig
+from crm_assets.atlas.outcomes import Judgement, Principle, Reward, RewardStats
+from crm_assets.atlas.reward_prompts import RewardCase, arbiter_messages, judge_messages
+from crm_assets.concurrency import gather_all
+from crm_assets.llm import (
+    Caller,
+    ChatRequest,
+    MalformedReply,
+    Message,
+    ModelError,
+    Models,
+    ModelSpec,
+    UnitScore,
+    Usage,
+)
+from crm_assets.llm.json_replies import ask
+
+__all__ = [
+    "ARBITER_TEMPERATURE",
+    "JUDGE_TEMPERATURES",
+    "RewardCase",
+    "judge_session",
+]
+
+JUDGE_TEMPERATURES = (0.2, 0.5, 0.8)
+"""Of the small model's three judgements."""
+ARBITER_TEMPERATURE = 0.3
+"""Of the large model's one."""
+
+_FEWEST_TO_DISAGREE = 2
+_DIGITS = 12  # 0.1 and 0.4 are 0.15 from their mean, whatever binary fractions make of it
+
+
+def _utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+class _PrincipleAnswer(BaseModel):
+    name: str
+    weight: Annotated[float, Field(strict=True, allow_inf_nan=False)]
+    description: str = ""
+
+
+def _well_formed(value: Any) -> list[_PrincipleAnswer]:
+    """The principles of the right form: a judgement is not thrown away for the others."""
+    found = []
+    for entry in value if isinstance(value, list) else ():
+        with suppress(ValidationError):
+            found.append(_PrincipleAnswer.model_validate(entry))
+    return found
+
+
+class _JudgeAnswer(BaseModel):
+    score: UnitScore
+    uncertainty: UnitScore
+    rationale: str = ""
+    principles: Annotated[tuple[_PrincipleAnswer, ...], BeforeValidator(_well_formed)] = ()
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Who is asked."""
+
+    stage: Literal["tier1", "arbiter"]
+    model: ModelSpec
+    temperature: float
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """One judge asked: its judgement if there is one, and the record of it."""
+
+    judgement: Judgement | None
+    entry: dict[str, Any]
+
+    @property
+    def error(self) -> str:
+        return str(self.entry.get("error", ""))
+
+
+async def judge_session(
+    models: Models,
+    session: str,
+    config: AtlasConfig,
+    case: RewardCase,
+    *,
+    now: Callable[[], datetime] = _utc_now,
+) -> Reward:
+    """The judges' word on a session.
+
+    Args:
+        models: who is asked.
+        session: key of the session, on whose account it is.
+        config: holds the two models and the thresholds (`rim`).
+        case: the session as the judges see it.
+        now: the time that its statistics bear.
+
+    Raises:
+        BudgetExhausted: the run's budget is spent.
+    """
+    rim, caller = config.rim, Caller(session, "judge")
+    question = judge_messages(case, rim.judge_prompt)
+    asked = await gather_all(
+        _ask(models, caller, _Judge("tier1", rim.small_model, temperature), question)
+        for temperature in JUDGE_TEMPERATURES
+    )
+    samples = _judgements(asked)
+    reason, escalated = _disagreement(samples, rim), False
+    if reason is not None:
+        question = arbiter_messages(case, rim.judge_prompt, samples)
+        judge = _Judge("arbiter", rim.large_model, ARBITER_TEMPERATURE)
+        arbiter = await _ask(models, caller, judge, question)
+        asked.append(arbiter)
+        if arbiter.judgement is not None:
+            samples, escalated = (arbiter.judgement,), True
+        else:
+            reason += f" The arbiter could not be had, so the judges' own word counts: {arbiter.error}"
+    return _reward(samples, asked, escalated=escalated, reason=reason, at=now())
+
+
+async def _ask(models: Models, caller: Caller, judge: _Judge, messages: tuple[Message, ...]) -> _Sample:
+    entry: dict[str, Any] = {
+        "stage": judge.stage,
+        "model": judge.model.name,
+        "temperature": judge.temperature,
+        "messages": [message.document() for message in messages],
+    }
+    request = ChatRequest(judge.model, messages, temperature=judge.temperature)
+    try:
+        said, answer = await ask(models, caller, request, _JudgeAnswer)
+    except MalformedReply as error:
+        spent = {"usage": _usage(error.spending.usage)} if error.spending else {}
+        return _Sample(None, {**entry, "error": str(error), **spent})
+    except ModelError as error:
+        return _Sample(None, {**entry, "error": str(error)})
+    judgement = Judgement(
+        score=said.score,
+        rationale=said.rationale,
+        principles=tuple(Principle(**principle.model_dump()) for principle in said.principles),
+        uncertainty=said.uncertainty,
+        temperature=judge.temperature,
+    )
+    usage = _usage(answer.spending.usage)
+    return _Sample(judgement, {**entry, "response": answer.reply.content, "usage": usage})
+
+
+def _usage(usage: Usage) -> dict[str, int]:
+    """Tokens of a judge, of all its attempts."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+
+
+def _judgements(asked: Sequence[_Sample]) -> tuple[Judgement, ...]:
+    return tuple(sample.judgement for sample in asked if sample.judgement is not None)
+
+
+def _disagreement(samples: Sequence[Judgement], rim: RewardConfig) -> str | None:
+    """Why the arbiter is to decide; None where the judgements stand."""
+    if len(samples) < _FEWEST_TO_DISAGREE:
+        return None
+    spread = round(pstdev(sample.score for sample in samples), _DIGITS)
+    doubt = max(sample.uncertainty for sample in samples)
+    reasons = []
+    if spread > rim.variance_threshold:
+        reasons.append(f"The scores' standard deviation {spread:.3g} is above {rim.variance_threshold:g}.")
+    if doubt > rim.uncertainty_threshold:
+        reasons.append(f"The highest uncertainty {doubt:.3g} is above {rim.uncertainty_threshold:g}.")
+    return " ".join(reasons) or None
+
+
+def _reward(
+    samples: tuple[Judgement, ...],
+    asked: Sequence[_Sample],
+    *,
+    escalated: bool,
+    reason: str | None,
+    at: datetime,
+) -> Reward:
+    audit = tuple(sample.entry for sample in asked)
+    if not samples:
+        return Reward(status="failed", score=None, rationale=None, audit=audit)
+    surest = min(samples, key=lambda sample: sample.uncertainty)
+    stats = _stats(samples, at)
+    return Reward(
+        status="scored",
+        score=stats.score,
+        rationale=surest.rationale,
+        principles=surest.principles,
+        samples=samples,
+        escalated=escalated,
+        escalation_reason=reason,
+        stats=stats,
+        audit=audit,
+    )
+
+
+def _stats(samples: Sequence[Judgement], at: datetime) -> RewardStats:
+    scores = [sample.score for sample in samples]
+    uncertainties = [sample.uncertainty for sample in samples]
+    mean = fmean(scores)
+    return RewardStats(
+        score=mean,
+        score_mean=mean,
+        score_stddev=pstdev(scores),
+        sample_count=len(samples),
+        uncertainty_mean=fmean(uncertainties),
+        uncertainty_stddev=pstdev(uncertainties),
+        best_uncertainty=min(uncertainties),
+        timestamp=at.isoformat(),
+    )

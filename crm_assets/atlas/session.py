@@ -1,0 +1,277 @@
+"""One Atlas session: student, teacher, judges, learner, in the order of spec and mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from functools import partial
+from typing import Any
+
+import anyio
+
+from crm_assets.atlas.config import AtlasConfig
+from crm_assets.atlas.config_file import LearningMode
+from crm_assets.atlas.learning import LearningCase, LearningOutcome, learn
+from crm_assets.atlas.modes import choose_mode
+from crm_assets.atlas.outcomes import ModeDecision, PlanReview, Reward, Validation
+from crm_assets.atlas.playbook import (
+    LearningState,
+    TurnFacts,
+    UsageReport,
+    merge,
+    render_playbook,
+    track_usage,
+)
+from crm_assets.atlas.rewards import RewardCase, judge_session
+from crm_assets.atlas.store import OpenSession
+from crm_assets.atlas.student import Student, student_plan
+from crm_assets.atlas.teacher import review_plan, validate
+from crm_assets.atlas.telemetry import Merge
+from crm_assets.atlas.trail import Trail
+from crm_assets.atlas.transcript import make_transcript
+from crm_assets.conversations import Conversation
+from crm_assets.errors import InfrastructureError
+from crm_assets.harness import ConversationResult, ConversationRunner, GroundTruth, Judge
+from crm_assets.llm import BudgetExhausted, Models
+
+__all__ = ["Attempt", "SessionRun", "SessionWorker", "describe_task", "shown_metadata"]
+
+_SHOWN = ("dataset", "workflow_category", "complexity_level", "source", "tags")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One run of the student through the conversation."""
+
+    result: ConversationResult
+    validation: Validation | None
+    """None where no teacher was asked."""
+
+
+@dataclass
+class SessionRun:
+    """A session as it went; parts are filled in as they happen."""
+
+    open: OpenSession
+    conversation: Conversation
+    trail: Trail
+    judge: Judge | None
+    """Who decides what comparison cannot; None for nobody."""
+    mode: ModeDecision | None = None
+    plan: PlanReview | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    guidance: list[str] = field(default_factory=list)
+    """What the teacher told the student, in order."""
+    reward: Reward | None = None
+    usage: UsageReport | None = None
+    learnt: LearningOutcome | None = None
+
+    @property
+    def result(self) -> ConversationResult:
+        """The last attempt's."""
+        return self.attempts[-1].result
+
+
+def shown_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What judges are told of a session; nothing that is of one run alone, and no ground truth."""
+    return {name: metadata[name] for name in _SHOWN if name in metadata}
+
+
+def describe_task(conversation: Conversation) -> str:
+    """What teacher, judges and telemetry are told that is to be done; nothing of the ground truth."""
+    turns = len(conversation.turns)
+    opening = conversation.turns[0].user_utterance
+    plural = "s" if turns != 1 else ""
+    return f"A conversation of {turns} turn{plural} with a CRM user, who begins: {opening}"
+
+
+class SessionWorker:
+    """Takes sessions through the loop; one for all sessions of a run."""
+
+    def __init__(
+        self,
+        config: AtlasConfig,
+        learning: LearningMode,
+        models: Models,
+        runner: ConversationRunner,
+        *,
+        handles: Mapping[str, str],
+        clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    ) -> None:
+        """Prepare for sessions.
+
+        Args:
+            config: the run's.
+            learning: whether what was learnt is used, and added to.
+            models: whom all roles ask.
+            runner: what takes the student through a conversation.
+            handles: the CRM's tools with what they are for.
+            clock: what dates entries of the playbook.
+        """
+        self._config = config
+        self._learning = learning
+        self._models = models
+        self._runner = runner
+        self._handles = handles
+        self._clock = clock
+
+    async def run(
+        self,
+        opened: OpenSession,
+        conversation: Conversation,
+        truth: GroundTruth | Exception,
+        judge: Judge | None = None,
+    ) -> SessionRun:
+        """Take one session to its end.
+
+        Its result's status tells if something around the agent failed; then there is no reward.
+
+        Raises:
+            BudgetExhausted: the run's budget is spent; the session has no result.
+            ModelError: the teacher's plan review or the student's plan could not be had.
+        """
+        run = SessionRun(opened, conversation, Trail(self._clock), judge)
+        run.trail.begin(opened.start.task)
+        run.mode = await choose_mode(
+            self._models,
+            opened.account,
+            self._config,
+            opened.context.history,
+            opened.start.task,
+        )
+        run.trail.mode(run.mode)
+        if run.mode.mode == "coach":
+            await self._plan(run)
+        await self._attempts(run, truth)
+        if run.result.status == "completed":
+            await self._judge(run)
+            await self._learn(run)
+        run.trail.end(run.result.status)
+        return run
+
+    def merge_of(self, run: SessionRun) -> Merge | None:
+        """What to do to the state of the session's key once the session is stored; None for nothing."""
+        if self._learning != "on" or run.result.status != "completed":
+            return None
+        return partial(
+            merge,
+            update=run.learnt.update if run.learnt else None,
+            usage=run.usage,
+            session=run.open.start.session_key,
+            conversation=run.conversation.conversation_id,
+            reward=run.reward.score if run.reward else None,
+            now=self._now(),
+            config=self._config.learning,
+        )
+
+    def state_of(self, opened: OpenSession) -> LearningState:
+        """What the session's prompts may use of what was learnt."""
+        return LearningState() if self._learning == "off" else opened.context.learning
+
+    async def _plan(self, run: SessionRun) -> None:
+        session, opening = run.open.account, run.conversation.turns[0].user_utterance
+        pamphlet = self._pamphlet(run, "student")
+        plan = await student_plan(self._models, session, self._config, opening, pamphlet)
+        run.plan = await review_plan(
+            self._models,
+            session,
+            self._config,
+            opening=opening,
+            plan=plan,
+            pamphlet=self._pamphlet(run, "teacher"),
+        )
+        run.trail.plan(run.plan)
+        if run.plan.guidance:
+            run.guidance.append(run.plan.guidance)
+
+    async def _attempts(self, run: SessionRun, truth: GroundTruth | Exception) -> None:
+        """Run the student, and once more with guidance where the teacher is not content."""
+        for number in range(1, self._config.orchestration.max_retries + 2):
+            result = await self._attempt(run, truth)
+            if result.status == "not_run":
+                raise BudgetExhausted(result.error_message or "The run's budget is spent.")
+            run.trail.attempt(number, result)
+            validation = None
+            if result.status == "completed" and run.mode is not None and run.mode.mode != "auto":
+                validation = await self._validate(run, result)
+                run.trail.validation(number, validation)
+            run.attempts.append(Attempt(result, validation))
+            if validation is None or validation.valid is not False or not validation.guidance:
+                return
+            if number <= self._config.orchestration.max_retries:
+                run.guidance.append(validation.guidance)
+
+    async def _attempt(self, run: SessionRun, truth: GroundTruth | Exception) -> ConversationResult:
+        student = Student(
+            self._models,
+            run.open.account,
+            self._config,
+            pamphlet=self._pamphlet(run, "student"),
+            plan=run.plan.plan if run.plan else None,
+            guidance=run.guidance[-1] if run.guidance else None,
+        )
+        limit = self._config.orchestration.step_timeout_seconds
+        with anyio.move_on_after(limit):
+            return await self._runner.run(run.conversation, truth, agent=student, judge=run.judge)
+        failure = InfrastructureError(f"The student took longer than {limit:g} s (step_timeout_seconds).")
+        return await self._runner.run(run.conversation, failure, agent=student)
+
+    async def _validate(self, run: SessionRun, result: ConversationResult) -> Validation:
+        return await validate(
+            self._models,
+            run.open.account,
+            self._config,
+            make_transcript(result, run.conversation, feedback="none"),
+            pamphlet=self._pamphlet(run, "teacher"),
+            guidance_given=run.guidance[-1] if run.guidance else None,
+        )
+
+    async def _judge(self, run: SessionRun) -> None:
+        assert run.mode is not None
+        turns = run.result.per_turn_results
+        case = RewardCase(
+            task=run.open.start.task,
+            plan=run.plan.plan if run.plan else None,
+            transcript=make_transcript(run.result, run.conversation, feedback=self._config.feedback),
+            final_answer=turns[-1].agent_response_text if turns else None,
+            mode=run.mode.mode,
+            teacher_intervened=bool(run.guidance),
+            focus_prompt=self._config.adaptive_teaching.focus_prompt,
+            session_metadata=shown_metadata(run.open.start.metadata),
+        )
+        run.reward = await judge_session(self._models, run.open.account, self._config, case)
+        run.trail.reward(run.reward)
+
+    async def _learn(self, run: SessionRun) -> None:
+        state = self.state_of(run.open)
+        learning = self._config.learning
+        # Entries that were never shown have not been tried.
+        if self._learning != "off" and learning.apply_to_prompts and learning.usage_tracking.enabled:
+            facts = [
+                TurnFacts(turn.user_utterance, turn.tool_name, turn.error)
+                for turn in run.result.per_turn_results
+            ]
+            run.usage = track_usage(state, facts)
+        if self._learning != "on" or run.reward is None or run.reward.score is None or run.mode is None:
+            return
+        case = LearningCase(
+            transcript=make_transcript(run.result, run.conversation, feedback=self._config.feedback),
+            reward=run.reward,
+            state=state,
+            history=run.open.context.history,
+            mode=run.mode.mode,
+            guidance=run.guidance[-1] if run.guidance else None,
+            now=self._now(),
+            tools=self._handles,
+        )
+        run.learnt = await learn(self._models, run.open.account, self._config, case)
+        run.trail.learning(run.learnt)
+
+    def _pamphlet(self, run: SessionRun, audience: Any) -> str | None:
+        if not self._config.learning.apply_to_prompts:
+            return None
+        return render_playbook(self.state_of(run.open), audience)
+
+    def _now(self) -> str:
+        return self._clock().isoformat(timespec="milliseconds")

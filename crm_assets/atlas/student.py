@@ -1,0 +1,251 @@
+"""The student: the language model that works on the CRM, a tool call a turn.
+
+It hears what the user says and what its calls returned. Nothing of a conversation's expected calls,
+replies or verdicts ever gets here, so none of it can get into a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from crm_assets.atlas.config import AtlasConfig
+from crm_assets.atlas.student_prompt import (
+    function_tools,
+    plan_question,
+    prompt_sha256,
+    system_prompt,
+    text_outcome,
+)
+from crm_assets.crm import TOOLS
+from crm_assets.harness import Agent, AgentSession, Outcome, TokenUsage, ToolCall
+from crm_assets.llm import (
+    Caller,
+    ChatReply,
+    ChatRequest,
+    FunctionCall,
+    MalformedReply,
+    Message,
+    Models,
+    ReplyCheck,
+    Spending,
+)
+from crm_assets.llm.json_replies import parse_object
+
+__all__ = ["Student", "student_plan"]
+
+
+class Student(Agent):
+    """A language model as an agent of the harness."""
+
+    def __init__(
+        self,
+        models: Models,
+        caller_session: str,
+        config: AtlasConfig,
+        *,
+        pamphlet: str | None = None,
+        plan: str | None = None,
+        guidance: str | None = None,
+    ) -> None:
+        """Prepare the student for one session.
+
+        Args:
+            models: whom it asks.
+            caller_session: key of the session, on whose account it asks.
+            config: model, texts and how it is asked.
+            pamphlet: what was learnt, as the block that stands before its prompt.
+            plan: its plan, as the teacher reviewed it.
+            guidance: the teacher's, on the attempt before.
+        """
+        self._models = models
+        self._caller = Caller(caller_session, "student")
+        self._config = config
+        self._prompt = system_prompt(config.agent, pamphlet=pamphlet, plan=plan, guidance=guidance)
+
+    def begin(self, conversation_id: str) -> AgentSession:
+        """Enter a conversation; its ID is not told to the model."""
+        return _StudentSession(self._models, self._caller, self._config, self._prompt)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Name, model, and the hash of the prompt without what was learnt or said of this session."""
+        agent = self._config.agent
+        return {
+            "name": agent.name,
+            "model": agent.llm.name,
+            "tool_mode": agent.tool_mode,
+            "prompt_sha256": prompt_sha256(agent),
+        }
+
+
+class _StudentSession(AgentSession):
+    def __init__(self, models: Models, caller: Caller, config: AtlasConfig, prompt: str) -> None:
+        self._models = models
+        self._caller = caller
+        self._config = config
+        self._messages = [Message("system", prompt)]
+        self._said: str | None = None
+        """The reply of a turn without a call."""
+        self._call_id = ""
+        self._calls = 0
+        self._spent: list[Spending] = []
+
+    async def act(self, utterance: str) -> ToolCall | None:
+        """Ask for the call that answers `utterance`.
+
+        Raises:
+            ModelError: the model cannot be had.
+            BudgetExhausted: the run's budget is spent.
+        """
+        self._spent = []
+        self._said = None
+        self._messages.append(Message("user", utterance))
+        required = self._config.student.tool_choice == "required"
+        reply = await self._ask(_check_required if required else _check_act, called=False)
+        step = _read(reply)
+        if step is None:
+            self._said = reply.content or ""
+            self._say(self._said)
+            return None
+        self._calls += 1
+        self._remember_call(reply, step)
+        return ToolCall(step.name, step.arguments)
+
+    async def reply(self, outcome: Outcome) -> str | None:
+        """Ask for what the user is told; a turn without a call has said it already."""
+        if self._said is not None:
+            return self._said
+        document = {"result": outcome.result} if outcome.error is None else {"error": outcome.error}
+        if self._in_text:
+            self._messages.append(Message("user", text_outcome(document)))
+        else:
+            content = orjson.dumps(document).decode()
+            self._messages.append(Message("tool", content, tool_call_id=self._call_id))
+        reply = await self._ask(_check_reply, called=True)
+        text = reply.content or ""
+        self._say(text)
+        return text
+
+    def usage(self) -> Mapping[str, TokenUsage]:
+        """Tokens of the turn, of all attempts."""
+        usage = Spending.total(self._spent).usage
+        return {"student": TokenUsage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)}
+
+    @property
+    def _in_text(self) -> bool:
+        return self._config.agent.tool_mode == "text"
+
+    async def _ask(self, check: ReplyCheck, *, called: bool) -> ChatReply:
+        """A reply; one that stays malformed is taken for what the agent has to say."""
+        request = ChatRequest(
+            self._config.agent.llm,
+            tuple(self._messages),
+            tools=() if self._in_text else function_tools(),
+            tool_choice="none" if called else self._config.student.tool_choice,
+            max_output_tokens=self._config.student.max_step_tokens,
+        )
+        try:
+            answer = await self._models.complete(self._caller, request, check=check)
+        except MalformedReply as error:
+            if error.reply is None:
+                raise
+            if error.spending is not None:
+                self._spent.append(error.spending)
+            return error.reply
+        self._spent.append(answer.spending)
+        return answer.reply
+
+    def _say(self, text: str) -> None:
+        if text:  # providers refuse empty messages
+            self._messages.append(Message("assistant", text))
+
+    def _remember_call(self, reply: ChatReply, step: _Step) -> None:
+        """Put the call into the history as a provider takes it back: one call, its arguments JSON."""
+        arguments = step.arguments if isinstance(step.arguments, dict) else {}
+        if self._in_text:
+            call = {"tool": step.name, "arguments": arguments}
+            self._messages.append(Message("assistant", orjson.dumps(call).decode()))
+            return
+        self._call_id = step.id or f"call_{self._calls}"
+        made = FunctionCall(self._call_id, step.name, orjson.dumps(arguments).decode())
+        content = reply.content if reply.tool_calls else None
+        self._messages.append(Message("assistant", content or None, tool_calls=(made,)))
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A tool call as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: Any
+    """An object, or the raw text that is none."""
+
+
+def _read(reply: ChatReply) -> _Step | None:
+    """The first call of a reply; others are ignored. None where it only talks."""
+    if reply.tool_calls:
+        call = reply.tool_calls[0]
+        return _Step(call.id, call.name, _arguments(call.arguments))
+    try:
+        document = parse_object(reply.content or "")
+    except ValueError:
+        return None
+    name = document.get("tool", document.get("name"))
+    arguments = document.get("arguments", {} if "tool" in document else None)
+    if not isinstance(name, str) or arguments is None:
+        return None
+    return _Step("", name, _arguments(arguments) if isinstance(arguments, str) else arguments)
+
+
+def _arguments(text: str) -> Any:
+    """The arguments as an object; text that is none stays text. Nothing at all means none."""
+    try:
+        arguments = orjson.loads(text) if text.strip() else {}
+    except orjson.JSONDecodeError:
+        return text
+    return arguments if isinstance(arguments, dict) else text
+
+
+def _check_act(reply: ChatReply) -> str | None:
+    step = _read(reply)
+    if step is None:
+        return None if (reply.content or "").strip() else "It has neither a text nor a tool call."
+    if step.name not in TOOLS:
+        return f"It calls {step.name[:80]!r}, which is none of the tools."
+    if not isinstance(step.arguments, dict):
+        return f"The arguments of {step.name} are no JSON object."
+    return None
+
+
+def _check_required(reply: ChatReply) -> str | None:
+    return "It has no tool call." if _read(reply) is None else _check_act(reply)
+
+
+def _check_reply(reply: ChatReply) -> str | None:
+    return None if (reply.content or "").strip() else "It has no text."
+
+
+async def student_plan(
+    models: Models, session: str, config: AtlasConfig, opening_utterance: str, pamphlet: str | None
+) -> str:
+    """Ask the student, without tools, how it will work on a conversation that opens like this.
+
+    Raises:
+        ModelError: the model cannot be had, or has nothing to say.
+        BudgetExhausted: the run's budget is spent.
+    """
+    agent = config.agent.model_copy(update={"tool_mode": "native"})  # no tools in the text either
+    request = ChatRequest(
+        agent.llm,
+        (
+            Message("system", system_prompt(agent, pamphlet=pamphlet)),
+            Message("user", plan_question(opening_utterance)),
+        ),
+        max_output_tokens=config.student.max_step_tokens,
+    )
+    answer = await models.complete(Caller(session, "student"), request, check=_check_reply)
+    return (answer.reply.content or "").strip()

@@ -1,0 +1,96 @@
+"""What the student is told before the user speaks, and the tools that it is given."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import orjson
+
+from crm_assets.atlas.config import AgentConfig
+from crm_assets.crm import ENTITIES, TOOLS
+from crm_assets.llm import FunctionTool
+
+__all__ = ["function_tools", "plan_question", "prompt_sha256", "system_prompt", "text_outcome"]
+
+_CALL_FORM = """\
+To call a tool, answer with one JSON object and nothing else:
+{"tool": "<its name>", "arguments": {…}}
+One tool a turn. To answer without a tool, answer in plain text. The tools, one a line, with the JSON \
+Schema of their arguments:"""
+
+
+@cache
+def function_tools() -> tuple[FunctionTool, ...]:
+    """All tools of the CRM, as a model is given them."""
+    return tuple(FunctionTool(tool.name, tool.description, tool.json_schema()) for tool in TOOLS.values())
+
+
+def system_prompt(
+    agent: AgentConfig, *, pamphlet: str | None = None, plan: str | None = None, guidance: str | None = None
+) -> str:
+    """The student's system prompt.
+
+    Args:
+        agent: its text, and whether the tools must be written into it.
+        pamphlet: what was learnt, rendered.
+        plan: the plan of this session, reviewed by the teacher.
+        guidance: what the teacher said of the attempt before.
+    """
+    parts = [pamphlet, agent.system_prompt, _schema_in_brief()]
+    if agent.tool_mode == "text":
+        parts.append(_tools_in_text())
+    parts += [_block("Reviewed Plan", plan), _block("Teacher Guidance", guidance)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def prompt_sha256(agent: AgentConfig) -> str:
+    """Hex SHA-256 of the part of the prompt that is the same in every session."""
+    return hashlib.sha256(system_prompt(agent).encode()).hexdigest()
+
+
+def plan_question(opening: str) -> str:
+    """How the student is asked for its plan of a conversation that opens with `opening`."""
+    return (
+        f"A conversation opens like this:\n\n{opening}\n\n"
+        "You cannot call tools yet. Write a short plan, at most five steps, of how you will work on this "
+        "conversation: which tools you expect to need, and what you will check before you call them. "
+        f"The tools will be: {', '.join(TOOLS)}."
+    )
+
+
+def text_outcome(document: Mapping[str, Any]) -> str:
+    """How a model without tools is told what became of its call."""
+    return f"Outcome of the tool: {orjson.dumps(document).decode()}\n\nTell the user, in plain text."
+
+
+@cache
+def _schema_in_brief() -> str:
+    """Entities and their fields, a line each."""
+    lines = ["The CRM's entities and their fields:"]
+    for entity in ENTITIES.values():
+        fields = ", ".join(_field(name, rule.schema()) for name, rule in entity.fields.items())
+        lines.append(f"{entity.name}: {fields}")
+    return "\n".join(lines)
+
+
+def _field(name: str, schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return f"{name} ({'|'.join(schema['enum'])})"
+    kind = schema.get("format", schema["type"])
+    return name if kind == "string" else f"{name} ({kind})"
+
+
+@cache
+def _tools_in_text() -> str:
+    lines = [orjson.dumps(tool.document["function"]).decode() for tool in function_tools()]
+    return "\n".join((_CALL_FORM, *lines))
+
+
+def _block(name: str, text: str | None) -> str | None:
+    """`text` between marks; marks inside it cannot end it."""
+    if not text:
+        return None
+    return f">>> {name} >>>\n{text.replace('>>>', '>>')}\n>>> End {name} >>>"

@@ -1,0 +1,38 @@
+"""Telemetry: what every session leaves in the database, in forms that the Atlas SDK reads."""
+
+from __future__ import annotations
+
+from crm_assets.atlas.telemetry.documents import trace_document
+from crm_assets.atlas.telemetry.drift import Baseline, Drift, Review, ReviewStatus, detect_drift, review
+from crm_assets.atlas.telemetry.records import (
+    EventType,
+    SessionEnd,
+    SessionStart,
+    Step,
+    StepAttempt,
+    TrajectoryEvent,
+)
+from crm_assets.atlas.telemetry.schema import migrate, schema_version
+from crm_assets.atlas.telemetry.steps import steps_of
+from crm_assets.atlas.telemetry.store import Merge, TelemetryStore
+
+__all__ = [
+    "Baseline",
+    "Drift",
+    "EventType",
+    "Merge",
+    "Review",
+    "ReviewStatus",
+    "SessionEnd",
+    "SessionStart",
+    "Step",
+    "StepAttempt",
+    "TelemetryStore",
+    "TrajectoryEvent",
+    "detect_drift",
+    "migrate",
+    "review",
+    "schema_version",
+    "steps_of",
+    "trace_document",
+]

@@ -1,0 +1,251 @@
+"""A session's records as the JSON that others read: the telemetry's columns, and trace lines.
+
+The forms are the Atlas SDK's; this is the only place that makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from crm_assets.atlas.outcomes import ModeDecision, Reward, Validation
+from crm_assets.atlas.playbook import LearningState
+from crm_assets.atlas.telemetry.records import (
+    SessionEnd,
+    SessionStart,
+    Step,
+    TrajectoryEvent,
+)
+from crm_assets.atlas.telemetry.registry import state_document
+from crm_assets.llm.spending import Spending
+
+__all__ = [
+    "attempt_rows",
+    "end_metadata",
+    "plan_document",
+    "reward_document",
+    "start_metadata",
+    "stats_document",
+    "step_rows",
+    "token_usage",
+    "trace_document",
+]
+
+_JUDGE = "session_reward"
+
+
+def start_metadata(start: SessionStart) -> dict[str, Any]:
+    """`sessions.metadata` of a session that begins."""
+    return {
+        **start.metadata,
+        "run_id": start.run_id,
+        "session_key": start.session_key,
+        "learning_key": start.learning_key,
+    }
+
+
+def end_metadata(end: SessionEnd, learning_state: LearningState | None) -> dict[str, Any]:
+    """What `sessions.metadata` gets when the session is over; what there is none of is left out."""
+    reward, mode = end.reward, end.mode
+    facts = {
+        **end.metadata,
+        "execution_mode": mode.mode if mode else None,
+        "adaptive_summary": _adaptive_summary(mode) if mode else None,
+        "session_reward": reward_document(end),
+        "reward_stats": stats_document(reward),
+        "reward_status": reward.status if reward else None,
+        "token_usage": token_usage(end.spending),
+        "learning_usage": end.learning_usage,
+        "review": {"status": end.review.status, "notes": end.review.notes},
+        "drift": end.drift.document() if end.drift else None,
+        "drift_alert": end.drift.alert if end.drift else None,
+        "triage_dossier": end.triage_dossier,
+        "session_learning_note": end.student_note,
+        "learning_state": state_document(learning_state) if learning_state else None,
+        "error": end.error,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _adaptive_summary(mode: ModeDecision) -> dict[str, Any]:
+    return {
+        "adaptive_mode": mode.mode,
+        "confidence": mode.confidence,
+        "source": mode.source,
+        "reason": mode.reason,
+        "mode_history": [{"mode": mode.mode, "confidence": mode.confidence, "reason": mode.reason}],
+    }
+
+
+def token_usage(spending: Mapping[str, Spending]) -> dict[str, Any]:
+    """`metadata.token_usage`: what all roles spent together, and each."""
+    total = _spent(Spending.total(spending.values()))
+    return {**total, "by_role": {role: _spent(spent) for role, spent in spending.items()}}
+
+
+def _spent(spending: Spending) -> dict[str, Any]:
+    return {
+        **asdict(spending.usage),
+        "total_tokens": spending.usage.total_tokens,
+        "calls": spending.calls,
+        "failed_calls": spending.failed_calls,
+        "cost_usd": spending.cost_usd,
+    }
+
+
+def reward_document(end: SessionEnd) -> dict[str, Any] | None:
+    """`sessions.reward`; None where there is no score, which is not a score of 0."""
+    reward = end.reward
+    if reward is None or reward.score is None:
+        return None
+    samples = [sample.model_dump() for sample in reward.samples]
+    return {
+        "score": reward.score,
+        "rationale": None,
+        "judges": [
+            {
+                "identifier": _JUDGE,
+                "score": reward.score,
+                "rationale": reward.rationale or "",
+                "principles": [principle.model_dump() for principle in reward.principles],
+                "samples": samples,
+                "escalated": reward.escalated,
+                "escalation_reason": reward.escalation_reason,
+            }
+        ],
+        "raw": {
+            "score": reward.score,
+            "samples": samples,
+            "execution_mode": end.mode.mode if end.mode else None,
+            "teacher_intervened": bool(end.guidance),
+            "focus_prompt": end.focus_prompt,
+        },
+    }
+
+
+def stats_document(reward: Reward | None) -> dict[str, Any] | None:
+    """`sessions.reward_stats`; None where there is no score."""
+    if reward is None or reward.score is None or reward.stats is None:
+        return None
+    return reward.stats.model_dump()
+
+
+def _validation(validation: Validation | None) -> dict[str, Any]:
+    return validation.model_dump(exclude_none=True) if validation else {}
+
+
+def plan_document(end: SessionEnd) -> dict[str, Any]:
+    """`plans.plan`: a step a turn, each after the one before."""
+    befores: list[list[int]] = [[], *([step.id] for step in end.steps)]
+    return {
+        "steps": [
+            {
+                "id": step.id,
+                "description": step.description,
+                "tool": step.tool,
+                "tool_params": _parameters(step),
+                "depends_on": before,
+            }
+            for before, step in zip(befores, end.steps, strict=False)
+        ],
+        "execution_mode": "stepwise",
+    }
+
+
+def _parameters(step: Step) -> dict[str, Any] | None:
+    """Arguments as the SDK's plan wants them, an object, even where the student gave something else."""
+    given = step.tool_params
+    return given if given is None or isinstance(given, dict) else {"arguments": given}
+
+
+def step_rows(end: SessionEnd) -> list[dict[str, Any]]:
+    """The rows of `step_results`, without the session's ID."""
+    evaluation = {"validation": _validation(end.validation), "reward": reward_document(end) or {}}
+    return [
+        {
+            "step_id": step.id,
+            "trace": step.trace,
+            "output": step.output or "",
+            "evaluation": evaluation,
+            "attempts": step.attempts,
+            "metadata": step.metadata,
+        }
+        for step in end.steps
+    ]
+
+
+def attempt_rows(end: SessionEnd) -> list[dict[str, Any]]:
+    """The rows of `step_attempts`, without the session's ID."""
+    return [
+        {
+            "step_id": attempt.step_id,
+            "attempt": attempt.attempt,
+            "evaluation": {**attempt.evaluation, "validation": _validation(attempt.validation)},
+        }
+        for attempt in end.attempts
+    ]
+
+
+def trace_document(
+    start: SessionStart, end: SessionEnd, learning_state: LearningState | None = None
+) -> dict[str, Any]:
+    """The session as the SDK's exporter writes it, for a line of one's own; empty parts are left out.
+
+    Args:
+        start: as it began.
+        end: as it ended.
+        learning_state: what came of a merge; left out, what it ran with.
+    """
+    metadata = {**start_metadata(start), **end_metadata(end, learning_state or end.learning_state)}
+    trace = {
+        "task": start.task,
+        "final_answer": end.final_answer or "",
+        "plan": plan_document(end),
+        "steps": _trace_steps(end),
+        "session_metadata": metadata,
+        "session_reward": metadata.get("session_reward"),
+        "reward_stats": metadata.get("reward_stats"),
+        "execution_mode": metadata.get("execution_mode"),
+        "review_status": end.review.status,
+        "review_notes": end.review.notes,
+        "learning_key": start.learning_key,
+        "adaptive_summary": metadata.get("adaptive_summary"),
+        "triage_dossier": end.triage_dossier,
+        "drift": metadata.get("drift"),
+        "drift_alert": metadata.get("drift_alert"),
+        "student_learning": end.student_note,
+        "teacher_learning": end.teacher_note,
+        "trajectory_events": [_trace_event(event) for event in end.events],
+    }
+    return {name: value for name, value in trace.items() if value is not None}
+
+
+def _trace_event(event: TrajectoryEvent) -> dict[str, Any]:
+    return {
+        "event_type": event.event_type,
+        "name": event.name,
+        "actor": event.actor,
+        "event": event.document(),
+    }
+
+
+def _trace_steps(end: SessionEnd) -> list[dict[str, Any]]:
+    plan = plan_document(end)["steps"]
+    return [
+        {
+            "step_id": row["step_id"],
+            "description": planned["description"],
+            "trace": row["trace"],
+            "output": row["output"],
+            "reward": row["evaluation"]["reward"],
+            "tool": planned["tool"],
+            "tool_params": planned["tool_params"] or {},
+            "validation": row["evaluation"]["validation"],
+            "attempts": row["attempts"],
+            "guidance": list(end.guidance) if position == 0 else [],
+            "metadata": row["metadata"],
+            "depends_on": planned["depends_on"],
+        }
+        for position, (row, planned) in enumerate(zip(step_rows(end), plan, strict=True))
+    ]

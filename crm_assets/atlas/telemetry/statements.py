@@ -1,0 +1,163 @@
+"""The SQL of the store: one statement for all that a session leaves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crm_assets.atlas.playbook import LearningState
+from crm_assets.atlas.telemetry.documents import (
+    attempt_rows,
+    end_metadata,
+    plan_document,
+    reward_document,
+    start_metadata,
+    stats_document,
+    step_rows,
+)
+from crm_assets.atlas.telemetry.jsonb import clean_text, jsonb
+from crm_assets.atlas.telemetry.records import SessionEnd, SessionStart
+from crm_assets.atlas.telemetry.writer import LOCK_SPACE
+
+__all__ = [
+    "BEGIN",
+    "CLAIM",
+    "CLOSE_ORPHANS",
+    "FAIL",
+    "PAST_SESSIONS",
+    "PERSIST",
+    "REWARD_WINDOW",
+    "SESSIONS_OF_RUN",
+    "STORED_SESSION",
+    "begin_parameters",
+    "failure",
+    "persist_parameters",
+]
+
+BEGIN = (
+    "INSERT INTO sessions (task, status, metadata) VALUES (%(task)s, 'running', %(metadata)s::jsonb) "
+    "RETURNING id"
+)
+
+# A session that was taken for lost, or given up, may still be told what became of it.
+CLAIM = (
+    "SELECT metadata ->> 'learning_key' FROM sessions WHERE id = %s AND (status = 'running' "
+    "OR metadata ? 'failure') FOR UPDATE"
+)
+
+PERSIST = """
+WITH closed AS (
+    UPDATE sessions SET
+        status = %(status)s, final_answer = %(final_answer)s,
+        reward = %(reward)s::jsonb, reward_stats = %(reward_stats)s::jsonb,
+        reward_audit = %(reward_audit)s::jsonb,
+        student_learning = %(student_learning)s, teacher_learning = %(teacher_learning)s,
+        review_status = %(review_status)s, review_notes = %(review_notes)s,
+        metadata = (coalesce(metadata, '{}') - 'failure') || %(metadata)s::jsonb,
+        completed_at = clock_timestamp()
+    WHERE id = %(id)s
+), planned AS (
+    INSERT INTO plans (session_id, plan) VALUES (%(id)s, %(plan)s::jsonb)
+), stepped AS (
+    INSERT INTO step_results (session_id, step_id, trace, output, evaluation, attempts, metadata)
+    SELECT %(id)s, step_id, trace, output, evaluation, attempts, metadata
+    FROM jsonb_to_recordset(%(steps)s::jsonb) AS step (
+        step_id integer, trace text, output text, evaluation jsonb, attempts integer, metadata jsonb)
+), attempted AS (
+    INSERT INTO step_attempts (session_id, step_id, attempt, evaluation)
+    SELECT %(id)s, step_id, attempt, evaluation
+    FROM jsonb_to_recordset(%(attempts)s::jsonb) AS attempt (
+        step_id integer, attempt integer, evaluation jsonb)
+), guided AS (
+    INSERT INTO guidance_notes (session_id, step_id, sequence, note)
+    SELECT %(id)s, %(first_step)s, position, note
+    FROM jsonb_array_elements_text(%(guidance)s::jsonb) WITH ORDINALITY AS guidance (note, position)
+)
+INSERT INTO trajectory_events (session_id, event, created_at)
+SELECT %(id)s, event, coalesce(to_timestamp((event ->> 'event_timestamp')::float), clock_timestamp())
+FROM jsonb_array_elements(%(events)s::jsonb) WITH ORDINALITY AS happened (event, position)
+ORDER BY position
+"""
+
+FAIL = (
+    "UPDATE sessions SET status = 'failed', completed_at = clock_timestamp(), "
+    "metadata = coalesce(metadata, '{}') || %(failure)s::jsonb WHERE id = %(id)s AND status = 'running'"
+)
+
+# Locks are read after the sessions that were there when the statement began, and a writer takes its lock
+# before its first session: one that is seen here without its lock has no writer any more.
+CLOSE_ORPHANS = f"""
+UPDATE sessions SET status = 'failed', completed_at = clock_timestamp(),
+    metadata = metadata || %(failure)s::jsonb
+WHERE status = 'running' AND metadata -> 'writer' ? 'lock'
+    AND (metadata -> 'writer' ->> 'lock')::bigint <> ALL (ARRAY(
+        SELECT objid::bigint FROM pg_locks
+        WHERE locktype = 'advisory' AND granted AND classid = {LOCK_SPACE} AND objsubid = 2
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())))
+"""
+
+PAST_SESSIONS = """
+SELECT metadata ->> 'execution_mode', reward_stats -> 'score', student_learning, teacher_learning,
+    to_char(completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+FROM sessions WHERE metadata ->> 'learning_key' = %s AND status = 'succeeded'
+ORDER BY id DESC LIMIT %s
+"""
+
+REWARD_WINDOW = """
+SELECT (reward_stats ->> 'score')::float, (reward_stats ->> 'uncertainty_mean')::float
+FROM sessions WHERE metadata ->> 'learning_key' = %s AND status = 'succeeded'
+    AND jsonb_typeof(reward_stats -> 'score') = 'number'
+    AND jsonb_typeof(reward_stats -> 'uncertainty_mean') = 'number'
+ORDER BY id DESC LIMIT %s
+"""
+
+SESSIONS_OF_RUN = """
+SELECT DISTINCT ON (metadata ->> 'session_key') metadata ->> 'session_key', id, status
+FROM sessions WHERE metadata ->> 'run_id' = %s AND metadata ->> 'session_key' IS NOT NULL
+ORDER BY metadata ->> 'session_key', id DESC
+"""
+
+STORED_SESSION = """
+SELECT id FROM sessions WHERE metadata ->> 'run_id' = %s AND metadata ->> 'session_key' = %s
+AND status = 'succeeded' ORDER BY id DESC LIMIT 1
+"""
+
+
+def begin_parameters(start: SessionStart, writer: dict[str, Any]) -> dict[str, Any]:
+    """Of `BEGIN`."""
+    metadata = {**start_metadata(start), "writer": writer}
+    return {"task": clean_text(start.task), "metadata": jsonb(metadata)}
+
+
+def persist_parameters(
+    session_id: int, end: SessionEnd, learning_state: LearningState | None
+) -> dict[str, Any]:
+    """Of `PERSIST`."""
+    reward, stats = reward_document(end), stats_document(end.reward)
+    return {
+        "id": session_id,
+        "status": end.status,
+        "final_answer": clean_text(end.final_answer or ""),
+        "reward": None if reward is None else jsonb(reward),
+        "reward_stats": None if stats is None else jsonb(stats),
+        "reward_audit": jsonb(end.reward.audit) if end.reward and end.reward.audit else None,
+        "student_learning": _clean(end.student_note),
+        "teacher_learning": _clean(end.teacher_note),
+        "review_status": end.review.status,
+        "review_notes": _clean(end.review.notes),
+        "metadata": jsonb(end_metadata(end, learning_state)),
+        "plan": jsonb(plan_document(end)),
+        "steps": jsonb(step_rows(end)),
+        "attempts": jsonb(attempt_rows(end)),
+        "first_step": end.steps[0].id if end.steps else 1,
+        "guidance": jsonb(end.guidance),
+        "events": jsonb([event.document() for event in end.events]),
+    }
+
+
+def _clean(text: str | None) -> str | None:
+    return None if text is None else clean_text(text)
+
+
+def failure(kind: str, reason: str) -> str:
+    """What stands in the metadata of a session that ended without a word."""
+    return jsonb({"failure": {"kind": kind, "reason": reason}})

@@ -1,0 +1,296 @@
+"""The telemetry database: what every session leaves, and what each learning key has learnt."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import psycopg
+
+from crm_assets.atlas.outcomes import PastSession
+from crm_assets.atlas.playbook import LearningState
+from crm_assets.atlas.telemetry import statements
+from crm_assets.atlas.telemetry.connections import ConnectionPool, database_failure
+from crm_assets.atlas.telemetry.jsonb import clean_text, jsonb
+from crm_assets.atlas.telemetry.records import SessionEnd, SessionStart
+from crm_assets.atlas.telemetry.registry import read_row, row_metadata
+from crm_assets.atlas.telemetry.schema import migrate
+from crm_assets.atlas.telemetry.writer import Writer
+from crm_assets.errors import InfrastructureError
+
+__all__ = ["Merge", "TelemetryStore"]
+
+Merge = Callable[[LearningState], LearningState]
+"""Makes of what a key had learnt what it has learnt now. Pure: it may be called more than once."""
+
+_Result = TypeVar("_Result")
+_WAITS = (0.1, 1.0, 3.0)
+"""Seconds before a piece of work that a broken connection ended is done again."""
+
+_STATE = (
+    "SELECT student_learning, teacher_learning, metadata FROM learning_registry WHERE learning_key = %s"
+)
+
+
+class TelemetryStore:
+    """Sessions and learning in one database. Safe to use from several threads, not across a fork.
+
+    Use it as a context manager: entering brings the tables up to date.
+    """
+
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        min_connections: int = 1,
+        max_connections: int = 4,
+        statement_timeout_seconds: float = 30.0,
+    ) -> None:
+        """Nothing is connected yet.
+
+        Args:
+            conninfo: psycopg conninfo or URL.
+            min_connections: kept from the start.
+            max_connections: at most; a session needs one only while it begins and while it is stored. One
+                more says that this process lives.
+            statement_timeout_seconds: longest time of one statement.
+        """
+        self._pool = ConnectionPool(
+            conninfo,
+            min_connections=min_connections,
+            max_connections=max_connections,
+            statement_timeout_seconds=statement_timeout_seconds,
+        )
+        self._writer = Writer(self._pool.connect)
+
+    def __enter__(self) -> TelemetryStore:
+        """Connect, and make or renew the tables.
+
+        Raises:
+            ConfigError: the address is none.
+            InfrastructureError: the database does not answer, is a newer one, or may not be set up.
+        """
+        self._pool.open()
+        try:
+            with self._pool.connection() as connection:
+                migrate(connection)
+        except BaseException:
+            self._pool.close()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Disconnect. Sessions that still run are nobody's then (see `close_orphans`)."""
+        self._writer.close()
+        self._pool.close()
+
+    def begin(self, start: SessionStart) -> int:
+        """Note that a session runs; returns its ID.
+
+        Raises:
+            InfrastructureError: the database failed; nothing was begun.
+        """
+        parameters = statements.begin_parameters(start, self._writer.identity())
+        # Never tried again: whether a broken connection had come to it cannot be known.
+        row = self._once(lambda connection: _fetch_one(connection, statements.BEGIN, parameters))
+        assert row is not None  # an INSERT returns its row
+        return int(row[0])
+
+    def learning_state(self, key: str) -> LearningState:
+        """What a learning key has learnt; an empty state where nothing.
+
+        Raises:
+            InfrastructureError: the database failed.
+        """
+        row = self._reliably(lambda connection: _fetch_one(connection, _STATE, (clean_text(key),)))
+        return LearningState() if row is None else read_row(*row).state
+
+    def past_sessions(self, key: str, limit: int) -> list[PastSession]:
+        """The last sessions of a learning key that came to their end, latest first.
+
+        Raises:
+            InfrastructureError: the database failed.
+        """
+        rows = self._rows(statements.PAST_SESSIONS, (clean_text(key), limit))
+        return [
+            PastSession(
+                execution_mode=mode,
+                score=score if isinstance(score, (int, float)) else None,
+                student_note=student,
+                teacher_note=teacher,
+                completed_at=completed,
+            )
+            for mode, score, student, teacher, completed in rows
+        ]
+
+    def reward_window(self, key: str, size: int) -> list[tuple[float, float]]:
+        """Score and mean uncertainty of the last `size` sessions of a key that have them, latest first.
+
+        Raises:
+            InfrastructureError: the database failed.
+        """
+        rows = self._rows(statements.REWARD_WINDOW, (clean_text(key), size))
+        return [(score, uncertainty) for score, uncertainty in rows]
+
+    def persist(self, session_id: int, end: SessionEnd, merge: Merge | None = None) -> LearningState | None:
+        """Store all that a session leaves, and what its key learnt from it, in one transaction.
+
+        A broken connection is not the end of it: it is tried again, and stored once.
+
+        Args:
+            session_id: from `begin`.
+            end: what there is to store.
+            merge: applied to what the key has learnt by then, while nobody else can change it.
+
+        Returns:
+            What came of the merge; None without one.
+
+        Raises:
+            InfrastructureError: the database failed, or the session is stored already; nothing changed.
+        """
+        started: list[int] = []
+
+        def work(connection: psycopg.Connection) -> LearningState | None:
+            started.append(session_id)
+            return _persist(connection, session_id, end, merge, again=len(started) > 1)
+
+        return self._reliably(work)
+
+    def fail(self, session_id: int, reason: str) -> None:
+        """Close a running session as failed; one that is closed stays as it is.
+
+        Raises:
+            InfrastructureError: the database failed.
+        """
+        parameters = {"id": session_id, "failure": statements.failure("failed", reason)}
+        self._reliably(lambda connection: connection.execute(statements.FAIL, parameters))
+
+    def close_orphans(self) -> int:
+        """Close sessions as failed that run on paper only: their process is gone. Returns how many.
+
+        Those of living processes, and of the SDK, are left alone.
+
+        Raises:
+            InfrastructureError: the database failed.
+        """
+        reason = "The process that ran it ended before it did."
+        parameters = {"failure": statements.failure("orphaned", reason)}
+        return self._reliably(
+            lambda connection: connection.execute(statements.CLOSE_ORPHANS, parameters).rowcount
+        )
+
+    def stored_session(self, run_id: str, session_key: str) -> int | None:
+        """The ID of a session of a run that came to its end and is stored; None if there is none.
+
+        Raises:
+            InfrastructureError: the database failed.
+        """
+        parameters = (clean_text(run_id), clean_text(session_key))
+        rows = self._rows(statements.STORED_SESSION, parameters)
+        return rows[0][0] if rows else None
+
+    def session_ids(self, run_id: str) -> dict[str, int]:
+        """The ID of each session of a run, by its key; the last one of those that were run again.
+
+        Raises:
+            InfrastructureError: the database failed.
+        """
+        rows = self._rows(statements.SESSIONS_OF_RUN, (clean_text(run_id),))
+        return {key: session_id for key, session_id, _ in rows}
+
+    def count_sessions(self, run_id: str) -> dict[str, int]:
+        """How many sessions of a run are in which status; those that were run again count once.
+
+        Raises:
+            InfrastructureError: the database failed.
+        """
+        rows = self._rows(statements.SESSIONS_OF_RUN, (clean_text(run_id),))
+        return dict(Counter(status for _, _, status in rows))
+
+    def _rows(self, query: str, parameters: tuple[object, ...]) -> list[Any]:
+        return self._reliably(
+            lambda connection: connection.execute(query.encode(), parameters, prepare=True).fetchall()
+        )
+
+    def _once(self, work: Callable[[psycopg.Connection], _Result]) -> _Result:
+        try:
+            with self._pool.connection() as connection:
+                return work(connection)
+        except psycopg.Error as error:
+            raise database_failure(error) from error
+
+    def _reliably(self, work: Callable[[psycopg.Connection], _Result]) -> _Result:
+        """Do work that does no harm when it is done again, again where the connection or a lock failed."""
+        for wait in _WAITS:
+            try:
+                with self._pool.connection() as connection:
+                    return work(connection)
+            except psycopg.errors.QueryCanceled as error:
+                raise database_failure(error) from error
+            except psycopg.OperationalError:
+                time.sleep(wait)
+            except psycopg.Error as error:
+                raise database_failure(error) from error
+        return self._once(work)
+
+
+def _fetch_one(connection: psycopg.Connection, query: str, parameters: Any) -> Any:
+    return connection.execute(query.encode(), parameters, prepare=True).fetchone()
+
+
+def _persist(
+    connection: psycopg.Connection, session_id: int, end: SessionEnd, merge: Merge | None, *, again: bool
+) -> LearningState | None:
+    with connection.transaction():
+        claimed = _fetch_one(connection, statements.CLAIM, (session_id,))
+        if claimed is None:
+            if not again:
+                raise InfrastructureError(
+                    f"Session {session_id} is not in the telemetry database, or is stored already."
+                )
+            # The connection broke when it had been stored and before we heard of it.
+            row = _fetch_one(connection, _STATE_OF_SESSION, (session_id,)) if merge else None
+            return read_row(*row).state if row else None
+        state = _merge(connection, claimed[0], merge) if merge else None
+        parameters = statements.persist_parameters(session_id, end, state or end.learning_state)
+        connection.execute(statements.PERSIST.encode(), parameters, prepare=True)
+    return state
+
+
+_STATE_OF_SESSION = (
+    "SELECT r.student_learning, r.teacher_learning, r.metadata FROM sessions AS s "
+    "JOIN learning_registry AS r ON r.learning_key = s.metadata ->> 'learning_key' WHERE s.id = %s"
+)
+
+
+def _merge(connection: psycopg.Connection, key: str, merge: Merge) -> LearningState:
+    locked = f"{_STATE} FOR UPDATE"
+    row = _fetch_one(connection, locked, (key,))
+    if row is None:
+        connection.execute(
+            "INSERT INTO learning_registry (learning_key) VALUES (%s) ON CONFLICT DO NOTHING", (key,)
+        )
+        row = _fetch_one(connection, locked, (key,))
+    before = read_row(*row)
+    state = merge(before.state)
+    if state != before.state:
+        connection.execute(
+            "UPDATE learning_registry SET student_learning = %s, teacher_learning = %s, "
+            "metadata = %s::jsonb, updated_at = clock_timestamp() WHERE learning_key = %s",
+            (*_pamphlets(state), jsonb(row_metadata(state, before)), key),
+            prepare=True,
+        )
+    return state
+
+
+def _pamphlets(state: LearningState) -> tuple[str | None, str | None]:
+    student, teacher = state.student_learning, state.teacher_learning
+    return (
+        None if student is None else clean_text(student),
+        None if teacher is None else clean_text(teacher),
+    )

@@ -1,0 +1,93 @@
+"""`crm-assets compare`: two baselines of a dataset, conversation by conversation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from crm_assets.artifacts import BaselinePaths, finished_runs
+from crm_assets.cli.common import relative
+from crm_assets.errors import InputError
+from crm_assets.keys import BaselineKey
+from crm_assets.project import Project, find_project
+
+__all__ = ["compare"]
+
+
+@click.command()
+@click.argument("dataset")
+@click.argument("run_a")
+@click.argument("run_b")
+@click.option(
+    "--html", type=click.Path(path_type=Path), help="Write everything to this file, a page of its own."
+)
+@click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
+@click.option(
+    "--intersection",
+    is_flag=True,
+    help="Where the dataset changed, compare the conversations that are the same in both runs.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of every draw.")
+@click.option(
+    "--resamples",
+    type=click.IntRange(min=100, max=1_000_000),
+    default=10_000,
+    show_default=True,
+    help="Draws behind an interval, and behind a p-value that is not exact.",
+)
+def compare(
+    *,
+    dataset: str,
+    run_a: str,
+    run_b: str,
+    html: Path | None,
+    as_json: bool,
+    intersection: bool,
+    seed: int,
+    resamples: int,
+) -> None:
+    """Compare RUN_B with RUN_A over the conversations of DATASET that both ran.
+
+    Every difference is B − A. A run is named by its key, as in 20260131T093000Z.
+    """
+    project = find_project()
+    a, b = (_finished(project, BaselineKey.of(dataset, run)) for run in (run_a, run_b))
+
+    from crm_assets.reporting.comparison import compare_baselines, render_page, render_text
+
+    found = compare_baselines(a, b, intersection=intersection, seed=seed, resamples=resamples)
+    if html is not None:
+        from crm_assets.files import write_text
+
+        write_text(html, render_page(found))
+    if as_json:
+        click.echo(found.model_dump_json(indent=2))
+    else:
+        from rich.console import Console
+
+        console = Console()
+        for part in render_text(found):
+            console.print(part)
+    if html is not None:
+        click.echo(f"Page: {relative(html)}", err=as_json)
+
+
+def _finished(project: Project, key: BaselineKey) -> BaselinePaths:
+    """The baseline of `key`.
+
+    Raises:
+        InputError: it is not there or not finished; the sentence names the latest that are.
+    """
+    paths = BaselinePaths.of(project, key)
+    if not paths.finished:
+        known = [str(other.key.run) for other in finished_runs(project, key.dataset)]
+        raise InputError(
+            f"Run {key.run} of dataset {key.dataset} is not finished or not there: choose one of "
+            f"{', '.join(known[-_MOST_NAMED:]) or 'none so far'}, or run `crm-assets baseline --dataset "
+            f"{key.dataset} --run {key.run}` to its end."
+        )
+    return paths
+
+
+_MOST_NAMED = 5

@@ -1,0 +1,241 @@
+"""The ledger of a run: every attempt to call a model, written before its reply is handed on.
+
+Sums by session and role are kept as it grows and found again when it is opened; the replies of an earlier
+start are found again too, so that an interrupted session that asks the same is not charged twice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from array import array
+from collections import OrderedDict, defaultdict
+from collections.abc import Mapping
+from contextlib import suppress
+from io import FileIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from crm_assets.errors import InfrastructureError, InputError
+from crm_assets.llm.entries import LedgerEntry, LedgerNote, read_ledger, read_lines
+from crm_assets.llm.interface import Role
+from crm_assets.llm.spending import Spending
+from crm_assets.llm.sums import SpendingSums
+
+__all__ = ["CallKey", "Ledger", "Recording", "ledger_totals"]
+
+CallKey = tuple[Role, str, int]
+"""Role, request hash and ordinal: one call of a session."""
+
+_SESSIONS_AT_HAND = 1024
+
+
+class Recording:
+    """The calls and notes of a ledger's file, by session; keeps places, not the lines themselves."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._calls: dict[str, array[int]] = {}
+        self._notes: dict[tuple[str, str], int] = {}
+        self._at_hand: OrderedDict[str, dict[CallKey, list[LedgerEntry]]] = OrderedDict()
+
+    @classmethod
+    def read(cls, path: Path) -> Recording:
+        """The recording of a finished run.
+
+        Raises:
+            InputError: there is no such file, or a line of it is none of a ledger's.
+        """
+        recording = cls(path)
+        for place, _, line in read_lines(path):
+            recording.add(place, line)
+        return recording
+
+    def add(self, place: int, line: LedgerEntry | LedgerNote) -> None:
+        """Remember where a line is."""
+        if isinstance(line, LedgerNote):
+            self._notes[line.session, line.name] = place
+        else:
+            self._calls.setdefault(line.session, array("q")).append(place)
+
+    def attempts(self, session: str, key: CallKey) -> list[LedgerEntry]:
+        """The recorded attempts of one call, in order; none if it was never made."""
+        if session not in self._calls:
+            return []
+        calls = self._at_hand.get(session)
+        if calls is None:
+            calls = self._at_hand[session] = self._load(session)
+            if len(self._at_hand) > _SESSIONS_AT_HAND:
+                self._at_hand.popitem(last=False)
+        else:
+            self._at_hand.move_to_end(session)
+        return calls.get(key, [])
+
+    def noted(self, session: str, name: str) -> dict[str, Any] | None:
+        """The last note of that name, None if there is none."""
+        place = self._notes.get((session, name))
+        if place is None:
+            return None
+        with self._path.open("rb") as handle:
+            handle.seek(place)
+            return LedgerNote.model_validate_json(handle.readline()).document
+
+    def _load(self, session: str) -> dict[CallKey, list[LedgerEntry]]:
+        calls: dict[CallKey, list[LedgerEntry]] = defaultdict(list)
+        with self._path.open("rb") as handle:
+            for place in self._calls[session]:
+                handle.seek(place)
+                entry = LedgerEntry.model_validate_json(handle.readline())
+                calls[entry.role, entry.request_sha256, entry.ordinal].append(entry)
+        for attempts in calls.values():
+            attempts.sort(key=lambda entry: entry.attempt)
+        return dict(calls)
+
+
+class Ledger:
+    """Appends to `path`; without one it keeps the sums alone, and notes nothing."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Open it, resuming what is there; a line torn by a crash is cut off.
+
+        Raises:
+            InputError: another process writes it, or a line of it is none of a ledger's.
+            InfrastructureError: the disk refused.
+        """
+        self.path = path
+        self._by_session: dict[str, SpendingSums] = {}
+        self._all = SpendingSums()
+        self._handle: FileIO | None = None
+        self._end = 0
+        self._recording = Recording(path) if path else None
+        if path is not None:
+            try:
+                self._handle = _claim(path)
+                self._resume(path, self._handle)
+            except BaseException as error:
+                self.close()
+                if isinstance(error, OSError):
+                    raise self._disk(error) from error
+                raise
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; further calls cannot be recorded."""
+        if self._handle is not None:
+            self._handle.close()
+
+    def append(self, entry: LedgerEntry) -> None:
+        """Record one attempt.
+
+        Raises:
+            InfrastructureError: the disk refused.
+        """
+        self._write(entry)
+        self._count(entry)
+
+    def note(self, session: str, kind: str, document: dict[str, Any]) -> None:
+        """Record what a session starts from.
+
+        Raises:
+            InfrastructureError: the disk refused.
+        """
+        note = LedgerNote(session=session, name=kind, document=document)
+        place = self._end
+        self._write(note)
+        if self._recording is not None:
+            self._recording.add(place, note)
+
+    def noted(self, session: str, kind: str) -> dict[str, Any] | None:
+        """What a session started from, earlier starts of the run included; None if nothing was noted."""
+        return self._recording.noted(session, kind) if self._recording else None
+
+    def earlier_attempts(self, session: str, key: CallKey) -> list[LedgerEntry]:
+        """The attempts of one call that earlier starts of the run made."""
+        return self._recording.attempts(session, key) if self._recording else []
+
+    def spent(self, session: str) -> Mapping[Role, Spending]:
+        """What a session has cost, by role."""
+        sums = self._by_session.get(session)
+        return sums.by_role() if sums else {}
+
+    def total(self) -> Spending:
+        """What the run has cost."""
+        return self._all.total()
+
+    def by_role(self) -> Mapping[Role, Spending]:
+        """What the run has cost, by role."""
+        return self._all.by_role()
+
+    def _resume(self, path: Path, handle: FileIO) -> None:
+        assert self._recording is not None
+        for place, length, line in read_lines(path):
+            self._end = place + length
+            self._recording.add(place, line)
+            if isinstance(line, LedgerEntry):
+                self._count(line)
+        handle.truncate(self._end)
+
+    def _count(self, entry: LedgerEntry) -> None:
+        self._all.add(entry)
+        sums = self._by_session.get(entry.session)
+        if sums is None:
+            sums = self._by_session[entry.session] = SpendingSums()
+        sums.add(entry)
+
+    def _write(self, line: LedgerEntry | LedgerNote) -> None:
+        if self._handle is None:
+            return
+        data = line.model_dump_json().encode() + b"\n"
+        try:
+            written = os.write(self._handle.fileno(), data)
+            if written < len(data):
+                raise OSError(None, "no space left")
+        except (OSError, ValueError) as error:  # ValueError: it is closed
+            with suppress(OSError, ValueError):
+                self._handle.truncate(self._end)
+            raise self._disk(error) from error
+        self._end += len(data)
+
+    def _disk(self, error: OSError | ValueError) -> InfrastructureError:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        return InfrastructureError(
+            f"Could not write the ledger {self.path}: {reason}; what is finished is kept, run it again to "
+            "go on."
+        )
+
+
+def _claim(path: Path) -> FileIO:
+    """Open the file for appending, alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = path.open("ab", buffering=0)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.close()
+        raise InputError(
+            f"The ledger {path} is being written by another process; wait for it, or choose another folder."
+        ) from None
+    return handle
+
+
+def ledger_totals(path: Path) -> dict[Role, Spending]:
+    """What a recorded run has cost, by role.
+
+    Raises:
+        InputError: there is no such file, or a line of it is none of a ledger's; names file and line.
+    """
+    sums = SpendingSums()
+    for entry in read_ledger(path):
+        sums.add(entry)
+    return sums.by_role()

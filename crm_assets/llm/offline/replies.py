@@ -1,0 +1,166 @@
+"""What the offline student tells the user: one plain sentence made of the tool's result."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from crm_assets.llm.offline.sense import tool_action
+from crm_assets.llm.offline.text import ENTITIES
+
+__all__ = ["tell"]
+
+_PLURALS = {"company": "companies", "opportunity": "opportunities"}
+_IN_WORDS: Mapping[str, tuple[str, ...]] = {
+    "opportunity": ("stage", "amount", "probability"),
+    "contract": ("status", "value"),
+    "quote": ("amount", "status"),
+}
+Row = Mapping[str, Any]
+NameOf = Callable[[str], "str | None"]
+"""The name of what has an ID, as far as the chat tells."""
+
+
+def tell(tool: str, arguments: Row, result: Any, name_of: NameOf) -> str:
+    """The sentence for what `tool` returned.
+
+    Args:
+        tool: what was called.
+        arguments: with which arguments.
+        result: what it returned.
+        name_of: names of what was spoken of before.
+    """
+    action, entity = tool_action(tool), _entity(tool)
+    if isinstance(result, list):
+        return _listing(action, entity, result)
+    if not isinstance(result, Mapping):
+        return _gone(action, entity, arguments, name_of)
+    if action == "totals" and "quotes" in result:
+        return f"{_compared(result['quotes'])}; total {_money(result['total_amount'])}."
+    if action == "summarize" and "by_stage" in result:
+        return _summary(result)
+    return _changed(action, entity, arguments, result) or _created(entity, result, name_of)
+
+
+def _listing(action: str | None, entity: str, result: list[Any]) -> str:
+    if action == "prefixes":
+        return f"Quote prefixes in use: {', '.join(map(str, result))}." if result else "There are none."
+    return f"{_compared(result)}." if action == "compare" else _found(entity, result)
+
+
+def _compared(quotes: Sequence[Row]) -> str:
+    return "; ".join(_detail("quote", row) for row in quotes)
+
+
+def _entity(tool: str) -> str:
+    words = tool.replace("companies", "company").replace("opportunities", "opportunity")
+    return next((name for name in ENTITIES if name in words), "record")
+
+
+def _changed(action: str | None, entity: str, arguments: Row, row: Row) -> str | None:
+    """The sentence for all that is not made anew."""
+    about = str(row.get("entity_type") or "").lower()
+    sentences: Mapping[str, Callable[[], str]] = {
+        "view": lambda: f"{_detail(entity, row)}.",
+        "modify": lambda: f"Updated {entity} {_name(row)}: {_changes(entity, arguments)}.",
+        "cancel": lambda: f"Canceled {entity} {_name(row)}.",
+        "clone": lambda: f"Created {_detail(entity, row)}.",
+        "note": lambda: f"Added the note to the {about}: {_bare(row['content'])}.",
+        "upload": lambda: f"Attached {row['file_name']} to the {about}.",
+    }
+    sentence = sentences.get(action or "")
+    return sentence() if sentence else None
+
+
+def _created(entity: str, row: Row, name_of: NameOf) -> str:
+    name = _name(row)
+    client = name_of(str(row.get("client_id")))
+    of_client = f" of {client}" if client else ""
+    for_client = f" for {client}" if client else ""
+    if entity == "client":
+        return f"Created client {name} ({row['status']}), email {row['email']}."
+    if entity == "contact":
+        return f"Added {name} as a contact{of_client}."
+    if entity == "opportunity":
+        return f"Created opportunity {name}{for_client}: {_fields(entity, row)}."
+    if entity == "contract":
+        return f"Created a contract{for_client}, {_fields(entity, row)}."
+    return f"Created {entity} {name}: {_fields(entity, row)}."
+
+
+def _gone(action: str | None, entity: str, arguments: Row, name_of: NameOf) -> str:
+    if action != "delete":
+        return "Done."
+    name = name_of(str(next(iter(arguments.values()), "")))
+    return f"Deleted {entity} {name}." if name else f"Deleted the {entity}."
+
+
+def _found(entity: str, rows: Sequence[Row]) -> str:
+    plural = _PLURALS.get(entity, f"{entity}s")
+    if not rows:
+        return f"No {plural} match that."
+    noun = entity if len(rows) == 1 else plural
+    return f"Found {len(rows)} {noun}: {'; '.join(_listed(entity, row) for row in rows)}."
+
+
+def _listed(entity: str, row: Row) -> str:
+    if entity == "contract":
+        worth = f" worth {_money(row['value'])}" if row.get("value") is not None else ""
+        return f"a contract{worth} ({row['status']})"
+    kind = row.get("stage") or row.get("status") or row.get("type")
+    facts = [str(kind)] if kind else []
+    if row.get("amount") is not None:
+        facts.append(_money(row["amount"]))
+    return f"{_name(row)} ({', '.join(facts)})" if facts else _name(row)
+
+
+def _detail(entity: str, row: Row) -> str:
+    return f"{_name(row)}: {_fields(entity, row)}"
+
+
+def _fields(entity: str, row: Row) -> str:
+    names = [name for name in _IN_WORDS.get(entity, ()) if row.get(name) is not None]
+    if entity == "quote":
+        return ", ".join(_shown(name, row[name]) for name in names)
+    return ", ".join(f"{name} {_shown(name, row[name])}" for name in names)
+
+
+def _summary(result: Row) -> str:
+    count = result["total_count"]
+    noun = "opportunity" if count == 1 else "opportunities"
+    stages = _joined(f"{number} in {stage}" for stage, number in sorted(result["by_stage"].items()))
+    return f"{count} {noun} worth {_money(result['total_amount'])}" + (f": {stages}." if stages else ".")
+
+
+def _changes(entity: str, arguments: Row) -> str:
+    flat = {**arguments, **(arguments.get("updates") or {})}
+    return _joined(
+        f"{name.replace('_', ' ')} {_shown(name, value)}"
+        for name, value in flat.items()
+        if name not in (f"{entity}_id", "updates")
+    )
+
+
+def _joined(parts: Iterable[str]) -> str:
+    listed = list(parts)
+    return " and ".join([", ".join(listed[:-1]), listed[-1]] if len(listed) > 1 else listed)
+
+
+def _name(row: Row) -> str:
+    person = " ".join(str(row[part]) for part in ("first_name", "last_name") if row.get(part))
+    return str(row.get("name") or person)
+
+
+def _shown(name: str, value: Any) -> str:
+    if name in ("amount", "value") and isinstance(value, (int, float)):
+        return _money(value)
+    return f"{value}%" if name == "probability" else _bare(value)
+
+
+def _bare(value: object) -> str:
+    return re.sub(r"\.$", "", str(value))
+
+
+def _money(value: float) -> str:
+    return f"${value:,.0f}" if float(value).is_integer() else f"${value:,.2f}"

@@ -1,0 +1,144 @@
+"""How the larger offline models understand a user: by whole phrases, not by single words.
+
+The teacher holds a call against it, the learner writes it down for the student. It is a reading of the
+words alone: neither model knows what was expected.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+from crm_assets.llm.offline.prompts import said
+from crm_assets.llm.offline.text import ENTITIES, mask, mentions
+from crm_assets.llm.offline.tools import words_of
+
+__all__ = ["Intent", "fitting_tool", "tool_action", "understand"]
+
+_PHRASES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("prefixes", ("prefixes",)),
+    ("delete", ("delete", "remove", "drop", "get rid", "take…out", "erase")),
+    ("cancel", ("cancel", "withdraw", "call off")),
+    ("clone", ("clone", "duplicate", "copy", "just like")),
+    ("note", ("write…down", "a note", "following note", "note on", "note that")),
+    ("upload", ("attach", "upload", "store", "the document", "the file")),
+    ("summarize", ("summarize", "summary", "totals", "how much is in")),
+    ("totals", ("add up", "come to", "in total", "break down", "the total")),
+    ("compare", ("compare", "side by side", "next to each other")),
+    ("create", ("create", "register", "onboard", "record it", "set up", "draw up", "write up", "prepare")),
+    ("create", ("open a", "we need a", "i want a", "new client", "add", "log", "put…on file", "mark it")),
+    ("modify", ("update", "modify", "change", "changed", "set the", "fill in", "put…at a")),
+    ("search", ("show me all", "show me every", "which…have", "which…called", "list", "find", "search")),
+    ("search", ("look up", "look for", "pull…list", "do we have", "is there", "one of the", "i need the")),
+    ("search", ("client record", "everything we hold")),
+    ("view", ("show me", "details", "status of", "full picture", "how are we", "see", "does…say", "open")),
+    ("view", ("which amount", "pull up")),
+)
+"""What people say for what they want done, the surer signs first; `…` stands for words between."""
+
+_NAMED: Mapping[str, frozenset[str]] = {
+    "prefixes": frozenset({"prefix"}),
+    "note": frozenset({"note"}),
+    "totals": frozenset({"compare", "detail"}),
+    "view": frozenset({"detail"}),
+}
+"""The words in a tool's name that show what it does, where it is not the action's own word."""
+
+_ONE_TOOL = frozenset({"note", "upload", "totals", "compare", "summarize", "prefixes"})
+"""What is done by one tool, whatever it is about."""
+
+_ALSO = {"deal": "opportunity", "pipeline": "opportunity", "account": "client", "counterpart": "contact"}
+_ENTITY = re.compile(
+    r"\b(" + "|".join([*(set(ENTITIES) - {"note"}), *_ALSO, "companies", "opportunities"]) + r")s?\b"
+)
+_STEMS = {"companies": "compan", "company": "compan", "opportunities": "opportunit"}
+_NAME = re.compile(r"(?<=[a-z,] )[A-Z]\w+(?: (?:of )?\(?[A-Z]\w+\)?)+")
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What a user seems to want."""
+
+    action: str
+    entity: str | None
+    """What it is about; None where the action alone tells."""
+    cue: str
+    """Regular expression of the words that say so."""
+
+    @property
+    def words(self) -> str:
+        """It as one would tell a colleague."""
+        verb = {"note": "add a note", "upload": "upload a document", "totals": "compare quote details"}
+        plain = verb.get(self.action, self.action)
+        return plain if self.entity is None or self.action in verb else f"{plain} {self.entity}"
+
+
+@lru_cache(maxsize=4096)
+def understand(utterance: str) -> Intent | None:
+    """What the user seems to want; None where the words say nothing known."""
+    text = _NAME.sub("", said(mask(utterance, mentions(utterance)))).lower()
+    for (action, phrases), pattern in zip(_PHRASES, _patterns(), strict=True):
+        match = pattern.search(text)
+        if match is None:
+            continue
+        word = _entity(text, match.start())
+        if word is None and action not in _ONE_TOOL:
+            continue
+        entity = None if action in _ONE_TOOL else _singular(word or "")
+        return Intent(action, entity, _cue(phrases[(match.lastindex or 1) - 1], word, text))
+    return None
+
+
+@cache
+def _patterns() -> tuple[re.Pattern[str], ...]:
+    """For each row of phrases a pattern whose groups are they."""
+    rows = ("|".join(f"({_gapped(phrase)})" for phrase in phrases) for _, phrases in _PHRASES)
+    return tuple(re.compile(rf"\b(?:{row})\b") for row in rows)
+
+
+def _gapped(phrase: str) -> str:
+    return re.escape(phrase).replace("…", r"\b.*?\b")
+
+
+def _cue(phrase: str, word: str | None, text: str) -> str:
+    """The shortest pattern of phrase and entity that finds `text`."""
+    plain = phrase.replace("…", ".*")
+    stem = _STEMS.get(word or "", (word or "").removesuffix("y"))
+    if not stem or stem in phrase:
+        return plain
+    return next((cue for cue in (f"{plain}.*{stem}", f"{stem}.*{plain}") if re.search(cue, text)), plain)
+
+
+def _entity(text: str, start: int) -> str | None:
+    """The entity that is named first from the verb on, else the first of all."""
+    found = _ENTITY.search(text, start) or _ENTITY.search(text)
+    return found.group(1) if found else None
+
+
+def _singular(word: str) -> str:
+    return _ALSO.get(word, {"companies": "company", "opportunities": "opportunity"}.get(word, word))
+
+
+def fitting_tool(intent: Intent, names: Iterable[str]) -> str | None:
+    """The first of the tools whose name says what is wanted."""
+    wanted = _NAMED.get(intent.action, frozenset({intent.action}))
+    for name in names:
+        words = frozenset(words_of(name.replace("_", " ")))
+        if tool_action(name) != intent.action or not wanted <= words:
+            continue
+        if intent.entity is None or intent.entity in words:
+            return name
+    return None
+
+
+@cache
+def tool_action(name: str) -> str | None:
+    """What a tool does, by the words of its name."""
+    words = frozenset(words_of(name.replace("_", " ")))
+    for action in ("prefixes", "note", "totals", "view"):
+        if _NAMED[action] <= words:
+            return action
+    plain = ("delete", "cancel", "clone", "upload", "compare", "summarize", "create", "modify", "search")
+    return next((action for action in plain if action in words), None)

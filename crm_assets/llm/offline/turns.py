@@ -1,0 +1,72 @@
+"""A finished conversation as it stands in a prompt."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from crm_assets.llm.offline.text import Mention, mentions
+
+__all__ = ["SeenTurn", "read_turns", "unused_values"]
+
+_DIGITS = re.compile(r"[^\d.-]")
+
+
+@dataclass(frozen=True)
+class SeenTurn:
+    """One turn of a transcript; what is not shown is None."""
+
+    number: int
+    user: str
+    tool: str | None
+    arguments: Any
+    result: Any
+    error: str | None
+    reply: str | None
+    success: bool | None
+    expected: Mapping[str, Any] | None
+
+
+def read_turns(document: Mapping[str, Any]) -> list[SeenTurn]:
+    """The turns of a prompt's JSON block; what is no turn is left out."""
+    turns = document.get("turns")
+    listed = turns if isinstance(turns, list) else []
+    return [_turn(position, entry) for position, entry in enumerate(listed, 1) if isinstance(entry, dict)]
+
+
+def _turn(position: int, entry: Mapping[str, Any]) -> SeenTurn:
+    number, expected = entry.get("turn"), entry.get("expected")
+    success = entry.get("success")
+    return SeenTurn(
+        number if isinstance(number, int) else position,
+        str(entry.get("user") or ""),
+        entry.get("tool"),
+        entry.get("arguments"),
+        entry.get("result"),
+        entry.get("error"),
+        entry.get("reply"),
+        success if isinstance(success, bool) else None,
+        expected if isinstance(expected, dict) else None,
+    )
+
+
+def unused_values(turn: SeenTurn) -> list[Mention]:
+    """IDs, addresses and numbers that the user gave and the call does not hold."""
+    given = orjson.dumps(turn.arguments).decode().lower()
+    numbers = {_number(text) for text in re.findall(r"-?\d+(?:\.\d+)?", given)}
+    unused = []
+    for mention in mentions(turn.user):
+        if mention.kind == "number":
+            if mention.number not in numbers:
+                unused.append(mention)
+        elif mention.kind in ("uuid", "email", "url", "date") and mention.text.lower() not in given:
+            unused.append(mention)
+    return unused
+
+
+def _number(text: str) -> float:
+    return float(_DIGITS.sub("", text))

@@ -1,0 +1,219 @@
+"""What came out differently, with the turns side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from crm_assets.conversations.patterns import UUID, strings_in
+from crm_assets.errors import InputError
+from crm_assets.reporting.comparison.models import Call, Change, Flip, Outcome, TurnPair
+from crm_assets.reporting.comparison.runs import RunOutcomes, SessionRef
+
+__all__ = ["find_flips"]
+
+
+class RecordedTurn(BaseModel):
+    """The part of a turn in sessions.jsonl that is shown side by side."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    turn_id: int
+    user_utterance: str = ""
+    expected_tool: str | None = None
+    tool_name: str | None = None
+    arguments: Any = None
+    result: Any = None
+    error: str | None = None
+    agent_response_text: str | None = None
+    verification: str | None = None
+    success: bool | None = None
+
+    def call(self) -> Call:
+        """What is shown of it."""
+        return Call(
+            tool=self.tool_name,
+            arguments=self.arguments,
+            error=self.error,
+            reply=self.agent_response_text,
+            verification=self.verification,
+            success=self.success,
+        )
+
+
+class _RecordedResult(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    per_turn_results: tuple[RecordedTurn, ...] = ()
+
+
+class _RecordedSession(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    conversation_result: _RecordedResult
+
+
+class _Recorded(NamedTuple):
+    """A session's turns, and every row ID that its line holds."""
+
+    turns: tuple[RecordedTurn, ...]
+    ids: frozenset[str]
+
+
+def find_flips(
+    a: RunOutcomes, b: RunOutcomes, pairs: Sequence[tuple[Outcome, Outcome]]
+) -> tuple[Flip, ...]:
+    """The conversations among `pairs` that came out differently: lost, gained, end state alone.
+
+    With several epochs a conversation is gained or lost if its rate changed, and the turns are those of
+    the first epoch of each run that shows it.
+
+    Raises:
+        InputError: a session's turns cannot be read.
+    """
+    changed = []
+    for one, other in pairs:
+        strict = _change(one.strict_success, other.strict_success)
+        state = _change(one.state_match, other.state_match)
+        if strict or state:
+            shown_a, shown_b = _shown(
+                a.sessions[one.conversation], b.sessions[one.conversation], strict, state
+            )
+            changed.append((one, strict, state, shown_a, shown_b))
+    turns_a = _read_turns(a.sessions_file, {shown.line for *_, shown, _ in changed})
+    turns_b = _read_turns(b.sessions_file, {shown.line for *_, shown in changed})
+    flips = [
+        _flip(one, strict, state, (shown_a, turns_a[shown_a.line]), (shown_b, turns_b[shown_b.line]))
+        for one, strict, state, shown_a, shown_b in changed
+    ]
+    order = {"lost": 0, "gained": 1, None: 2}
+    return tuple(sorted(flips, key=lambda flip: (order[flip.strict_success], flip.conversation_id)))
+
+
+def _change(a: float | None, b: float | None) -> Change | None:
+    if a is None or b is None or a == b:
+        return None
+    return "gained" if b > a else "lost"
+
+
+def _shown(
+    a: Sequence[SessionRef], b: Sequence[SessionRef], strict: Change | None, state: Change | None
+) -> tuple[SessionRef, SessionRef]:
+    """The first epoch of each run whose verdict shows the change."""
+    name = "strict_success" if strict else "state_match"
+    gained = (strict or state) == "gained"
+    return (
+        next(session for session in a if getattr(session, name) is (not gained)),
+        next(session for session in b if getattr(session, name) is gained),
+    )
+
+
+def _read_turns(sessions: Path, wanted: set[int]) -> dict[int, _Recorded]:
+    """The sessions in the lines `wanted`, by line."""
+    recorded = {}
+    with sessions.open("rb") as handle:
+        for number, line in enumerate(handle, 1):
+            if number not in wanted:
+                continue
+            try:
+                session = _RecordedSession.model_validate_json(line)
+            except ValidationError as error:
+                reason = error.errors(include_url=False, include_input=False)[0]["msg"]
+                raise InputError(
+                    f"{sessions}, line {number} holds no turns that can be shown ({reason}); make it again "
+                    "by materializing atlas_sessions."
+                ) from None
+            ids = frozenset(found.lower() for found in UUID.findall(line.decode()))
+            recorded[number] = _Recorded(session.conversation_result.per_turn_results, ids)
+    return recorded
+
+
+def _flip(
+    outcome: Outcome,
+    strict: Change | None,
+    state: Change | None,
+    a: tuple[SessionRef, _Recorded],
+    b: tuple[SessionRef, _Recorded],
+) -> Flip:
+    turns = _pair_turns(a[1], b[1])
+    return Flip(
+        conversation_id=outcome.conversation,
+        workflow=outcome.workflow,
+        complexity=outcome.complexity,
+        strict_success=strict,
+        state_match=state,
+        epoch_a=a[0].epoch,
+        epoch_b=b[0].epoch,
+        first_differing_turn=next(
+            (pair.turn_id for pair in turns if pair.call_differs or pair.verdict_differs), None
+        ),
+        turns=turns,
+    )
+
+
+def _pair_turns(a: _Recorded, b: _Recorded) -> tuple[TurnPair, ...]:
+    of_a, of_b = ({turn.turn_id: turn for turn in session.turns} for session in (a, b))
+    # An ID that both sessions know is of a row that was there before; others they made themselves.
+    shared = a.ids & b.ids
+    names_a, names_b = _RowNames(shared), _RowNames(shared)
+    paired = []
+    for turn_id in sorted({*of_a, *of_b}):
+        one, other = of_a.get(turn_id), of_b.get(turn_id)
+        known = one or other
+        assert known is not None  # the ID came from one of them
+        paired.append(
+            TurnPair(
+                turn_id=turn_id,
+                user_utterance=known.user_utterance,
+                expected_tool=known.expected_tool,
+                a=one.call() if one else None,
+                b=other.call() if other else None,
+                call_differs=_call(one, names_a) != _call(other, names_b),
+                verdict_differs=_verdict(one) != _verdict(other),
+            )
+        )
+        names_a.learn(one)
+        names_b.learn(other)
+    return tuple(paired)
+
+
+class _RowNames:
+    """Names for the rows that a session made which mean the same in another: where they came up."""
+
+    def __init__(self, shared: frozenset[str]) -> None:
+        self._shared = shared
+        self._names: dict[str, str] = {}
+
+    def learn(self, turn: RecordedTurn | None) -> None:
+        """Name the rows that a turn's result shows for the first time."""
+        if turn is None:
+            return
+        for text in strings_in(turn.result):
+            for found in UUID.findall(text):
+                if found.lower() not in self._shared:
+                    self._names.setdefault(found.lower(), f"row {len(self._names)}")
+
+    def apply(self, value: Any) -> Any:
+        """`value` with the names in place of the IDs."""
+        if not self._names:
+            return value
+        if isinstance(value, str):
+            return UUID.sub(lambda match: self._names.get(match[0].lower(), match[0]), value)
+        if isinstance(value, Mapping):
+            return {self.apply(name): self.apply(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [self.apply(inner) for inner in value]
+        return value
+
+
+def _call(turn: RecordedTurn | None, names: _RowNames) -> tuple[bool, str | None, Any]:
+    if turn is None:
+        return False, None, None
+    return True, turn.tool_name, names.apply(turn.arguments)
+
+
+def _verdict(turn: RecordedTurn | None) -> tuple[bool, str | None, bool | None]:
+    return (False, None, None) if turn is None else (True, turn.verification, turn.success)

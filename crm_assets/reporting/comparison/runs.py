@@ -1,0 +1,170 @@
+"""One run of a comparison, read from its sessions.jsonl."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from crm_assets.artifacts import BaselinePaths
+from crm_assets.datasets import read_revision_file
+from crm_assets.errors import InputError
+from crm_assets.reporting.comparison.models import Outcome, RunSide
+from crm_assets.reporting.lines import SessionLine, read_lines
+
+__all__ = ["RunOutcomes", "SessionRef", "outcomes_of", "read_run"]
+
+_NONE = "(none)"
+
+
+class SessionRef(NamedTuple):
+    """One session's verdicts, and the line where the rest of it stands."""
+
+    line: int
+    epoch: int
+    strict_success: bool | None
+    state_match: bool | None
+
+
+@dataclass(frozen=True)
+class RunOutcomes:
+    """What came of a run, a conversation at a time."""
+
+    sessions_file: Path
+    side: RunSide
+    outcomes: dict[str, Outcome]
+    """By conversation."""
+    sessions: dict[str, tuple[SessionRef, ...]]
+    """By conversation, in the order of their epochs."""
+
+
+@dataclass
+class _Gathered:
+    """One conversation's sessions, as they come by."""
+
+    workflow: str
+    complexity: str
+    sessions: list[SessionRef] = field(default_factory=list)
+    rewards: list[float | None] = field(default_factory=list)
+    harness_rewards: list[float | None] = field(default_factory=list)
+
+    def add(self, number: int, session: SessionLine) -> None:
+        meta = session.atlas_metadata
+        # A session that did not run to its end has no verdict, whatever else its line may hold.
+        ran = session.conversation_result if session.status == "succeeded" else None
+        self.sessions.append(
+            SessionRef(
+                number,
+                session.epoch,
+                ran.overall_success if ran else None,
+                ran.state_match if ran else None,
+            )
+        )
+        self.rewards.append(meta.session_reward.score if meta.session_reward and ran else None)
+        self.harness_rewards.append(ran.reward_signal if ran else None)
+
+    def outcome(self, conversation: str) -> Outcome:
+        return Outcome(
+            conversation=conversation,
+            workflow=self.workflow,
+            complexity=self.complexity,
+            epochs=len(self.sessions),
+            strict_success=_mean(session.strict_success for session in self.sessions),
+            state_match=_mean(session.state_match for session in self.sessions),
+            reward=_mean(self.rewards),
+            harness_reward=_mean(self.harness_rewards),
+        )
+
+
+def read_run(paths: BaselinePaths) -> RunOutcomes:
+    """The outcomes of a finished baseline.
+
+    Raises:
+        InputError: it is not finished, its sessions cannot be read or are of several runs.
+    """
+    if not paths.finished:
+        raise InputError(
+            f"Baseline {paths.key} has no sessions.jsonl yet: finish it, or choose another run of "
+            f"dataset {paths.key.dataset}."
+        )
+    gathered: dict[str, _Gathered] = {}
+    statuses: Counter[str] = Counter()
+    first: SessionLine | None = None
+    for number, session in read_lines(paths.sessions):
+        first = first or session
+        _check_same_run(paths.sessions, number, session, first)
+        meta = session.atlas_metadata
+        kept = gathered.setdefault(
+            session.conversation_id,
+            _Gathered(meta.workflow_category or _NONE, meta.complexity_level or _NONE),
+        )
+        if any(other.epoch == session.epoch for other in kept.sessions):
+            raise InputError(
+                f"{paths.sessions}, line {number}: conversation {session.conversation_id!r} stands twice "
+                f"in epoch {session.epoch}, so it cannot be told which one to compare; make the baseline "
+                "again from a dataset whose conversation IDs are unique."
+            )
+        kept.add(number, session)
+        statuses[session.status] += 1
+    assert first is not None  # read_lines refuses an empty file
+    sessions = {name: tuple(sorted(each.sessions, key=_epoch)) for name, each in gathered.items()}
+    return RunOutcomes(
+        sessions_file=paths.sessions,
+        side=_side(paths, first, statuses, sessions),
+        outcomes={name: each.outcome(name) for name, each in gathered.items()},
+        sessions=sessions,
+    )
+
+
+def outcomes_of(paths: BaselinePaths) -> list[Outcome]:
+    """The outcomes of a finished baseline alone, a conversation each.
+
+    Raises:
+        InputError: as `read_run`.
+    """
+    return list(read_run(paths).outcomes.values())
+
+
+def _check_same_run(path: Path, number: int, session: SessionLine, first: SessionLine) -> None:
+    for name in ("run_id", "dataset_revision"):
+        found, known = getattr(session.atlas_metadata, name), getattr(first.atlas_metadata, name)
+        if found != known:
+            raise InputError(
+                f"{path}, line {number}: {name} is {found!r}, and {known!r} in the first line; compare "
+                "one run at a time."
+            )
+
+
+def _side(
+    paths: BaselinePaths,
+    first: SessionLine,
+    statuses: Counter[str],
+    sessions: dict[str, tuple[SessionRef, ...]],
+) -> RunSide:
+    meta = first.atlas_metadata
+    name = (meta.agent or {}).get("name")
+    revision = meta.dataset_revision
+    if revision is None and paths.revision.is_file():
+        revision = read_revision_file(paths.revision).sha256
+    return RunSide(
+        run=str(paths.key.run),
+        run_id=meta.run_id,
+        agent=name if isinstance(name, str) else None,
+        dataset_revision=revision,
+        sessions=sum(statuses.values()),
+        conversations=len(sessions),
+        epochs=max(len(each) for each in sessions.values()),
+        statuses=dict(sorted(statuses.items())),
+    )
+
+
+def _epoch(session: SessionRef) -> int:
+    return session.epoch
+
+
+def _mean(values: Iterable[float | bool | None]) -> float | None:
+    """The mean of what has a value; None where nothing has."""
+    kept = [float(value) for value in values if value is not None]
+    return sum(kept) / len(kept) if kept else None

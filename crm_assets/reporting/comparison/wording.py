@@ -1,0 +1,199 @@
+"""A comparison in words: what its table in the terminal and its page have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from crm_assets.reporting.comparison.models import (
+    Call,
+    Comparison,
+    FactChange,
+    Flip,
+    Measure,
+    MeasureComparison,
+    PairedDifference,
+    RunSide,
+)
+from crm_assets.reporting.comparison.power import ALPHA
+from crm_assets.reporting.formats import NOTHING, plain, share
+
+__all__ = [
+    "FIGURES",
+    "MEASURE_NAMES",
+    "TEST_NAMES",
+    "change_of",
+    "could_have_shown",
+    "counts_of_flips",
+    "describe_call",
+    "describe_side",
+    "difference",
+    "fact_values",
+    "figures",
+    "headline",
+    "p_value",
+    "shorten",
+    "verdict_of",
+]
+
+MEASURE_NAMES: dict[Measure, str] = {
+    "strict_success": "Strict success",
+    "state_match": "State match",
+    "reward": "Reward",
+    "harness_reward": "Turns right",
+}
+TEST_NAMES = {
+    "mcnemar_exact": "exact McNemar",
+    "sign_flip_exact": "all sign flips",
+    "sign_flip_monte_carlo": "drawn sign flips",
+    None: NOTHING,
+}
+FIGURES = ("A", "B", "B − A", "95% interval", "better / worse")
+
+_SHARES: tuple[Measure, ...] = ("strict_success", "state_match", "harness_reward")
+_SMALLEST_P = 0.0001
+_LONG = 60
+_BEFORE = 15  # characters shown before the place where two long values part
+
+
+def value(measure: Measure, figure: float | None) -> str:
+    """A run's mean."""
+    if measure in _SHARES:
+        return share(figure)
+    return NOTHING if figure is None else f"{figure:.3f}"
+
+
+def difference(measure: Measure, figure: float | None, *, signed: bool = True) -> str:
+    """A difference of two means: percentage points for shares, the measure's own unit otherwise."""
+    if figure is None:
+        return NOTHING
+    scaled, digits = (figure * 100, 1) if measure in _SHARES else (figure, 3)
+    text = f"{abs(scaled):.{digits}f}"
+    if not signed or not float(text):
+        return text
+    return f"{'+' if scaled > 0 else '−'}{text}"
+
+
+def interval(measure: Measure, paired: PairedDifference) -> str:
+    """The interval of a difference."""
+    if paired.low is None:
+        return NOTHING
+    return f"{difference(measure, paired.low)} to {difference(measure, paired.high)}"
+
+
+def p_value(figure: float | None) -> str:
+    """A p-value; one that is small is not 0."""
+    if figure is None:
+        return NOTHING
+    return f"<{_SMALLEST_P}" if figure < _SMALLEST_P else f"{figure:.4f}"
+
+
+def figures(each: MeasureComparison) -> tuple[str, ...]:
+    """What every table says of one comparison, under the header `FIGURES`."""
+    measure, paired = each.measure, each.paired
+    return (
+        value(measure, paired.mean_a),
+        value(measure, paired.mean_b),
+        difference(measure, paired.difference),
+        interval(measure, paired),
+        f"{paired.better:,}/{paired.worse:,}",
+    )
+
+
+def could_have_shown(each: MeasureComparison) -> str:
+    """The smallest difference that the comparison could have shown."""
+    return difference(each.measure, each.paired.detectable_difference, signed=False)
+
+
+def headline(comparison: Comparison) -> str:
+    """What the comparison says on strict success, in a sentence."""
+    paired = comparison.by("strict_success").paired
+    if paired.difference is None:
+        return "No conversation has a verdict on strict success in both runs: nothing can be said of it."
+    points = f"{difference('strict_success', paired.difference)} points"
+    how = f"95% interval {interval('strict_success', paired)}; p {_equals(paired.p_value)}"
+    if paired.p_value is not None and paired.p_value <= ALPHA:
+        word = "better" if paired.difference > 0 else "worse"
+        return f"B did {word} on strict success: {points} ({how})."
+    count = f"{paired.conversations:,} conversation{'s'[: paired.conversations != 1]}"
+    if paired.detectable_difference is None:
+        could = (
+            f"{count} are too few to show any"
+            if paired.conversations != 1
+            else "one is too few to show any"
+        )
+    else:
+        shown = difference("strict_success", paired.detectable_difference, signed=False)
+        could = f"{count} could have shown {shown} points"
+    return f"No difference in strict success was shown: {points} ({how}); {could}."
+
+
+def _equals(figure: float | None) -> str:
+    text = p_value(figure)
+    return text.replace("<", "< ") if text.startswith("<") else f"= {text}"
+
+
+def describe_side(side: RunSide) -> str:
+    """A run in a line."""
+    agent = f", agent {plain(side.agent)}" if side.agent else ""
+    statuses = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in side.statuses.items())
+    return f"{side.run}{agent}: {side.sessions:,} sessions ({statuses})"
+
+
+def fact_values(change: FactChange) -> tuple[str, str]:
+    """Both values of a fact, cut to where they part if they are long."""
+    a, b = (NOTHING if each is None else plain(_text(each)) for each in (change.a, change.b))
+    parted = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    start = max(0, parted - _BEFORE) if max(len(a), len(b)) > _LONG else 0
+    return _window(a, start), _window(b, start)
+
+
+def _window(text: str, start: int) -> str:
+    return ("…" if start else "") + shorten(text[start:], _LONG)
+
+
+def shorten(text: str, longest: int) -> str:
+    """`text` with at most so many characters."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _text(each: Any) -> str:
+    return each if isinstance(each, str) else orjson.dumps(each).decode()
+
+
+def change_of(flip: Flip) -> str:
+    """What a flip is, in a word or two."""
+    parts = [
+        f"{name} {change}"
+        for name, change in (("strict", flip.strict_success), ("state", flip.state_match))
+        if change
+    ]
+    return ", ".join(parts)
+
+
+def counts_of_flips(comparison: Comparison) -> str:
+    """How many conversations were gained and lost, in a sentence."""
+    strict = [flip.strict_success for flip in comparison.flips]
+    state = [flip.state_match for flip in comparison.flips]
+    return (
+        f"Strict success: {strict.count('gained'):,} gained, {strict.count('lost'):,} lost. "
+        f"State match: {state.count('gained'):,} gained, {state.count('lost'):,} lost."
+    )
+
+
+def describe_call(call: Call | None) -> str:
+    """A call on one line."""
+    if call is None:
+        return "not reached"
+    if call.tool is None:
+        return "no call"
+    return plain(f"{call.tool} {orjson.dumps(call.arguments).decode()}")
+
+
+def verdict_of(call: Call | None) -> str:
+    """What the harness said of a call."""
+    if call is None:
+        return NOTHING
+    mark = {True: "✓", False: "✗", None: "?"}[call.success]
+    return f"{mark} {(call.verification or 'no verdict').replace('_', ' ')}"

@@ -1,0 +1,135 @@
+"""Amounts as bars: what roles used, and how turns failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from crm_assets.reporting.formats import dollars
+from crm_assets.reporting.plots.records import KindCount, RoleAmount
+from crm_assets.reporting.plots.style import (
+    COLOURS,
+    INK,
+    SMALL,
+    WIDTH,
+    fit,
+    grid,
+    inches_of,
+    largest,
+    new_figure,
+    note,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["failed_turns", "role_amounts"]
+
+_MOST_ROWS = 12
+_ROW = 0.32  # inches, as below
+_LABEL = 2.5
+_UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+
+
+def role_amounts(roles: Sequence[RoleAmount]) -> Figure:
+    """Tokens and US dollars by role, side by side; a side that nobody reported is left out."""
+    shown, left_out = largest(roles, [role.tokens_total or 0 for role in roles], _MOST_ROWS)
+    sides: list[tuple[Callable[[Axes, Sequence[RoleAmount]], None], str]] = []
+    if any(role.tokens_total is not None for role in shown):
+        sides.append((_tokens, "Tokens"))
+    if any(role.usd is not None for role in shown):
+        sides.append((_cost, "Cost"))
+    title = " and ".join(name for _, name in sides).capitalize() + " by role"
+    figure = new_figure(title, height=1.25 + _ROW * len(shown) + (0.2 if left_out else 0.0))
+    panels = figure.subplots(1, len(sides), sharey=True, squeeze=False)[0]
+    for (draw, _), axes in zip(sides, panels, strict=True):
+        draw(axes, shown)
+        _rows(axes, [role.role for role in shown])
+    if left_out:
+        note(figure, f"The {_MOST_ROWS} with the most tokens; {len(left_out):,} more are in the table.")
+    return figure
+
+
+def failed_turns(kinds: Sequence[KindCount]) -> Figure:
+    """Failed turns by kind, most frequent first."""
+    ranked = sorted(kinds, key=lambda kind: (-kind.turns, kind.kind))
+    shown, left_out = ranked[:_MOST_ROWS], ranked[_MOST_ROWS:]
+    figure = new_figure(
+        "Failed turns by kind of failure", height=0.95 + _ROW * len(shown) + (0.2 if left_out else 0.0)
+    )
+    axes = figure.add_subplot()
+    turns = [kind.turns for kind in shown]
+    axes.barh(range(len(shown)), turns, height=0.6, color=COLOURS[0])
+    _ends(axes, turns, [f"{count:,}" for count in turns])
+    _rows(axes, [kind.kind for kind in shown])
+    _amount_axis(axes, "failed turns")
+    if left_out:
+        more = sum(kind.turns for kind in left_out)
+        note(figure, f"{len(left_out):,} rarer kinds, {more:,} turns together, are in the table.")
+    return figure
+
+
+def short(amount: float) -> str:
+    """A number in few characters: 1.2M."""
+    for unit, letter in _UNITS:
+        if amount >= unit:
+            return f"{amount / unit:.3g}{letter}"
+    return f"{amount:.3g}"
+
+
+def _tokens(axes: Axes, roles: Sequence[RoleAmount]) -> None:
+    parts = (
+        ("prompt", [role.tokens_prompt or 0 for role in roles], COLOURS[0], ""),
+        ("completion", [role.tokens_completion or 0 for role in roles], COLOURS[1], "////"),
+        ("kind unknown", [_unknown(role) for role in roles], INK, ""),
+    )
+    ends = [0] * len(roles)
+    for name, amounts, colour, texture in parts:
+        if any(amounts):
+            face = "none" if texture else colour
+            axes.barh(range(len(roles)), amounts, left=ends, height=0.6, facecolor=face, edgecolor=colour,
+                      hatch=texture, linewidth=0.8, label=name)  # fmt: skip
+        ends = [end + amount for end, amount in zip(ends, amounts, strict=True)]
+    known = [role.tokens_total is not None for role in roles]
+    _ends(axes, ends, [short(end) if ok else "not reported" for end, ok in zip(ends, known, strict=True)])
+    _amount_axis(axes, "tokens")
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, borderaxespad=0.2,
+                columnspacing=1.2, handlelength=1.6)  # fmt: skip
+
+
+def _cost(axes: Axes, roles: Sequence[RoleAmount]) -> None:
+    amounts = [role.usd or 0.0 for role in roles]
+    axes.barh(range(len(roles)), amounts, height=0.6, color=COLOURS[2])
+    _ends(axes, amounts, ["not reported" if role.usd is None else dollars(role.usd) for role in roles])
+    _amount_axis(axes, "US dollars")
+
+
+def _unknown(role: RoleAmount) -> int:
+    return max(0, (role.tokens_total or 0) - (role.tokens_prompt or 0) - (role.tokens_completion or 0))
+
+
+def _ends(axes: Axes, ends: Sequence[float], labels: Sequence[str]) -> None:
+    """Figures behind the bars, with room for them."""
+    for row, (end, label) in enumerate(zip(ends, labels, strict=True)):
+        axes.annotate(label, (end, row), xytext=(4, 0), textcoords="offset points", va="center",
+                      fontsize=SMALL)  # fmt: skip
+    wide = (WIDTH - _LABEL - 1.0) / len(axes.figure.axes)  # at least; labels may be shorter
+    room = [
+        end / (1 - (inches_of(label, SMALL) + 0.15) / wide) for end, label in zip(ends, labels, strict=True)
+    ]
+    axes.set_xlim(0, max(room) or 1)
+
+
+def _rows(axes: Axes, labels: Sequence[str]) -> None:
+    axes.set_yticks(range(len(labels)), [fit(label, _LABEL) for label in labels])
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+
+
+def _amount_axis(axes: Axes, unit: str) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator  # noqa: PLC0415
+
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10], integer=unit != "US dollars"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda amount, _: short(amount)))
+    axes.set_xlabel(unit)
+    grid(axes, "x")

@@ -1,0 +1,134 @@
+"""The learning curve: rewards over the order of sessions, by learning key."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from crm_assets.reporting.plots.records import CurvePoint
+from crm_assets.reporting.plots.style import (
+    COLOURS,
+    INK,
+    SMALL,
+    WIDTH,
+    fit,
+    largest,
+    new_figure,
+    share_axis,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["learning_curve", "running_mean"]
+
+_MOST_PANELS = 9
+_PANELS_ACROSS = 3
+_MOST_DOTS = 150  # a panel; more would be a smear, and a heavy file
+_SHORTEST_WINDOW, _LONGEST_WINDOW = 3, 25
+_PARTS = 5
+_SEPARATOR = "::"
+
+
+def learning_curve(points: Sequence[CurvePoint]) -> Figure:
+    """A panel for each learning key; of too many keys, the largest, and one panel for the others."""
+    panels = _panels(points)
+    lengths = sorted(len(panel) for _, panel in panels)
+    window = min(_LONGEST_WINDOW, max(_SHORTEST_WINDOW, lengths[len(lengths) // 2] // _PARTS))
+    bin_size = _bin_size(lengths[-1])
+    across = min(_PANELS_ACROSS, len(panels))
+    down = math.ceil(len(panels) / across)
+    figure = new_figure("Reward over the sessions, by learning key", height=1.1 + 1.5 * down)
+    grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+    ends = min(point.order for point in points), max(point.order for point in points)
+    for number, axes in enumerate(grid.flat):
+        if number >= len(panels):
+            axes.set_visible(False)
+            continue
+        title, panel = panels[number]
+        _draw(axes, panel, window=window)
+        axes.set_title(fit(title, (WIDTH - 0.9) / across, size=SMALL), loc="left", fontsize=SMALL)
+        _order_axis(axes, ends, labelled=number + across >= len(panels))
+    dots = "a session" if bin_size == 1 else f"the mean of up to {bin_size} sessions"
+    figure.supxlabel(
+        f"session, in the order of the run  (dot: {dots}; line: mean of the key’s last {window})",
+        fontsize=SMALL,
+    )
+    figure.supylabel("reward, 0 to 1", fontsize=SMALL)
+    return figure
+
+
+def running_mean(values: Sequence[float], window: int) -> list[float]:
+    """The mean of each value and those before it, `window` at most."""
+    sums = [0.0, *accumulate(values)]
+    return [(sums[end] - sums[max(0, end - window)]) / min(end, window) for end in range(1, len(sums))]
+
+
+def _panels(points: Sequence[CurvePoint]) -> list[tuple[str, list[CurvePoint]]]:
+    """Title and points of each panel, points in order."""
+    by_key: dict[str, list[CurvePoint]] = defaultdict(list)
+    for point in sorted(points, key=lambda point: (point.order, point.key)):
+        by_key[point.key].append(point)
+    keys = sorted(by_key)
+    most = _MOST_PANELS if len(keys) <= _MOST_PANELS else _MOST_PANELS - 1
+    shown, rest = largest(keys, [len(by_key[key]) for key in keys], most)
+    panels = [(title, by_key[key]) for title, key in zip(_titles(shown), shown, strict=True)]
+    if rest:
+        together = sorted((p for key in rest for p in by_key[key]), key=lambda point: point.order)
+        panels.append((f"{len(rest):,} other keys, together", together))
+    return panels
+
+
+def _titles(keys: Sequence[str]) -> list[str]:
+    """Keys without the parts in front that all of them share; those say nothing here."""
+    parts = [key.split(_SEPARATOR) for key in keys]
+    shared = 0
+    while len(keys) > 1 and all(len(each) > shared + 1 for each in parts):
+        if len({each[shared] for each in parts}) > 1:
+            break
+        shared += 1
+    return [" · ".join(each[shared:]) for each in parts]
+
+
+def _draw(axes: Axes, panel: Sequence[CurvePoint], *, window: int) -> None:
+    orders = [point.order for point in panel]
+    rewards = [point.reward for point in panel]
+    bin_size = _bin_size(len(panel))
+    bins = range(0, len(panel), bin_size)
+    axes.plot(
+        [_mean(orders[start : start + bin_size]) for start in bins],
+        [_mean(rewards[start : start + bin_size]) for start in bins],
+        linestyle="none", marker="o", markersize=2.6, color=INK, markeredgewidth=0, clip_on=False,
+    )  # fmt: skip
+    means = running_mean(rewards, window)
+    shown = sorted({*bins, len(panel) - 1})
+    axes.plot(
+        [orders[at] for at in shown],
+        [means[at] for at in shown],
+        color=COLOURS[0],
+        linewidth=1.8,
+        clip_on=False,
+    )
+    share_axis(axes, "y", percent=False)
+    axes.set_yticks([0.0, 0.5, 1.0], ["0", "0.5", "1"])
+
+
+def _bin_size(sessions: int) -> int:
+    """Sessions that one dot stands for."""
+    return math.ceil(sessions / _MOST_DOTS)
+
+
+def _order_axis(axes: Axes, ends: tuple[int, int], *, labelled: bool) -> None:
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
+
+    axes.set_xlim(ends[0] - 0.5, ends[1] + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    axes.tick_params(labelbottom=labelled)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

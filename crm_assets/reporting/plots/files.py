@@ -1,0 +1,57 @@
+"""Where pictures go: beside a README, and into Markdown."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from crm_assets.files import write_text
+from crm_assets.reporting.markdown import escape
+from crm_assets.reporting.plots.drawing import NAMES, Drawing
+
+__all__ = ["PictureFile", "markdown_image", "write_pictures"]
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """A picture on disk."""
+
+    name: str
+    """One of `plots.NAMES`."""
+    path: Path
+    """The SVG file."""
+    alt: str
+    """What it shows, plain text."""
+
+    @property
+    def markdown(self) -> str:
+        """The picture as Markdown, for a page beside the folder that it is in."""
+        return f"![{escape(self.alt)}]({self.path.parent.name}/{self.path.name})"
+
+
+def write_pictures(folder: Path, drawings: Sequence[Drawing]) -> list[PictureFile]:
+    """Write `drawings` to `folder` as SVG, each whole or not at all.
+
+    Pictures that an earlier run left there and that are not among these any more are removed; other
+    files are left alone.
+
+    Raises:
+        InfrastructureError: the disk refused.
+    """
+    files = []
+    for drawing in drawings:
+        path = folder / f"{drawing.name}.svg"
+        write_text(path, drawing.svg)
+        files.append(PictureFile(drawing.name, path, drawing.alt))
+    for name in {*NAMES}.difference(file.name for file in files):
+        with suppress(FileNotFoundError):
+            (folder / f"{name}.svg").unlink()
+    return files
+
+
+def markdown_image(png: bytes, alt: str = "") -> str:
+    """A picture inside Markdown, as a data URI: for metadata, which has no files beside it."""
+    return f"![{escape(alt)}](data:image/png;base64,{base64.b64encode(png).decode()})"

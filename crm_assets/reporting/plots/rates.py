@@ -1,0 +1,117 @@
+"""Shares with their intervals: a dot and whiskers each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from crm_assets.reporting.formats import share
+from crm_assets.reporting.plots.records import Estimate, RateBar
+from crm_assets.reporting.plots.style import (
+    COLOURS,
+    SMALL,
+    WIDTH,
+    fit,
+    largest,
+    new_figure,
+    note,
+    share_axis,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["rate_columns", "rate_rows", "whiskers"]
+
+_MOST_ROWS = 24
+_LABEL = 2.2  # inches
+_CHARACTER = 0.075  # inches that a figure of small text takes
+
+
+def rate_rows(title: str, bars: Sequence[RateBar], *, measure: str, counted: str) -> Figure:
+    """A row for each share, named on the left, in figures on the right.
+
+    Args:
+        title: what is shown.
+        bars: from top to bottom; of too many, those with the most verdicts are drawn.
+        measure: what the shares mean, for the axis.
+        counted: what a verdict is about, plural.
+    """
+    shown, left_out = largest(bars, [bar.count for bar in bars], _MOST_ROWS)
+    labels = [fit(bar.label, _LABEL) for bar in shown]
+    row = 0.36 if any("\n" in label for label in labels) else 0.27
+    figure = new_figure(title, height=0.95 + row * len(shown) + (0.2 if left_out else 0.0))
+    axes = figure.add_subplot()
+    whiskers(axes, _estimates(shown), colour=COLOURS[0])
+    for position, bar in enumerate(shown):
+        axes.text(1.03, position, _figures(bar), transform=axes.get_yaxis_transform(), va="center",
+                  fontsize=SMALL)  # fmt: skip
+    axes.set_yticks(range(len(shown)), labels)
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    share_axis(axes, "x")
+    axes.set_xlabel(f"{measure}, with 95% interval; n: {counted}")
+    if left_out:
+        note(figure, f"The {_MOST_ROWS} with the most {counted}; {len(left_out):,} more are in the table.")
+    return figure
+
+
+def rate_columns(
+    title: str, bars: Sequence[RateBar], *, measure: str, position: str, counted: str
+) -> Figure:
+    """A column for each share, by position; counts below.
+
+    Args:
+        title: what is shown.
+        bars: from left to right.
+        measure: what the shares mean, for the axis.
+        position: what the columns are, for the axis.
+        counted: what a verdict is about, plural.
+    """
+    figure = new_figure(title, height=2.9)
+    axes = figure.add_subplot()
+    whiskers(axes, _estimates(bars), colour=COLOURS[0], upright=True)
+    labels = [f"{fit(bar.label, 0.6, size=SMALL, lines=1)}\nn={bar.count:,}" for bar in bars]
+    widest = max(len(line) for label in labels for line in label.split("\n"))
+    room = max(1, int((WIDTH - 1.0) / (_CHARACTER * (widest + 2))))
+    step = -(-len(bars) // room)
+    axes.set_xticks(range(0, len(bars), step), labels[::step])
+    axes.set_xlim(-0.6, len(bars) - 0.4)
+    share_axis(axes, "y")
+    axes.set_ylabel(f"{measure},\nwith 95% interval")
+    axes.set_xlabel(f"{position}; n: {counted}")
+    return figure
+
+
+def whiskers(
+    axes: Axes,
+    estimates: Mapping[int, Estimate],
+    *,
+    colour: str,
+    marker: str = "o",
+    upright: bool = False,
+) -> None:
+    """At each position a dot for the estimate and a line over its interval; nothing where there is none."""
+    known = {at: (each.value, each) for at, each in estimates.items() if each.value is not None}
+    spans = {
+        at: (each.low, each.high)
+        for at, (_, each) in known.items()
+        if each.low is not None and each.high is not None
+    }
+    if not known:
+        return  # what is empty would lie at the picture's corner, and layout would make room for it
+    if spans:
+        lows, highs = zip(*spans.values(), strict=True)
+        lines = axes.vlines if upright else axes.hlines
+        lines(list(spans), lows, highs, colors=colour, linewidth=1.6, clip_on=False)
+    places, values = list(known), [value for value, _ in known.values()]
+    x, y = (places, values) if upright else (values, places)
+    axes.plot(x, y, color=colour, marker=marker, markersize=6.5, linestyle="none", clip_on=False)
+
+
+def _estimates(bars: Sequence[RateBar]) -> dict[int, Estimate]:
+    return {at: Estimate(bar.value, bar.low, bar.high) for at, bar in enumerate(bars)}
+
+
+def _figures(bar: RateBar) -> str:
+    return f"{share(bar.value)}  n={bar.count:,}" if bar.value is not None else "no verdict"

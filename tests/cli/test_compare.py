@@ -1,0 +1,104 @@
+"""`crm-assets compare`, on baselines that the harness made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+from click.testing import Result
+
+from crm_assets.artifacts import BaselinePaths
+from crm_assets.cli import cli
+from crm_assets.cli.compare import compare
+from crm_assets.conversations.generator import write_dataset
+from crm_assets.keys import BaselineKey
+from crm_assets.project import Project
+
+from .conftest import Run
+
+REPLAY, NOOP = "20260101T000000Z", "20260102T000000Z-noop"
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cli.commands, "compare", compare)
+
+
+@pytest.fixture
+def runs(run: Run, project: Project) -> tuple[BaselinePaths, BaselinePaths]:
+    """The ground truth and nobody over the same six conversations."""
+    for key, agent in ((REPLAY, "replay"), (NOOP, "noop")):
+        made = run("baseline", "--dataset", "small", "--run", key, "--agent", agent)
+        assert made.exit_code == 0, made.output
+    a, b = (BaselinePaths.of(project, BaselineKey.of("small", key)) for key in (REPLAY, NOOP))
+    return a, b
+
+
+def document(result: Result) -> dict[str, object]:
+    assert result.exit_code == 0, result.output
+    found: dict[str, object] = orjson.loads(result.stdout)
+    return found
+
+
+def test_two_baselines_are_compared(
+    run: Run, runs: tuple[BaselinePaths, BaselinePaths], tmp_path: Path
+) -> None:
+    page = tmp_path / "out" / "compared.html"
+    result = run("compare", "small", REPLAY, NOOP, "--html", page)
+    assert result.exit_code == 0, result.output
+    assert "B did worse on strict success: −100.0 points" in result.stdout
+    assert "agent.name" in result.stdout
+    assert f"Page: {page}" in result.stdout
+    found = orjson.loads(run("compare", "small", REPLAY, NOOP, "--json", "--html", page).stdout)
+    strict = found["measures"][0]
+    assert (strict["measure"], strict["paired"]["better"], strict["paired"]["worse"]) == (
+        "strict_success",
+        0,
+        6,
+    )
+    assert strict["paired"]["p_value"] == 0.03125
+    assert [(each["fact"], each["a"], each["b"]) for each in found["provenance"]] == [
+        ("agent.name", "replay", "noop")
+    ]
+    assert len(found["flips"]) == 6
+    assert all(flip["first_differing_turn"] == 1 for flip in found["flips"])
+    assert page.read_text().count("<details>") == 6
+
+    itself = document(run("compare", "small", REPLAY, REPLAY, "--json"))
+    assert (itself["flips"], itself["provenance"]) == ([], [])
+
+    again = run("compare", "small", REPLAY, NOOP, "--json", "--seed", 3, "--resamples", 500)
+    assert (document(again)["seed"], document(again)["resamples"]) == (3, 500)
+
+
+def test_a_changed_dataset_is_refused_unless_the_intersection_is_asked_for(
+    run: Run, project: Project
+) -> None:
+    assert run("baseline", "--agent", "replay", "--dataset", "small", "--run", REPLAY).exit_code == 0
+    write_dataset(project.dataset_file("small"), 8, seed=11)
+    assert run("baseline", "--dataset", "small", "--run", NOOP, "--agent", "noop").exit_code == 0
+    refused = run("compare", "small", REPLAY, NOOP)
+    assert refused.exit_code == 2
+    assert refused.stdout == ""
+    assert "--intersection" in refused.stderr
+    found = document(run("compare", "small", REPLAY, NOOP, "--json", "--intersection"))
+    assert (found["intersection"], found["conversations"], found["only_in_b"]) == (True, 6, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["small", REPLAY, NOOP], f"Run {REPLAY} of dataset small is not finished or not there"),
+        (["small", "yesterday", NOOP], "is not a run key"),
+        (["Small", REPLAY, NOOP], "is not a dataset key"),
+        (["small", REPLAY, NOOP, "--resamples", "5"], "--resamples"),
+    ],
+)
+def test_what_cannot_be_compared_is_told_in_a_sentence(
+    run: Run, arguments: list[str], sentence: str
+) -> None:
+    result = run("compare", *arguments)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert "Traceback" not in result.output

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import ast
+import asyncio
+import importlib
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+import crm_assets.llm.offline
+from crm_assets.llm import Message
+from crm_assets.llm.offline import (
+    MODELS,
+    OfflineRequest,
+    answer,
+    count_tokens,
+    read_messages,
+    register_offline_provider,
+)
+
+from .talk import CRM_TOOLS, QUOTE, ask_student
+
+JUDGE_KEYS = {"principles", "score", "rationale", "uncertainty"}
+
+
+def keys(model: str, line: str) -> set[str]:
+    messages = (Message("system", f"{line}\nDo it."), Message("user", '```json\n{"turns": []}\n```'))
+    content = answer(model, OfflineRequest(messages)).content or ""
+    return set(json.loads(content)) if content.startswith("{") else {"text"}
+
+
+@pytest.mark.parametrize(
+    ("model", "line", "said"),
+    [
+        ("offline/teacher", "Anything.", {"valid", "guidance"}),
+        ("my-judge-v2", "Anything.", JUDGE_KEYS),
+        ("openai/gpt-4.1", "You are the judge of a session with a student and a teacher.", JUDGE_KEYS),
+        ("openai/gpt-4.1", "You are the judge of last resort.", JUDGE_KEYS),
+        ("gpt-4.1", "You are the teacher of an assistant.", {"valid", "guidance"}),
+        ("offline/teacher", "You are the probe of a student and teacher.", {"mode", "confidence"}),
+        ("offline/probe", "Anything.", {"mode", "confidence"}),
+        ("offline/judge", "You are the turn judge of a benchmark.", {"score", "rationale"}),
+        ("gpt-4.1", "You are a CRM assistant.", {"text"}),
+        ("offline/student", "You are the judge of a session.", {"text"}),
+    ],
+)
+def test_the_name_or_the_prompt_tells_who_answers(model, line, said):
+    assert keys(model, line) == said
+
+
+def test_the_same_question_gets_the_same_reply():
+    assert ask_student(f"Delete quote {QUOTE}.") == ask_student(f"Delete quote {QUOTE}.")
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "user",
+    [
+        "",
+        "```json\n{nope}\n```",
+        "```json\n[1]\n```",
+        '```json\n{"turns": [1, {"turn": "x"}, {"user": null, "arguments": 3}]}\n```',
+        '```json\n{"turns": {}, "past_sessions": [1], "tier1": 4, "playbook_entries": [{}, 2]}\n```',
+    ],
+)
+def test_no_prompt_is_too_strange(model, user):
+    reply = answer(model, OfflineRequest((Message("system", "You are."), Message("user", user))))
+    assert reply.content
+
+
+def test_a_question_without_messages_gets_a_reply():
+    assert answer("student", OfflineRequest(())).content
+
+
+def test_tokens_are_counted_and_cost_nothing():
+    assert [count_tokens(text) for text in ("", "abcd", "abcde", "ééé")] == [0, 1, 2, 2]
+    bare = answer("student", OfflineRequest((Message("user", "Hi."),)))
+    tooled = answer("student", OfflineRequest((Message("user", "Hi."),), CRM_TOOLS))
+    assert tooled.usage.prompt_tokens - bare.usage.prompt_tokens == count_tokens(
+        json.dumps(CRM_TOOLS, separators=(",", ":"), ensure_ascii=False)
+    )
+    assert bare.usage.completion_tokens == count_tokens(bare.content or "")
+    assert bare.cost_usd == 0.0
+
+
+def test_a_call_takes_less_than_a_millisecond():
+    ask_student(f"Delete quote {QUOTE}.")  # the tools are prepared once
+    best = min(_seconds() for _ in range(20))
+    assert best < 0.001
+
+
+def _seconds() -> float:
+    start = time.perf_counter()
+    ask_student(f"Update opportunity {QUOTE}: stage Proposal, amount $5 and owner Dana Cole.")
+    return time.perf_counter() - start
+
+
+def test_messages_of_openais_api_are_read():
+    call = {"id": "c", "function": {"name": "x", "arguments": "{}"}}
+    documents = [
+        {"role": "developer", "content": "Work."},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+    ]
+    first, second, third = read_messages(documents)
+    assert (first.role, second.content, third.tool_calls[0].name) == ("system", "ab", "x")
+
+
+def test_the_models_know_neither_datasets_nor_harness():
+    folder = Path(crm_assets.llm.offline.__file__).parent
+    for path in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("crm_assets"):
+                assert (node.module or "").startswith(("crm_assets.llm", "crm_assets.errors")), path.name
+
+
+def test_litellm_asks_them_like_any_provider(monkeypatch):
+    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    litellm = importlib.import_module("litellm")
+    register_offline_provider()
+    register_offline_provider()
+    assert [entry["provider"] for entry in litellm.custom_provider_map].count("offline") == 1
+    messages = [{"role": "user", "content": f"Delete quote {QUOTE}."}]
+    reply = asyncio.run(
+        litellm.acompletion(
+            model="offline/student",
+            messages=messages,
+            tools=list(CRM_TOOLS),
+            tool_choice="auto",
+            temperature=0.0,
+        )
+    )
+    [choice] = reply.choices
+    assert choice.finish_reason == "tool_calls"
+    assert choice.message.tool_calls[0].function.name == "delete_quote"
+    direct = answer("student", OfflineRequest(read_messages(messages), CRM_TOOLS))
+    assert reply.usage.prompt_tokens == direct.usage.prompt_tokens
+    assert reply.usage.completion_tokens == direct.usage.completion_tokens

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+from crm_assets.llm.limits import ProviderLimiter, ProviderLimits, Slot
+from crm_assets.llm.retries import FailureKind
+from tests.llm.asking import run
+
+
+def limiter(**limits: int) -> ProviderLimiter:
+    return ProviderLimiter(ProviderLimits(**limits), random.Random(1))
+
+
+async def go(limits: ProviderLimiter, times: int, failure: FailureKind | None = None) -> None:
+    """So many calls, one after the other."""
+    for _ in range(times):
+        async with limits.slot(0) as slot:
+            limits.report(slot, tokens=0, failure=failure)
+
+
+def test_calls_at_a_time_double_until_the_first_refusal_then_rise_by_a_twentieth():
+    async def watch() -> None:
+        limits = limiter(max_connections=200)
+        assert limits.calls_at_a_time == 20
+        await go(limits, 20)
+        assert limits.calls_at_a_time == 40
+        await go(limits, 39)
+        assert limits.calls_at_a_time == 40
+        await go(limits, 1)
+        assert limits.calls_at_a_time == 80
+        await go(limits, 1, "rate_limited")
+        assert limits.calls_at_a_time == 64
+        await go(limits, 64)
+        assert limits.calls_at_a_time == 67
+
+    run(watch())
+
+
+def test_calls_at_a_time_stay_within_bounds():
+    async def watch() -> None:
+        limits = limiter(max_connections=30)
+        await go(limits, 200)
+        assert limits.calls_at_a_time == 30
+        await go(limits, 30, "rate_limited")
+        assert limits.calls_at_a_time == 1
+        await go(limits, 3)
+        assert limits.calls_at_a_time == 3
+        assert limiter(max_connections=5).calls_at_a_time == 5
+
+    run(watch())
+
+
+def test_a_burst_of_refusals_cuts_once():
+    async def watch() -> None:
+        limits = limiter()
+        slots: list[Slot] = []
+
+        async def one() -> None:
+            async with limits.slot(0) as slot:
+                slots.append(slot)
+                await asyncio.sleep(0.01)
+                limits.report(slot, tokens=0, failure="rate_limited")
+
+        await asyncio.gather(*(one() for _ in range(20)))
+        assert limits.calls_at_a_time == 16
+        # replies to calls from before the cut say nothing of what is allowed since
+        for slot in slots:
+            limits.report(slot, tokens=0, failure=None)
+        assert limits.calls_at_a_time == 16
+
+    run(watch())
+
+
+def test_other_failures_change_nothing():
+    async def watch() -> None:
+        limits = limiter()
+        for kind in ("server_error", "timeout", "connection", "malformed", "rejected"):
+            await go(limits, 30, kind)
+        assert limits.calls_at_a_time == 20
+
+    run(watch())
+
+
+def test_nobody_is_let_in_while_the_provider_is_closed():
+    async def watch() -> None:
+        limits = limiter()
+        async with limits.slot(0) as slot:
+            limits.report(slot, tokens=0, failure="rate_limited", wait_seconds=0.3)
+        started = time.perf_counter()
+        await asyncio.gather(*(go(limits, 1) for _ in range(5)))
+        assert 0.29 < time.perf_counter() - started < 3
+
+    run(watch())
+
+
+def test_who_gives_up_waiting_takes_no_place():
+    async def watch() -> None:
+        limits = limiter(max_connections=1)
+        async with limits.slot(0):
+            waiting = [asyncio.create_task(go(limits, 1)) for _ in range(3)]
+            await asyncio.sleep(0.01)
+            waiting[0].cancel()
+            waiting[1].cancel()
+            await asyncio.sleep(0.01)
+            assert not waiting[2].done()
+        await waiting[2]
+        await go(limits, 1)
+
+    run(watch())
+
+
+def test_tokens_a_minute_are_kept_to_and_corrected():
+    async def watch() -> None:
+        limits = limiter(tokens_per_minute=60_000)  # 1,000 a second
+        assert limits.counts_tokens
+
+        async def take(estimate: int, actual: int) -> float:
+            started = time.perf_counter()
+            async with limits.slot(estimate) as slot:
+                waited = time.perf_counter() - started
+                limits.report(slot, tokens=actual, failure=None)
+            return waited
+
+        assert await take(1_000, 1_300) < 0.1
+        assert 0.2 < await take(10, 10) < 2  # the 300 too many are waited off
+        await asyncio.sleep(0.1)
+        assert await take(5_000, 0) < 0.1  # larger than the bucket, and in the end nothing
+        assert await take(10, 10) < 0.1
+
+    run(watch())

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from typing import Any
+
+from crm_assets.reporting.comparison import FactChange, compare_baselines
+
+from ..conftest import session
+from .conftest import RUN_A, RUN_B, Baseline
+
+
+def changes(baseline: Baseline, a: list[dict[str, Any]], b: list[dict[str, Any]]) -> tuple[FactChange, ...]:
+    """What differs between runs whose sessions have these metadata."""
+    runs = [
+        baseline(run, (session(f"c-{index}", meta=meta) for index, meta in enumerate(metas)))
+        for run, metas in ((RUN_A, a), (RUN_B, b))
+    ]
+    return compare_baselines(*runs, resamples=100).provenance
+
+
+def test_every_scalar_that_differs_is_named_by_its_path(baseline: Baseline) -> None:
+    one = {"agent": {"name": "crm", "llm": {"model": "m-1", "temperature": 0.0}, "stop": ["a"]}}
+    other = {"agent": {"name": "crm", "llm": {"model": "m-2", "temperature": 0.0}, "stop": ["a", "b"]}}
+    found = changes(baseline, [one], [other | {"config_path": "configs/x.yaml", "use_llm_judge": True}])
+    assert [(each.fact, each.a, each.b) for each in found] == [
+        ("agent.llm.model", "m-1", "m-2"),
+        ("agent.stop", '["a"]', '["a","b"]'),
+        ("use_llm_judge", False, True),
+        ("config_path", None, "configs/x.yaml"),
+    ]
+
+
+def test_two_versions_within_a_run_are_both_named(baseline: Baseline) -> None:
+    versions = [{"software": {"code": code}} for code in ("b", "a", "b")]
+    (found,) = changes(baseline, versions, [{"software": {"code": "b"}}] * 3)
+    assert (found.fact, found.a, found.b) == ("software.code", "a, b", "b")
+
+
+def test_a_session_that_did_not_get_to_say_a_fact_changes_nothing(baseline: Baseline) -> None:
+    one = [{"execution_mode": None}, {"execution_mode": "paired"}]
+    assert changes(baseline, one, [{"execution_mode": "paired"}] * 2) == ()
+
+
+def test_what_became_of_the_sessions_is_no_fact_of_the_run(baseline: Baseline) -> None:
+    one = {
+        "attempts": 1,
+        "session_reward": {"score": 0.1},
+        "learning_key": "x",
+        "cost_usd": {"student": 1.0},
+    }
+    other = {
+        "attempts": 2,
+        "session_reward": {"score": 0.9},
+        "learning_key": "y",
+        "cost_usd": {"student": 2.0},
+    }
+    assert changes(baseline, [one], [other]) == ()

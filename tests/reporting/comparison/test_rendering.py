@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import io
+import re
+from html.parser import HTMLParser
+
+import pytest
+from rich.console import Console
+
+from crm_assets.reporting.comparison import (
+    Comparison,
+    compare_baselines,
+    headline,
+    render_page,
+    render_text,
+)
+
+from ..conftest import failed_turn, session, turn
+from .conftest import RUN_A, RUN_B, Baseline, verdicts
+
+HOSTILE = "<script>alert('&amp;')[bold]x[red]"
+
+
+class Page(HTMLParser):
+    """The tags of a page, and whether each was closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def read(html: str) -> Page:
+    page = Page()
+    page.feed(html)
+    page.close()
+    assert page.open == []
+    return page
+
+
+def printed(comparison: Comparison, width: int = 80) -> str:
+    terminal = io.StringIO()
+    console = Console(width=width, file=terminal)
+    for part in render_text(comparison):
+        console.print(part)
+    return terminal.getvalue()
+
+
+@pytest.fixture
+def hostile(baseline: Baseline) -> Comparison:
+    """Runs in which every text tries to be markup."""
+    name = {"agent": {"name": HOSTILE}, "workflow_category": HOSTILE, "complexity_level": HOSTILE}
+    wrong = failed_turn(
+        1,
+        HOSTILE,
+        tool_name=HOSTILE,
+        arguments={HOSTILE: HOSTILE},
+        expected_tool=HOSTILE,
+        user_utterance=HOSTILE,
+        error=HOSTILE,
+        agent_response_text=HOSTILE,
+    )
+    a = baseline(RUN_A, [session(HOSTILE, [turn(1)], meta={**name, "config_path": HOSTILE})])
+    b = baseline(RUN_B, [session(HOSTILE, [wrong], meta={**name, "config_path": f"{HOSTILE}2"})])
+    return compare_baselines(a, b, resamples=100)
+
+
+def test_no_text_of_a_dataset_or_a_model_becomes_markup(hostile: Comparison) -> None:
+    page = read(render_page(hostile))
+    assert "script" not in page.tags
+    assert sum(HOSTILE in text for text in page.texts) >= 8
+    # Agent of both, the config's path in both, workflow, complexity, conversation, and the call.
+    assert printed(hostile, width=600).count(HOSTILE) >= 10
+
+
+def test_the_page_needs_nothing_else(hostile: Comparison) -> None:
+    html = render_page(hostile)
+    assert "default-src 'none'" in html
+    assert "prefers-color-scheme: dark" in html
+    assert not re.search(r"https?://|\ssrc=|\shref=|@import|url\(", html)
+
+
+def test_the_page_holds_every_flip_with_its_turns(baseline: Baseline) -> None:
+    turns = [
+        turn(1),
+        failed_turn(2, "argument_mismatch", arguments={"name": "Acne", "notes": "long " * 50}),
+    ]
+    a = baseline(RUN_A, [session(f"c-{n:02d}", [turn(1), turn(2)]) for n in range(30)])
+    b = baseline(RUN_B, [session(f"c-{n:02d}", turns) for n in range(30)])
+    comparison = compare_baselines(a, b, resamples=100)
+    page = read(render_page(comparison))
+    assert page.tags.count("details") == 30
+    assert page.texts.count("▶ 2") == 30
+    text = printed(comparison)
+    assert "10 of 30 shown; all of them with --html or --json." in text
+    assert "Strict success: 0 gained, 30 lost." in text
+    assert '  B ✗ argument mismatch: client_search {"name":"Acne","notes":"long long' in text
+    assert text.count("\n  B ✗ argument mismatch") == text.count("…\n") == 10  # cut, not wrapped
+    assert "c-00, turn 2, expected client_search" in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_figures_are_whole_in_a_narrow_terminal(baseline: Baseline, width: int) -> None:
+    runs = []
+    for run, period in ((RUN_A, 3), (RUN_B, 5)):
+        records = verdicts([n % period > 0 for n in range(40)])
+        for n, record in enumerate(records):
+            record["atlas_metadata"] |= {
+                "workflow_category": "Chained: advance a deal, then quote it",
+                "session_reward": {"score": n * period % 40 / 40},
+            }
+        runs.append(baseline(run, records))
+    comparison = compare_baselines(*runs, resamples=200)
+    text = printed(comparison, width)
+    assert max(map(len, text.splitlines())) <= width
+    for figure in ("65.0%", "80.0%", "+15.0"):
+        assert figure in text
+    for measure, scale, digits in (("strict_success", 100, 1), ("reward", 1, 3)):
+        paired = comparison.by(measure).paired
+        ends = [(paired.low or 0.0) * scale, (paired.high or 0.0) * scale]
+        interval = " to ".join(f"{'+' if end > 0 else '−'}{abs(end):.{digits}f}" for end in ends)
+        assert f" {interval} " in text
+        assert f" {paired.better}/{paired.worse} " in text
+
+
+def test_the_headline_says_what_was_shown(baseline: Baseline) -> None:
+    def says(a: list[bool], b: list[bool]) -> str:
+        runs = baseline(RUN_A, verdicts(a)), baseline(RUN_B, verdicts(b))
+        return headline(compare_baselines(*runs, resamples=200))
+
+    assert says([False] * 12, [True] * 11 + [False]).startswith(
+        "B did better on strict success: +91.7 points ("
+    )
+    assert says([True] * 12, [False] * 11 + [True]).startswith(
+        "B did worse on strict success: −91.7 points ("
+    )
+    undecided = says([True, False] * 20, [True, False] * 19 + [False, True])
+    assert undecided.startswith("No difference in strict success was shown: 0.0 points (")
+    assert re.search(r"p = 1\.0000\); 40 conversations could have shown \d+\.\d points\.", undecided)
+    assert says([True, False], [True, True]).endswith("2 conversations are too few to show any.")
+    assert "nothing can be said" in says([None], [True])  # type: ignore[list-item]
