@@ -114,7 +114,8 @@ def run_facts(
         "config_path": None if config is None else _relative(config, project),
         "conversations_path": _relative(project.dataset_file(dataset), project),
         "tasks_path": _relative(files.tasks, project),
-        "software": software_versions(databases.sandbox),
+        # Only who asks models has a configuration, and only then litellm has a say.
+        "software": software_versions(databases.sandbox, more=("litellm",) if config else ()),
     }
 
 

@@ -18,17 +18,21 @@ __all__ = ["software_versions"]
 _PACKAGES = ("crm-assets", "psycopg", "pydantic")
 
 
-def software_versions(conninfo: str) -> dict[str, str]:
+def software_versions(conninfo: str, *, more: tuple[str, ...] = ()) -> dict[str, str]:
     """Versions of Python, the packages that decide results, this code, and the database's server.
 
     `code` is a hash of the code that decides what a tool does and a state is; `crm-assets commit` is
     there where the package lies in a git checkout, with `-dirty` where it differs from that commit.
 
+    Args:
+        conninfo: of the database.
+        more: packages that decide results of this run beside those that always do.
+
     Raises:
         InfrastructureError: the database does not answer.
     """
     versions = {"python": platform.python_version()}
-    versions |= {name: version(name) for name in _PACKAGES}
+    versions |= {name: version(name) for name in (*_PACKAGES, *more)}
     versions["code"] = code_fingerprint()[:12]
     commit = _commit()
     if commit is not None:

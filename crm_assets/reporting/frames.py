@@ -114,6 +114,18 @@ class _Builder:
             reward="d",
             signal="d",
             duration="d",
+            epoch="i",
+            key="names",
+            reward_status="names",
+            escalated="b",
+            attempts="i",
+            intervened="b",
+            valid="b",
+            first="b",
+            available="d",
+            learnt="d",
+            rejected="d",
+            learner_failed="b",
         )
     )
     turns: _Columns = field(
@@ -134,7 +146,15 @@ class _Builder:
     )
     usage: _Columns = field(
         default_factory=lambda: _Columns(
-            session="i", role="names", prompt="d", completion="d", total="q", calls="d"
+            session="i",
+            role="names",
+            prompt="d",
+            completion="d",
+            total="q",
+            cached="d",
+            reasoning="d",
+            calls="d",
+            failed="d",
         )
     )
     costs: _Columns = field(default_factory=lambda: _Columns(session="i", role="names", usd="d"))
@@ -168,6 +188,8 @@ class _Builder:
             reward=_number(reward),
             signal=_number(ran.reward_signal if ran else None),
             duration=_number(ran.metadata.duration_seconds if ran else None),
+            epoch=session.epoch,
+            **_loop_facts(meta),
         )
 
     def _add_turns(self, session: SessionLine) -> None:
@@ -205,7 +227,10 @@ class _Builder:
                 prompt=_number(used.prompt_tokens),
                 completion=_number(used.completion_tokens),
                 total=used.total,
+                cached=_number(used.cached_tokens),
+                reasoning=_number(used.reasoning_tokens),
                 calls=_number(used.calls),
+                failed=_number(used.failed_calls),
             )
         for role, usd in (session.atlas_metadata.cost_usd or {}).items():
             self.costs.append(session=index, role=role, usd=usd)
@@ -270,7 +295,7 @@ def _completed(
 def _usage_of(session: SessionLine) -> dict[str, UsageLine]:
     """Tokens by role: the session's own account, else the sum over its turns.
 
-    A role whose counts are all 0 called no model: that is no usage, rather than a usage of 0.
+    A role whose counts are all 0 and that called no model has no usage, rather than a usage of 0.
     """
     roles = session.atlas_metadata.token_usage
     if not roles and session.conversation_result is not None:
@@ -278,7 +303,7 @@ def _usage_of(session: SessionLine) -> dict[str, UsageLine]:
         for turn in session.conversation_result.per_turn_results:
             for role, used in turn.token_usage.items():
                 roles[role] = _sum(roles[role], used) if role in roles else used
-    return {role: used for role, used in (roles or {}).items() if used.total}
+    return {role: used for role, used in (roles or {}).items() if used.total or used.calls}
 
 
 def _sum(one: UsageLine, other: UsageLine) -> UsageLine:
@@ -289,8 +314,28 @@ def _sum(one: UsageLine, other: UsageLine) -> UsageLine:
         prompt_tokens=add(one.prompt_tokens, other.prompt_tokens),
         completion_tokens=add(one.completion_tokens, other.completion_tokens),
         total_tokens=one.total + other.total,
+        cached_tokens=add(one.cached_tokens, other.cached_tokens),
+        reasoning_tokens=add(one.reasoning_tokens, other.reasoning_tokens),
         calls=add(one.calls, other.calls),
+        failed_calls=add(one.failed_calls, other.failed_calls),
     )
+
+
+def _loop_facts(meta: MetadataLine) -> dict[str, Any]:
+    """What the loop around the student did in a session."""
+    return {
+        "key": meta.learning_key or _NONE,
+        "reward_status": meta.reward_status or _NONE,
+        "escalated": _verdict(meta.reward_escalated),
+        "attempts": meta.attempts or 0,
+        "intervened": _verdict(meta.teacher_intervened),
+        "valid": _verdict(meta.teacher_valid),
+        "first": _verdict(meta.first_attempt_success),
+        "available": _number(meta.entries_available),
+        "learnt": _number(meta.entries_learnt),
+        "rejected": _number(meta.entries_rejected),
+        "learner_failed": int(meta.learning_error is not None),
+    }
 
 
 def _verdict(value: bool | None) -> int:

@@ -30,7 +30,10 @@ class UsageLine(_Line):
     prompt_tokens: Whole | None = None
     completion_tokens: Whole | None = None
     total_tokens: Whole | None = None
+    cached_tokens: Whole | None = None
+    reasoning_tokens: Whole | None = None
     calls: Whole | None = None
+    failed_calls: Whole | None = None
 
     @property
     def total(self) -> int:
@@ -115,6 +118,17 @@ class MetadataLine(_Line):
     workflow_category: str | None = None
     complexity_level: str | None = None
     execution_mode: str | None = None
+    learning_key: str | None = None
+    reward_status: Literal["scored", "failed"] | None = None
+    reward_escalated: bool | None = None
+    attempts: Whole | None = None
+    teacher_intervened: bool | None = None
+    teacher_valid: bool | None = None
+    first_attempt_success: bool | None = None
+    entries_available: Whole | None = None
+    entries_learnt: Whole | None = None
+    entries_rejected: Whole | None = None
+    learning_error: str | None = None
     session_reward: RewardLine | None = None
     token_usage: dict[str, UsageLine] | None = None
     cost_usd: dict[str, Annotated[float, Field(ge=0)]] | None = None

@@ -12,8 +12,9 @@ from crm_assets.files import write_json
 from crm_assets.reporting.breakdowns import conversation_groups, failure_kinds, rate, turn_groups
 from crm_assets.reporting.figures import Mean, Rate
 from crm_assets.reporting.frames import read_frames
+from crm_assets.reporting.loop import learning_curve, loop_figures, repeats
 from crm_assets.reporting.models import Bounds, Metrics, ReplyCounts, RunInfo
-from crm_assets.reporting.usage import role_costs, role_tokens, spending
+from crm_assets.reporting.usage import role_costs, role_tokens, spending, total_cost
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +74,10 @@ def compute_metrics(sessions: Path, *, run: RunInfo) -> Metrics:
         cost_usd=role_costs(frames.costs),
         cost_usd_per_conversation=costs.per_conversation,
         cost_usd_per_success=costs.per_success,
+        total_cost_usd=total_cost(frames.costs),
+        loop=loop_figures(all_sessions),
+        learning_curve=learning_curve(all_sessions),
+        repeats=repeats(all_sessions),
         **_conversation_rates(ran, turns),
         **_turn_rates(turns),
         **_means(ran),

@@ -13,14 +13,19 @@ __all__ = [
     "METRICS_VERSION",
     "Bounds",
     "ConversationGroup",
+    "CurveBlock",
     "FailureExample",
     "FailureKind",
     "InfrastructureFailure",
+    "LoopFigures",
     "Metrics",
+    "Repeats",
     "ReplyCounts",
+    "RewardCounts",
     "RoleCost",
     "RoleTokens",
     "RunInfo",
+    "TeacherCounts",
     "TurnGroup",
 ]
 
@@ -136,8 +141,14 @@ class RoleTokens(Model):
     """Null when no call reported it."""
     total_tokens: int
     """Reported totals, or prompt + completion where none was."""
+    cached_tokens: int | None = None
+    """Of the prompts', those read from the provider's cache; null when no call reported it."""
+    reasoning_tokens: int | None = None
+    """Of the completions', those spent on reasoning; null when no call reported it."""
     calls: int | None
-    """Calls to the model; null when nobody counted them."""
+    """Calls to the model, retries and failed ones included; null when nobody counted them."""
+    failed_calls: int | None = None
+    """Of these, those that gave no usable reply; null when nobody counted them."""
     conversations: int
     """Sessions that report tokens of this role, failed ones included: they were paid for."""
 
@@ -149,6 +160,87 @@ class RoleCost(Model):
     """US dollars."""
     conversations: int
     """Sessions that report a cost of this role, failed ones included."""
+
+
+class RewardCounts(Model):
+    """What became of the judges' word on the sessions that ran."""
+
+    scored: int
+    """Sessions with a reward."""
+    failed: int
+    """Sessions whose judges gave nothing usable: no reward, which is not a reward of 0."""
+    escalated: int
+    """Sessions on which the large model had the last word."""
+
+
+class TeacherCounts(Model):
+    """What the teacher made of the sessions that ran."""
+
+    valid: int
+    """The last attempt was found good."""
+    invalid: int
+    """The last attempt was found wanting."""
+    without_verdict: int
+    """The teacher was not asked (mode auto), or could not be had."""
+    intervened: int
+    """Sessions in which the student got guidance."""
+    repeated: int
+    """Sessions in which the student ran more than once."""
+
+
+class LoopFigures(Model):
+    """What the loop around the student did."""
+
+    rewards: RewardCounts
+    """What the judges came to."""
+    teacher: TeacherCounts
+    """What the teacher came to."""
+    first_attempt_strict_success: Rate
+    """Strict success of the first attempts: what the student did before any guidance."""
+    learning_keys: int
+    """Streams of sessions that learn together."""
+    entries_at_start: int | None
+    """Playbook entries that the keys' first sessions could use; null when the sessions do not say."""
+    entries_learnt: int | None
+    """Entries that passed the gates; null when nothing was learnt from."""
+    entries_rejected: int | None
+    """Entries that did not; null when nothing was learnt from."""
+    learner_failures: int
+    """Sessions from which nothing was learnt because the learner gave nothing usable."""
+
+
+class CurveBlock(Model):
+    """Consecutive sessions of one learning key."""
+
+    key: str
+    """The learning key."""
+    label: str
+    """Workflow and complexity of its first session."""
+    first: int
+    """Place of the block's first session among the key's, from 1."""
+    last: int
+    """Place of its last."""
+    rewarded: int
+    """Sessions with a reward."""
+    reward: float | None
+    """Their mean reward; null without any."""
+    decided: int
+    """Sessions with a verdict."""
+    strict_success: float | None
+    """The share of these in which every turn succeeded; null without any."""
+
+
+class Repeats(Model):
+    """What running every conversation several times shows."""
+
+    epochs: int
+    """How often each was run."""
+    conversations: int
+    """How many there are."""
+    pass_hat_k: dict[str, Mean]
+    """By k: chance that k runs of a conversation all succeed, over conversations."""
+    pass_at_k: dict[str, Mean]
+    """By k: chance that at least one of k runs of a conversation succeeds, over conversations."""
 
 
 class RunInfo(Model):
@@ -206,7 +298,7 @@ class Metrics(Model):
     """Level of every interval here."""
 
     total_conversations: int
-    """Sessions in the file, whatever became of them."""
+    """Sessions in the file, whatever became of them; with several epochs, each conversation's several."""
     atlas_successful_runs: int
     """Sessions that ran to their end, whatever the agent achieved."""
     harness_successes: int
@@ -281,6 +373,16 @@ class Metrics(Model):
     """US dollars of all roles, over conversations that ran and report any."""
     cost_usd_per_success: float | None
     """All reported cost / successes among the sessions reporting; null without either."""
+
+    total_cost_usd: float | None = None
+    """US dollars of all sessions and roles; null when none was reported."""
+
+    loop: LoopFigures | None = None
+    """What teacher, judges and learner did; null where only a student worked."""
+    learning_curve: tuple[CurveBlock, ...] = ()
+    """Rewards over the order of each learning key's sessions; empty without a loop."""
+    repeats: Repeats | None = None
+    """pass^k and pass@k; null where every conversation was run once."""
 
     reward_summary: Mean
     """Rewards that judges gave to sessions."""

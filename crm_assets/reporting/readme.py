@@ -6,11 +6,14 @@ from typing import Any
 
 from crm_assets.errors import InputError
 from crm_assets.reporting.formats import (
+    dollars,
     interval,
+    number,
     of,
     percent,
     plain,
     share,
+    spread,
     with_interval,
 )
 from crm_assets.reporting.markdown import code, escape
@@ -46,6 +49,7 @@ def render_readme(metrics: Metrics, *, revision: dict[str, Any] | None = None) -
         _lead(metrics),
         _section("What ran", _what_ran(metrics, revision)),
         _section("How well", _how_well(metrics)),
+        *([_section("How the loop went", _loop(metrics))] if metrics.loop else []),
         _section("How sure", _how_sure(metrics)),
         _section("What failed most", _what_failed(metrics)),
         *(f"## {title}\n\n{body}" for title, body in all_tables(metrics, revision)),
@@ -83,9 +87,16 @@ def _what_ran(metrics: Metrics, revision: dict[str, Any]) -> list[str]:
         False: "; replies judged by comparison only, without a model as judge",
         None: "",
     }[metrics.use_llm_judge]
+    offline = bool((metrics.agent_config or {}).get("offline"))
     modes = ", ".join(f"{code(mode)}" for mode in metrics.execution_modes)
     return [
-        f"**Agent** {_agent(metrics)}; execution mode {modes}.",
+        f"**Agent** {_agent(metrics)}; execution mode {modes}."
+        + (
+            " Offline models: rules that come along, to see the loop work; they say nothing of a language "
+            "model."
+            if offline
+            else ""
+        ),
         f"**Dataset** {code(metrics.dataset or 'unnamed')}, {count}; {_revision(metrics, revision)}.",
         f"**Sandbox** {code(metrics.backend or 'unnamed backend')}{judge}.",
         f"**Run** {code(metrics.run_id or 'unnamed')}: {_outcome(metrics)}.",
@@ -133,6 +144,46 @@ def _how_well(metrics: Metrics) -> list[str]:
     return points
 
 
+def _loop(metrics: Metrics) -> list[str]:
+    """What teacher, judges and learner did, and what it cost."""
+    loop = metrics.loop
+    assert loop is not None
+    agent = metrics.agent_config or {}
+    reward, teacher = metrics.reward_summary, loop.teacher
+    points = [
+        f"**Mean reward {number(reward.mean, 3)}** (95% interval {spread(reward, 3)}) over "
+        f"{_conversations(reward.count)}, as the judges see it"
+        + (f"; {loop.rewards.failed:,} without a reward." if loop.rewards.failed else "."),
+        f"The teacher sent the student back with guidance in {_conversations(teacher.intervened)}; first "
+        f"attempts alone: {with_interval(loop.first_attempt_strict_success)} strict success.",
+    ]
+    learning = agent.get("learning")
+    if learning == "on":
+        points.append(
+            f"Learning was on: {loop.learning_keys:,} learning keys began with "
+            f"{number(loop.entries_at_start)} playbook entries between them; {number(loop.entries_learnt)} "
+            f"were accepted on the way, {number(loop.entries_rejected)} rejected."
+        )
+    elif learning == "frozen":
+        points.append(
+            f"Learning was frozen: {number(loop.entries_at_start)} playbook entries were used, none added."
+        )
+    elif learning == "off":
+        points.append("Learning was off: nothing that earlier sessions taught was used.")
+    if agent.get("feedback") == "oracle":
+        points.append(
+            "**Judges and learner were shown the right calls (feedback `oracle`): what was learnt was "
+            "learnt from the answers.**"
+        )
+    calls = [usage.calls for usage in metrics.token_usage.values() if usage.calls is not None]
+    points.append(
+        f"Cost: {dollars(metrics.total_cost_usd)} and "
+        f"{number(sum(usage.total_tokens for usage in metrics.token_usage.values()))} tokens in "
+        f"{number(sum(calls))} calls, retries included."
+    )
+    return points
+
+
 def _how_sure(metrics: Metrics) -> list[str]:
     points = []
     strict = metrics.strict_success
@@ -142,10 +193,7 @@ def _how_sure(metrics: Metrics) -> list[str]:
             f"{interval(strict)}: of 100 such samples, about 95 give an interval that holds it. "
             "Conversations count as independent, the turns of one conversation do not."
         )
-        points.append(
-            "The intervals cover the choice of conversations. Whether the agent would do the same "
-            "again, one run cannot say."
-        )
+        points.append(_again(metrics))
     if bounds := metrics.strict_success_bounds:
         points.append(
             f"**Without a verdict, and so in no rate: {_conversations(bounds.missing)}** "
@@ -164,6 +212,18 @@ def _how_sure(metrics: Metrics) -> list[str]:
 
 def _not_run(metrics: Metrics) -> str:
     return f", {metrics.not_run:,} not run for want of budget" if metrics.not_run else ""
+
+
+def _again(metrics: Metrics) -> str:
+    covered = "The intervals cover the choice of conversations."
+    if metrics.repeats is None:
+        return f"{covered} Whether the agent would do the same again, one run cannot say."
+    k = str(metrics.repeats.epochs)
+    hat, at = metrics.repeats.pass_hat_k[k], metrics.repeats.pass_at_k[k]
+    return (
+        f"{covered} Each was run {metrics.repeats.epochs} times: all of them succeeded for "
+        f"{share(hat.mean)} of conversations (pass^{k}), at least one for {share(at.mean)} (pass@{k})."
+    )
 
 
 def _unseen(metrics: Metrics) -> list[str]:

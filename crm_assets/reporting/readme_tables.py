@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from crm_assets.reporting.figures import Mean, Rate
@@ -18,11 +18,19 @@ from crm_assets.reporting.formats import (
     spread,
 )
 from crm_assets.reporting.markdown import code, escape, table
-from crm_assets.reporting.models import ConversationGroup, Metrics, TurnGroup
+from crm_assets.reporting.models import (
+    ConversationGroup,
+    CurveBlock,
+    LoopFigures,
+    Metrics,
+    Repeats,
+    TurnGroup,
+)
 
 __all__ = ["all_tables", "describe_kind"]
 
 _LONGEST_SETTING = 80
+_MOST_KEYS = 12
 _KINDS = {
     "unexpected_success": "Succeeded where it should have failed",
     "wrong_error": "Failed otherwise than it should have",
@@ -53,6 +61,12 @@ def all_tables(metrics: Metrics, revision: Mapping[str, Any]) -> Iterator[tuple[
         yield "Failure kinds", _failure_kinds(metrics)
     yield "Tokens and cost", _spending(metrics)
     yield "Rewards and time", _means(metrics)
+    if metrics.loop is not None:
+        yield "The loop", _loop(metrics.loop)
+    if metrics.learning_curve:
+        yield "Rewards by learning key", _learning(metrics)
+    if metrics.repeats is not None:
+        yield "Repeats", _repeats(metrics.repeats)
     yield "Provenance", _provenance(metrics, revision)
 
 
@@ -181,11 +195,12 @@ def _by_role(metrics: Metrics) -> str:
                 number(tokens.completion_tokens if tokens else None),
                 number(tokens.total_tokens if tokens else None),
                 number(tokens.calls if tokens else None),
+                number(tokens.failed_calls if tokens else None),
                 dollars(cost.usd if cost else None),
                 number(max(each.conversations for each in (tokens, cost) if each)),
             )
         )
-    header = ("Role", "Prompt", "Completion", "Total", "Calls", "Cost", "Conversations")
+    header = ("Role", "Prompt", "Completion", "Total", "Calls", "Failed", "Cost", "Conversations")
     return table(header, rows)
 
 
@@ -233,6 +248,74 @@ def _means(metrics: Metrics) -> str:
     )
 
 
+def _loop(loop: LoopFigures) -> str:
+    rewards, teacher = loop.rewards, loop.teacher
+    first = loop.first_attempt_strict_success
+    rows = [
+        ("Sessions with a reward", number(rewards.scored)),
+        ("Sessions whose judges gave nothing usable (no reward)", number(rewards.failed)),
+        ("Sessions on which the large judge had the last word", number(rewards.escalated)),
+        ("Last attempt found good by the teacher", number(teacher.valid)),
+        ("Last attempt found wanting", number(teacher.invalid)),
+        ("Without the teacher's verdict", number(teacher.without_verdict)),
+        ("Sessions with guidance from the teacher", number(teacher.intervened)),
+        ("Sessions in which the student ran again", number(teacher.repeated)),
+        ("Strict success of first attempts", f"{percent(first)} ({of(first)})"),
+        ("Learning keys", number(loop.learning_keys)),
+        ("Playbook entries that were there at the start", number(loop.entries_at_start)),
+        ("Playbook entries learnt", number(loop.entries_learnt)),
+        ("Playbook entries rejected by the gates", number(loop.entries_rejected)),
+        ("Sessions whose learner gave nothing usable", number(loop.learner_failures)),
+    ]
+    return table(("What", "How many"), rows)
+
+
+def _learning(metrics: Metrics) -> str:
+    """First and last third of each key's sessions, the longest keys first."""
+    keys: dict[str, list[CurveBlock]] = {}
+    for block in metrics.learning_curve:
+        keys.setdefault(block.key, []).append(block)
+    ranked = sorted(keys.values(), key=lambda blocks: (-blocks[-1].last, blocks[0].label, blocks[0].key))
+    rows = [
+        (
+            escape(blocks[0].label),
+            number(blocks[-1].last),
+            number(_mean_reward(blocks), 3),
+            number(_mean_reward(blocks[: len(blocks) // 3]), 3),
+            number(_mean_reward(blocks[len(blocks) - len(blocks) // 3 :]), 3),
+        )
+        for blocks in ranked[:_MOST_KEYS]
+    ]
+    header = ("Workflow and complexity", "Sessions", "Mean reward", "First third", "Last third")
+    more = len(ranked) - len(rows)
+    note = f"\n\n{more:,} more keys are in metrics.json." if more else ""
+    return table(header, rows) + note
+
+
+def _mean_reward(blocks: Sequence[CurveBlock]) -> float | None:
+    """Mean over sessions; None without any, or where there are too few sessions for thirds."""
+    rewarded = sum(block.rewarded for block in blocks)
+    if not rewarded:
+        return None
+    return sum(block.rewarded * (block.reward or 0.0) for block in blocks) / rewarded
+
+
+def _repeats(repeats: Repeats) -> str:
+    rows = [
+        (
+            k,
+            number(repeats.pass_hat_k[k].mean, 3),
+            spread(repeats.pass_hat_k[k], 3),
+            number(repeats.pass_at_k[k].mean, 3),
+            spread(repeats.pass_at_k[k], 3),
+            number(repeats.pass_hat_k[k].count),
+        )
+        for k in repeats.pass_hat_k
+    ]
+    header = ("k", "pass^k (all k)", "95% interval", "pass@k (any of k)", "95% interval", "Conversations")
+    return table(header, rows, left=0)
+
+
 def _provenance(metrics: Metrics, revision: Mapping[str, Any]) -> str:
     rows = [
         ("Run", code(metrics.run_id) if metrics.run_id else NOTHING),
@@ -247,12 +330,20 @@ def _provenance(metrics: Metrics, revision: Mapping[str, Any]) -> str:
     ]
     rows += [
         (f"Agent {escape(name)}", code(_setting(value)))
-        for name, value in sorted((metrics.agent_config or {}).items())
+        for name, value in _settings(metrics.agent_config or {})
     ]
     rows += [
         (f"Version of {escape(name)}", code(version)) for name, version in sorted(metrics.software.items())
     ]
     return table(("What", "Which"), rows, left=2)
+
+
+def _settings(agent: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    for name, value in sorted(agent.items()):
+        if isinstance(value, Mapping):
+            yield from ((f"{name} {inner}", found) for inner, found in value.items())
+        else:
+            yield name, value
 
 
 def _setting(value: object) -> str:

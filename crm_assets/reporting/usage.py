@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from crm_assets.llm.spending import DOLLAR_DIGITS
 from crm_assets.reporting.figures import Mean, tidy
 from crm_assets.reporting.models import RoleCost, RoleTokens
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Spending", "role_costs", "role_tokens", "spending"]
+__all__ = ["Spending", "role_costs", "role_tokens", "spending", "total_cost"]
 
 
 class Spending(NamedTuple):
@@ -28,7 +29,10 @@ def role_tokens(usage: pd.DataFrame) -> dict[str, RoleTokens]:
             prompt_tokens=_whole(rows["prompt"]),
             completion_tokens=_whole(rows["completion"]),
             total_tokens=int(rows["total"].sum()),
+            cached_tokens=_whole(rows["cached"]),
+            reasoning_tokens=_whole(rows["reasoning"]),
             calls=_whole(rows["calls"]),
+            failed_calls=_whole(rows["failed"]),
             conversations=len(rows),
         )
         for role, rows in _by_role(usage)
@@ -38,9 +42,14 @@ def role_tokens(usage: pd.DataFrame) -> dict[str, RoleTokens]:
 def role_costs(costs: pd.DataFrame) -> dict[str, RoleCost]:
     """US dollars by role."""
     return {
-        role: RoleCost(usd=round(math.fsum(rows["usd"]), 6), conversations=len(rows))
+        role: RoleCost(usd=round(math.fsum(rows["usd"]), DOLLAR_DIGITS), conversations=len(rows))
         for role, rows in _by_role(costs)
     }
+
+
+def total_cost(costs: pd.DataFrame) -> float | None:
+    """US dollars of all sessions and roles; None when none was reported."""
+    return round(math.fsum(costs["usd"]), DOLLAR_DIGITS) if len(costs) else None
 
 
 def spending(sessions: pd.DataFrame, amounts: pd.DataFrame, column: str) -> Spending:

@@ -137,7 +137,7 @@ def test_tokens_and_cost(measure: Measure) -> None:
     readme = render_readme(measure(session("c-1", meta=spent), session("c-2")))
     row = next(line for line in readme.splitlines() if line.startswith("| student"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells == ["student", "1,200", "34", "1,234", "–", "$0.0123", "1"]
+    assert cells == ["student", "1,200", "34", "1,234", "–", "–", "$0.0123", "1"]
     assert "reported by 1 of the 2 conversations that ran" in readme
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from crm_assets.reporting.figures import Mean, Rate
 from crm_assets.reporting.models import ConversationGroup, Metrics
 from crm_assets.reporting.plots.records import (
+    CurvePoint,
     Estimate,
     KindCount,
     Pictures,
@@ -22,13 +23,17 @@ __all__ = ["from_metrics", "run_point"]
 def from_metrics(metrics: Metrics) -> Pictures:
     """All pictures that the metrics of one baseline can give.
 
-    The learning curve and the progression need more than one baseline's metrics hold: add them with
-    `dataclasses.replace`.
+    The progression needs more than one baseline's metrics hold: add it with `dataclasses.replace`.
     """
     return Pictures(
         by_complexity=_conversations(metrics.by_complexity),
         by_workflow=_conversations(metrics.by_workflow),
         by_turn=tuple(_bar(name, group.turn_success) for name, group in metrics.by_turn.items()),
+        rewards=tuple(
+            CurvePoint((block.first + block.last) // 2, block.label, block.reward)
+            for block in metrics.learning_curve
+            if block.reward is not None
+        ),
         roles=_roles(metrics),
         failure_kinds=tuple(
             KindCount(describe_kind(failure.kind), failure.turns) for failure in metrics.failure_kinds

@@ -53,9 +53,9 @@ def learning_curve(points: Sequence[CurvePoint]) -> Figure:
         _draw(axes, panel, window=window)
         axes.set_title(fit(title, (WIDTH - 0.9) / across, size=SMALL), loc="left", fontsize=SMALL)
         _order_axis(axes, ends, labelled=number + across >= len(panels))
-    dots = "a session" if bin_size == 1 else f"the mean of up to {bin_size} sessions"
+    dots = "one or a few sessions" if bin_size == 1 else "some sessions"
     figure.supxlabel(
-        f"session, in the order of the run  (dot: {dots}; line: mean of the key’s last {window})",
+        f"session of the key, in order  (dot: mean of {dots}; line: mean of the last {window} dots)",
         fontsize=SMALL,
     )
     figure.supylabel("reward, 0 to 1", fontsize=SMALL)

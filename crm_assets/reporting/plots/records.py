@@ -33,12 +33,12 @@ class RateBar:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """The reward of one session; sessions without one have no point."""
+    """The mean reward of one or a few consecutive sessions of a learning key; none without a reward."""
 
     order: int
-    """The session's place in the run, from 1."""
+    """Their place among the key's sessions, from 1."""
     key: str
-    """Its learning key."""
+    """The learning key, in words."""
     reward: float
     """0 to 1."""
 
