@@ -8,6 +8,7 @@ from crm_assets.atlas.sessions import run_sessions
 from crm_assets.atlas.tasks import (
     TASK_SCHEMA_VERSION,
     AtlasTask,
+    copy_tasks,
     read_task_ids,
     read_tasks,
     task_id,
@@ -19,6 +20,7 @@ __all__ = [
     "TASK_SCHEMA_VERSION",
     "AtlasTask",
     "SessionRecord",
+    "copy_tasks",
     "read_task_ids",
     "read_tasks",
     "run_sessions",

@@ -12,11 +12,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from crm_assets.conversations import Conversation, load_conversations
 from crm_assets.errors import InputError
-from crm_assets.files import write_jsonl
+from crm_assets.files import atomic_writer, write_jsonl
 
 __all__ = [
     "TASK_SCHEMA_VERSION",
     "AtlasTask",
+    "copy_tasks",
     "parse_task",
     "read_task_ids",
     "read_tasks",
@@ -86,6 +87,22 @@ def write_tasks(
             ).model_dump()
 
     return write_jsonl(target, tasks())
+
+
+def copy_tasks(source: Path, target: Path, *, limit: int | None = None) -> int:
+    """Copy the first `limit` tasks of a tasks.jsonl (all for None), checked; returns how many.
+
+    Raises:
+        InputError: it cannot be read, or a line of it is no task.
+        InfrastructureError: the disk refused.
+    """
+    count = 0
+    with atomic_writer(target) as handle:
+        for number, line in itertools.islice(task_lines(source), limit):
+            parse_task(source, number, line)
+            handle.write(line if line.endswith(b"\n") else line + b"\n")
+            count += 1
+    return count
 
 
 def read_tasks(path: Path, *, wanted: Callable[[int], bool] | None = None) -> Iterator[AtlasTask]:

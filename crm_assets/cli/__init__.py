@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from crm_assets import __version__
+from crm_assets.cli.atlas import atlas
 from crm_assets.cli.baseline import baseline
 from crm_assets.cli.compare import compare
 from crm_assets.cli.datasets import datasets
@@ -49,7 +50,7 @@ def cli() -> None:
     """Baselines you can trust for LLM agents on CRM work."""
 
 
-for _command in (baseline, compare, tasks, harness, datasets, tools, partitions, doctor, ui, db):
+for _command in (baseline, atlas, compare, tasks, harness, datasets, tools, partitions, doctor, ui, db):
     cli.add_command(_command)
 
 

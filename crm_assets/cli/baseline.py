@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crm_assets.artifacts import BaselinePaths, claim_run, release_run
-from crm_assets.cli.common import model_options, progress_lines, relative, session_plan
+from crm_assets.cli.common import describe_agent, model_options, progress_lines, relative, session_plan
 from crm_assets.cli.ui import DEFAULT_PORT, HOST
 from crm_assets.datasets import require_dataset
 from crm_assets.errors import InputError
@@ -16,7 +16,7 @@ from crm_assets.keys import BaselineKey, RunKey
 from crm_assets.project import Project, find_project
 
 if TYPE_CHECKING:
-    from crm_assets.atlas.plan import Performer, SessionPlan
+    from crm_assets.atlas.plan import Performer
 
 __all__ = ["PERFORMERS", "baseline"]
 
@@ -67,7 +67,7 @@ def baseline(
     if resume and (run is None or overwrite):
         raise InputError("--resume goes with the --run that is to go on, and without --overwrite.")
     plan = session_plan(agent, project=project, dataset=dataset, **chosen)
-    agent_and_models = _agent(plan, project)  # refuses a bad configuration before anything is made
+    agent_and_models = describe_agent(plan, project)  # refuses a bad configuration before anything is made
     key = _key(project, dataset, run, keep=not (overwrite or resume))
     click.echo(f"Baseline {key}, agent {agent_and_models}", err=True)
 
@@ -90,18 +90,6 @@ def baseline(
     Console().print(summary_table(read_metrics(done.paths.metrics)))
     click.echo(f"README: {relative(done.paths.readme)}")
     click.echo(f"UI: make ui (or crm-assets ui), then http://{HOST}:{DEFAULT_PORT}/runs/{done.run_id}")
-
-
-def _agent(plan: SessionPlan, project: Project) -> str:
-    """Who works, and on which models: whoever has keys set must see that they are used."""
-    if not plan.asks_models:
-        return plan.agent
-
-    from crm_assets.atlas.plan import model_run
-
-    config = model_run(plan, project).config
-    roles = config.models() if plan.agent == "atlas" else {"student": config.models()["student"]}
-    return f"{plan.agent} ({', '.join(dict.fromkeys(spec.name for spec in roles.values()))})"
 
 
 def _key(project: Project, dataset: str, run: str | None, *, keep: bool) -> BaselineKey:

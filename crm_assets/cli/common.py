@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "agent_options",
     "agent_spec",
+    "describe_agent",
     "live_progress",
     "model_options",
     "progress_lines",
@@ -105,6 +106,18 @@ def session_plan(
     )
 
 
+def describe_agent(plan: SessionPlan, project: Project) -> str:
+    """Who works, and on which models: whoever has keys set must see that they are used."""
+    if not plan.asks_models:
+        return plan.agent
+
+    from crm_assets.atlas.plan import model_run
+
+    config = model_run(plan, project).config
+    roles = config.models() if plan.agent == "atlas" else {"student": config.models()["student"]}
+    return f"{plan.agent} ({', '.join(dict.fromkeys(spec.name for spec in roles.values()))})"
+
+
 def agent_options(command: _Command) -> _Command:
     """The options that say who answers, and on how many processes."""
     for option in (
@@ -149,6 +162,8 @@ def live_progress(label: str) -> Iterator[Callable[[Progress], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bars
 
+    from crm_assets.llm.spending import spent_so_far
+
     bars = Bars(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -161,12 +176,23 @@ def live_progress(label: str) -> Iterator[Callable[[Progress], None]]:
         row = bars.add_task(label, total=None, rate="")
 
         def report(progress: Progress) -> None:
-            rate = f"{progress.rate_per_second:,.0f}/s" if progress.rate_per_second else ""
+            rate = _rate(progress.rate_per_second)
             if progress.eta_seconds is not None:
                 rate += f", {progress.eta_seconds:,.0f} s to go"
+            if progress.done:
+                rate += f", {progress.succeeded / progress.done:.0%} right"
+            if progress.spent is not None:
+                rate += f", {spent_so_far(progress.spent)}"
             bars.update(row, completed=progress.done, total=progress.total, rate=rate)
 
         yield report
+
+
+def _rate(per_second: float) -> str:
+    """Conversations a second, or a minute where they are few."""
+    if not per_second:
+        return ""
+    return f"{per_second:,.0f}/s" if per_second >= 1 else f"{per_second * 60:,.1f}/min"
 
 
 @contextmanager

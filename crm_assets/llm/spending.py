@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from crm_assets.llm.messages import Usage
 
-__all__ = ["DOLLAR_DIGITS", "Spending"]
+__all__ = ["DOLLAR_DIGITS", "Spending", "spent_so_far"]
 
 DOLLAR_DIGITS = 9
 """Digits of a dollar that are kept: sums of such amounts are exact in whatever order."""
@@ -44,3 +44,9 @@ class Spending:
             usage=usage,
             cost_usd=round(math.fsum(known), DOLLAR_DIGITS) if len(known) == len(costs) else None,
         )
+
+
+def spent_so_far(spending: Spending) -> str:
+    """What was spent, in a few words for a line of progress."""
+    tokens = f"{spending.usage.total_tokens:,} tokens"
+    return tokens if spending.cost_usd is None else f"${spending.cost_usd:,.4f}, {tokens}"

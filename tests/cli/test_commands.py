@@ -20,7 +20,18 @@ from crm_assets.project import Project
 
 from .conftest import Run
 
-COMMANDS = ["baseline", "compare", "datasets", "db", "doctor", "harness", "partitions", "tasks", "ui"]
+COMMANDS = [
+    "atlas",
+    "baseline",
+    "compare",
+    "datasets",
+    "db",
+    "doctor",
+    "harness",
+    "partitions",
+    "tasks",
+    "ui",
+]
 
 
 def test_help_lists_every_command_without_loading_what_is_heavy() -> None:

@@ -1,0 +1,216 @@
+"""The smoke run: one conversation through the whole loop, and what must hold of it.
+
+Each smoke run is kept in `artifacts/baselines/smoke_log.jsonl`, so that the way from a first try to graded
+runs can be followed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+from crm_assets.artifacts import BaselinePaths, RunFiles
+from crm_assets.errors import InfrastructureError, InputError
+from crm_assets.files import json_line
+from crm_assets.project import Project
+
+__all__ = ["SmokeCheck", "SmokeEntry", "append_smoke_log", "smoke_checks", "smoke_log"]
+
+_LOOP_ROLES = ("student", "teacher", "judge")
+_SHORTEST_RATIONALE = 20  # characters: less is no reason
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class SmokeCheck(_Record):
+    """One line of the checklist."""
+
+    name: str
+    passed: bool
+    description: str
+    """What was found; where it did not pass, what to look at."""
+
+
+class SmokeEntry(_Record):
+    """One line of the smoke log."""
+
+    schema_version: int = 1
+    timestamp: str
+    """ISO 8601, UTC."""
+    dataset: str
+    run: str
+    config: str | None
+    """The Atlas configuration's path."""
+    conversation_id: str
+    reward: float | None
+    """Of the session; null where the judges gave none."""
+    execution_mode: str | None
+    models: dict[str, str]
+    cost_usd: float | None
+    passed: bool
+    """Whether every line of the checklist held."""
+    checks: tuple[SmokeCheck, ...]
+
+
+def smoke_checks(files: RunFiles) -> tuple[SmokeCheck, ...]:
+    """The checklist of a smoke run: a line each, in the order of the loop.
+
+    Raises:
+        InputError: there is not exactly one session.
+    """
+    session = _only_session(files)
+    meta = session["atlas_metadata"]
+    return tuple(
+        SmokeCheck(name=name, passed=not problem, description=problem or found)
+        for name, (problem, found) in (
+            ("session_ran", _ran(session)),
+            ("execution_mode_paired", _mode(meta)),
+            ("reward_or_rationale", _reward(session)),
+            ("tokens_per_role", _tokens(meta)),
+            ("adaptive_summary", _summary(session)),
+            ("tool_calls_in_tables", _tables(session)),
+            ("sandbox_restored", _restored(session)),
+        )
+    )
+
+
+_Finding = tuple["str | None", str]
+"""What is wrong, None for nothing; and what was found."""
+
+
+def _ran(session: Mapping[str, Any]) -> _Finding:
+    if session["status"] == "succeeded":
+        return None, "The session ran to its end."
+    reason = session["conversation_result"].get("error_message") or "no reason given"
+    return f"The session is {session['status']}: {reason}", ""
+
+
+def _mode(meta: Mapping[str, Any]) -> _Finding:
+    mode = meta.get("execution_mode")
+    if mode == "paired":
+        return None, "The execution mode is paired."
+    return f"The execution mode is {mode}, not paired; set orchestration.forced_mode or --mode.", ""
+
+
+def _reward(session: Mapping[str, Any]) -> _Finding:
+    reward = session.get("session_reward")
+    if not reward:
+        return "The judges gave no reward; see reward_audit in the telemetry and the ledger.", ""
+    rationale = str(reward["judges"][0]["rationale"]).strip()
+    score = float(reward["score"])
+    if score > 0 or len(rationale) >= _SHORTEST_RATIONALE:
+        return None, f"The reward is {score:.3f}: {rationale or 'no rationale'}"
+    return "The reward is 0 and its rationale says nothing; look at the judges' prompt and model.", ""
+
+
+def _tokens(meta: Mapping[str, Any]) -> _Finding:
+    usage = meta.get("token_usage") or {}
+    missing = [role for role in _LOOP_ROLES if not (usage.get(role) or {}).get("total_tokens")]
+    if missing:
+        return f"No tokens are reported for {', '.join(missing)}; see the ledger.", ""
+    counted = ", ".join(f"{role} {counts['total_tokens']:,}" for role, counts in usage.items())
+    return None, f"Tokens by role: {counted}."
+
+
+def _summary(session: Mapping[str, Any]) -> _Finding:
+    summary = session.get("adaptive_summary")
+    if not summary or not summary.get("adaptive_mode"):
+        return "There is no adaptive summary.", ""
+    return None, f"The adaptive summary says {summary['adaptive_mode']} ({summary.get('source')})."
+
+
+def _tables(session: Mapping[str, Any]) -> _Finding:
+    sandbox = session["conversation_result"]["metadata"].get("sandbox")
+    if sandbox is None:
+        return "Nothing is known of the sandbox; the session did not run to its end.", ""
+    if sandbox["seen"] != sandbox["writes"]:
+        return (
+            f"The CRM's tables showed {sandbox['seen']} of {sandbox['writes']} changes that the tool calls "
+            "reported.",
+            "",
+        )
+    return None, f"The CRM's tables showed all {sandbox['writes']} changes while the session ran."
+
+
+def _restored(session: Mapping[str, Any]) -> _Finding:
+    sandbox = session["conversation_result"]["metadata"].get("sandbox")
+    if sandbox is None or not sandbox["restored"]:
+        return "The sandbox was not as before once the session was over; run crm-assets doctor.", ""
+    return None, "The sandbox came back to its base."
+
+
+def _only_session(files: RunFiles) -> dict[str, Any]:
+    try:
+        lines = files.sessions.read_bytes().splitlines()
+    except OSError as error:
+        raise InputError(f"Cannot read {files.sessions}: {error.strerror or error}.") from error
+    if len(lines) != 1:
+        raise InputError(f"{files.sessions} holds {len(lines)} sessions; a smoke run is one.")
+    session: dict[str, Any] = orjson.loads(lines[0])
+    return session
+
+
+def append_smoke_log(
+    project: Project,
+    paths: BaselinePaths,
+    checks: tuple[SmokeCheck, ...],
+    *,
+    clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+) -> SmokeEntry:
+    """Add a smoke run to the project's log; returns what was added.
+
+    Raises:
+        InputError: there is not exactly one session.
+        InfrastructureError: the disk refused.
+    """
+    session = _only_session(paths)
+    meta = session["atlas_metadata"]
+    costs = meta.get("cost_usd") or {}
+    entry = SmokeEntry(
+        timestamp=clock().isoformat(timespec="seconds"),
+        dataset=paths.key.dataset,
+        run=str(paths.key.run),
+        config=meta.get("config_path"),
+        conversation_id=session["conversation_id"],
+        reward=(session.get("session_reward") or {}).get("score"),
+        execution_mode=meta.get("execution_mode"),
+        models=meta["agent"].get("models") or {},
+        cost_usd=sum(costs.values()) if costs else None,
+        passed=all(check.passed for check in checks),
+        checks=checks,
+    )
+    _append(smoke_log(project), json_line(entry.model_dump()))
+    return entry
+
+
+def smoke_log(project: Project) -> Path:
+    """Where smoke runs are kept, one a line."""
+    return project.baselines / "smoke_log.jsonl"
+
+
+def read_smoke_log(project: Project) -> Iterator[SmokeEntry]:
+    """The smoke runs of a project, oldest first; none where there was none."""
+    path = smoke_log(project)
+    if path.is_file():
+        for line in path.read_bytes().splitlines():
+            yield SmokeEntry.model_validate_json(line)
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Add a line whole, whoever else adds one."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab", buffering=0) as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            os.write(handle.fileno(), line)
+    except OSError as error:
+        raise InfrastructureError(f"Could not write {path}: {error.strerror or error}.") from error

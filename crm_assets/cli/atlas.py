@@ -1,0 +1,125 @@
+"""`crm-assets atlas`: the Atlas loop over a task file, and its smoke run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from crm_assets.artifacts import BaselinePaths, RunFiles, claim_run, release_run
+from crm_assets.cli.common import describe_agent, live_progress, model_options, relative, session_plan
+from crm_assets.cli.common import progress_lines as lineage_lines
+from crm_assets.datasets import require_dataset
+from crm_assets.errors import InputError
+from crm_assets.keys import BaselineKey, RunKey
+from crm_assets.project import find_project
+
+if TYPE_CHECKING:
+    from crm_assets.atlas.smoke import SmokeCheck
+
+__all__ = ["atlas"]
+
+
+@click.group()
+def atlas() -> None:
+    """Run Atlas sessions: a student works, a teacher validates, judges reward, a learner distils."""
+
+
+@atlas.command("run")
+@click.option(
+    "--task-file", type=click.Path(path_type=Path), required=True, help="The tasks.jsonl to work off."
+)
+@click.option(
+    "--output-dir",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Where tasks.jsonl (a copy), sessions.jsonl, ledger.jsonl, metrics.json and README.md go.",
+)
+@click.option("--dataset", help="The dataset's name; left out, what a revision.json beside the tasks says.")
+@click.option("--agent", type=click.Choice(("atlas", "student")), default="atlas", show_default=True,
+              help="The whole loop, or its student alone.")  # fmt: skip
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first so many tasks.")
+@click.option("--concurrency", type=click.IntRange(min=1), help="Sessions at a time; left out, 16.")
+@model_options
+def run(
+    *,
+    task_file: Path,
+    output_dir: Path,
+    dataset: str | None,
+    agent: Any,
+    limit: int | None,
+    concurrency: int | None,
+    **chosen: Any,
+) -> None:
+    """Work off a task file as a baseline's `atlas_sessions` does; a stopped run goes on where it was."""
+    project = find_project()
+    files = RunFiles(output_dir)
+    if files.sessions.exists():
+        raise InputError(f"{files.sessions} is there already and is kept; choose another --output-dir.")
+    name = dataset or _dataset_beside(task_file)
+    plan = session_plan(agent, project=project, dataset=name, sessions=concurrency, **chosen)
+    click.echo(f"{name}, agent {describe_agent(plan, project)}", err=True)
+
+    from rich.console import Console
+
+    from crm_assets.atlas import copy_tasks
+    from crm_assets.atlas.plan import run_plan
+    from crm_assets.files import write_text
+    from crm_assets.reporting import RunInfo, compute_metrics, render_readme, summary_table, write_metrics
+
+    copy_tasks(task_file, files.tasks, limit=limit)
+    with live_progress(name) as progress:
+        run_plan(files, plan, project=project, dataset=name, progress=progress)
+    metrics = compute_metrics(files.sessions, run=RunInfo())
+    write_metrics(files.metrics, metrics)
+    write_text(files.readme, render_readme(metrics))
+    Console().print(summary_table(metrics))
+    click.echo(f"README: {relative(files.readme)}")
+
+
+def _dataset_beside(task_file: Path) -> str:
+    """The dataset that a baseline's tasks are of."""
+    from crm_assets.datasets import read_revision_file
+
+    revision = task_file.with_name("revision.json")
+    return read_revision_file(revision).dataset if revision.is_file() else task_file.stem
+
+
+@atlas.command("smoke")
+@click.option("--dataset", default="dev", show_default=True, help="A file's stem in data/conversations.")
+@model_options
+def smoke(*, dataset: str, **chosen: Any) -> None:
+    """Run one conversation through the loop, check it line by line, and log it.
+
+    It becomes a baseline of its own, labelled `smoke`. Exit code 1 if a line of the checklist fails.
+    """
+    project = find_project()
+    require_dataset(project, dataset)
+    chosen["mode"] = chosen["mode"] or "paired"
+    plan = session_plan("atlas", project=project, dataset=dataset, **chosen)
+    described = describe_agent(plan, project)
+    key = BaselineKey(dataset, claim_run(project, dataset, RunKey.now("smoke")))
+    click.echo(f"Smoke run {key}, {described}", err=True)
+
+    from crm_assets.atlas.smoke import append_smoke_log, smoke_checks, smoke_log
+    from crm_assets.execution import LineageOptions, materialize
+
+    try:
+        with lineage_lines():
+            materialize(project, key, LineageOptions(plan=plan, limit=1))
+    finally:
+        release_run(project, key)
+    paths = BaselinePaths.of(project, key)
+    checks = smoke_checks(paths)
+    append_smoke_log(project, paths, checks)
+    _tell(checks)
+    click.echo(f"Log: {relative(smoke_log(project))}")
+    if not all(check.passed for check in checks):
+        click.get_current_context().exit(1)
+
+
+def _tell(checks: tuple[SmokeCheck, ...]) -> None:
+    for check in checks:
+        mark = click.style("ok    ", fg="green") if check.passed else click.style("failed", fg="red")
+        click.echo(f"{mark}  {check.name}: {check.description}")

@@ -1,0 +1,54 @@
+"""`crm-assets lineage`: where a baseline came from, and whether its files still say so."""
+
+from __future__ import annotations
+
+import click
+
+from crm_assets.errors import CrmAssetsError
+from crm_assets.keys import BaselineKey
+from crm_assets.project import find_project
+
+__all__ = ["VerificationFailed", "lineage"]
+
+
+class VerificationFailed(CrmAssetsError):
+    """A baseline is not what it was, or does not follow from its sessions."""
+
+
+@click.command()
+@click.argument("dataset")
+@click.argument("run")
+@click.option("--verify", is_flag=True, help="Compute hashes and figures again; a changed byte fails it.")
+@click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
+def lineage(*, dataset: str, run: str, verify: bool, as_json: bool) -> None:
+    """Show what the baseline RUN of DATASET was made of, by whom and with what."""
+    project = find_project()
+    key = BaselineKey.of(dataset, run)
+
+    from crm_assets.provenance.lineage import read_lineage, require_finished
+
+    paths = require_finished(project, key)
+    found = read_lineage(project, paths)
+    if verify:
+        from crm_assets.provenance.verification import verify_baseline
+
+        checked = verify_baseline(project, paths, found.dagster)
+        found = found.model_copy(update={"verification": checked})
+    if as_json:
+        click.echo(found.model_dump_json(indent=2))
+    else:
+        from rich.console import Console
+
+        from crm_assets.provenance.text import render_lineage, render_verification
+
+        console = Console()
+        for part in render_lineage(found):
+            console.print(part)
+        if found.verification is not None:
+            for part in render_verification(found.verification):
+                console.print(part)
+    if found.verification is not None and not found.verification.passed:
+        files = ", ".join(found.verification.failed_files)
+        raise VerificationFailed(
+            f"Baseline {key} does not verify: {files}; do not rely on it before you know what changed."
+        )
