@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Iterable
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import TypeVar
 
-__all__ = ["gather_all", "run_all"]
+import anyio
+
+__all__ = ["deaf_to_interrupts", "gather_all", "in_thread", "run_all"]
 
 _Result = TypeVar("_Result")
 
@@ -41,3 +46,48 @@ async def run_all(work: Iterable[Coroutine[object, object, None]]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def in_thread(
+    work: Callable[[], _Result], *, undo: Callable[[_Result], object] | None = None
+) -> _Result:
+    """Do `work` in a thread, and wait until it is through even if this is cancelled meanwhile.
+
+    A thread cannot be stopped: whoever goes on before it is through would use a connection that it still
+    uses, too. The cancellation goes on afterwards.
+
+    Args:
+        work: blocks.
+        undo: what to do, in a thread too, with the result that nobody waits for any more.
+    """
+    doing = asyncio.ensure_future(asyncio.to_thread(work))
+    cancelled = await _until_done(doing)
+    if cancelled is None:
+        return doing.result()
+    failed = doing.exception() is not None
+    if undo is not None and not failed:
+        await _until_done(asyncio.ensure_future(asyncio.to_thread(undo, doing.result())))
+    raise cancelled
+
+
+async def _until_done(doing: asyncio.Future[_Result]) -> asyncio.CancelledError | None:
+    """Wait for the end of `doing`, come what may; the last cancellation that came meanwhile."""
+    cancelled = None
+    with anyio.CancelScope(shield=True):  # keeps off timeouts of anyio's, which would cancel in a loop
+        while not doing.done():
+            try:
+                await asyncio.wait({doing})
+            except asyncio.CancelledError as error:
+                cancelled = error
+    return cancelled
+
+
+@contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    """Processes started here never hear Ctrl-C, which is the parent's to handle (after the block)."""
+    resource_tracker.ensure_running()  # started any later, it would let the signal through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -8,15 +8,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import multiprocessing
-import signal
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from crm_assets.concurrency import deaf_to_interrupts
 from crm_assets.crm import SandboxPool
 from crm_assets.database import Databases
 from crm_assets.errors import CrmAssetsError, InfrastructureError, InputError
@@ -197,7 +196,7 @@ def _in_children(jobs: list[_Job]) -> Iterator[Report]:
             child = context.Process(
                 target=_child, args=(job, sender), name=f"crm-assets-{job.number}", daemon=True
             )
-            with _deaf_to_interrupts():
+            with deaf_to_interrupts():
                 child.start()
             sender.close()
             children.append(child)
@@ -215,17 +214,6 @@ def _in_children(jobs: list[_Job]) -> Iterator[Report]:
         _stop(children)
         for receiver in receivers:
             receiver.close()
-
-
-@contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Processes started here never hear Ctrl-C, which is the parent's to handle (after the block)."""
-    resource_tracker.ensure_running()  # started any later, it would let the signal through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _receive(receiver: Connection, child: Any) -> Report | None:

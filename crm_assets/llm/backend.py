@@ -6,12 +6,11 @@ import importlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
-import orjson
 
-from crm_assets.errors import ConfigError
+from crm_assets.llm.access import NO_KEY, address_of, base_of, key_of
 from crm_assets.llm.dispatch import dispatch_on_the_spot
 from crm_assets.llm.failures import Failure, failure_of
 from crm_assets.llm.messages import ChatRequest
@@ -20,18 +19,13 @@ from crm_assets.llm.quiet import import_litellm
 from crm_assets.llm.replies import Sent, read_response
 from crm_assets.llm.spec import ModelSpec
 
-__all__ = ["LitellmBackend", "Route"]
-
-_NO_KEY = "no-key-needed"
-"""Servers of one's own may want none, but the client library wants something."""
+__all__ = ["Backend", "LitellmBackend"]
 
 _MARGIN_SECONDS = 1.0
 """What a call gets beyond its timeout, which litellm watches over, before we cut it off ourselves."""
 
 _FIRST_MARGIN_SECONDS = 30.0
 """The same while litellm still loads what it needs for a provider."""
-
-_BASES = {"openai": ("OPENAI_BASE_URL", "OPENAI_API_BASE")}
 
 
 @dataclass
@@ -48,6 +42,25 @@ class Route:
     """Parameters of OpenAI's API that it takes."""
     drop_params: bool = False
     """Whether litellm is to leave out values that the model does not take; found out by trying."""
+
+
+class Backend(Protocol):
+    """Sends requests, wherever litellm runs."""
+
+    def check(self, spec: ModelSpec) -> None:
+        """See whether a model can be asked, without asking it or anything else that takes time."""
+
+    def price(self, spec: ModelSpec) -> Price:
+        """What its calls cost."""
+
+    def address(self, spec: ModelSpec) -> str:
+        """Provider and server: who shares limits."""
+
+    async def send(self, request: ChatRequest) -> Sent:
+        """Send a request, once, and wait for what comes; never longer than the model's timeout."""
+
+    async def aclose(self) -> None:
+        """Close all connections."""
 
 
 class LitellmBackend:
@@ -70,26 +83,34 @@ class LitellmBackend:
         Raises:
             ConfigError: its key is missing; the variable is named.
         """
-        self._key(spec)
+        key_of(spec, self._environment)
 
     def price(self, spec: ModelSpec) -> Price:
         """What its calls cost."""
-        route = self._routes.get(spec)
-        return route.price if route else price_of(spec)
+        return self._route(spec).price
 
-    def route(self, spec: ModelSpec) -> Route:
-        """The way to a model, made ready the first time.
+    def address(self, spec: ModelSpec) -> str:
+        """Provider and server: who shares limits.
 
         Raises:
             ConfigError: its key is missing; the variable is named.
         """
+        return self._route(spec).address
+
+    def _route(self, spec: ModelSpec) -> Route:
+        """The way to a model, made ready the first time."""
         route = self._routes.get(spec)
         if route is None:
             route = self._routes[spec] = self._make_route(spec)
         return route
 
-    async def send(self, route: Route, request: ChatRequest) -> Sent:
-        """Send a request, once, and wait for what comes; never longer than the model's timeout."""
+    async def send(self, request: ChatRequest) -> Sent:
+        """Send a request, once, and wait for what comes; never longer than the model's timeout.
+
+        Raises:
+            ConfigError: the model's key is missing; the variable is named.
+        """
+        route = self._route(request.model)
         litellm = import_litellm()
         dispatch_on_the_spot()
         arguments = {**route.fixed, **_arguments(route, request)}
@@ -126,11 +147,11 @@ class LitellmBackend:
         self._session = self._http = None
 
     def _make_route(self, spec: ModelSpec) -> Route:
-        key = self._key(spec)
+        key = key_of(spec, self._environment)
         litellm = import_litellm()
         if spec.is_offline:
             importlib.import_module("crm_assets.llm.offline").register_offline_provider()
-        base = self._base(spec)
+        base = base_of(spec, self._environment)
         fixed: dict[str, Any] = {
             "model": spec.name,
             "timeout": spec.timeout_seconds,
@@ -144,7 +165,7 @@ class LitellmBackend:
             fixed["client"] = client
         return Route(
             spec=spec,
-            address=f"{spec.provider} {base or ''}".strip(),
+            address=address_of(spec, self._environment),
             price=price_of(spec),
             fixed=fixed,
             takes=frozenset(
@@ -153,30 +174,10 @@ class LitellmBackend:
             ),
         )
 
-    def _base(self, spec: ModelSpec) -> str | None:
-        names = _BASES.get(spec.provider, ())
-        return spec.api_base or next(
-            (self._environment[n] for n in names if self._environment.get(n)), None
-        )
-
-    def _key(self, spec: ModelSpec) -> str | None:
-        if spec.is_offline:
-            return None
-        variable = spec.key_variable
-        key = self._environment.get(variable or f"{spec.provider.upper()}_API_KEY")
-        if key or (variable is None and self._base(spec) is None):
-            return key  # litellm knows what a provider of its own kind needs
-        if self._base(spec) is not None and spec.api_key_env is None:
-            return _NO_KEY
-        raise ConfigError(
-            f"The model {spec.name} needs a key: set {variable} in the environment or in .env "
-            "(see configs/atlas/.env.example)."
-        )
-
     def _client(self, spec: ModelSpec, key: str | None, base: str | None) -> Any:
         """An HTTP client that we can close: litellm's own live on, unclosed, in a cache of its own."""
         if spec.provider == "openai":
-            return self._openai_client(key or _NO_KEY, base)
+            return self._openai_client(key or NO_KEY, base)
         if spec.provider in ("gemini", "anthropic"):
             return self._http_client()
         self._litellm_holds_clients = not spec.is_offline or self._litellm_holds_clients
@@ -232,17 +233,16 @@ def _arguments(route: Route, request: ChatRequest) -> dict[str, Any]:
 
 
 def _tool_arguments(route: Route, request: ChatRequest) -> dict[str, Any]:
-    tools = [tool.document for tool in request.tools]
-    arguments: dict[str, Any] = {"tools": tools, "tool_choice": request.tool_choice}
+    arguments: dict[str, Any] = {
+        "tools": [tool.document for tool in request.tools],
+        "tool_choice": request.tool_choice,
+    }
     if "parallel_tool_calls" in route.takes and request.tool_choice != "none":
         arguments["parallel_tool_calls"] = False
     if route.spec.provider == "openai":
         # Straight into the body: litellm walks every schema of every call otherwise, looking for what
         # OpenAI does not take and ours do not have.
         return {"extra_body": arguments}
-    if not route.spec.is_offline:
-        # For other providers it rewrites schemas in place.
-        arguments["tools"] = orjson.loads(orjson.dumps(tools))
     return arguments
 
 

@@ -17,7 +17,7 @@ import anyio
 from crm_assets.errors import ConfigError
 from crm_assets.llm.asking import Call, RecordingModels
 from crm_assets.llm.attempts import Attempts
-from crm_assets.llm.backend import LitellmBackend, Route
+from crm_assets.llm.backend import Backend, LitellmBackend
 from crm_assets.llm.budget import Budget
 from crm_assets.llm.entries import CallError, LedgerEntry, RecordedReply
 from crm_assets.llm.failures import Failure, one_line
@@ -25,6 +25,7 @@ from crm_assets.llm.interface import Answer
 from crm_assets.llm.ledger import Ledger
 from crm_assets.llm.limits import ProviderLimiter, ProviderLimits
 from crm_assets.llm.messages import ChatRequest
+from crm_assets.llm.processes import BackendProcesses
 from crm_assets.llm.redaction import make_redactor
 from crm_assets.llm.replies import Sent
 from crm_assets.llm.retries import RetryPolicy
@@ -50,6 +51,7 @@ class ModelDoor(RecordingModels):
         budget: Budget | None = None,
         retries: RetryPolicy | None = None,
         seed: int | None = None,
+        processes: int = 0,
     ) -> None:
         """Open the door; nothing is imported or connected before the first call.
 
@@ -60,10 +62,15 @@ class ModelDoor(RecordingModels):
             budget: of the whole run.
             retries: how often and how soon failed calls are made again.
             seed: of the waits' jitter.
+            processes: that litellm runs in; 0 for this one.
         """
         super().__init__(ledger, retries or RetryPolicy())
         self._redact = make_redactor(environment)
-        self._backend = LitellmBackend(environment, self._redact)
+        self._backend: Backend = (
+            BackendProcesses(environment, processes)
+            if processes
+            else LitellmBackend(environment, self._redact)
+        )
         self._limits = dict(limits or {})
         self._limiters: dict[str, ProviderLimiter] = {}
         self._budget = budget
@@ -106,11 +113,10 @@ class ModelDoor(RecordingModels):
     async def _attempt(self, call: Call, attempts: Attempts) -> tuple[LedgerEntry, float]:
         """Make one attempt; its entry, and how long to wait before another."""
         spec = call.request.model
-        route = self._backend.route(spec)
-        limiter = self._limiter(route)
+        limiter = self._limiter(spec)
         async with limiter.slot(_estimate(call.request) if limiter.counts_tokens else 0) as slot:
-            self._may_ask(route)
-            sent, entry = await self._send(route, call, len(attempts) + 1)
+            self._may_ask(spec)
+            sent, entry = await self._send(call, len(attempts) + 1)
             failure = sent.failure
             wait = self._asked_wait(failure)
             limiter.report(
@@ -123,7 +129,7 @@ class ModelDoor(RecordingModels):
             return entry, 0.0
         return entry, self._retries.delay_seconds(attempts.failures_in_transport + 1, self._dice)
 
-    async def _send(self, route: Route, call: Call, number: int) -> tuple[Sent, LedgerEntry]:
+    async def _send(self, call: Call, number: int) -> tuple[Sent, LedgerEntry]:
         started_at, started = datetime.now(timezone.utc), time.perf_counter()
 
         def record(sent: Sent, error: CallError | None) -> LedgerEntry:
@@ -133,7 +139,7 @@ class ModelDoor(RecordingModels):
             return entry
 
         try:
-            sent = await self._backend.send(route, call.request)
+            sent = await self._backend.send(call.request)
         except asyncio.CancelledError:
             record(Sent(), CallError(kind="cancelled", message="the caller did not wait for it"))
             raise
@@ -151,20 +157,21 @@ class ModelDoor(RecordingModels):
             return None
         return min(failure.retry_after_seconds, self._retries.longest_seconds)
 
-    def _limiter(self, route: Route) -> ProviderLimiter:
-        limiter = self._limiters.get(route.address)
+    def _limiter(self, spec: ModelSpec) -> ProviderLimiter:
+        address = self._backend.address(spec)
+        limiter = self._limiters.get(address)
         if limiter is None:
-            limits = self._limits.get(route.spec.provider, ProviderLimits())
-            limiter = self._limiters[route.address] = ProviderLimiter(limits, self._dice)
+            limits = self._limits.get(spec.provider, ProviderLimits())
+            limiter = self._limiters[address] = ProviderLimiter(limits, self._dice)
         return limiter
 
-    def _may_ask(self, route: Route) -> None:
-        refusal = self._refusals.get(route.spec.name)
+    def _may_ask(self, spec: ModelSpec) -> None:
+        refusal = self._refusals.get(spec.name)
         if refusal is not None:
             raise ConfigError(str(refusal))
         if self._budget is not None:
             if self._budget.usd is not None:
-                self._require_price(route.spec)
+                self._require_price(spec)
             self._budget.check(self.ledger.total())
 
     def _require_price(self, spec: ModelSpec) -> None:

@@ -8,6 +8,7 @@ __all__ = ["OFFLINE_PROVIDER", "ModelSpec"]
 
 OFFLINE_PROVIDER = "offline"
 
+_BASES = {"openai": ("OPENAI_BASE_URL", "OPENAI_API_BASE")}
 _KEYS = {
     "openai": "OPENAI_API_KEY",
     "gemini": "GEMINI_API_KEY",
@@ -65,3 +66,8 @@ class ModelSpec(BaseModel):
         if self.is_offline:
             return None
         return self.api_key_env or _KEYS.get(self.provider)
+
+    @property
+    def base_variables(self) -> tuple[str, ...]:
+        """The environment variables that may hold the server's address, the first one set counts."""
+        return _BASES.get(self.provider, ())

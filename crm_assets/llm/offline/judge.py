@@ -42,7 +42,8 @@ def judge_answer(request: OfflineRequest) -> dict[str, Any]:
         score += _JITTER * request.temperature * (2 * _fraction(request) - 1)
     tier = _scores(document.get("tier1"))
     if tier:
-        score = (score + sum(tier) / len(tier)) / 2
+        mean = sum(tier) / len(tier)
+        score = (score + mean) / 2 if turns else mean
     return {
         "principles": [
             {"name": name, "weight": weight, "description": text} for name, weight, text in _PRINCIPLES

@@ -17,6 +17,7 @@ from crm_assets.llm.messages import ChatReply
 from crm_assets.llm.offline.judge import judge_answer, turn_judge_answer
 from crm_assets.llm.offline.learner import learner_answer
 from crm_assets.llm.offline.requests import OfflineRequest, used
+from crm_assets.llm.offline.sdk_prompts import sdk_part
 from crm_assets.llm.offline.student import student_answer
 from crm_assets.llm.offline.teacher import probe_answer, teacher_answer
 from crm_assets.llm.offline.tools import toolbox
@@ -58,7 +59,7 @@ def answer(model: str, request: OfflineRequest) -> ChatReply:
 def _part(model: str, request: OfflineRequest) -> _Part | None:
     """Who is asked; None for the student."""
     line = _FIRST_LINE.search(request.system.partition("\n")[0])
-    said = line.group(1) if line else None
+    said = line.group(1) if line else sdk_part(request.system, request.last_user)
     if said in ("probe", "turn judge"):
         return said  # type: ignore[return-value]
     named = _NAME.search(model.rpartition("/")[2].lower())

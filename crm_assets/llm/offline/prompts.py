@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from crm_assets.llm.offline.sdk_prompts import read_sdk_document
+
 __all__ = ["Advice", "advice_for", "block", "read_json_block", "said"]
 
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\n```", re.DOTALL)
@@ -38,7 +40,7 @@ class Advice:
 
 
 def read_json_block(prompt: str) -> dict[str, Any]:
-    """The first JSON object in a fence; nothing where there is none."""
+    """The first JSON object in a fence, else what the SDK asks about; nothing where there is neither."""
     for match in _FENCE.finditer(prompt):
         try:
             document = orjson.loads(match.group(1))
@@ -46,7 +48,7 @@ def read_json_block(prompt: str) -> dict[str, Any]:
             continue
         if isinstance(document, dict):
             return document
-    return {}
+    return read_sdk_document(prompt)
 
 
 def block(prompt: str, name: str) -> str:
