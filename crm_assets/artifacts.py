@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 
 from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.files import atomic_writer
 from crm_assets.keys import BaselineKey, RunKey
 from crm_assets.project import Project
 
-__all__ = ["BaselinePaths", "RunFiles", "claim_run", "finished_runs", "release_run"]
+__all__ = ["BaselinePaths", "RunFiles", "claim_run", "finished_runs", "release_run", "require_finished"]
 
 _CLAIM_ATTEMPTS = 600
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,16 @@ class RunFiles:
     def sessions(self) -> Path:
         """What happened, one line a conversation; it appears when all have run."""
         return self.folder / "sessions.jsonl"
+
+    @property
+    def plots(self) -> Path:
+        """The folder of the README's pictures."""
+        return self.folder / "plots"
+
+    @property
+    def report(self) -> Path:
+        """How it went, as one HTML page."""
+        return self.folder / "report.html"
 
     @property
     def partial(self) -> Path:
@@ -119,6 +131,21 @@ class BaselinePaths(RunFiles):
         return self.folder / "revision.json"
 
     @property
+    def manifest(self) -> Path:
+        """What all the files held when the baseline was finished."""
+        return self.folder / "manifest.json"
+
+    @property
+    def imported(self) -> Path:
+        """The results file that an imported baseline was made of, as it was given."""
+        return self.folder / "imported.jsonl"
+
+    @property
+    def coverage(self) -> Path:
+        """What of that file became of an imported baseline."""
+        return self.folder / "import.json"
+
+    @property
     def finished(self) -> bool:
         """Whether all sessions have run: from then on the baseline is kept as it is."""
         return self.sessions.exists()
@@ -145,14 +172,19 @@ class BaselinePaths(RunFiles):
             InputError: the baseline is finished and `overwrite` is not given.
         """
         self.protect(overwrite=overwrite)
-        order = (self.revision, self.tasks, self.sessions, self.run, self.metrics, self.readme)
+        rmtree(self.plots, ignore_errors=True)  # what cannot be removed is written over later
+        order = (
+            *(self.revision, self.tasks, self.sessions, self.run, self.metrics, self.readme),
+            *(self.report, self.manifest),
+        )
         for later in reversed(order[order.index(stage) :]):
             later.unlink(missing_ok=True)
         if overwrite:
             # Sessions on the way to `sessions`; without `overwrite` they are what is gone on from.
             for partial in self.folder.glob(f"{self.sessions.name}.partial*"):
                 partial.unlink(missing_ok=True)
-            self.ledger.unlink(missing_ok=True)
+            for file in (self.ledger, self.imported, self.coverage):
+                file.unlink(missing_ok=True)
 
 
 def claim_run(project: Project, dataset: str, run: RunKey) -> RunKey:
@@ -194,6 +226,23 @@ def finished_runs(project: Project, dataset: str) -> Iterator[BaselinePaths]:
         key = _key_of(dataset, entry.name)
         if key is not None and BaselinePaths.of(project, key).finished:
             yield BaselinePaths.of(project, key)
+
+
+def require_finished(project: Project, key: BaselineKey) -> BaselinePaths:
+    """The finished baseline of `key`.
+
+    Raises:
+        InputError: it is not there or not finished; the sentence names the latest that are.
+    """
+    paths = BaselinePaths.of(project, key)
+    if not paths.finished:
+        known = [str(other.key.run) for other in finished_runs(project, key.dataset)][-_MOST_NAMED:]
+        raise InputError(
+            f"Run {key.run} of dataset {key.dataset} is not finished or not there: choose one of "
+            f"{', '.join(known) or 'none so far'}, or run `crm-assets baseline --dataset "
+            f"{key.dataset} --run {key.run}` to its end."
+        )
+    return paths
 
 
 def _key_of(dataset: str, run: str) -> BaselineKey | None:

@@ -19,6 +19,7 @@ __all__ = [
     "AgentConfig",
     "AtlasConfig",
     "DriftConfig",
+    "Engine",
     "ExecutionMode",
     "GateConfig",
     "LearningConfig",
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 ExecutionMode = Literal["auto", "paired", "coach"]
+Engine = Literal["crm_assets", "sdk"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -97,8 +99,11 @@ class ProbeThresholds(_Section):
     """From which confidence on a mode is taken."""
 
     auto: Share = 0.85
+    """From here on the student works alone."""
     paired: Share = 0.65
+    """From here on it is validated; below, the teacher reviews its plan first."""
     coach: Share = 0.35
+    """The SDK's; below it the mode is coach, too."""
 
     @model_validator(mode="after")
     def _in_order(self) -> ProbeThresholds:
@@ -118,6 +123,7 @@ class ProbeConfig(_Section):
     evidence_limit: int = Field(default=6, ge=1, le=32)
     """Past sessions that it is shown."""
     timeout_seconds: float = Field(default=15.0, gt=0.0)
+    """Longest time of its answer, retries and all."""
 
 
 class AdaptiveTeachingConfig(_Section):
@@ -140,7 +146,9 @@ class RewardConfig(_Section):
     """The reward model (RIM): three judgements, and an arbiter where they disagree."""
 
     small_model: ModelSpec
+    """Judges every session, three times."""
     large_model: ModelSpec
+    """Has the last word where the three disagree."""
     judge_prompt: str | None = None
     """Instead of the one that comes along."""
     variance_threshold: float = Field(default=0.15, ge=0.0)
@@ -155,14 +163,18 @@ class PlaybookSchemaConfig(_Section):
     allowed_runtime_handles: tuple[str, ...] = ()
     """Tools that an entry's action may name; left empty, all of the CRM's."""
     cue_types: tuple[Literal["regex", "keyword", "predicate"], ...] = ("regex", "keyword", "predicate")
+    """Kinds of cues that entries may have."""
 
 
 class GateConfig(_Section):
     """Which entries get in."""
 
     enforce_actionability: bool = True
+    """Whether an entry must say what to do, with a tool that there is."""
     enforce_cue: bool = True
+    """Whether its cue must be of a known kind, and safe to match."""
     enforce_generality: bool = True
+    """Whether it must be about more than one case: no dates, paths, IDs, banned words."""
     max_text_length: int = Field(default=420, ge=100, le=2000)
     """Characters of an entry's texts beyond which concision suffers."""
     banned_incident_tokens: tuple[str, ...] = ("incident", "ticket", "case", "postmortem")
@@ -173,9 +185,13 @@ class RubricWeights(_Section):
     """How an entry's scores are weighed."""
 
     actionability: Share = 0.4
+    """Whether it can be acted on."""
     generality: Share = 0.3
+    """Whether it is about more than one case."""
     hookability: Share = 0.2
+    """How surely its cue can be matched."""
     concision: Share = 0.1
+    """How short it is."""
 
 
 class PruningConfig(_Section):
@@ -195,6 +211,7 @@ class UsageTrackingConfig(_Section):
     """Counting where entries' cues come up and are followed."""
 
     enabled: bool = True
+    """Off: entries are not watched, and so never pruned for what came of them."""
 
 
 class LearningConfig(_Section):
@@ -203,6 +220,7 @@ class LearningConfig(_Section):
     llm: ModelSpec
     """The learner model."""
     enabled: bool = True
+    """Off: nothing is learnt, and nothing that was learnt is used."""
     update_enabled: bool = True
     """Off: what was learnt is used and stays as it is."""
     apply_to_prompts: bool = True
@@ -224,8 +242,11 @@ class StorageConfig(_Section):
     database_url: str | None = None
     """Its address; `STORAGE__DATABASE_URL` counts first, and without either it is the project's own."""
     min_connections: int = Field(default=1, ge=1)
+    """Kept open."""
     max_connections: int = Field(default=4, ge=1)
+    """At most; a session needs one while it begins and while it is stored."""
     statement_timeout_seconds: float = Field(default=30.0, gt=0.0)
+    """Longest time of one statement."""
 
     @model_validator(mode="after")
     def _in_order(self) -> StorageConfig:
@@ -238,9 +259,11 @@ class DriftConfig(_Section):
     """When a reward is far from what it used to be."""
 
     enabled: bool = True
+    """Off: no session is held against those before it."""
     window: int = Field(default=50, ge=1)
     """Past rewards of the key that it is held against."""
     z_threshold: float = Field(default=3.0, gt=0.0)
+    """Deviations from which on it is an alert."""
     min_baseline: int = Field(default=5, ge=2)
     """With fewer past rewards there is no alert."""
 
@@ -249,6 +272,7 @@ class ReviewConfig(_Section):
     """Whether a person must approve sessions before they are exported."""
 
     require_approval: bool = True
+    """Off: sessions are approved at once, but for those with a drift alert."""
 
 
 class RuntimeSafetyConfig(_Section):
@@ -262,7 +286,9 @@ class LimitConfig(_Section):
     """How fast one provider may be asked."""
 
     requests_per_minute: int | None = Field(default=None, ge=1)
+    """Most requests a minute; left out, no limit of ours."""
     tokens_per_minute: int | None = Field(default=None, ge=1)
+    """Most tokens a minute; left out, no limit of ours."""
     max_connections: int = Field(default=64, ge=1)
     """Most calls at a time; how many there are within that is found out."""
 
@@ -283,7 +309,7 @@ class AtlasConfig(_Section):
     """What judges and learner get of the harness's knowledge; `oracle` shows them the answers."""
     offline: Literal["never", "without_keys"] = "never"
     """`without_keys`: with none of the keys that the models need, the offline models are asked."""
-    engine: Literal["crm_assets", "sdk"] = "crm_assets"
+    engine: Engine = "crm_assets"
     """Who drives sessions: this project, or the Atlas SDK (extra `atlas-sdk`)."""
     limits: dict[str, LimitConfig] = {}
     """By provider."""

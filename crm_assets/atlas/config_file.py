@@ -13,11 +13,19 @@ import orjson
 import yaml
 from pydantic import ValidationError
 
-from crm_assets.atlas.config import AtlasConfig, ExecutionMode
+from crm_assets.atlas.config import AtlasConfig, Engine, ExecutionMode
 from crm_assets.errors import ConfigError
 from crm_assets.llm import OFFLINE_PROVIDER, ModelSpec
 
-__all__ = ["ConfigOverrides", "LearningMode", "LoadedConfig", "ModelRole", "load_config"]
+__all__ = [
+    "OFFLINE_VARIABLE",
+    "ConfigOverrides",
+    "LearningMode",
+    "LoadedConfig",
+    "ModelRole",
+    "is_offline",
+    "load_config",
+]
 
 LearningMode = Literal["on", "frozen", "off"]
 """`on`: sessions of a key run in order, each learns; `frozen`: what was learnt is used and stays as it
@@ -25,7 +33,8 @@ is; `off`: nothing learnt is used."""
 
 ModelRole = Literal["student", "teacher", "judge", "learner"]
 
-_OFFLINE_VARIABLE = "ATLAS_OFFLINE_MODE"
+OFFLINE_VARIABLE = "ATLAS_OFFLINE_MODE"
+"""Set to 1, the offline models stand in for any."""
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _PLACES: Mapping[ModelRole, tuple[tuple[str, str], ...]] = {
     "student": (("agent", "llm"),),
@@ -45,6 +54,7 @@ class ConfigOverrides:
     learning: LearningMode | None = None
     mode: ExecutionMode | None = None
     feedback: Literal["none", "verdicts", "oracle"] | None = None
+    engine: Engine | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,8 @@ class LoadedConfig:
     def sha256(self) -> str:
         """Hex SHA-256 of everything that can change a result; addresses and keys cannot."""
         document = self.config.model_dump(mode="json", by_alias=True, exclude={"storage", "limits"})
-        return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        text = orjson.dumps(_without_addresses(document), option=orjson.OPT_SORT_KEYS)
+        return hashlib.sha256(text).hexdigest()
 
     def models(self) -> dict[str, ModelSpec]:
         """Every model that may be asked, by what it is for."""
@@ -117,20 +128,31 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _merged(document: dict[str, Any], overrides: ConfigOverrides) -> dict[str, Any]:
-    merged = {name: dict(part) if isinstance(part, dict) else part for name, part in document.items()}
+    merged = {
+        name: dict(part) if isinstance(part, dict) else part
+        for name, part in document.items()
+        if part is not None or name not in AtlasConfig.model_fields  # null: a section without a key
+    }
+
+    def override(section: str, **keys: Any) -> None:
+        part = merged.setdefault(section, {})
+        if isinstance(part, dict):  # of what is none, the form complains
+            part.update(keys)
+
     for role, name in (overrides.models or {}).items():
         for section, key in _PLACES[role]:
-            part = merged.setdefault(section, {})
-            if isinstance(part, dict):
-                part[key] = _with_model(part.get(key), name, role)
+            part = merged.get(section)
+            before = part.get(key) if isinstance(part, dict) else None
+            override(section, **{key: _with_model(before, name, role)})
     if overrides.learning is not None:
-        merged.setdefault("learning", {}).update(
-            enabled=overrides.learning != "off", update_enabled=overrides.learning == "on"
-        )
+        on = overrides.learning == "on"
+        override("learning", enabled=overrides.learning != "off", update_enabled=on)
     if overrides.mode is not None:
-        merged.setdefault("orchestration", {})["forced_mode"] = overrides.mode
+        override("orchestration", forced_mode=overrides.mode)
     if overrides.feedback is not None:
         merged["feedback"] = overrides.feedback
+    if overrides.engine is not None:
+        merged["engine"] = overrides.engine
     return merged
 
 
@@ -167,14 +189,33 @@ def _problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
     return f"{where}: {message.removeprefix('Value error, ')}"
 
 
+_ADDRESSES = frozenset({"api_base", "api_key_env"})
+
+
+def _without_addresses(document: Any) -> Any:
+    if isinstance(document, dict):
+        return {
+            name: _without_addresses(value) for name, value in document.items() if name not in _ADDRESSES
+        }
+    return document
+
+
+def is_offline(environment: Mapping[str, str]) -> bool:
+    """Whether the environment wants no model to be asked, whatever the configuration says."""
+    return environment.get(OFFLINE_VARIABLE, "").strip().lower() in _TRUE
+
+
 def _wants_offline(config: AtlasConfig, environment: Mapping[str, str], overrides: ConfigOverrides) -> bool:
-    if environment.get(_OFFLINE_VARIABLE, "").strip().lower() in _TRUE:
+    if is_offline(environment):
         return True
     if config.offline != "without_keys" or overrides.models:
         return False  # who names a model wants that one
     specs = LoadedConfig(Path(), config, offline=False).models().values()
     wanted = {spec.key_variable for spec in specs if spec.key_variable is not None}
-    has_own_server = any(spec.api_base is not None for spec in specs)
+    has_own_server = any(
+        spec.api_base is not None or any(environment.get(name) for name in spec.base_variables)
+        for spec in specs
+    )
     return bool(wanted) and not has_own_server and not any(environment.get(name) for name in wanted)
 
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from crm_assets.atlas.config_file import LoadedConfig
 from crm_assets.atlas.identity import learning_key, ledger_account
 from crm_assets.atlas.lanes import Slot
-from crm_assets.atlas.records import harness_record, session_end, session_record, session_start
+from crm_assets.atlas.records import (
+    TRACE_KEYS,
+    harness_record,
+    session_end,
+    session_record,
+    session_start,
+)
 from crm_assets.atlas.run import Finished
 from crm_assets.atlas.session import SessionRun, SessionWorker
 from crm_assets.atlas.store import OpenSession, SessionStore
@@ -19,7 +27,7 @@ from crm_assets.harness import ConversationResult, ConversationRunner, GroundTru
 from crm_assets.harness.judge import TurnJudge
 from crm_assets.llm import BudgetExhausted, ModelError, Models, Role, Spending
 
-__all__ = ["AtlasFlow", "StudentFlow"]
+__all__ = ["AtlasFlow", "LoopFlow", "StudentFlow"]
 
 
 class _Flow:
@@ -84,6 +92,7 @@ class StudentFlow(_Flow):
         models: Models,
         runner: ConversationRunner,
         *,
+        started: Callable[[str], datetime],
         total: Callable[[], Spending],
         facts: Mapping[str, Any],
     ) -> None:
@@ -93,23 +102,50 @@ class StudentFlow(_Flow):
             config: whose agent section counts.
             models: whom the student asks.
             runner: what takes it through a conversation.
+            started: when a session (by its account in the ledger) began.
             total: what the run has cost so far.
             facts: what all sessions of the run have in common.
         """
         super().__init__(config, models, total, facts)
         self._runner = runner
+        self._started = started
 
     async def run(self, task: AtlasTask, slot: Slot, truth: GroundTruth | Exception) -> Finished:
         """Take a session to its end."""
-        student = Student(self._models, _account(task, slot), self._config)
-        judge = self._judge(task, slot)
-        result = await self._runner.run(task.conversation, truth, agent=student, judge=judge)
+        account = _account(task, slot)
+        student = Student(self._models, account, self._config)
+        result = await self._runner.run(
+            task.conversation,
+            truth,
+            agent=student,
+            judge=self._judge(task, slot),
+            now=self._started(account),
+        )
         if result.status == "not_run":
             raise BudgetExhausted(result.error_message or "The run's budget is spent.")
         return self._without_atlas(task, slot, result)
 
 
-class AtlasFlow(_Flow):
+class LoopFlow(_Flow):
+    """What sessions of the whole loop have in common, whoever drives it."""
+
+    def _without_atlas(self, task: AtlasTask, slot: Slot, result: ConversationResult) -> Finished:
+        finished = super()._without_atlas(task, slot, result)
+        return replace(finished, record={**finished.record, **dict.fromkeys(TRACE_KEYS)})
+
+    def _learning_key(self, task: AtlasTask) -> str:
+        override = self._config.adaptive_teaching.learning_key_override
+        return learning_key(task.conversation, override)
+
+    def _extra(self, task: AtlasTask) -> Mapping[str, Any]:
+        return {
+            **super()._extra(task),
+            "learning_key": self._learning_key(task),
+            "execution_mode": None,
+        }
+
+
+class AtlasFlow(LoopFlow):
     """Student, teacher, judges, learner, telemetry."""
 
     def __init__(
@@ -169,14 +205,3 @@ class AtlasFlow(_Flow):
         await self._store.finish(opened, end, self._worker.merge_of(run))
         record = session_record(task, slot.epoch, run, end, facts=self._facts, spent=spent)
         return Finished(run.result.status, run.result.overall_success, record)
-
-    def _learning_key(self, task: AtlasTask) -> str:
-        override = self._config.adaptive_teaching.learning_key_override
-        return learning_key(task.conversation, override)
-
-    def _extra(self, task: AtlasTask) -> Mapping[str, Any]:
-        return {
-            **super()._extra(task),
-            "learning_key": self._learning_key(task),
-            "execution_mode": None,
-        }

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any, Literal
@@ -15,16 +15,34 @@ from crm_assets.artifacts import RunFiles
 from crm_assets.atlas.config_file import LoadedConfig
 from crm_assets.atlas.flows import AtlasFlow, StudentFlow
 from crm_assets.atlas.run import RunOptions, SessionFlow, run_tasks
+from crm_assets.atlas.sdk import SdkFlow, require_sdk
 from crm_assets.atlas.session import SessionWorker
 from crm_assets.atlas.sessions import require_tasks, run_facts, run_identity
-from crm_assets.atlas.store import LiveStore, RecordedStore, SessionStore
+from crm_assets.atlas.store import (
+    LiveStore,
+    RecordedStore,
+    SessionStore,
+    recorded_start,
+    session_start_time,
+)
 from crm_assets.atlas.student_prompt import prompt_sha256
+from crm_assets.atlas.tasks import task_lines
 from crm_assets.atlas.telemetry import TelemetryStore
 from crm_assets.crm import TOOLS, SandboxPool
 from crm_assets.database import Databases, connect_databases, read_environment
 from crm_assets.errors import InputError
 from crm_assets.harness import AgentSpec, BatchSummary, ConversationRunner, Progress, make_agent
-from crm_assets.llm import Budget, Ledger, ModelDoor, ProviderLimits, RecordingModels, ReplayModels
+from crm_assets.harness.batch import default_workers
+from crm_assets.llm import (
+    Budget,
+    Ledger,
+    ModelDoor,
+    ModelSpec,
+    ProviderLimits,
+    RecordingModels,
+    ReplayModels,
+    make_redactor,
+)
 from crm_assets.project import Project
 
 __all__ = ["Loop", "ModelRun", "describe_run", "run_models"]
@@ -34,6 +52,8 @@ Loop = Literal["atlas", "student"]
 
 _TELEMETRY_VARIABLE = "STORAGE__DATABASE_URL"
 _SHORT = 12
+_FEW_SESSIONS = 24
+_MOST_PROCESSES = 4
 
 
 @dataclass(frozen=True)
@@ -45,6 +65,11 @@ class ModelRun:
     options: RunOptions = field(default_factory=RunOptions)
     replay: Path | None = None
     """The ledger of a recorded run over the same tasks: nobody is asked, nothing is stored but files."""
+
+    @property
+    def by_sdk(self) -> bool:
+        """Whether the Atlas SDK drives the loop."""
+        return self.loop == "atlas" and self.config.config.engine == "sdk"
 
     @property
     def in_order(self) -> bool:
@@ -77,6 +102,9 @@ def describe_run(run: ModelRun) -> dict[str, Any]:
             "learning": run.config.learning_mode,
             "feedback": config.feedback,
         }
+    if run.by_sdk:
+        facts["engine"] = f"arc-atlas {require_sdk()}"  # whose prompts these are, too
+    elif atlas:
         prompts |= _prompts()
     return {**facts, "prompts": prompts}
 
@@ -111,11 +139,14 @@ def run_models(
     that was interrupted, the calls that were answered are not paid for again.
 
     Raises:
-        ConfigError: a model cannot be asked (no key), or has no known price with a budget in dollars.
+        ConfigError: a model cannot be asked (no key), or has no known price with a budget in dollars; or
+            the Atlas SDK is to drive and is not installed, or does not take the configuration.
         InputError: the tasks cannot be read, or what is there is of another run.
         InfrastructureError: a database or the disk failed for good; what is done is kept.
     """
     require_tasks(files)
+    if run.by_sdk and run.replay is not None:
+        raise InputError("A replay asks nobody, and so needs no engine: leave engine: sdk out of it.")
     databases = connect_databases(project)
     description = describe_run(run)
     facts = run_facts(files, project, dataset, databases, description, config=run.config.path)
@@ -160,10 +191,33 @@ def _models(run: ModelRun, ledger: Ledger, project: Project) -> RecordingModels:
         ledger=ledger,
         limits={name: ProviderLimits(**limits.model_dump()) for name, limits in config.limits.items()},
         budget=Budget(options.budget_usd, options.budget_tokens),
+        processes=_model_processes(run, ledger),
     )
-    named = run.config.models()
-    door.require(named.values() if run.loop == "atlas" else [named["student"]])
+    door.require(_asked(run))
     return door
+
+
+def _model_processes(run: ModelRun, ledger: Ledger) -> int:
+    """Processes that litellm runs in: for a few sessions, starting them would cost more than they save."""
+    if run.options.model_processes is not None:
+        return run.options.model_processes
+    tasks = RunFiles(ledger.path.parent).tasks if ledger.path else None
+    sessions = sum(1 for _ in task_lines(tasks)) * run.options.epochs if tasks else 0
+    return 0 if sessions < _FEW_SESSIONS else min(_MOST_PROCESSES, default_workers())
+
+
+def _asked(run: ModelRun) -> list[ModelSpec]:
+    """The models that the run may ask: of these alone a key is needed."""
+    config, named = run.config.config, run.config.models()
+    if run.loop == "student":
+        roles = ["student", *(["judge"] if config.agent.use_llm_judge else [])]
+        return [named[role] for role in roles]
+    unasked = {
+        "learner": run.config.learning_mode != "on",
+        "teacher": config.orchestration.forced_mode == "auto",
+        "probe": config.orchestration.forced_mode is not None,
+    }
+    return [spec for role, spec in named.items() if not unasked.get(role, False)]
 
 
 def _flow(
@@ -176,7 +230,10 @@ def _flow(
     total = models.ledger.total
     facts = place.facts
     if run.loop == "student":
-        return StudentFlow(run.config, models, runner, total=total, facts=facts)
+        started = partial(session_start_time if run.replay is None else recorded_start, models)
+        return StudentFlow(run.config, models, runner, started=started, total=total, facts=facts)
+    if run.by_sdk:
+        return _sdk_flow(run, models, runner, stack, place)
     worker = SessionWorker(
         config,
         run.config.learning_mode,
@@ -192,18 +249,49 @@ def _store(run: ModelRun, models: RecordingModels, stack: AsyncExitStack, place:
     if run.replay is not None:
         return RecordedStore(models)
     config = run.config.config
-    storage = config.storage
-    address = place.databases.telemetry
-    if storage.database_url and not read_environment(place.project).get(_TELEMETRY_VARIABLE):
-        address = storage.database_url
+    telemetry = _telemetry(run, stack, place)
+    history = max(config.learning.history_limit, config.adaptive_teaching.probe.evidence_limit)
+    return LiveStore(telemetry, models, history=history, window=config.runtime_safety.drift.window)
+
+
+def _sdk_flow(
+    run: ModelRun,
+    models: RecordingModels,
+    runner: ConversationRunner,
+    stack: AsyncExitStack,
+    place: _Place,
+) -> SessionFlow:
+    return SdkFlow(
+        run.config,
+        models,
+        runner,
+        _telemetry(run, stack, place),
+        stack,
+        address=_telemetry_address(run, place),
+        dataset=place.dataset,
+        redact=make_redactor(read_environment(place.project)),
+        total=models.ledger.total,
+        facts=place.facts,
+    )
+
+
+def _telemetry_address(run: ModelRun, place: _Place) -> str:
+    """Where telemetry goes: the environment's word counts before the configuration's."""
+    configured = run.config.config.storage.database_url
+    if configured and not read_environment(place.project).get(_TELEMETRY_VARIABLE):
+        return configured
+    return place.databases.telemetry
+
+
+def _telemetry(run: ModelRun, stack: AsyncExitStack, place: _Place) -> TelemetryStore:
+    storage = run.config.config.storage
     telemetry = stack.enter_context(
         TelemetryStore(
-            address,
+            _telemetry_address(run, place),
             min_connections=storage.min_connections,
             max_connections=storage.max_connections,
             statement_timeout_seconds=storage.statement_timeout_seconds,
         )
     )
     telemetry.close_orphans()
-    history = max(config.learning.history_limit, config.adaptive_teaching.probe.evidence_limit)
-    return LiveStore(telemetry, models, history=history, window=config.runtime_safety.drift.window)
+    return telemetry

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Annotated
 
+import anyio
 from pydantic import BaseModel, Field
 
 from crm_assets.atlas.config import AtlasConfig, ExecutionMode, ProbeConfig, ProbeThresholds
@@ -66,9 +66,9 @@ async def choose_mode(
 
 async def _probe(models: Models, caller: Caller, probe: ProbeConfig, request: ChatRequest) -> ModeDecision:
     try:
-        asking = ask(models, caller, request, _ProbeAnswer)
-        said, _ = await asyncio.wait_for(asking, probe.timeout_seconds)
-    except asyncio.TimeoutError:
+        with anyio.fail_after(probe.timeout_seconds):
+            said, _ = await ask(models, caller, request, _ProbeAnswer)
+    except TimeoutError:
         return _failed(probe, f"The probe did not answer within {probe.timeout_seconds:g} s.")
     except ModelError as error:
         return _failed(probe, str(error))

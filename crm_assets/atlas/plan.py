@@ -14,7 +14,7 @@ from crm_assets.keys import BaselineKey
 from crm_assets.project import Project
 
 if TYPE_CHECKING:
-    from crm_assets.atlas.config import ExecutionMode
+    from crm_assets.atlas.config import Engine, ExecutionMode
     from crm_assets.atlas.model_run import ModelRun
     from crm_assets.atlas.transcript import Feedback
     from crm_assets.harness import AgentName, BatchSummary, Progress
@@ -43,6 +43,8 @@ class SessionPlan:
     learning: LearningMode | None = None
     mode: ExecutionMode | None = None
     feedback: Feedback | None = None
+    engine: Engine | None = None
+    """Who drives the loop: crm_assets, or the Atlas SDK."""
     epochs: int = 1
     concurrency: int | None = None
     """Sessions at a time (in each process)."""
@@ -72,6 +74,7 @@ class SessionPlan:
             "learning": self.learning,
             "mode": self.mode,
             "feedback": self.feedback,
+            "engine": self.engine,
             "epochs": None if self.epochs == 1 else self.epochs,
             "budget_usd": self.budget_usd,
             "budget_tokens": self.budget_tokens,
@@ -135,7 +138,7 @@ def model_run(plan: SessionPlan, project: Project) -> ModelRun:
     config = load_config(
         plan.config or project.configs / DEFAULT_CONFIG,
         environment=read_environment(project),
-        overrides=ConfigOverrides(plan.models, plan.learning, plan.mode, plan.feedback),
+        overrides=ConfigOverrides(plan.models, plan.learning, plan.mode, plan.feedback, plan.engine),
     )
     return ModelRun(
         config=config,

@@ -25,6 +25,7 @@ from crm_assets.llm import Role, Spending
 __all__ = [
     "SESSION_SCHEMA_VERSION",
     "STATUS",
+    "TRACE_KEYS",
     "SessionRecord",
     "harness_record",
     "session_end",
@@ -41,6 +42,24 @@ STATUS = {
     "not_run": "not_run",
 }
 """A session's status by its result's."""
+
+TRACE_KEYS = (
+    "task",
+    "final_answer",
+    "plan",
+    "steps",
+    "session_metadata",
+    "session_reward",
+    "reward_stats",
+    "execution_mode",
+    "review_status",
+    "learning_key",
+    "adaptive_summary",
+    "student_learning",
+    "teacher_learning",
+    "trajectory_events",
+)
+"""The SDK's keys, on every line of an Atlas run; null where a session has none of it."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +205,7 @@ def session_record(
     record = harness_record(
         task, run.result, facts, epoch=epoch, spent=spent, metadata=_atlas_facts(run, end, trace)
     )
-    return {**vars(record), **trace}
+    return {**vars(record), **dict.fromkeys(TRACE_KEYS), **trace}
 
 
 def _atlas_facts(run: SessionRun, end: SessionEnd, trace: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,7 +223,7 @@ def _atlas_facts(run: SessionRun, end: SessionEnd, trace: Mapping[str, Any]) -> 
         "teacher_intervened": bool(run.guidance),
         "teacher_valid": end.validation.valid if end.validation else None,
         "first_attempt_success": run.attempts[0].result.overall_success,
-        "entries_available": len(run.open.context.learning.entries),
+        "entries_available": len(run.state.entries),
         "entries_learnt": len(learnt.update.entries) if learnt and learnt.update else None,
         "entries_rejected": len(learnt.update.rejected) if learnt and learnt.update else None,
         "learning_error": learnt.error if learnt else None,

@@ -14,7 +14,7 @@ from crm_assets.atlas.identity import FIRST_EPOCH
 from crm_assets.atlas.lanes import Lanes, Slot
 from crm_assets.atlas.task_index import TaskIndex
 from crm_assets.atlas.tasks import AtlasTask
-from crm_assets.concurrency import run_all
+from crm_assets.concurrency import in_thread, run_all
 from crm_assets.crm import SandboxPool
 from crm_assets.database import Databases
 from crm_assets.errors import InputError
@@ -38,6 +38,8 @@ class RunOptions:
     """How often every conversation is run."""
     budget_usd: float | None = None
     budget_tokens: int | None = None
+    model_processes: int | None = None
+    """Processes that litellm runs in, 0 for the run's own; None for what suits the number of sessions."""
 
     def __post_init__(self) -> None:
         for name in ("concurrency", "epochs"):
@@ -129,7 +131,7 @@ class _Truths:
         if self._near:
             return self._store.get_many([task.conversation])[0]
         async with self._alone:
-            found = await asyncio.to_thread(self._store.get_many, [task.conversation])
+            found = await in_thread(lambda: self._store.get_many([task.conversation]))
         return found[0]
 
 
@@ -203,18 +205,11 @@ async def _run(
         results.finish(order)
         report(last=True)
         discarded = pool.discarded
-    tally = results.tally
-    return BatchSummary(
-        total=tally.done,
-        succeeded=tally.succeeded,
-        failed=tally.failed,
-        infrastructure_errors=tally.infrastructure_errors,
-        not_recorded=tally.not_recorded,
+    return BatchSummary.of(
+        results.tally,
         resumed=resumed,
         seconds=time.perf_counter() - started,
         sandboxes_discarded=discarded,
-        undecided=tally.undecided,
-        not_run=tally.not_run,
     )
 
 

@@ -58,6 +58,8 @@ class SessionRun:
     trail: Trail
     judge: Judge | None
     """Who decides what comparison cannot; None for nobody."""
+    state: LearningState
+    """What was learnt before and may be used."""
     mode: ModeDecision | None = None
     plan: PlanReview | None = None
     attempts: list[Attempt] = field(default_factory=list)
@@ -131,7 +133,7 @@ class SessionWorker:
             BudgetExhausted: the run's budget is spent; the session has no result.
             ModelError: the teacher's plan review or the student's plan could not be had.
         """
-        run = SessionRun(opened, conversation, Trail(self._clock), judge)
+        run = SessionRun(opened, conversation, Trail(self._clock), judge, self._usable(opened))
         run.trail.begin(opened.start.task)
         run.mode = await choose_mode(
             self._models,
@@ -165,8 +167,7 @@ class SessionWorker:
             config=self._config.learning,
         )
 
-    def state_of(self, opened: OpenSession) -> LearningState:
-        """What the session's prompts may use of what was learnt."""
+    def _usable(self, opened: OpenSession) -> LearningState:
         return LearningState() if self._learning == "off" else opened.context.learning
 
     async def _plan(self, run: SessionRun) -> None:
@@ -212,10 +213,15 @@ class SessionWorker:
             guidance=run.guidance[-1] if run.guidance else None,
         )
         limit = self._config.orchestration.step_timeout_seconds
-        with anyio.move_on_after(limit):
-            return await self._runner.run(run.conversation, truth, agent=student, judge=run.judge)
-        failure = InfrastructureError(f"The student took longer than {limit:g} s (step_timeout_seconds).")
-        return await self._runner.run(run.conversation, failure, agent=student)
+        started = run.open.context.started_at
+        try:
+            with anyio.fail_after(limit):
+                return await self._runner.run(
+                    run.conversation, truth, agent=student, judge=run.judge, now=started
+                )
+        except TimeoutError:  # in a replay, what the recorded run did not wait for ends like this, too
+            late = InfrastructureError(f"The student took longer than {limit:g} s (step_timeout_seconds).")
+        return await self._runner.run(run.conversation, late, agent=student)
 
     async def _validate(self, run: SessionRun, result: ConversationResult) -> Validation:
         return await validate(
@@ -244,7 +250,6 @@ class SessionWorker:
         run.trail.reward(run.reward)
 
     async def _learn(self, run: SessionRun) -> None:
-        state = self.state_of(run.open)
         learning = self._config.learning
         # Entries that were never shown have not been tried.
         if self._learning != "off" and learning.apply_to_prompts and learning.usage_tracking.enabled:
@@ -252,13 +257,13 @@ class SessionWorker:
                 TurnFacts(turn.user_utterance, turn.tool_name, turn.error)
                 for turn in run.result.per_turn_results
             ]
-            run.usage = track_usage(state, facts)
+            run.usage = track_usage(run.state, facts)
         if self._learning != "on" or run.reward is None or run.reward.score is None or run.mode is None:
             return
         case = LearningCase(
             transcript=make_transcript(run.result, run.conversation, feedback=self._config.feedback),
             reward=run.reward,
-            state=state,
+            state=run.state,
             history=run.open.context.history,
             mode=run.mode.mode,
             guidance=run.guidance[-1] if run.guidance else None,
@@ -271,7 +276,7 @@ class SessionWorker:
     def _pamphlet(self, run: SessionRun, audience: Any) -> str | None:
         if not self._config.learning.apply_to_prompts:
             return None
-        return render_playbook(self.state_of(run.open), audience)
+        return render_playbook(run.state, audience)
 
     def _now(self) -> str:
         return self._clock().isoformat(timespec="milliseconds")

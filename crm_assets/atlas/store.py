@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from crm_assets.atlas.outcomes import PastSession
 from crm_assets.atlas.playbook import LearningState
@@ -26,6 +27,8 @@ __all__ = [
     "RecordedStore",
     "SessionContext",
     "SessionStore",
+    "recorded_start",
+    "session_start_time",
 ]
 
 _NOTE = "start"
@@ -46,7 +49,9 @@ class SessionContext(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    learning: LearningState
+    started_at: AwareDatetime
+    """What the CRM's clock stands at: models are shown the stamps of new rows."""
+    learning: LearningState = LearningState()
     """What its key has learnt."""
     history: tuple[PastSession, ...] = ()
     """Earlier sessions of the key, latest first."""
@@ -113,6 +118,7 @@ class LiveStore(SessionStore):
         else:
             key = start.learning_key
             context = SessionContext(
+                started_at=_now(),
                 learning=self._telemetry.learning_state(key),
                 history=tuple(self._telemetry.past_sessions(key, self._history)),
                 window=tuple(self._telemetry.reward_window(key, self._window)),
@@ -155,9 +161,7 @@ class RecordedStore(SessionStore):
         Raises:
             InputError: that run did not.
         """
-        context = _noted(self._notes, account)
-        if context is None:
-            raise InputError(f"The recorded run never began session {account}; replay it on its own tasks.")
+        context = _recorded(self._notes, account)
         return OpenSession(start, context, account, None)
 
     async def finish(self, session: OpenSession, end: SessionEnd, merge: Merge | None) -> None:
@@ -165,6 +169,40 @@ class RecordedStore(SessionStore):
 
     async def fail(self, session: OpenSession, reason: str) -> None:
         """Nothing is left to do."""
+
+
+def session_start_time(notes: NoteBook, account: str) -> datetime:
+    """When a session without a store began: now, unless an earlier start of the run had begun it."""
+    context = _noted(notes, account)
+    if context is None:
+        context = SessionContext(started_at=_now())
+        notes.note(account, _NOTE, context.model_dump(mode="json"))
+    return context.started_at
+
+
+def recorded_start(notes: NoteBook, account: str) -> datetime:
+    """When a session began in the recorded run.
+
+    Raises:
+        InputError: that run did not begin it.
+    """
+    return _recorded(notes, account).started_at
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _recorded(notes: NoteBook, account: str) -> SessionContext:
+    """What a session started from in the recorded run; noted again, since a replay can be replayed, too."""
+    context = _noted(notes, account)
+    if context is None:
+        raise InputError(
+            f"The recorded run never began session {account}: if its budget ran out, let it finish first; "
+            "else replay it on its own tasks."
+        )
+    notes.note(account, _NOTE, context.model_dump(mode="json"))
+    return context
 
 
 def _noted(notes: NoteBook, session: str) -> SessionContext | None:

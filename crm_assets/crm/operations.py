@@ -15,6 +15,7 @@ from uuid import UUID
 import orjson
 import psycopg
 
+from crm_assets.crm.clock import NOW
 from crm_assets.crm.entities import (
     CLIENT,
     CLOSED_STAGES,
@@ -123,7 +124,7 @@ def _insert_statement(tool: str, entity: Entity, entity_type: str | None) -> tup
     """The INSERT of a tool, and the arguments that follow the columns' own."""
     selected = {name: f"%s::{rule.cast}" for name, rule in entity.fields.items()}
     if entity.stamp:
-        selected[entity.stamp] = f"coalesce({selected[entity.stamp]}, now())"
+        selected[entity.stamp] = f"coalesce({selected[entity.stamp]}, {NOW})"
     source = ""
     extra: tuple[str, ...] = ()
     if tool == "create_new_client":
@@ -195,7 +196,7 @@ def _clone(runner: Runner, tool: Tool, given: dict[str, Any]) -> Any:
     copied |= {
         "opportunity_id": "%s::uuid",
         "name": "name || ' (Clone)'",
-        "created_at": "now()",
+        "created_at": NOW,
     }
     query = (
         f"INSERT INTO opportunities ({OPPORTUNITY.columns}) SELECT {', '.join(copied.values())} "

@@ -19,6 +19,7 @@ import psycopg
 from psycopg import sql
 from psycopg.pq import ExecStatus, TransactionStatus
 
+from crm_assets.crm.clock import begin_at
 from crm_assets.crm.entities import SEED_ORDER
 from crm_assets.crm.errors import ToolError
 from crm_assets.crm.operations import perform, row_as_json
@@ -57,6 +58,10 @@ def deterministic_ids(seed: str) -> Callable[[], UUID]:
 
 def _utc_today() -> date:
     return datetime.now(timezone.utc).date()
+
+
+def _day_of(now: datetime | None) -> Callable[[], date]:
+    return _utc_today if now is None else now.astimezone(timezone.utc).date
 
 
 class Sandbox:
@@ -117,11 +122,19 @@ class Sandbox:
         seeds: SeedRows,
         *,
         ids: Callable[[], UUID] = uuid4,
-        today: Callable[[], date] = _utc_today,
+        today: Callable[[], date] | None = None,
+        now: datetime | None = None,
     ) -> Session:
-        """Start a session on the empty base with `seeds` in it."""
+        """Start a session on the empty base with `seeds` in it.
+
+        Args:
+            seeds: the rows to start from.
+            ids: where the IDs of new rows come from.
+            today: the day that dates are held against; left out, the clock's.
+            now: what the session's clock stands at, with its time zone; left out, the server's time.
+        """
         self.sessions += 1
-        return Session(self, seeds, ids, today)
+        return Session(self, seeds, ids, today or _day_of(now), now)
 
     def fingerprint(self) -> str:
         """Hex SHA-256 of every row of the base; equal fingerprints mean equal contents."""
@@ -190,13 +203,14 @@ class Session:
         seeds: SeedRows,
         ids: Callable[[], UUID],
         today: Callable[[], date],
+        now: datetime | None,
     ) -> None:
         self._sandbox = sandbox
         self.new_id = ids
         self.today = today
         self._savepoint = b"SAVEPOINT turn"
         self._saved = False
-        sandbox.control(b"BEGIN")
+        sandbox.control(b"BEGIN" if now is None else begin_at(now))
         try:
             if seeds:
                 sandbox.query(

@@ -20,6 +20,7 @@ from functools import cache
 from typing import Any
 
 from crm_assets.conversations import Conversation
+from crm_assets.crm.clock import NOW
 from crm_assets.crm.entities import (
     CLIENT,
     CLOSED_STAGES,
@@ -211,7 +212,7 @@ def seed_statement(entities: tuple[str, ...]) -> str:
     for number, name in enumerate(entities):
         entity = ENTITIES[name]
         selected = [
-            f"coalesce({column}, now())"
+            f"coalesce({column}, {NOW})"
             if column == entity.stamp
             else f"coalesce({column}, '{{}}')"
             if column == "contacts"

@@ -13,7 +13,7 @@ from crm_assets.conversations import Conversation
 from crm_assets.database import Databases
 from crm_assets.errors import InputError
 from crm_assets.harness.agents import AgentSpec
-from crm_assets.harness.output import ResultsFile
+from crm_assets.harness.output import ResultsFile, Tally
 from crm_assets.harness.results import ConversationResult
 from crm_assets.llm import Spending
 
@@ -94,6 +94,22 @@ class BatchSummary:
     not_run: int = 0
     """Conversations that the budget did not suffice for."""
 
+    @classmethod
+    def of(cls, tally: Tally, *, resumed: int, seconds: float, sandboxes_discarded: int) -> BatchSummary:
+        """The summary of a batch whose results are `tally`."""
+        return cls(
+            total=tally.done,
+            succeeded=tally.succeeded,
+            failed=tally.failed,
+            infrastructure_errors=tally.infrastructure_errors,
+            not_recorded=tally.not_recorded,
+            resumed=resumed,
+            seconds=seconds,
+            sandboxes_discarded=sandboxes_discarded,
+            undecided=tally.undecided,
+            not_run=tally.not_run,
+        )
+
 
 def run_batch(
     source: Source,
@@ -154,17 +170,8 @@ def run_batch(
         results.finish(order)
         report()
         tally = results.tally
-    return BatchSummary(
-        total=tally.done,
-        succeeded=tally.succeeded,
-        failed=tally.failed,
-        infrastructure_errors=tally.infrastructure_errors,
-        not_recorded=tally.not_recorded,
-        resumed=resumed,
-        seconds=time.perf_counter() - started,
-        sandboxes_discarded=discarded,
-        undecided=tally.undecided,
-        not_run=tally.not_run,
+    return BatchSummary.of(
+        tally, resumed=resumed, seconds=time.perf_counter() - started, sandboxes_discarded=discarded
     )
 
 

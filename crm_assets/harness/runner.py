@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeVar
 
-from crm_assets.concurrency import gather_all
+from crm_assets.concurrency import gather_all, in_thread
 from crm_assets.conversations import Conversation, Turn, find_references, resolve, turn_output
 from crm_assets.crm import SandboxPool, Session, ToolError, deterministic_ids
-from crm_assets.errors import CrmAssetsError
+from crm_assets.errors import ConfigError, CrmAssetsError
 from crm_assets.harness.agents import (
     Agent,
     AgentSession,
@@ -21,6 +21,7 @@ from crm_assets.harness.agents import (
     ToolCall,
 )
 from crm_assets.harness.assembly import assemble, without_verdict
+from crm_assets.harness.footprint import footprint
 from crm_assets.harness.ground_truth import GroundTruth, ids_of
 from crm_assets.harness.results import ConversationResult, TurnResult
 from crm_assets.harness.state import canonical_state, created_rows, state_difference
@@ -42,6 +43,8 @@ class _Progress:
     outputs: dict[int, dict[str, Any]] = field(default_factory=dict)
     """By turn: what its result hands on; turns that failed hand on nothing."""
     turns: list[TurnResult] = field(default_factory=list)
+    restored: bool = False
+    """Whether the sandbox came back to its base."""
 
 
 class ConversationRunner:
@@ -71,6 +74,7 @@ class ConversationRunner:
         *,
         agent: Agent | None = None,
         judge: Judge | None = None,
+        now: datetime | None = None,
     ) -> ConversationResult:
         """Run `conversation`; whatever fails around the agent is told in the result's status.
 
@@ -79,6 +83,10 @@ class ConversationRunner:
             truth: its ground truth, or what kept it from being computed.
             agent: who works, instead of the runner's agent.
             judge: who decides what comparison cannot, instead of the runner's judge.
+            now: what the CRM's clock stands at, for a run that is to be the same again; None for the time.
+
+        Raises:
+            ConfigError: a model cannot be asked at all, which is so for every other conversation, too.
         """
         started = time.perf_counter()
         agent, judge = agent or self._agent, judge or self._judge
@@ -89,18 +97,21 @@ class ConversationRunner:
             if isinstance(truth, Exception):
                 raise truth
             session = _enter(agent, conversation)
-            progress, state = await self._run_in_sandbox(conversation, truth, session)
+            progress, state = await self._run_in_sandbox(conversation, truth, session, now)
             facts["duration_seconds"] = round(time.perf_counter() - started, 6)  # the judge's not among it
             turns = progress.turns if judge is None else await _judged(judge, conversation, progress.turns)
         except NotRecordedError as error:
             return without_verdict(conversation, "not_recorded", str(error), facts)
         except BudgetExhausted as error:
             return without_verdict(conversation, "not_run", str(error), facts)
+        except ConfigError:
+            raise
         except CrmAssetsError as error:
             return without_verdict(conversation, "infrastructure_error", str(error), facts)
         created = created_rows((turn.tool_name, turn.result) for turn in progress.turns)
         reached = canonical_state(state, progress.seed_ids, created)
         difference = state_difference(truth.end_state, reached)
+        facts["sandbox"] = {**footprint(progress.turns, state)._asdict(), "restored": progress.restored}
         if truth.problems:
             facts["ground_truth_problems"] = [
                 {"turn_id": turn, "reason": reason} for turn, reason in truth.problems
@@ -108,13 +119,15 @@ class ConversationRunner:
         return assemble(conversation, turns, difference, facts)
 
     async def _run_in_sandbox(
-        self, conversation: Conversation, truth: GroundTruth, agent: AgentSession
+        self, conversation: Conversation, truth: GroundTruth, agent: AgentSession, now: datetime | None
     ) -> tuple[_Progress, dict[str, list[dict[str, Any]]]]:
         progress = _Progress(conversation, truth, ids_of(truth.seeds))
         ids = deterministic_ids(f"session {conversation.conversation_id}")
-        sandbox = await self._off(self._pool.acquire)
+        sandbox = await self._off(self._pool.acquire, undo=self._pool.release)
         try:
-            session = await self._off(lambda: sandbox.begin(truth.seeds, ids=ids))
+            session = await self._off(
+                lambda: sandbox.begin(truth.seeds, ids=ids, now=now), undo=Session.end
+            )
             try:
                 for turn in conversation.turns:
                     progress.turns.append(await self._run_turn(progress, turn, session, agent))
@@ -122,12 +135,14 @@ class ConversationRunner:
             finally:
                 await self._off(session.end)
         finally:
-            await self._off(lambda: self._pool.release(sandbox))
+            progress.restored = await self._off(lambda: self._pool.release(sandbox))
         return progress, state
 
-    async def _off(self, work: Callable[[], _Result]) -> _Result:
+    async def _off(
+        self, work: Callable[[], _Result], *, undo: Callable[[_Result], object] | None = None
+    ) -> _Result:
         """Do database work: here and now if the server is near, else without holding others up."""
-        return work() if self._near else await asyncio.to_thread(work)
+        return work() if self._near else await in_thread(work, undo=undo)
 
     async def _run_turn(
         self, progress: _Progress, turn: Turn, session: Session, agent: AgentSession

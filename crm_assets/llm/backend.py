@@ -19,7 +19,7 @@ from crm_assets.llm.quiet import import_litellm
 from crm_assets.llm.replies import Sent, read_response
 from crm_assets.llm.spec import ModelSpec
 
-__all__ = ["Backend", "LitellmBackend"]
+__all__ = ["Backend", "LitellmBackend", "without_logging"]
 
 _MARGIN_SECONDS = 1.0
 """What a call gets beyond its timeout, which litellm watches over, before we cut it off ourselves."""
@@ -87,7 +87,9 @@ class LitellmBackend:
 
     def price(self, spec: ModelSpec) -> Price:
         """What its calls cost."""
-        return self._route(spec).price
+        # A route holds connections, which only a running loop can have; runs ask for prices before it runs.
+        route = self._routes.get(spec)
+        return route.price if route else price_of(spec)
 
     def address(self, spec: ModelSpec) -> str:
         """Provider and server: who shares limits.
@@ -117,7 +119,7 @@ class LitellmBackend:
         margin = _MARGIN_SECONDS if route.spec.provider in self._loaded else _FIRST_MARGIN_SECONDS
         limit = route.spec.timeout_seconds + margin
         try:
-            with anyio.fail_after(limit), _without_logging():
+            with anyio.fail_after(limit), without_logging():
                 response = await _complete(litellm, route, arguments)
         except TimeoutError:
             failure = Failure("timeout", f"no answer in {limit:g} s")
@@ -246,7 +248,7 @@ def _tool_arguments(route: Route, request: ChatRequest) -> dict[str, Any]:
     return arguments
 
 
-def _without_logging() -> AbstractContextManager[Any]:
+def without_logging() -> AbstractContextManager[Any]:
     """Keep litellm from queueing each reply for its log callbacks, of which there are none.
 
     It has no public switch for that; should this one go, calls work the same and take a little longer.

@@ -1,11 +1,7 @@
-"""The Atlas SDK itself reads what we store: its exporter, and its access to training data.
-
-`CRM_ASSETS_ATLAS_SDK` names a python that has it (`arc-atlas` 0.1.16); `scripts/check-atlas-sdk` makes one.
-"""
+"""The Atlas SDK itself reads what we store: its exporter, and its access to training data."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 from collections.abc import Callable
@@ -27,10 +23,9 @@ from crm_assets.atlas.telemetry import (
     detect_drift,
     trace_document,
 )
+from tests.atlas.sdk.environment import sdk_folder
 
 from .build import KEY, NO_REWARD, end, learn, reward, start
-
-REPOSITORY = Path(__file__).resolve().parents[3]
 
 # Everything in one process: importing the SDK takes seconds.
 READ = """
@@ -66,19 +61,7 @@ print(json.dumps({
 @pytest.fixture(scope="session")
 def sdk() -> Path:
     """The bin folder of an environment with the SDK."""
-    named = os.environ.get("CRM_ASSETS_ATLAS_SDK")
-    if named:
-        return Path(named).parent
-    made = REPOSITORY / ".crm_assets" / "atlas-sdk"
-    if not (made / "ready").is_file() and os.environ.get("CI") != "true":
-        pytest.skip("the Atlas SDK is not there: run scripts/check-atlas-sdk, or set CRM_ASSETS_ATLAS_SDK")
-    made.parent.mkdir(exist_ok=True)
-    with (made.parent / "atlas-sdk.lock").open("w") as lock:  # test processes may come here together
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        script = REPOSITORY / "scripts" / "check-atlas-sdk"
-        done = subprocess.run([script], check=False, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stderr
-    return Path(done.stdout.strip()).parent
+    return sdk_folder()
 
 
 def execute(command: list[str | Path]) -> str:

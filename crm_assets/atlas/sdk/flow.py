@@ -1,0 +1,247 @@
+"""How a session goes with `engine: sdk`: the Atlas SDK drives it, on our sandbox and through our door."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from crm_assets.atlas.config_file import LoadedConfig
+from crm_assets.atlas.flows import LoopFlow
+from crm_assets.atlas.identity import ledger_account
+from crm_assets.atlas.lanes import Slot
+from crm_assets.atlas.records import session_start
+from crm_assets.atlas.run import Finished
+from crm_assets.atlas.sdk.package import AtlasSdk, load_sdk, sdk_environment
+from crm_assets.atlas.sdk.provider import register_door
+from crm_assets.atlas.sdk.records import sdk_record
+from crm_assets.atlas.sdk.session import SdkSession, enter_session, storable
+from crm_assets.atlas.sdk.translation import database_url, sdk_config
+from crm_assets.atlas.store import session_start_time
+from crm_assets.atlas.tasks import AtlasTask
+from crm_assets.atlas.telemetry import TelemetryStore
+from crm_assets.atlas.telemetry.documents import start_metadata
+from crm_assets.atlas.telemetry.jsonb import clean_text
+from crm_assets.errors import InfrastructureError
+from crm_assets.files import write_text
+from crm_assets.harness import ConversationRunner, GroundTruth, without_verdict
+from crm_assets.llm import RecordingModels, Spending
+from crm_assets.llm.backend import without_logging
+from crm_assets.llm.failures import one_line
+
+__all__ = ["SdkFlow"]
+
+_AT_ONCE = 32
+"""Sessions at a time, whatever the run allows: each has a connection of its own to the telemetry database,
+and a server takes a hundred."""
+
+_UNAVAILABLE = ("08", "28", "3D", "53", "57")
+"""Classes of SQLSTATEs: connection, authorisation, no such database, resources, operator intervention."""
+
+
+class SdkFlow(LoopFlow):
+    """The SDK's loop. Sessions of one learning key must not overlap while they learn: updates get lost."""
+
+    def __init__(
+        self,
+        config: LoadedConfig,
+        models: RecordingModels,
+        runner: ConversationRunner,
+        telemetry: TelemetryStore,
+        stack: AsyncExitStack,
+        *,
+        address: str,
+        dataset: str,
+        redact: Callable[[str], str],
+        total: Callable[[], Spending],
+        facts: Mapping[str, Any],
+    ) -> None:
+        """Load the SDK, and prepare for sessions.
+
+        Args:
+            config: the run's.
+            models: whom all roles ask.
+            runner: what takes the student through a conversation.
+            telemetry: open, so that the tables are there.
+            stack: closes what is opened here.
+            address: of the telemetry database.
+            dataset: its name.
+            redact: takes secrets out of a text.
+            total: what the run has cost so far.
+            facts: what all sessions of the run have in common.
+
+        Raises:
+            ConfigError: the SDK is not installed, or does not take the configuration.
+        """
+        super().__init__(config, models, total, facts)
+        self._notes = models
+        self._runner = runner
+        self._telemetry = telemetry
+        self._dataset = dataset
+        self._redact = redact
+        stack.enter_context(sdk_environment())
+        self._sdk = load_sdk()
+        register_door()
+        document = sdk_config(config, address, self._sdk)
+        # Open to this user alone: the address may hold a password.
+        self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crm-assets-sdk-")))
+        self._file = self._folder / "atlas.yaml"
+        write_text(self._file, orjson.dumps(document).decode())  # JSON is YAML
+        self._traces = _Traces(self._sdk, address, self._folder)
+        stack.push_async_callback(self._traces.aclose)
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._beginning = asyncio.Lock()
+        self._begun: set[str] = set()
+
+    async def run(self, task: AtlasTask, slot: Slot, truth: GroundTruth | Exception) -> Finished:
+        """Let the SDK take a session to its end, and read back what it has stored."""
+        async with self._slots:
+            await self._close_interrupted(task.run_id)
+            session = self._session(task, slot, truth)
+            failure = await self._drive(session)
+            if failure is not None:
+                return self._failed(task, slot, session, failure)
+            assert session.id is not None  # the SDK stores a session before it begins
+            trace = await self._traces.read(session.id)
+        spent = self._spent(task, slot)
+        record = sdk_record(task, slot.epoch, session, trace, facts=self._facts, spent=spent)
+        result = session.attempts[-1]
+        return Finished(result.status, result.overall_success, record)
+
+    def _session(self, task: AtlasTask, slot: Slot, truth: GroundTruth | Exception) -> SdkSession:
+        start = session_start(
+            task,
+            slot.epoch,
+            learning_key=self._learning_key(task),
+            dataset=self._dataset,
+            tags=self._config.adaptive_teaching.default_tags,
+        )
+        account = ledger_account(task.conversation.conversation_id, slot.epoch)
+        return SdkSession(
+            conversation=task.conversation,
+            truth=truth,
+            account=account,
+            started_at=session_start_time(self._notes, account),
+            task=clean_text(start.task),
+            metadata=storable(start_metadata(start)),
+            config=self._config,
+            models=self._models,
+            runner=self._runner,
+            judge=self._judge(task, slot),
+            sdk_context=self._sdk.context,
+        )
+
+    async def _drive(self, session: SdkSession) -> str | None:
+        """Run the SDK; returns why it failed, None if it did not.
+
+        Raises:
+            CrmAssetsError: no session can go on.
+        """
+        # In a task of its own, since the SDK keeps its memory in the context of whoever calls it.
+        session.driver = asyncio.create_task(self._in_context(session))
+        failure: str | None = None
+        try:
+            await session.driver
+        except asyncio.CancelledError:
+            if session.fatal is None:
+                raise
+        except Exception as error:  # whatever the SDK raises says nothing of the agent
+            failure = self._reason(session, error)
+        if session.fatal is not None:
+            if session.id is not None:
+                await asyncio.to_thread(self._telemetry.fail, session.id, str(session.fatal))
+            raise session.fatal
+        return failure
+
+    async def _in_context(self, session: SdkSession) -> None:
+        enter_session(session)
+        context = self._sdk.context()
+        try:
+            with without_logging():
+                await self._sdk.arun(
+                    session.task, str(self._file), session_metadata=session.metadata, stream_progress=False
+                )
+        finally:
+            session.memory = dict(context.metadata)
+            session.id = session.memory.get("session_id")
+
+    def _reason(self, session: SdkSession, error: Exception) -> str:
+        """Why the SDK's session failed.
+
+        Raises:
+            InfrastructureError: the telemetry database did, on which all sessions stand.
+        """
+        said = one_line(str(error) or type(error).__name__, self._redact).rstrip(".")
+        if _is_of_the_database(error):
+            raise InfrastructureError(
+                f"The telemetry database failed ({said}); run `crm-assets doctor`."
+            ) from error
+        known = [session.failures[place] for place in ("student", "teacher") if place in session.failures]
+        return known[0] if known else f"The Atlas SDK could not finish the session ({said})."
+
+    def _failed(self, task: AtlasTask, slot: Slot, session: SdkSession, reason: str) -> Finished:
+        """The line of a session that came to no end: no verdict, even where the student was through."""
+        last = session.attempts[-1] if session.attempts else None
+        if last is None or last.status == "completed":
+            last = without_verdict(task.conversation, "infrastructure_error", reason, {})
+        return self._without_atlas(task, slot, last)
+
+    async def _close_interrupted(self, run_id: str) -> None:
+        """Close what an earlier start of the run left open; this process alone works on it now."""
+        async with self._beginning:
+            if run_id in self._begun:
+                return
+            await asyncio.to_thread(self._close_all, run_id)
+            self._begun.add(run_id)
+
+    def _close_all(self, run_id: str) -> None:
+        for session_id in self._telemetry.session_ids(run_id).values():
+            self._telemetry.fail(session_id, "The process that ran it ended before it did.")
+
+
+def _is_of_the_database(error: Exception) -> bool:
+    """Whether nobody else would have got through either: no connection, no room, or going down."""
+    state = getattr(error, "sqlstate", None)  # of asyncpg's errors that the server has told
+    if isinstance(state, str):
+        return state[:2] in _UNAVAILABLE
+    return isinstance(error, OSError) or type(error).__module__.startswith("asyncpg")
+
+
+class _Traces:
+    """Reads sessions back as the SDK's exporter writes them."""
+
+    def __init__(self, sdk: AtlasSdk, address: str, folder: Path) -> None:
+        self._sdk = sdk
+        self._folder = folder
+        self._storage = sdk.storage_config(
+            database_url=database_url(address), max_connections=2, apply_schema_on_connect=False
+        )
+        self._opening = asyncio.Lock()
+        self._database: Any = None
+
+    async def read(self, session_id: int) -> dict[str, Any]:
+        """The session as a line of the exporter's."""
+        async with self._opening:
+            if self._database is None:
+                database = self._sdk.database(self._storage)
+                await database.connect()
+                self._database = database
+        path = self._folder / f"{session_id}.jsonl"
+        await self._sdk.export_sessions(
+            self._database, path, session_ids=[session_id], include_all_review_statuses=True
+        )
+        try:
+            trace: dict[str, Any] = orjson.loads(path.read_bytes())
+        finally:
+            path.unlink()
+        return trace
+
+    async def aclose(self) -> None:
+        """Disconnect."""
+        if self._database is not None:
+            await self._database.disconnect()

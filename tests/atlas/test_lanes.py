@@ -1,0 +1,139 @@
+"""Order and simultaneity of sessions, driven by workers that take a moment for each."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from contextlib import aclosing
+
+import pytest
+
+from crm_assets.atlas.lanes import Lanes
+
+Task = tuple[str, str]
+
+TASKS: list[Task] = [("a1", "a"), ("b1", "b"), ("a2", "a"), ("c1", "c"), ("a3", "a"), ("b2", "b")]
+
+
+class Log:
+    """What ran when."""
+
+    def __init__(self) -> None:
+        self.order: list[str] = []
+        self.running: set[str] = set()
+        self.together: set[frozenset[str]] = set()
+
+    async def work(self, lanes: Lanes, dice: random.Random) -> None:
+        async with aclosing(lanes.next()) as slots:
+            async for slot in slots:
+                self.order.append(slot.key)
+                self.running.add(slot.key)
+                self.together.add(frozenset(self.running))
+                await asyncio.sleep(dice.random() / 500)
+                self.running.discard(slot.key)
+
+
+def run(
+    tasks: Sequence[Task] = TASKS,
+    *,
+    workers: int = 3,
+    epochs: int = 1,
+    in_order: bool = True,
+    done: Sequence[str] = (),
+    seed: int = 0,
+) -> Log:
+    log = Log()
+
+    async def main() -> None:
+        lanes = Lanes(tasks, epochs=epochs, in_order=in_order, is_done=set(done).__contains__)
+        dice = random.Random(seed)
+        await asyncio.wait_for(asyncio.gather(*(log.work(lanes, dice) for _ in range(workers))), 10)
+
+    asyncio.run(main())
+    return log
+
+
+def of_key(log: Log, key: str) -> list[str]:
+    return [name for name in log.order if name.startswith(key)]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_sessions_of_a_key_run_one_after_the_other_in_order(seed: int):
+    log = run(workers=6, seed=seed)
+    assert of_key(log, "a") == ["a1", "a2", "a3"]
+    assert of_key(log, "b") == ["b1", "b2"]
+    for running in log.together:
+        keys = [name[0] for name in running]
+        assert len(keys) == len(set(keys)), "two sessions of one key ran at once"
+
+
+def test_keys_run_side_by_side():
+    assert max(map(len, run(workers=6).together)) == 3
+
+
+def test_never_more_run_than_there_are_workers():
+    assert max(map(len, run(workers=2).together)) == 2
+    assert max(map(len, run(workers=2, in_order=False).together)) == 2
+
+
+def test_the_longest_key_goes_first():
+    assert run(workers=1).order[0] == "a1"
+    late = [("b1", "b"), ("c1", "c"), *((f"z{n}", "z") for n in range(5))]
+    assert set(run(late, workers=2).order[:2]) == {"z0", "b1"}
+    # With one worker it stays the longest until it is as short as the others.
+    assert run(late, workers=1).order[:4] == ["z0", "z1", "z2", "z3"]
+
+
+def test_without_an_order_everything_runs_side_by_side_in_the_order_of_the_tasks():
+    log = run(workers=6, in_order=False)
+    assert log.order == [name for name, _ in TASKS]
+    assert max(map(len, log.together)) == 6
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_an_epoch_of_a_key_begins_when_the_one_before_is_through(in_order: bool):
+    log = run(epochs=3, in_order=in_order, workers=1)
+    assert sorted(log.order) == sorted(
+        name if epoch == 1 else f"{name}#{epoch}" for name, _ in TASKS for epoch in (1, 2, 3)
+    )
+    expected = ["a1", "a2", "a3", "a1#2", "a2#2", "a3#2", "a1#3", "a2#3", "a3#3"]
+    assert of_key(log, "a") == expected
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_what_is_done_is_not_run_again(in_order: bool):
+    log = run(epochs=2, in_order=in_order, done=["a1", "a2#2", "c1"])
+    assert sorted(log.order) == sorted(
+        ["a2", "a3", "b1", "b2", "a1#2", "a3#2", "b1#2", "b2#2", "c1#2"],
+    )
+    assert run(done=[name for name, _ in TASKS], in_order=in_order).order == []
+
+
+def test_a_worker_that_fails_leaves_its_key_to_the_others():
+    async def main() -> list[str]:
+        lanes = Lanes([("a1", "a"), ("a2", "a")], epochs=1, in_order=True)
+        with pytest.raises(RuntimeError, match="broken"):
+            async with aclosing(lanes.next()) as slots:
+                async for _ in slots:
+                    raise RuntimeError("broken")
+        async with aclosing(lanes.next()) as slots:
+            return [slot.key async for slot in slots]
+
+    assert asyncio.run(main()) == ["a2"]
+
+
+def test_workers_that_wait_for_a_key_end_when_nothing_is_left_of_it():
+    log = run([("a1", "a"), ("a2", "a")], workers=16)
+    assert log.order == ["a1", "a2"]
+
+
+def test_a_slot_says_where_its_task_is():
+    async def main() -> list[tuple[int, str, int]]:
+        lanes = Lanes(TASKS, epochs=2, in_order=False)
+        async with aclosing(lanes.next()) as slots:
+            return [tuple(slot) async for slot in slots]
+
+    slots = asyncio.run(main())
+    assert slots[:2] == [(0, "a1", 1), (1, "b1", 1)]
+    assert slots[len(TASKS)] == (0, "a1", 2)

@@ -1,0 +1,205 @@
+"""Runs against providers at their worst: no session is lost, none is scored wrong, the run ends."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from crm_assets.artifacts import RunFiles
+from crm_assets.database import Databases
+from crm_assets.llm import LedgerEntry, ModelDoor, RetryPolicy
+from crm_assets.llm.offline import FaultPlan, OfflineServer
+from crm_assets.llm.offline.faults import FAULT_KINDS
+from tests.atlas.loop import Loop, loop_project, models_at, offline_models, role_of, small_dataset
+from tests.atlas.play import NOW
+from tests.llm.scripted_server import (
+    Faults,
+    Recorded,
+    Scripted,
+    ScriptedServer,
+    broken,
+    hang,
+    rate_limited,
+    refused,
+    reset,
+    truncated,
+)
+
+DOCUMENTS = small_dataset(6)
+TIMEOUT = 0.8
+
+
+@pytest.fixture(scope="module")
+def loop(databases: Databases) -> Iterator[Loop]:
+    """Retries come at once, and time stands still: what a seed's faults hit is always the same."""
+    with pytest.MonkeyPatch.context() as patch, loop_project(databases) as made:
+        patch.setattr("crm_assets.atlas.store._now", lambda: NOW)
+        patch.setattr("crm_assets.atlas.model_run.ModelDoor", _hasty)
+        yield made
+
+
+def _hasty(*arguments: Any, **settings: Any) -> ModelDoor:
+    return ModelDoor(*arguments, **settings, retries=RetryPolicy(base_seconds=0.002, longest_seconds=0.1))
+
+
+def play(loop: Loop, url: str, run: str, **parts: Any) -> RunFiles:
+    files = loop.tasks(DOCUMENTS, run=run)
+    config = loop.config(models_at(url, timeout_seconds=TIMEOUT), parts, name=run)
+    loop.run(files, config, learning="off", concurrency=8)
+    return files
+
+
+def verdicts(loop: Loop, files: RunFiles) -> list[Any]:
+    """All that is said of the agent."""
+    return [
+        {
+            "session": (line["task_id"].split("::")[0], line["status"], line["final_answer"]),
+            "attempts": line["atlas_metadata"]["attempts"],
+            "valid": line["atlas_metadata"]["teacher_valid"],
+            "reward_status": line["atlas_metadata"]["reward_status"],
+            "state_match": line["conversation_result"]["state_match"],
+            "overall": line["conversation_result"]["overall_success"],
+            "turns": [
+                (turn["tool_name"], turn["arguments"], turn["success"], turn["verification"])
+                for turn in line["conversation_result"]["per_turn_results"]
+            ],
+        }
+        for line in loop.lines(files)
+    ]
+
+
+def rewards(loop: Loop, files: RunFiles) -> list[float]:
+    return [line["session_reward"]["score"] for line in loop.lines(files)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(loop: Loop) -> RunFiles:
+    """The same run on a provider that never fails."""
+    with OfflineServer() as server:
+        return play(loop, server.url, "undisturbed")
+
+
+def check_ledger(entries: list[LedgerEntry]) -> int:
+    """Every attempt of every call is there; returns how many failed."""
+    calls: dict[Any, list[LedgerEntry]] = defaultdict(list)
+    for entry in entries:
+        calls[entry.session, entry.role, entry.request_sha256, entry.ordinal].append(entry)
+    for attempts in calls.values():
+        assert [entry.attempt for entry in attempts] == list(range(1, len(attempts) + 1))
+        assert attempts[-1].error is None, "a call was given up"
+        assert all(entry.error is not None for entry in attempts[:-1])
+    return len(entries) - len(calls)
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+@pytest.mark.parametrize("seed", [1, 2])
+def test_faults_change_no_verdict(loop: Loop, undisturbed: RunFiles, seed: int):
+    faults = FaultPlan(rate=0.3, kinds=FAULT_KINDS, seed=seed, retry_after="0")
+    with OfflineServer(faults=faults) as server:
+        files = play(loop, server.url, f"seed{seed}")
+    assert verdicts(loop, files) == verdicts(loop, undisturbed)
+    entries = loop.ledger(files)
+    failed = check_ledger(entries)
+    assert failed > 5
+    told = [line["atlas_metadata"]["token_usage"] for line in loop.lines(files)]
+    assert sum(role["failed_calls"] for usage in told for role in usage.values()) == failed
+    assert sum(role["calls"] for usage in told for role in usage.values()) == len(entries)
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+def test_faults_that_can_be_told_change_no_reward_either(loop: Loop, undisturbed: RunFiles):
+    # A score of 7 can only be clamped; a call of an unknown tool is the student's word.
+    kinds = tuple(kind for kind in FAULT_KINDS if kind not in ("score_7", "unknown_tool"))
+    with OfflineServer(faults=FaultPlan(rate=0.3, kinds=kinds, seed=3, retry_after="0")) as server:
+        files = play(loop, server.url, "rewards")
+    assert verdicts(loop, files) == verdicts(loop, undisturbed)
+    assert rewards(loop, files) == rewards(loop, undisturbed)
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+def test_every_request_that_was_sent_is_in_the_ledger(loop: Loop, undisturbed: RunFiles):
+    kinds = [
+        rate_limited(retry_after="0"),
+        rate_limited(),
+        refused(500),
+        refused(503),
+        reset(),
+        truncated(),
+        broken({"choices": "none"}),
+        broken([]),
+        hang(),
+    ]
+    with ScriptedServer(offline_models, faults=Faults(0.2, kinds, seed=4)) as server:
+        files = play(loop, server.url, "counted")
+        sent = len(server.requests)
+        assert server.faulty > 5
+    entries = loop.ledger(files)
+    assert sent == len(entries)
+    assert check_ledger(entries) >= server.faulty  # a busy machine is now and then late by itself
+    assert verdicts(loop, files) == verdicts(loop, undisturbed)
+
+
+def hanging(*roles: str) -> Any:
+    def script(request: Recorded) -> Scripted:
+        return hang() if role_of(request) in roles else offline_models(request)
+
+    return script
+
+
+@pytest.fixture
+def impatient(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two attempts a call."""
+    monkeypatch.setattr(
+        "crm_assets.atlas.model_run.ModelDoor",
+        lambda *a, **k: ModelDoor(*a, **k, retries=RetryPolicy(attempts=2, base_seconds=0.001)),
+    )
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_provider_that_hangs_is_not_the_agents_failure(loop: Loop):
+    with ScriptedServer(hanging("student")) as server:
+        files = play(loop, server.url, "hung")
+    for line in loop.lines(files):
+        assert line["status"] == "failed"
+        assert line["conversation_result"]["status"] == "infrastructure_error"
+        assert line["conversation_result"]["overall_success"] is None
+        assert "gave no reply in 2 attempts" in line["conversation_result"]["error_message"]
+        assert line["session_reward"] is None
+    # What failed is run again, and nothing else.
+    files.reopen()
+    with ScriptedServer(offline_models) as server:
+        config = loop.config(models_at(server.url, timeout_seconds=TIMEOUT), name="hung")
+        again = loop.run(files, config, learning="off")
+    assert (again.resumed, again.infrastructure_errors) == (0, 0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_step_timeout_ends_a_session_that_hangs(loop: Loop):
+    with ScriptedServer(hanging("student")) as server:
+        files = play(loop, server.url, "late", orchestration={"step_timeout_seconds": 0.2})
+        for line in loop.lines(files):
+            assert line["status"] == "failed"
+            assert "longer than 0.2 s" in line["conversation_result"]["error_message"]
+        assert {entry.error.kind for entry in loop.ledger(files) if entry.error} == {"cancelled"}
+        # A replay comes to the same.
+        replayed = loop.tasks(DOCUMENTS, run="late-again")
+        loop.run(replayed, loop.project.configs / "late.yaml", learning="off", replay=files.ledger)
+    results = [
+        [line["conversation_result"]["error_message"] for line in loop.lines(one)]
+        for one in (files, replayed)
+    ]
+    assert results[0] == results[1]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_judges_that_hang_leave_the_verdicts(loop: Loop, undisturbed: RunFiles):
+    with ScriptedServer(hanging("judge", "teacher")) as server:
+        files = play(loop, server.url, "unjudged", orchestration={"max_retries": 0})
+    for line in loop.lines(files):
+        assert line["status"] == "succeeded"
+        assert line["atlas_metadata"]["reward_status"] == "failed"
+        assert line["atlas_metadata"]["teacher_valid"] is None
+        assert line["session_reward"] is None

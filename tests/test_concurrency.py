@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+
+import anyio
+import pytest
+
+from crm_assets.concurrency import in_thread
+
+
+class Work:
+    """Blocking work that tells when it runs, and ends when it is let go."""
+
+    def __init__(self, result: object = "done", *, fails: bool = False) -> None:
+        self.started = threading.Event()
+        self.go = threading.Event()
+        self.ended = False
+        self._result = result
+        self._fails = fails
+
+    def __call__(self) -> object:
+        self.started.set()
+        assert self.go.wait(10)
+        time.sleep(0.01)
+        self.ended = True
+        if self._fails:
+            raise ValueError("it failed")
+        return self._result
+
+
+async def running(work: Work) -> None:
+    while not work.started.is_set():
+        await asyncio.sleep(0.001)
+
+
+def test_work_in_a_thread_gives_its_result_or_its_error():
+    async def main() -> None:
+        assert await in_thread(lambda: threading.current_thread() is threading.main_thread()) is False
+        with pytest.raises(ZeroDivisionError):
+            await in_thread(lambda: 1 // 0)
+
+    asyncio.run(main())
+
+
+async def cancel_task(work: Work, undone: list[object]) -> None:
+    task = asyncio.ensure_future(in_thread(work, undo=undone.append))
+    await running(work)
+    for _ in range(3):  # the interpreter cancels what is left once more when it ends
+        task.cancel()
+        await asyncio.sleep(0.005)
+    assert not task.done()
+    work.go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def run_out_of_time(work: Work, undone: list[object]) -> None:
+    async def let_go() -> None:
+        await asyncio.sleep(0.03)
+        work.go.set()
+
+    helper = asyncio.ensure_future(let_go())
+    with anyio.move_on_after(0.01) as scope:
+        await in_thread(work, undo=undone.append)
+        assert work.ended, "the thread was left alone"
+        await asyncio.sleep(1)
+    assert scope.cancelled_caught
+    await helper
+
+
+@pytest.mark.parametrize("stop", [cancel_task, run_out_of_time])
+def test_whoever_is_stopped_waits_for_the_thread(
+    stop: Callable[[Work, list[object]], Awaitable[None]],
+):
+    work = Work()
+    asyncio.run(_awaiting(stop(work, [])))
+    assert work.ended
+
+
+async def _awaiting(work: Awaitable[None]) -> None:
+    await work
+
+
+def test_a_result_that_nobody_waits_for_any_more_is_undone():
+    undone: list[object] = []
+    asyncio.run(cancel_task(Work("a lease"), undone))
+    assert undone == ["a lease"]
+
+
+def test_an_error_that_nobody_waits_for_any_more_is_dropped(recwarn: pytest.WarningsRecorder):
+    undone: list[object] = []
+    asyncio.run(cancel_task(Work(fails=True), undone))
+    assert undone == []
+    assert not recwarn.list
