@@ -68,39 +68,57 @@ def find_task_mismatch(project: Project, paths: BaselinePaths, limit: int | None
     return Verdict.good(expected)
 
 
+class _Session(NamedTuple):
+    """What of a session says whose it is."""
+
+    task: str
+    conversation: str
+    epoch: int
+    epochs: int
+    """How often the run takes each task."""
+
+
 def find_session_mismatch(paths: BaselinePaths) -> Verdict:
-    """Whether there is exactly one session for each task of this run."""
+    """Whether there is exactly one session for each task of this run, and each epoch of it."""
     tasks = dict.fromkeys(read_task_ids(paths.tasks))
-    seen: set[str] = set()
-    for number, (name, conversation_id) in enumerate(_session_ids(paths), start=1):
+    seen: set[tuple[str, int]] = set()
+    epochs = 1
+    for number, session in enumerate(_sessions(paths), start=1):
+        name, epochs = session.task, session.epochs
         place = f"Session {number} ({name})"
-        if name in seen:
+        if (name, session.epoch) in seen:
             return Verdict(f"{place} is not the only one of its task.", len(seen))
-        if name not in tasks or name != task_id(conversation_id, paths.key.run_id):
-            return Verdict(f"{place} of {conversation_id} belongs to no task.", len(seen))
-        seen.add(name)
-    missing = [name for name in tasks if name not in seen]
+        if name not in tasks or name != task_id(session.conversation, paths.key.run_id):
+            return Verdict(f"{place} of {session.conversation} belongs to no task.", len(seen))
+        if session.epoch > epochs:
+            return Verdict(f"{place} is of epoch {session.epoch}, and the run has {epochs}.", len(seen))
+        seen.add((name, session.epoch))
+    wanted = [(name, epoch) for epoch in range(1, epochs + 1) for name in tasks]
+    missing = [name for name, epoch in wanted if (name, epoch) not in seen]
     if missing:
         return Verdict(
-            f"{len(missing)} of {len(tasks)} tasks have no session, the first is {missing[0]}.",
+            f"{len(missing)} of {len(wanted)} tasks have no session, the first is {missing[0]}.",
             len(seen),
         )
     return Verdict.good(len(seen))
 
 
-def _session_ids(paths: BaselinePaths) -> Iterator[tuple[str, str]]:
-    """Task and conversation of each session; the rest of a line can be long and is not kept."""
+def _sessions(paths: BaselinePaths) -> Iterator[_Session]:
+    """Task, conversation and epoch of each session; the rest of a line can be long and is not kept."""
     with paths.sessions.open("rb") as handle:
         for number, line in enumerate(handle, start=1):
-            ids = _ids_of(line)
-            if ids is None:
+            session = _read_session(line)
+            if session is None:
                 raise InputError(f"{paths.sessions}:{number} is not a session.")
-            yield ids
+            yield session
 
 
-def _ids_of(line: bytes) -> tuple[str, str] | None:
+def _read_session(line: bytes) -> _Session | None:
     try:
         session = orjson.loads(line)
-        return session["task_id"], session["conversation_id"]
-    except (ValueError, KeyError, TypeError):
+        agent = (session.get("atlas_metadata") or {}).get("agent") or {}
+        return _Session(
+            session["task_id"], session["conversation_id"], session.get("epoch", 1), agent.get("epochs", 1)
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None

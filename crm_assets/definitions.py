@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import warnings
+
 import dagster as dg
 
-from crm_assets.assets import LINEAGE, conversations
+from crm_assets.assets import LINEAGE, baseline_history, conversations
 from crm_assets.checks import CHECKS
-from crm_assets.jobs import baseline
+from crm_assets.jobs import JOBS
 from crm_assets.resources import (
     ArtifactsResource,
     PostgresResource,
     SandboxResource,
     TelemetryResource,
 )
+from crm_assets.sensors import SENSORS
+from crm_assets.source_links import with_source_links
 
 __all__ = ["defs"]
 
 _postgres = PostgresResource()
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", dg.BetaWarning)  # code references, in this (pinned) Dagster
+    _assets = with_source_links([conversations, *LINEAGE, baseline_history])
+
 defs = dg.Definitions(
-    assets=[conversations, *LINEAGE],
+    assets=_assets,
     asset_checks=CHECKS,
-    jobs=[baseline],
+    jobs=JOBS,
+    sensors=SENSORS,
     executor=dg.in_process_executor,
     resources={
         "artifacts": ArtifactsResource(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 import warnings
@@ -9,25 +10,39 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import dagster as dg
 from dagster._core.errors import DagsterAssetCheckFailedError, DagsterExecutionInterruptedError
 
 from crm_assets.artifacts import BaselinePaths
-from crm_assets.assets import LINEAGE
+from crm_assets.assets import LINEAGE, atlas_sessions, baseline_metrics
 from crm_assets.assets.common import StageConfig
-from crm_assets.assets.sessions import SessionsConfig
+from crm_assets.assets.progress import PROGRESS_LOGGER
+from crm_assets.assets.sessions_config import SessionsConfig
 from crm_assets.assets.tasks import TasksConfig
 from crm_assets.atlas.plan import SessionPlan
+from crm_assets.dagster_launcher import PROCESS_TAG, this_process
 from crm_assets.definitions import defs
 from crm_assets.errors import ConfigError, CrmAssetsError
-from crm_assets.jobs import BASELINE_JOB
+from crm_assets.jobs import BASELINE_JOB, HISTORY_JOB
 from crm_assets.keys import BaselineKey
-from crm_assets.partitions import register
+from crm_assets.partitions import register, register_dataset
 from crm_assets.project import Project
 
-__all__ = ["CheckFailed", "LineageOptions", "LineageRun", "materialize", "open_instance"]
+__all__ = [
+    "STAGES",
+    "CheckFailed",
+    "LineageOptions",
+    "LineageRun",
+    "materialize",
+    "materialize_on",
+    "open_instance",
+    "refresh_history",
+]
+
+STAGES = tuple(asset.key.to_user_string() for asset in LINEAGE)
+"""The stages of the lineage, in order."""
 
 _STATEMENT_TIMEOUT_MS = 60_000
 _RECYCLE_SECONDS = 3600
@@ -48,18 +63,21 @@ class LineageOptions:
     overwrite: bool = False
     resume: bool = False
     """Run again what has no verdict in a finished baseline."""
+    retries: int = 0
+    """How often sessions that the infrastructure stopped are gone on with; whoever sits at the command
+    line is told at once."""
 
-    def run_config(self, stages: Sequence[str]) -> dg.RunConfig:
+    def ops(self, stages: Sequence[str]) -> dict[str, StageConfig]:
         """These options for the ops of `stages`."""
+        sessions = SessionsConfig.of(
+            self.plan, overwrite=self.overwrite, resume=self.resume, retries=self.retries
+        )
         configs: dict[str, StageConfig] = {
             "dataset_revision": StageConfig(overwrite=self.overwrite),
             "atlas_tasks": TasksConfig(overwrite=self.overwrite, limit=self.limit),
-            "atlas_sessions": SessionsConfig.of(self.plan, overwrite=self.overwrite, resume=self.resume),
+            atlas_sessions.op.name: sessions,
         }
-        return dg.RunConfig(
-            ops={name: config for name, config in configs.items() if name in stages},
-            loggers=_QUIET,
-        )
+        return {name: config for name, config in configs.items() if name in stages}
 
 
 class LineageRun(NamedTuple):
@@ -98,15 +116,21 @@ def materialize(
     options: LineageOptions,
     *,
     stages: Sequence[str] | None = None,
+    job: str = BASELINE_JOB,
 ) -> LineageRun:
     """Materialize `stages` (all of the lineage when None) of baseline `key`, for the UI to show.
+
+    The history of its dataset follows.
 
     Raises:
         CrmAssetsError: an expected failure of a stage, or a check that did not pass.
         KeyboardInterrupt: Ctrl-C.
     """
     with open_instance(project) as instance:
-        return materialize_on(instance, project, key, options, stages=stages)
+        done = materialize_on(instance, project, key, options, stages=stages, job=job)
+        if stages is None or baseline_metrics.key.to_user_string() in stages:
+            refresh_history(instance, key.dataset)
+        return done
 
 
 def materialize_on(
@@ -116,6 +140,7 @@ def materialize_on(
     options: LineageOptions,
     *,
     stages: Sequence[str] | None = None,
+    job: str = BASELINE_JOB,
 ) -> LineageRun:
     """Materialize `stages` (all of the lineage when None) of baseline `key` on an open instance.
 
@@ -123,38 +148,80 @@ def materialize_on(
         CrmAssetsError: an expected failure of a stage, or a check that did not pass.
         KeyboardInterrupt: Ctrl-C.
     """
-    names = [asset.key.to_user_string() for asset in LINEAGE]
-    selected = [name for name in names if stages is None or name in stages]
+    selected = [name for name in STAGES if stages is None or name in stages]
+    run_id = _execute(
+        instance,
+        job,
+        partition=register(instance, key),
+        # A job's own selection leaves the smoke checks to smoke runs; any other one would bring them in.
+        assets=None if stages is None else selected,
+        ops=options.ops(selected),
+    )
+    _tell_warnings(instance, run_id)
+    return LineageRun(run_id, BaselinePaths.of(project, key))
+
+
+def refresh_history(instance: dg.DagsterInstance, dataset: str) -> str:
+    """Materialize the history of `dataset`; returns the run's ID.
+
+    Raises:
+        CrmAssetsError: an expected failure.
+        KeyboardInterrupt: Ctrl-C.
+    """
+    register_dataset(instance, dataset)
+    return _execute(instance, HISTORY_JOB, partition=dataset, assets=None, ops={})
+
+
+def _execute(
+    instance: dg.DagsterInstance,
+    job: str,
+    *,
+    partition: str,
+    assets: Sequence[str] | None,
+    ops: dict[str, Any],
+) -> str:
+    """Run a job (some assets of it, or all for None) in this process; returns the run's ID."""
+    run_id = str(uuid.uuid4())
     with warnings.catch_warnings():
         for category in (dg.BetaWarning, dg.PreviewWarning):
             # About Dagster's own APIs, whose version is pinned: not the user's business.
             warnings.simplefilter("ignore", category)
-        partition = register(instance, key)
-        run_id = str(uuid.uuid4())
         try:
-            defs.resolve_job_def(BASELINE_JOB).execute_in_process(
+            defs.resolve_job_def(job).execute_in_process(
                 instance=instance,
                 partition_key=partition,
-                run_config=options.run_config(selected),
-                asset_selection=[dg.AssetKey(name) for name in selected],
+                run_config=dg.RunConfig(ops=ops, loggers=_QUIET),
+                asset_selection=None if assets is None else [dg.AssetKey(name) for name in assets],
                 run_id=run_id,
+                tags={PROCESS_TAG: this_process()},
             )
         except dg.Failure as failure:
             if isinstance(failure.__cause__, CrmAssetsError):
                 raise failure.__cause__ from None
             raise
         except DagsterAssetCheckFailedError:
-            raise CheckFailed(_failed_checks(instance, run_id)) from None
+            failed = _failed_checks(instance, run_id, dg.AssetCheckSeverity.ERROR)
+            raise CheckFailed(f"The run was stopped by {' '.join(failed)}") from None
         except DagsterExecutionInterruptedError as interrupt:
             raise KeyboardInterrupt from interrupt
-    return LineageRun(run_id, BaselinePaths.of(project, key))
+    return run_id
 
 
-def _failed_checks(instance: dg.DagsterInstance, run_id: str) -> str:
+def _tell_warnings(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Say what the checks warn of, where progress is told."""
+    logger = logging.getLogger(PROGRESS_LOGGER)
+    for warning in _failed_checks(instance, run_id, dg.AssetCheckSeverity.WARN):
+        logger.warning("warning: %s", warning)
+
+
+def _failed_checks(instance: dg.DagsterInstance, run_id: str, severity: dg.AssetCheckSeverity) -> list[str]:
     evaluations = (
         record.dagster_event.asset_check_evaluation_data
         for record in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
         if record.dagster_event is not None
     )
-    failed = [f"{item.check_name}: {item.description}" for item in evaluations if not item.passed]
-    return f"The run was stopped by {' '.join(failed)}"
+    return [
+        f"{item.check_name}: {item.description}"
+        for item in evaluations
+        if not item.passed and item.severity == severity
+    ]

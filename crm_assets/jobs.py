@@ -1,17 +1,80 @@
-"""The jobs."""
+"""The jobs: each can be launched as it is, with nothing but a partition chosen."""
 
 from __future__ import annotations
 
 import dagster as dg
 
-from crm_assets.assets import LINEAGE
+from crm_assets.assets import (
+    LINEAGE,
+    atlas_sessions,
+    baseline_history,
+    baseline_metrics,
+    baseline_readme,
+)
+from crm_assets.assets.sessions_config import SessionsConfig
+from crm_assets.assets.tasks import TasksConfig
+from crm_assets.checks import SMOKE_JOB, smoke_checklist
 
-__all__ = ["BASELINE_JOB", "baseline"]
+__all__ = [
+    "BASELINE_JOB",
+    "HARNESS_JOB",
+    "HISTORY_JOB",
+    "JOBS",
+    "RESCORE_JOB",
+    "baseline",
+    "harness_baseline",
+    "history",
+    "rescore",
+    "smoke",
+]
 
 BASELINE_JOB = "baseline"
+HARNESS_JOB = "harness_baseline"
+RESCORE_JOB = "rescore"
+HISTORY_JOB = "history"
+
+_WHOLE = dg.AssetSelection.assets(*LINEAGE)
+_LINEAGE = _WHOLE - dg.AssetSelection.checks(smoke_checklist)
 
 baseline = dg.define_asset_job(
     BASELINE_JOB,
-    selection=dg.AssetSelection.assets(*LINEAGE),
-    description="The whole lineage of one baseline: a run over a dataset.",
+    selection=_LINEAGE,
+    description="The whole lineage of one baseline: a run over a dataset, by the Atlas loop unless the "
+    "launchpad says otherwise.",
 )
+
+harness_baseline = dg.define_asset_job(
+    HARNESS_JOB,
+    selection=_LINEAGE,
+    config=dg.RunConfig(ops={atlas_sessions.op.name: SessionsConfig(agent="student")}),
+    description="The whole lineage with the student alone, without teacher, judges and learner: what an "
+    "Atlas run is compared with.",
+)
+
+smoke = dg.define_asset_job(
+    SMOKE_JOB,
+    selection=_WHOLE,
+    config=dg.RunConfig(
+        ops={
+            "atlas_tasks": TasksConfig(limit=1),
+            atlas_sessions.op.name: SessionsConfig(mode="paired", concurrency=1),
+        }
+    ),
+    description="One conversation through the whole loop, in mode paired, and the smoke checklist as "
+    "blocking checks. Run it before a configuration costs money; its result goes to smoke_log.jsonl.",
+)
+
+rescore = dg.define_asset_job(
+    RESCORE_JOB,
+    selection=dg.AssetSelection.assets(baseline_metrics, baseline_readme),
+    description="Metrics and README again, from the stored sessions: no model is asked and nothing is "
+    "paid. The dataset's history follows by itself.",
+)
+
+history = dg.define_asset_job(
+    HISTORY_JOB,
+    selection=dg.AssetSelection.assets(baseline_history),
+    description="The history of one dataset, from the baselines that are there.",
+)
+
+JOBS = [baseline, harness_baseline, smoke, rescore, history]

@@ -11,7 +11,9 @@ __all__ = [
     "DATASET_PARTITIONS",
     "RUN_PARTITIONS",
     "baseline_of",
+    "multi_partition",
     "register",
+    "register_dataset",
 ]
 
 DATASET_PARTITIONS = dg.DynamicPartitionsDefinition(name="crm_dataset")
@@ -30,9 +32,23 @@ def baseline_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContex
     return BaselineKey.parse(str(context.partition_key))
 
 
+def register_dataset(instance: dg.DagsterInstance, dataset: str) -> None:
+    """Make a dataset's key known to Dagster."""
+    _add(instance, DATASET_PARTITIONS, dataset)
+
+
 def register(instance: dg.DagsterInstance, key: BaselineKey) -> dg.MultiPartitionKey:
     """Make `key` known to Dagster (its dimensions are dynamic) and return it as Dagster wants it."""
-    for definition, name in ((DATASET_PARTITIONS, key.dataset), (RUN_PARTITIONS, str(key.run))):
-        if definition.name is not None:
-            instance.add_dynamic_partitions(definition.name, [name])
+    _add(instance, DATASET_PARTITIONS, key.dataset)
+    _add(instance, RUN_PARTITIONS, str(key.run))
+    return multi_partition(key)
+
+
+def multi_partition(key: BaselineKey) -> dg.MultiPartitionKey:
+    """`key` as Dagster wants it."""
     return dg.MultiPartitionKey({DATASET_DIMENSION: key.dataset, RUN_DIMENSION: str(key.run)})
+
+
+def _add(instance: dg.DagsterInstance, definition: dg.DynamicPartitionsDefinition, name: str) -> None:
+    if definition.name is not None:
+        instance.add_dynamic_partitions(definition.name, [name])

@@ -127,3 +127,29 @@ def test_a_line_that_is_no_session_is_named(paths: BaselinePaths, line: str) -> 
         handle.write(line + "\n")
     with pytest.raises(InputError, match=rf"sessions\.jsonl:{COUNT + 1} is not a session"):
         find_session_mismatch(paths)
+
+
+def _epochs(paths: BaselinePaths, count: int) -> None:
+    """Make the sessions those of a run of `count` epochs."""
+    sessions = [
+        {**session, "epoch": epoch, "atlas_metadata": {"agent": {"epochs": count}}}
+        for epoch in range(1, count + 1)
+        for session in _read(paths.sessions)
+    ]
+    write_jsonl(paths.sessions, sessions)
+
+
+def test_each_task_has_a_session_in_each_epoch(paths: BaselinePaths) -> None:
+    _epochs(paths, 3)
+    assert find_session_mismatch(paths) == (None, 3 * COUNT)
+    _edit(paths.sessions, lambda lines: lines.pop())
+    assert "1 of 12 tasks have no session" in str(find_session_mismatch(paths).problem)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "problem"), [(1, "is not the only one of its task"), (4, "is of epoch 4, and the run has 3")]
+)
+def test_a_session_of_a_wrong_epoch_is_found(paths: BaselinePaths, epoch: int, problem: str) -> None:
+    _epochs(paths, 3)
+    _edit(paths.sessions, lambda lines: lines[-1].update(epoch=epoch))
+    assert problem in str(find_session_mismatch(paths).problem)

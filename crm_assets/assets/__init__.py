@@ -1,7 +1,8 @@
-"""The lineage: one module per stage."""
+"""The lineage: one module per stage; and the history of a dataset's baselines."""
 
 from __future__ import annotations
 
+from crm_assets.assets.baseline_history import baseline_history
 from crm_assets.assets.baseline_metrics import baseline_metrics
 from crm_assets.assets.baseline_readme import baseline_readme
 from crm_assets.assets.conversations import conversations
@@ -15,6 +16,7 @@ __all__ = [
     "LINEAGE",
     "atlas_sessions",
     "atlas_tasks",
+    "baseline_history",
     "baseline_metrics",
     "baseline_readme",
     "conversations",

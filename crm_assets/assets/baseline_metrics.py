@@ -2,19 +2,19 @@
 
 # No postponed annotations here: Dagster reads the context class off the function as it stands.
 
+from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any
 
 import dagster as dg
 
-from crm_assets.artifacts import BaselinePaths
-from crm_assets.assets.common import GROUP, expected_errors, file_result, require
+from crm_assets.assets.common import GROUP, OWNERS, expected_errors, file_result, require, tags
 from crm_assets.assets.progress import tell
 from crm_assets.assets.sessions import atlas_sessions
 from crm_assets.datasets import read_revision_file
 from crm_assets.partitions import BASELINE_PARTITIONS, baseline_of
-from crm_assets.project import Project
-from crm_assets.reporting import Metrics, RunInfo, compute_metrics, write_metrics
+from crm_assets.reporting import Metrics, Rate, baseline_run_info, compute_metrics, write_metrics
+from crm_assets.reporting.formats import interval, of, percent, share
+from crm_assets.reporting.models import ConversationGroup
 from crm_assets.resources import ArtifactsResource
 
 __all__ = ["baseline_metrics"]
@@ -25,6 +25,8 @@ _SOFTWARE = ("dagster", "pandas")
 
 @dg.asset(
     group_name=GROUP,
+    owners=OWNERS,
+    tags=tags("metrics"),
     partitions_def=BASELINE_PARTITIONS,
     deps=[atlas_sessions],
     code_version="1",
@@ -33,55 +35,104 @@ _SOFTWARE = ("dagster", "pandas")
 def baseline_metrics(
     context: dg.AssetExecutionContext, artifacts: ArtifactsResource
 ) -> dg.MaterializeResult[None]:
-    """The baseline's figures, computed from its sessions alone: `metrics.json`."""
+    """The baseline's figures, each with its count and interval: `metrics.json`.
+
+    Computed from its sessions alone, so that it can be made again at any time. Read by `baseline_readme`,
+    `baseline_history` and comparisons; its numbers are plotted over the runs here.
+    """
     with expected_errors():
         paths = artifacts.baseline(baseline_of(context))
         require(paths.sessions, atlas_sessions.key.to_user_string())
-        metrics = compute_metrics(paths.sessions, run=_run_info(artifacts.project, paths))
+        revision = read_revision_file(paths.revision)
+        software = {name: version(name) for name in _SOFTWARE}
+        info = baseline_run_info(artifacts.project, paths, revision, software)
+        metrics = compute_metrics(paths.sessions, run=info)
         write_metrics(paths.metrics, metrics)
     tell(context, f"{metrics.harness_successes} of {metrics.total_conversations} all right")
-    return file_result(paths.metrics, _headline(metrics))
-
-
-def _run_info(project: Project, paths: BaselinePaths) -> RunInfo:
-    revision = read_revision_file(paths.revision)
-    return RunInfo(
-        run_id=paths.key.run_id,
-        dataset=paths.key.dataset,
-        dataset_revision=revision.sha256,
-        conversations_path=revision.path,
-        tasks_path=paths.tasks.relative_to(project.root).as_posix(),
-        software={name: version(name) for name in _SOFTWARE},
+    return file_result(
+        paths.metrics,
+        {
+            "headline": _headline(metrics),
+            **_numbers(metrics),
+            "rates": _rates(metrics),
+            "by_complexity": _groups(metrics.by_complexity),
+            "by_workflow": _groups(metrics.by_workflow),
+        },
     )
 
 
-def _headline(metrics: Metrics) -> dict[str, Any]:
+def _headline(metrics: Metrics) -> str:
+    """Strict success in a sentence; where verdicts are missing, never without what it could have been."""
+    rate, bounds = metrics.strict_success, metrics.strict_success_bounds
+    line = f"{percent(rate)} of conversations right in every turn ({of(rate)}, 95% {interval(rate)})"
+    if bounds is None:
+        return line
+    return (
+        f"{line}; {bounds.missing:,} have no verdict, so it is between {percent(bounds.worst)} and "
+        f"{percent(bounds.best)}"
+    )
+
+
+def _numbers(metrics: Metrics) -> dict[str, float | int | None]:
+    """What Dagster plots over the runs; what has no value is left out, not 0."""
+    bounds = metrics.strict_success_bounds
+    tokens = [role.total_tokens for role in metrics.token_usage.values()]
+    return {
+        "strict_success": metrics.strict_success.value,
+        "strict_success_worst": bounds.worst.value if bounds else None,
+        "strict_success_best": bounds.best.value if bounds else None,
+        "state_match": metrics.state_match.value,
+        "turn_tool_success": metrics.turn_tool_success.value,
+        "turn_response_success": metrics.turn_response_success.value,
+        "reward_mean": metrics.reward_summary.mean,
+        "tokens": sum(tokens) if tokens else None,
+        "cost_usd": metrics.total_cost_usd,
+        "seconds_per_conversation": metrics.duration_seconds.mean,
+        "conversations": metrics.total_conversations,
+        "infrastructure_failures": metrics.failed_runs,
+    }
+
+
+def _rates(metrics: Metrics) -> dg.TableMetadataValue:
     rates = {
         "strict_success": metrics.strict_success,
         "state_match": metrics.state_match,
         "turn_tool_success": metrics.turn_tool_success,
         "turn_response_success": metrics.turn_response_success,
     }
-    return {
-        "conversations": metrics.total_conversations,
-        "infrastructure_failures": metrics.failed_runs,
-        **{name: rate.value for name, rate in rates.items() if rate.value is not None},
-        "rates": dg.MetadataValue.table(
-            records=[
-                dg.TableRecord(
-                    {
-                        "rate": name,
-                        "value": _percent(rate.value),
-                        "low": _percent(rate.low),
-                        "high": _percent(rate.high),
-                        "count": rate.count,
-                    }
-                )
-                for name, rate in rates.items()
-            ]
-        ),
-    }
+    return dg.MetadataValue.table(
+        records=[
+            dg.TableRecord(
+                {
+                    "rate": name,
+                    "value": percent(rate),
+                    "low": share(rate.low),
+                    "high": share(rate.high),
+                    "count": rate.count,
+                }
+            )
+            for name, rate in rates.items()
+        ]
+    )
 
 
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1%}"
+def _groups(groups: Mapping[str, ConversationGroup]) -> dg.TableMetadataValue | None:
+    """A row for each group; few and narrow columns, since Dagster gives them half of a page."""
+    records = [
+        dg.TableRecord(
+            {
+                "name": name,
+                "n": group.conversations,
+                "strict_success": _with_interval(group.strict_success),
+                "state_match": percent(group.state_match),
+                "tools": percent(group.turn_tool_success),
+                "replies": percent(group.turn_response_success),
+            }
+        )
+        for name, group in groups.items()
+    ]
+    return dg.MetadataValue.table(records=records) if records else None
+
+
+def _with_interval(rate: Rate) -> str:
+    return f"{percent(rate)} ({interval(rate)})" if rate.count else percent(rate)

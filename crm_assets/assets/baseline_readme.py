@@ -5,31 +5,62 @@
 import dagster as dg
 
 from crm_assets.assets.baseline_metrics import baseline_metrics
-from crm_assets.assets.common import GROUP, expected_errors, file_result, require
+from crm_assets.assets.common import (
+    GROUP,
+    OWNERS,
+    expected_errors,
+    file_result,
+    require,
+    tags,
+)
 from crm_assets.datasets import read_revision_file
-from crm_assets.files import write_text
 from crm_assets.partitions import BASELINE_PARTITIONS, baseline_of
-from crm_assets.reporting import read_metrics, render_readme
+from crm_assets.provenance import write_manifest
+from crm_assets.reporting import read_metrics, write_pages
+from crm_assets.reporting.plots import draw, from_metrics, markdown_image
 from crm_assets.resources import ArtifactsResource
 
 __all__ = ["baseline_readme"]
 
+# Dagster loads the metadata of all of an asset's materializations at once: not every picture belongs there.
+_SHOWN = ("success_by_complexity", "success_by_workflow", "learning_curve")
+
 
 @dg.asset(
     group_name=GROUP,
+    owners=OWNERS,
+    tags=tags("readme"),
     partitions_def=BASELINE_PARTITIONS,
     deps=[baseline_metrics],
-    code_version="1",
-    kinds={"markdown"},
+    code_version="2",
+    kinds={"markdown", "html"},
 )
 def baseline_readme(
     context: dg.AssetExecutionContext, artifacts: ArtifactsResource
 ) -> dg.MaterializeResult[None]:
-    """What ran, on what, how well, how sure, and what failed most: `README.md`."""
+    """What ran, on what, how well, how sure, and what failed most: `README.md`, `report.html`, `plots/`.
+
+    Made from `metrics.json` alone. For people: the README beside the data, the same as one HTML page to
+    send around, and the pictures of both. `manifest.json` then says what every file of the baseline holds.
+    """
     with expected_errors():
         paths = artifacts.baseline(baseline_of(context))
         metrics = read_metrics(require(paths.metrics, baseline_metrics.key.to_user_string()))
-        revision = read_revision_file(paths.revision)
-        text = render_readme(metrics, revision=revision.model_dump(mode="json"))
-        write_text(paths.readme, text)
-    return file_result(paths.readme, {"readme": dg.MetadataValue.md(text)})
+        drawings = draw(from_metrics(metrics))
+        revision = read_revision_file(paths.revision).model_dump(mode="json")
+        text = write_pages(paths, metrics, drawings, revision=revision)
+        write_manifest(paths)
+    pictures = {
+        drawing.name: dg.MetadataValue.md(markdown_image(drawing.png, drawing.alt))
+        for drawing in drawings
+        if drawing.name in _SHOWN
+    }
+    return file_result(
+        paths.readme,
+        {
+            "readme": dg.MetadataValue.md(text),
+            **pictures,
+            "report": dg.MetadataValue.path(str(paths.report)),
+            "pictures": len(drawings),
+        },
+    )

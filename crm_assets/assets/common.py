@@ -1,4 +1,4 @@
-"""What the stages share: their options, their errors, what they tell of a file."""
+"""What the stages share: place in the graph, options, errors, and what they tell of a file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,23 @@ from pydantic import Field
 from crm_assets.errors import CrmAssetsError, InputError
 from crm_assets.files import sha256_of_file
 
-__all__ = ["GROUP", "StageConfig", "expected_errors", "file_result", "require"]
+__all__ = [
+    "GROUP",
+    "OWNERS",
+    "StageConfig",
+    "expected_errors",
+    "file_result",
+    "require",
+    "tags",
+]
 
 GROUP = "baseline"
+OWNERS = ["team:crm-baselines"]
+
+
+def tags(stage: str) -> dict[str, str]:
+    """The tags of an asset: what it is about, to filter the graph by."""
+    return {"crm_assets/stage": stage}
 
 
 class StageConfig(dg.Config):
@@ -51,15 +65,23 @@ def require(path: Path, stage: str) -> Path:
     return path
 
 
-def file_result(path: Path, metadata: Mapping[str, Any]) -> dg.MaterializeResult[None]:
-    """The result of a stage that wrote `path`: its content's hash is its data version."""
+def file_result(
+    path: Path, metadata: Mapping[str, Any], *, version: str | None = None
+) -> dg.MaterializeResult[None]:
+    """The result of a stage that wrote `path`.
+
+    Args:
+        path: the file.
+        metadata: what is told of it besides path, size and hash; a name whose value is None is left out.
+        version: the data version; left out, the hash of the file's content.
+    """
     digest = sha256_of_file(path)
     return dg.MaterializeResult(
         metadata={
+            **{name: value for name, value in metadata.items() if value is not None},
             "path": dg.MetadataValue.path(str(path)),
             "sha256": digest,
             "bytes": path.stat().st_size,
-            **metadata,
         },
-        data_version=dg.DataVersion(digest),
+        data_version=dg.DataVersion(version or digest),
     )

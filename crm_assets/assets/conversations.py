@@ -5,13 +5,16 @@
 import warnings
 
 import dagster as dg
+from dagster._core.definitions.data_version import extract_data_version_from_entry
 
-from crm_assets.assets.common import GROUP
+from crm_assets.assets.common import GROUP, tags
 from crm_assets.files import sha256_of_file
 from crm_assets.partitions import DATASET_PARTITIONS
 from crm_assets.resources import ArtifactsResource
 
-__all__ = ["conversations", "observe_conversations"]
+__all__ = ["conversations", "is_observed", "observation", "observe_conversations"]
+
+_DATA_VERSION_TAG = "dagster/data_version"
 
 
 def observe_conversations(
@@ -38,5 +41,26 @@ with warnings.catch_warnings():
         group_name=GROUP,
         partitions_def=DATASET_PARTITIONS,
         description="CRM conversations with their ground truth, one a line: "
-        "`data/conversations/<dataset>.jsonl`. An observation records the content's SHA-256.",
+        "`data/conversations/<dataset>.jsonl`. An observation records the content's SHA-256; when it "
+        "changes, `dataset_revision` of the dataset's runs is stale. Read by `dataset_revision` and "
+        "`atlas_tasks`.",
+        tags={**tags("source"), "dagster/kind/jsonl": ""},
     )(observe_conversations)
+
+
+def observation(dataset: str, sha256: str) -> dg.AssetObservation:
+    """The event that says which content `dataset` has."""
+    return dg.AssetObservation(
+        asset_key=conversations.key, partition=dataset, tags={_DATA_VERSION_TAG: sha256}
+    )
+
+
+def is_observed(instance: dg.DagsterInstance, dataset: str, sha256: str) -> bool:
+    """Whether the last observation of `dataset` says this content."""
+    record = instance.get_latest_data_version_record(
+        conversations.key, is_source=True, partition_key=dataset
+    )
+    if record is None:
+        return False
+    version = extract_data_version_from_entry(record.event_log_entry)
+    return version is not None and version.value == sha256

@@ -6,8 +6,15 @@ from typing import Any
 
 import dagster as dg
 
-from crm_assets.assets.common import GROUP, StageConfig, expected_errors, file_result
-from crm_assets.assets.conversations import conversations
+from crm_assets.assets.common import (
+    GROUP,
+    OWNERS,
+    StageConfig,
+    expected_errors,
+    file_result,
+    tags,
+)
+from crm_assets.assets.conversations import conversations, is_observed, observation
 from crm_assets.assets.progress import tell
 from crm_assets.conversations import AuditReport, DatasetRevision, check_dataset, read_revision
 from crm_assets.crm import tool_names
@@ -17,24 +24,36 @@ from crm_assets.harness import audit_dataset
 from crm_assets.partitions import BASELINE_PARTITIONS, baseline_of
 from crm_assets.resources import ArtifactsResource
 
-__all__ = ["dataset_revision"]
+__all__ = ["AUDIT_FACTS", "dataset_revision"]
 
-_DATA_VERSION_TAG = "dagster/data_version"
+AUDIT_FACTS = (
+    "unfillable_placeholders",
+    "unreproducible_replies",
+    "duplicate_ids",
+    "ignored_seed_fields",
+    "seeds_created_later",
+    "ground_truth_failures",
+)
+"""What the audit finds wrong with a dataset, each a number in the metadata."""
 
 
 @dg.asset(
     group_name=GROUP,
+    owners=OWNERS,
+    tags=tags("data"),
     partitions_def=BASELINE_PARTITIONS,
     deps=[conversations],
-    code_version="1",
-    kinds={"json"},
+    code_version="2",
+    kinds={"json", "postgres"},
 )
 def dataset_revision(
     context: dg.AssetExecutionContext, config: StageConfig, artifacts: ArtifactsResource
 ) -> dg.MaterializeResult[None]:
     """The exact data of this baseline: content hash, commit, and an audit of what it holds.
 
-    `revision.json`. A malformed dataset ends the run here, with everything that is wrong with it.
+    `revision.json`. A malformed dataset ends the run here, with everything that is wrong with it. Read by
+    `atlas_tasks`, by the checks that hold later stages against it, and by whoever asks on which data a
+    score was made. Its data version is the dataset's hash: stale means that the file has changed since.
     """
     with expected_errors():
         key = baseline_of(context)
@@ -47,27 +66,23 @@ def dataset_revision(
         report = audit_dataset(source, project=project)
         paths.begin(paths.revision, overwrite=config.overwrite)
         write_json(paths.revision, revision.model_dump(mode="json"))
-    context.log_event(
-        dg.AssetObservation(
-            asset_key=conversations.key,
-            partition=key.dataset,
-            tags={_DATA_VERSION_TAG: revision.sha256},
-        )
-    )
+    _observe(context, key.dataset, revision.sha256)
     tell(context, f"{revision.conversations} conversations, sha256 {revision.sha256[:12]}")
-    return file_result(paths.revision, _metadata(revision, report))
+    return file_result(paths.revision, _metadata(revision, report), version=revision.sha256)
+
+
+def _observe(context: dg.AssetExecutionContext, dataset: str, sha256: str) -> None:
+    """Record which content was read, unless that is known; else Dagster could never call it changed."""
+    if is_observed(context.instance, dataset, sha256):
+        return
+    context.instance.report_runless_asset_event(observation(dataset, sha256))
+    # Inputs were looked up when the step began: what it read was recorded only now.
+    context.get_step_execution_context().fetch_external_input_asset_version_info()
 
 
 def _metadata(revision: DatasetRevision, report: AuditReport) -> dict[str, Any]:
     """What a person wants to know of the data before trusting a score on it."""
-    facts = {
-        "unfillable_placeholders": report.unfillable_placeholders,
-        "unreproducible_replies": report.unreproducible_replies,
-        "duplicate_ids": report.duplicate_ids,
-        "ignored_seed_fields": report.ignored_seed_fields,
-        "seeds_created_later": report.seeds_created_later,
-        "ground_truth_failures": report.ground_truth_failures,
-    }
+    facts = {name: getattr(report, name) for name in AUDIT_FACTS}
     return {
         "dataset_sha256": revision.sha256,
         "git_commit": revision.git_commit or "none",

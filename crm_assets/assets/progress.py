@@ -10,7 +10,7 @@ import dagster as dg
 
 from crm_assets.harness import Progress
 
-__all__ = ["PROGRESS_LOGGER", "session_progress", "tell"]
+__all__ = ["PROGRESS_LOGGER", "describe", "session_progress", "tell"]
 
 PROGRESS_LOGGER = "crm_assets.progress"
 """Whoever runs the lineage in their own process can listen here; an event on Dagster's storage costs
@@ -26,15 +26,17 @@ def tell(context: dg.AssetExecutionContext, message: str) -> None:
     logging.getLogger(PROGRESS_LOGGER).info("%s: %s", context.asset_key.to_user_string(), message)
 
 
-def session_progress(context: dg.AssetExecutionContext) -> Callable[[Progress], None]:
+def session_progress(
+    context: dg.AssetExecutionContext, *, clock: Callable[[], float] = time.monotonic
+) -> Callable[[Progress], None]:
     """A callback that passes progress on: often to listeners, now and then to Dagster's log."""
     logger = logging.getLogger(PROGRESS_LOGGER)
     stage = context.asset_key.to_user_string()
-    last_line = last_event = time.monotonic()  # what is over at once needs no telling
+    last_line = last_event = clock()  # what is over at once needs no telling
 
     def report(progress: Progress) -> None:
         nonlocal last_line, last_event
-        now = time.monotonic()
+        now = clock()
         message = describe(progress)
         if now - last_line >= _LINE_SECONDS:
             last_line = now
@@ -47,12 +49,19 @@ def session_progress(context: dg.AssetExecutionContext) -> Callable[[Progress], 
 
 
 def describe(progress: Progress) -> str:
-    """One line of progress."""
-    line = f"{progress.done}/{progress.total} conversations, {progress.succeeded} right"
+    """One line of progress: how far, how well, at what cost, for how much longer."""
+    line = f"{progress.done:,}/{progress.total:,} conversations, {progress.succeeded:,} right"
+    decided = progress.done - progress.infrastructure_errors
+    if decided > 0:
+        line += f" ({progress.succeeded / decided:.0%})"
     if progress.infrastructure_errors:
-        line += f", {progress.infrastructure_errors} without a verdict"
+        line += f", {progress.infrastructure_errors:,} without a verdict"
+    if progress.spent is not None and progress.spent.calls:
+        line += f", {progress.spent.usage.total_tokens:,} tokens"
+        if progress.spent.cost_usd:
+            line += f", ${progress.spent.cost_usd:,.4f}"
     if progress.rate_per_second:
-        line += f", {progress.rate_per_second:,.0f}/s"
+        line += f", {progress.rate_per_second:,.1f}/s"
     if progress.eta_seconds:
         line += f", {progress.eta_seconds:,.0f} s to go"
     return line

@@ -5,7 +5,14 @@
 import dagster as dg
 from pydantic import Field
 
-from crm_assets.assets.common import GROUP, StageConfig, expected_errors, file_result
+from crm_assets.assets.common import (
+    GROUP,
+    OWNERS,
+    StageConfig,
+    expected_errors,
+    file_result,
+    tags,
+)
 from crm_assets.assets.dataset_revision import dataset_revision
 from crm_assets.assets.progress import tell
 from crm_assets.atlas import write_tasks
@@ -26,15 +33,21 @@ class TasksConfig(StageConfig):
 
 @dg.asset(
     group_name=GROUP,
+    owners=OWNERS,
+    tags=tags("tasks"),
     partitions_def=BASELINE_PARTITIONS,
     deps=[dataset_revision],
     code_version="1",
-    kinds={"json"},
+    kinds={"jsonl"},
 )
 def atlas_tasks(
     context: dg.AssetExecutionContext, config: TasksConfig, artifacts: ArtifactsResource
 ) -> dg.MaterializeResult[None]:
-    """One task for each conversation of the dataset, each with an ID of its own: `tasks.jsonl`."""
+    """One task for each conversation of the dataset, each with an ID of its own: `tasks.jsonl`.
+
+    Read by `atlas_sessions`, which runs them in this order, and by comparisons between runs, which align
+    conversations by it.
+    """
     with expected_errors():
         key = baseline_of(context)
         paths = artifacts.baseline(key)

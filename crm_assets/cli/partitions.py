@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from crm_assets.cli.runs import free_keys, register_keys
 from crm_assets.datasets import require_dataset
-from crm_assets.keys import BaselineKey, RunKey
+from crm_assets.keys import BaselineKey
 from crm_assets.project import find_project
 
 __all__ = ["partitions"]
@@ -23,11 +24,6 @@ def add(dataset: str, run: str | None) -> None:
     """Register the keys of a baseline and print its partition key, for the UI or `dagster asset`."""
     project = find_project()
     require_dataset(project, dataset)
-    key = BaselineKey(dataset, RunKey.parse(run) if run else RunKey.now())
-
-    from crm_assets.execution import open_instance
-    from crm_assets.partitions import register
-
-    with open_instance(project) as instance:
-        register(instance, key)
-    click.echo(key)
+    keys = [BaselineKey.of(dataset, run)] if run else free_keys(project, dataset, 1)
+    register_keys(project, keys)
+    click.echo(keys[0])

@@ -9,12 +9,14 @@ from typing import NamedTuple
 import dagster as dg
 import psycopg
 
+from crm_assets.database import read_environment
 from crm_assets.errors import InfrastructureError
 from crm_assets.resources.postgres import PostgresResource
 
 __all__ = ["TelemetryResource", "TelemetryStatus"]
 
 _CONNECT_TIMEOUT = 10
+_VARIABLE = "STORAGE__DATABASE_URL"
 
 
 class TelemetryStatus(NamedTuple):
@@ -30,16 +32,20 @@ class TelemetryResource(dg.ConfigurableResource[None]):
     postgres: dg.ResourceDependency[PostgresResource]
 
     @contextmanager
-    def connect(self) -> Iterator[psycopg.Connection]:
+    def connect(self, configured: str | None = None) -> Iterator[psycopg.Connection]:
         """A connection whose transaction is committed when the block ends well.
+
+        Args:
+            configured: an address that counts where STORAGE__DATABASE_URL is not set.
 
         Raises:
             InfrastructureError: the database does not answer.
         """
+        address = self.postgres.databases().telemetry
+        if configured and not read_environment(self.postgres.project).get(_VARIABLE):
+            address = configured
         try:
-            connection = psycopg.connect(
-                self.postgres.databases().telemetry, connect_timeout=_CONNECT_TIMEOUT
-            )
+            connection = psycopg.connect(address, connect_timeout=_CONNECT_TIMEOUT)
         except psycopg.OperationalError as error:
             reason = str(error).strip().splitlines()[-1]
             raise InfrastructureError(
@@ -48,6 +54,24 @@ class TelemetryResource(dg.ConfigurableResource[None]):
             ) from error
         with connection:
             yield connection
+
+    def statuses(self, run_id: str, configured: str | None = None) -> dict[str, str]:
+        """The status of each session of a run, by its key; of those that were run again, the last.
+
+        Args:
+            run_id: of the baseline.
+            configured: the address in the run's configuration, which counts where the environment has none.
+
+        Raises:
+            InfrastructureError: the database does not answer.
+        """
+        from crm_assets.atlas.telemetry.statements import SESSIONS_OF_RUN  # noqa: PLC0415
+
+        with self.connect(configured) as connection:
+            if connection.execute("SELECT to_regclass('sessions')").fetchone() == (None,):
+                return {}
+            rows = connection.execute(SESSIONS_OF_RUN, (run_id,)).fetchall()
+        return {key: status for key, _, status in rows}
 
     def check(self) -> TelemetryStatus:
         """What answers there.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -29,7 +30,14 @@ from .conftest import CONVERSATIONS
 
 REPLAY = LineageOptions(SessionPlan("replay"))
 AGAIN = LineageOptions(SessionPlan("replay"), overwrite=True)
-FILES = ["README.md", "metrics.json", "revision.json", "run.json", "sessions.jsonl", "tasks.jsonl"]
+FILES = [
+    *("README.md", "manifest.json", "metrics.json", "plots", "report.html"),
+    *("revision.json", "run.json", "sessions.jsonl", "tasks.jsonl"),
+]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -61,7 +69,10 @@ def test_the_whole_lineage_on_the_projects_own_instance(project: Project, key: B
         assert run is not None
         assert run.is_success
         assert run.tags["dagster/partition"] == str(key)
+        assert run.tags["crm_assets/process"].endswith(f":{os.getpid()}")
         assert instance.get_dynamic_partitions("crm_dataset") == ["small"]
+        history = latest(instance, "baseline_history", "small")
+        assert history.metadata["runs"].value == 1
         assert type(instance._event_storage).__name__ != "SqliteEventLogStorage"
 
 
@@ -78,8 +89,10 @@ def test_every_file_is_materialized_with_its_hash_as_data_version(
     }.items():
         materialization = latest(instance, asset, key)
         digest = sha256_of_file(file)
+        # The revision's version is the dataset's: a commit more is no change of the data.
+        version = sha256_of_file(project.dataset_file("small")) if asset == "dataset_revision" else digest
         assert materialization.tags is not None
-        assert materialization.tags["dagster/data_version"] == digest
+        assert materialization.tags["dagster/data_version"] == version
         assert materialization.metadata["sha256"].value == digest
         assert materialization.metadata["path"].value == str(file)
 
@@ -125,9 +138,28 @@ def test_the_readme_is_in_the_metadata(
     instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
 ) -> None:
     materialize_on(instance, project, key, REPLAY)
-    shown = latest(instance, "baseline_readme", key).metadata["readme"]
+    metadata = latest(instance, "baseline_readme", key).metadata
+    shown = metadata["readme"]
     assert isinstance(shown, dg.MarkdownMetadataValue)
-    assert shown.value == paths.readme.read_text()
+    assert paths.readme.read_text().startswith(str(shown.value))
+    picture = metadata["success_by_complexity"]
+    assert isinstance(picture, dg.MarkdownMetadataValue)
+    assert "](data:image/png;base64," in str(picture.value)
+
+
+def test_the_readme_shows_its_pictures_and_the_report_stands_alone(
+    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
+) -> None:
+    materialize_on(instance, project, key, REPLAY)
+    shown = re.findall(r"\]\((plots/\w+\.svg)\)", paths.readme.read_text())
+    assert "plots/success_by_workflow.svg" in shown
+    assert sorted(shown) == sorted(
+        file.relative_to(paths.folder).as_posix() for file in (paths.folder / "plots").iterdir()
+    )
+    report = (paths.folder / "report.html").read_text()
+    assert report.count("<svg") == len(shown)
+    assert "plots/" not in report
+    assert not re.findall(r'(?:src|href)="(?!#)', report)
 
 
 def test_tasks_carry_the_run_and_a_limit_holds_to_the_end(
@@ -147,11 +179,11 @@ def test_a_finished_baseline_is_kept_unless_it_is_to_be_overwritten(
     instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
 ) -> None:
     materialize_on(instance, project, key, REPLAY)
-    before = {file.name: file.read_bytes() for file in paths.folder.iterdir()}
+    before = contents(paths.folder)
     for stages in (["dataset_revision"], ["atlas_tasks"], ["atlas_sessions"], None):
         with pytest.raises(InputError, match="is finished and is kept"):
             materialize_on(instance, project, key, LineageOptions(SessionPlan("noop")), stages=stages)
-    assert {file.name: file.read_bytes() for file in paths.folder.iterdir()} == before
+    assert contents(paths.folder) == before
 
     materialize_on(instance, project, key, LineageOptions(SessionPlan("noop"), overwrite=True))
     assert read_json(paths.metrics)["agent_config"]["name"] == "noop"
@@ -316,3 +348,95 @@ def test_observing_the_datasets_gives_their_hashes(
     assert observed.keys() == {"small"}
     assert observed["small"] is not None
     assert observed["small"].tags["dagster/data_version"] == sha256_of_file(project.dataset_file("small"))
+
+
+def test_numbers_that_dagster_plots_are_those_of_the_files(
+    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
+) -> None:
+    materialize_on(instance, project, key, REPLAY)
+    metrics = read_json(paths.metrics)
+    metadata = latest(instance, "baseline_metrics", key).metadata
+    for name in ("strict_success", "state_match"):
+        assert metadata[name].value == metrics[name]["value"]
+    assert metadata["seconds_per_conversation"].value == metrics["duration_seconds"]["mean"]
+    assert "reward_mean" not in metadata, "nobody judged, and that is no reward of 0"
+    assert "cost_usd" not in metadata
+    sessions = latest(instance, "atlas_sessions", key).metadata
+    assert sessions["sessions"].value == CONVERSATIONS
+    assert isinstance(sessions["seconds"].value, float)
+
+
+def test_the_metrics_show_a_table_by_workflow_and_complexity(
+    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
+) -> None:
+    materialize_on(instance, project, key, REPLAY)
+    metrics = read_json(paths.metrics)
+    table = latest(instance, "baseline_metrics", key).metadata["by_group"]
+    assert isinstance(table, dg.TableMetadataValue)
+    rows = {(row.data["by"], row.data["name"]): row.data["conversations"] for row in table.records}
+    assert rows == {
+        (by, name): group["conversations"]
+        for by, groups in (("workflow", metrics["by_workflow"]), ("complexity", metrics["by_complexity"]))
+        for name, group in groups.items()
+    }
+
+
+def test_sessions_that_the_infrastructure_stopped_are_gone_on_with(
+    instance: dg.DagsterInstance,
+    project: Project,
+    key: BaselineKey,
+    paths: BaselinePaths,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, starts = sessions_module.run_plan, []
+
+    def flaky(files: RunFiles, plan: SessionPlan, **options: Any) -> Any:
+        starts.append(files.partial.exists())
+        if len(starts) == 1:
+            files.partial.write_bytes(b"")
+            raise InfrastructureError("The database went away.")
+        files.partial.unlink()
+        return real(files, plan, **options)
+
+    monkeypatch.setattr(sessions_module, "run_plan", flaky)
+    monkeypatch.setattr(sessions_module, "_PAUSE_SECONDS", 0.0)
+    materialize_on(instance, project, key, LineageOptions(SessionPlan("replay"), overwrite=True, retries=1))
+    assert starts == [False, True], "what was done was thrown away before the second attempt"
+    assert read_json(paths.metrics)["harness_successes"] == CONVERSATIONS
+
+
+def test_retries_end_and_wrong_input_is_not_tried_again(
+    instance: dg.DagsterInstance, project: Project, key: BaselineKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error, attempts in ((InfrastructureError("It is down."), 3), (InputError("It is wrong."), 1)):
+        starts = []
+
+        def broken(*_: Any, error: Exception = error, starts: list[int] = starts, **__: Any) -> None:
+            starts.append(1)
+            raise error
+
+        monkeypatch.setattr(sessions_module, "run_plan", broken)
+        monkeypatch.setattr(sessions_module, "_PAUSE_SECONDS", 0.0)
+        with pytest.raises(type(error), match=str(error)):
+            materialize_on(instance, project, key, LineageOptions(SessionPlan("replay"), retries=2))
+        assert len(starts) == attempts
+
+
+def test_the_headline_has_its_bounds_where_verdicts_are_missing(
+    instance: dg.DagsterInstance,
+    project: Project,
+    key: BaselineKey,
+    paths: BaselinePaths,
+) -> None:
+    materialize_on(instance, project, key, REPLAY)
+    sessions = lines(paths.sessions)
+    for session in sessions[:3]:
+        session["status"] = session["conversation_result"]["status"] = "failed"
+        session["conversation_result"].update(
+            status="infrastructure_error", error_message="down", overall_success=None, state_match=None
+        )
+    paths.sessions.write_bytes(b"".join(orjson.dumps(session) + b"\n" for session in sessions))
+    materialize_on(instance, project, key, REPLAY, stages=["baseline_metrics"])
+    metadata = latest(instance, "baseline_metrics", key).metadata
+    assert "3 have no verdict, so it is between 50.0% and 100.0%" in str(metadata["headline"].value)
+    assert (metadata["strict_success_worst"].value, metadata["strict_success_best"].value) == (0.5, 1.0)

@@ -1,0 +1,96 @@
+"""How the baselines of a dataset went, one after the other."""
+
+# No postponed annotations here: Dagster reads the context class off the function as it stands.
+
+import warnings
+from typing import Any
+
+import dagster as dg
+
+from crm_assets.assets.baseline_metrics import baseline_metrics
+from crm_assets.assets.common import OWNERS, expected_errors, file_result, tags
+from crm_assets.assets.progress import tell
+from crm_assets.history import History, HistoryPaths, update_history
+from crm_assets.history.page import HEADER, run_cells, what_changed
+from crm_assets.keys import DATASET_DIMENSION
+from crm_assets.partitions import DATASET_PARTITIONS
+from crm_assets.reporting.plots import markdown_image
+from crm_assets.resources import ArtifactsResource
+
+__all__ = ["HISTORY_GROUP", "baseline_history"]
+
+HISTORY_GROUP = "history"
+"""Not the group of the lineage: Dagster runs a group as one only if all of it has the same partitions."""
+
+_ROWS = 50  # of the table in the metadata; all are in the file
+
+with warnings.catch_warnings():
+    # This mapping is beta in this (pinned) Dagster.
+    warnings.simplefilter("ignore", dg.BetaWarning)
+    _RUNS_OF_DATASET = dg.MultiToSingleDimensionPartitionMapping(DATASET_DIMENSION)
+
+
+@dg.asset(
+    group_name=HISTORY_GROUP,
+    owners=OWNERS,
+    tags=tags("history"),
+    partitions_def=DATASET_PARTITIONS,
+    deps=[dg.AssetDep(baseline_metrics, partition_mapping=_RUNS_OF_DATASET)],
+    code_version="1",
+    kinds={"json", "markdown"},
+)
+def baseline_history(
+    context: dg.AssetExecutionContext, artifacts: ArtifactsResource
+) -> dg.MaterializeResult[None]:
+    """All finished baselines of a dataset: one table, one picture, and what changed from run to run.
+
+    `history.json`, `HISTORY.md`, `plots/progression.svg`, beside the baselines. For whoever asks whether it
+    got better, and since when. Made anew after each baseline; runs without figures are named, not left out.
+    """
+    dataset = context.partition_key
+    with expected_errors():
+        history, drawing = update_history(artifacts.project, dataset)
+    paths = HistoryPaths.of(artifacts.project, dataset)
+    tell(context, f"{len(history.runs)} finished runs of {dataset}")
+    picture = dg.MetadataValue.md(markdown_image(drawing.png, drawing.alt)) if drawing else None
+    return file_result(
+        paths.document,
+        {
+            "runs": len(history.runs),
+            **_latest(history),
+            "table": _table(history),
+            "progression": picture,
+            "page": dg.MetadataValue.path(str(paths.page)),
+        },
+    )
+
+
+def _latest(history: History) -> dict[str, Any]:
+    """The newest run's figures, for Dagster to plot."""
+    figures = next((run.figures for run in reversed(history.runs) if run.figures), None)
+    if figures is None:
+        return {}
+    return {
+        "strict_success": figures.strict_success.value,
+        "state_match": figures.state_match.value,
+        "reward_mean": figures.reward.mean,
+        "tokens": figures.tokens,
+        "cost_usd": figures.cost_usd,
+    }
+
+
+def _table(history: History) -> dg.TableMetadataValue | None:
+    if not history.runs:
+        return None
+    names = [name.lower().replace(" ", "_").replace("%", "") for name in HEADER]
+    return dg.MetadataValue.table(
+        records=[
+            dg.TableRecord(
+                {
+                    **dict(zip(names, (cell.strip("`") for cell in run_cells(run)), strict=True)),
+                    "changed": what_changed(run),
+                }
+            )
+            for run in reversed(history.runs[-_ROWS:])
+        ]
+    )

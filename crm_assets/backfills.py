@@ -1,0 +1,172 @@
+"""Several runs of a dataset: as a backfill of Dagster's daemon, or one after the other in this process."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import dagster as dg
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
+from dagster._core.storage.tags import BACKFILL_ID_TAG
+from dagster._core.utils import make_new_backfill_id
+
+from crm_assets.assets.sessions import POOL
+from crm_assets.definitions import defs
+from crm_assets.errors import CrmAssetsError, InfrastructureError
+from crm_assets.execution import STAGES, LineageOptions, materialize_on, refresh_history
+from crm_assets.keys import BaselineKey
+from crm_assets.partitions import register
+from crm_assets.project import Project
+
+__all__ = [
+    "Backfill",
+    "BackfillState",
+    "daemon_is_running",
+    "follow",
+    "pool_is_closed",
+    "run_here",
+    "submit",
+]
+
+_DAEMON = "BACKFILL"
+_FRESH_SECONDS = 95.0
+"""Daemons beat every 30 s: one that has been silent for longer than three beats is gone."""
+_POLL_SECONDS = 2.0
+_OVER = {
+    BulkActionStatus.COMPLETED,
+    BulkActionStatus.COMPLETED_SUCCESS,
+    BulkActionStatus.COMPLETED_FAILED,
+    BulkActionStatus.FAILED,
+    BulkActionStatus.CANCELED,
+}
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """What is to be made: some stages of some runs of one dataset."""
+
+    dataset: str
+    keys: Sequence[BaselineKey]
+    options: LineageOptions
+    stages: Sequence[str] = STAGES
+
+
+class BackfillState(NamedTuple):
+    """How far a backfill of the daemon is."""
+
+    status: str
+    runs: dict[str, int]
+    """Its runs by their status, in lower case."""
+    over: bool
+    error: str | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether all went well."""
+        good = self.status in ("completed", "completed_success")
+        return self.over and good and self.error is None and set(self.runs) <= {"success"}
+
+
+def daemon_is_running(instance: dg.DagsterInstance, *, clock: Callable[[], float] = time.time) -> bool:
+    """Whether a daemon takes care of backfills: `crm-assets ui` runs one."""
+    beat = instance.get_daemon_heartbeats().get(_DAEMON)
+    return beat is not None and clock() - beat.timestamp < _FRESH_SECONDS
+
+
+def pool_is_closed(instance: dg.DagsterInstance) -> bool:
+    """Whether the pool of runs that ask models has the limit 0: they would wait in silence."""
+    limits = {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()}
+    return limits.get(POOL) == 0
+
+
+def submit(instance: dg.DagsterInstance, backfill: Backfill) -> str:
+    """Hand a backfill to the daemon, which makes a run for each key; returns its ID."""
+    partitions = [register(instance, key) for key in backfill.keys]
+    backfill_id = make_new_backfill_id()
+    stages = [name for name in STAGES if name in backfill.stages]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        instance.add_backfill(
+            PartitionBackfill.from_asset_partitions(
+                backfill_id=backfill_id,
+                asset_graph=defs.resolve_asset_graph(),
+                partition_names=[str(partition) for partition in partitions],
+                asset_selection=[dg.AssetKey(name) for name in stages],
+                backfill_timestamp=time.time(),
+                tags={"crm_assets/backfill": backfill.dataset},
+                dynamic_partitions_store=instance,
+                all_partitions=False,
+                title=f"{len(partitions)} runs of {backfill.dataset}",
+                description=None,
+                run_config=_run_config(backfill.options, stages),
+            )
+        )
+    return backfill_id
+
+
+def _run_config(options: LineageOptions, stages: Sequence[str]) -> dict[str, Any]:
+    config = dg.RunConfig(ops=dict(options.ops(stages)))
+    return dict(config.to_config_dict())  # type: ignore[no-untyped-call]
+
+
+def follow(
+    instance: dg.DagsterInstance, backfill_id: str, *, poll_seconds: float = _POLL_SECONDS
+) -> Iterator[BackfillState]:
+    """The states of a backfill as they change, until it is over.
+
+    Raises:
+        InfrastructureError: the daemon has gone away; the backfill goes on with the next one.
+    """
+    last: BackfillState | None = None
+    while True:
+        state = _state(instance, backfill_id)
+        if state != last:
+            last = state
+            yield state
+        if state.over:
+            return
+        if not daemon_is_running(instance):
+            raise InfrastructureError(
+                f"Dagster's daemon has stopped; backfill {backfill_id} goes on once `crm-assets ui` runs "
+                "again."
+            )
+        time.sleep(poll_seconds)
+
+
+def _state(instance: dg.DagsterInstance, backfill_id: str) -> BackfillState:
+    backfill = instance.get_backfill(backfill_id)
+    if backfill is None:
+        raise InfrastructureError(f"Backfill {backfill_id} is gone from Dagster's storage.")
+    runs = instance.get_runs(dg.RunsFilter(tags={BACKFILL_ID_TAG: backfill_id}))
+    over = backfill.status in _OVER and all(run.status in FINISHED_STATUSES for run in runs)
+    retried = {run.parent_run_id for run in runs}
+    counts = Counter(run.status.value.lower() for run in runs if run.run_id not in retried)
+    error = backfill.error.message.strip() if backfill.error else None
+    return BackfillState(backfill.status.value.lower(), dict(sorted(counts.items())), over, error)
+
+
+def run_here(
+    instance: dg.DagsterInstance, project: Project, backfill: Backfill
+) -> Iterator[tuple[BaselineKey, CrmAssetsError | None]]:
+    """Make the runs one after the other, each with what went wrong; the dataset's history follows.
+
+    A run that fails does not keep the others from running.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; what is done is kept, and the same call goes on.
+    """
+    try:
+        for key in backfill.keys:
+            try:
+                materialize_on(instance, project, key, backfill.options, stages=backfill.stages)
+            except CrmAssetsError as error:
+                yield key, error
+            else:
+                yield key, None
+    finally:
+        refresh_history(instance, backfill.dataset)

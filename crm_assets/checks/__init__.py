@@ -1,0 +1,11 @@
+"""The asset checks: what stops a run, what warns, and what a smoke run must show."""
+
+from __future__ import annotations
+
+from crm_assets.checks.blocking import BLOCKING
+from crm_assets.checks.smoke import SMOKE_JOB, SMOKE_NAMES, smoke_checklist
+from crm_assets.checks.warning import WARNINGS
+
+CHECKS = [*BLOCKING, *WARNINGS, smoke_checklist]
+
+__all__ = ["BLOCKING", "CHECKS", "SMOKE_JOB", "SMOKE_NAMES", "WARNINGS", "smoke_checklist"]

@@ -1,0 +1,84 @@
+"""What the checks share: their form, and what they read of the runs before."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+
+from crm_assets.assets import atlas_sessions
+from crm_assets.assets.sessions_config import SessionsConfig
+from crm_assets.consistency import Verdict
+from crm_assets.errors import InfrastructureError, InputError
+from crm_assets.partitions import BASELINE_PARTITIONS
+
+__all__ = ["last_metadata", "partition_check", "result", "sessions_config"]
+
+_Decorator = Callable[[Callable[..., dg.AssetCheckResult]], dg.AssetChecksDefinition]
+
+
+def partition_check(asset: dg.AssetsDefinition, *, blocking: bool) -> _Decorator:
+    """`asset_check` on a partition of the lineage; what comes after `asset` waits for a blocking one."""
+
+    def decorate(function: Callable[..., dg.AssetCheckResult]) -> dg.AssetChecksDefinition:
+        with warnings.catch_warnings():
+            # Checks of a partition are a preview in this (pinned) Dagster; our business, not the user's.
+            warnings.simplefilter("ignore", dg.PreviewWarning)
+            return dg.asset_check(asset=asset, blocking=blocking, partitions_def=BASELINE_PARTITIONS)(
+                function
+            )
+
+    return decorate
+
+
+def result(
+    find: Callable[[], Verdict],
+    *,
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+    **metadata: Any,
+) -> dg.AssetCheckResult:
+    """What `find` found, as Dagster's check result; what cannot be looked at fails the check."""
+    try:
+        verdict = find()
+    except (InputError, InfrastructureError, OSError) as error:
+        verdict = Verdict(str(error), 0)
+    return dg.AssetCheckResult(
+        passed=verdict.problem is None,
+        severity=severity,
+        description=verdict.problem,
+        metadata={"compared": verdict.compared, **metadata},
+    )
+
+
+def last_metadata(
+    context: dg.AssetCheckExecutionContext, asset: dg.AssetsDefinition
+) -> dict[str, Any] | None:
+    """The metadata of this partition's last materialization of `asset`; None where there is none."""
+    latest = _last(context, asset)
+    materialization = latest.asset_materialization if latest else None
+    if materialization is None:
+        return None
+    return {name: value.value for name, value in materialization.metadata.items()}
+
+
+def sessions_config(context: dg.AssetCheckExecutionContext) -> SessionsConfig:
+    """The options that this partition's sessions were made with.
+
+    Raises:
+        InputError: Dagster does not know; they came from elsewhere.
+    """
+    latest = _last(context, atlas_sessions)
+    run = context.instance.get_run_by_id(latest.run_id) if latest else None
+    if run is None:
+        raise InputError("Dagster holds no run that made these sessions, so how they were made is unknown.")
+    ops = run.run_config.get("ops") or {}
+    return SessionsConfig(**(ops.get(atlas_sessions.op.name) or {}).get("config", {}))
+
+
+def _last(context: dg.AssetCheckExecutionContext, asset: dg.AssetsDefinition) -> dg.EventLogRecord | None:
+    records = context.instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=asset.key, asset_partitions=[context.partition_key]), limit=1
+    ).records
+    return records[0] if records else None

@@ -1,0 +1,68 @@
+"""What a smoke run must show before money is spent on a whole dataset."""
+
+# No postponed annotations here: Dagster reads the context class off the function as it stands.
+
+import warnings
+from collections.abc import Iterator
+
+import dagster as dg
+
+from crm_assets.assets import atlas_sessions
+from crm_assets.errors import InputError
+from crm_assets.partitions import BASELINE_PARTITIONS, baseline_of
+from crm_assets.resources import ArtifactsResource
+
+__all__ = ["SMOKE_JOB", "SMOKE_NAMES", "smoke_checklist"]
+
+SMOKE_JOB = "smoke"
+
+SMOKE_NAMES = {
+    "session_ran": "The session ran to its end. If not: its error says what around the agent broke.",
+    "execution_mode_paired": "The session ran in mode paired: the teacher took part.",
+    "reward_or_rationale": "The judges gave a reward, or a rationale that says something. If not: look at "
+    "their model, prompt and replies in the ledger.",
+    "tokens_per_role": "Student, teacher and judges report tokens: all of them were asked.",
+    "adaptive_summary": "The session says which mode it ran in, and why.",
+    "tool_calls_in_tables": "The CRM's tables showed what the tool calls changed, while the session ran.",
+    "sandbox_restored": "The sandbox came back to its base. If not: run crm-assets doctor.",
+}
+"""Each line of the checklist, with what it asks."""
+
+
+def _specs() -> list[dg.AssetCheckSpec]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return [
+            dg.AssetCheckSpec(
+                f"smoke_{name}",
+                asset=atlas_sessions,
+                blocking=True,
+                partitions_def=BASELINE_PARTITIONS,
+                description=f"{text} Evaluated by the job '{SMOKE_JOB}' alone.",
+            )
+            for name, text in SMOKE_NAMES.items()
+        ]
+
+
+@dg.multi_asset_check(specs=_specs(), can_subset=True)
+def smoke_checklist(
+    context: dg.AssetCheckExecutionContext, artifacts: ArtifactsResource
+) -> Iterator[dg.AssetCheckResult]:
+    """The checklist of a smoke run; other runs are not held to it, and say nothing of it."""
+    if context.run.job_name != SMOKE_JOB:
+        return
+    from crm_assets.atlas.smoke import append_smoke_log, smoke_checks  # noqa: PLC0415
+
+    paths = artifacts.baseline(baseline_of(context))
+    try:
+        checks = smoke_checks(paths)
+        append_smoke_log(artifacts.project, paths, checks)
+    except InputError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+    for check in checks:
+        yield dg.AssetCheckResult(
+            passed=check.passed,
+            asset_key=atlas_sessions.key,
+            check_name=f"smoke_{check.name}",
+            description=check.description,
+        )

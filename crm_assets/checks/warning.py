@@ -1,0 +1,220 @@
+"""What should be known before a baseline's figures are believed; none of it stops a run."""
+
+# No postponed annotations here: Dagster reads the context class off the function as it stands.
+
+from collections.abc import Callable
+
+import dagster as dg
+import orjson
+from pydantic import Field
+
+from crm_assets.artifacts import BaselinePaths
+from crm_assets.assets import atlas_sessions, baseline_metrics, dataset_revision
+from crm_assets.assets.dataset_revision import AUDIT_FACTS
+from crm_assets.assets.sessions_config import SessionsConfig
+from crm_assets.atlas.config_file import LoadedConfig
+from crm_assets.checks.common import last_metadata, partition_check, result, sessions_config
+from crm_assets.consistency import Verdict
+from crm_assets.errors import InputError
+from crm_assets.partitions import baseline_of
+from crm_assets.reporting import read_metrics
+from crm_assets.resources import ArtifactsResource, TelemetryResource
+from crm_assets.soundness import (
+    Budgets,
+    find_audit_findings,
+    find_drift,
+    find_missing_verdicts,
+    find_overspending,
+    find_untold_sessions,
+)
+
+__all__ = [
+    "WARNINGS",
+    "cost_within_budget",
+    "dataset_audit",
+    "leak_canary",
+    "missing_verdicts",
+    "reward_drift",
+    "telemetry_matches_sessions",
+]
+
+
+class _ShareConfig(dg.Config):
+    """The threshold of a check."""
+
+    most: float = Field(
+        default=0.02, ge=0, le=1, description="The largest share that is passed over in silence, 0 to 1."
+    )
+
+
+class _DriftConfig(dg.Config):
+    """The threshold of `reward_drift`."""
+
+    most: float = Field(
+        default=0.1, ge=0, le=1, description="The largest share that is passed over in silence, 0 to 1."
+    )
+
+
+class _BudgetConfig(dg.Config):
+    """The budget of `cost_within_budget`, where it is not the run's own."""
+
+    budget_usd: float | None = Field(default=None, gt=0, description="Dollars; left out, the run's budget.")
+    budget_tokens: int | None = Field(default=None, ge=1, description="Tokens; left out, the run's budget.")
+
+
+class _CanaryConfig(dg.Config):
+    """How much the leak canary looks at."""
+
+    sessions: int = Field(default=25, ge=1, description="Sessions, evenly spread over the run.")
+
+
+def _warn(find: Callable[[], Verdict]) -> dg.AssetCheckResult:
+    return result(find, severity=dg.AssetCheckSeverity.WARN)
+
+
+@partition_check(dataset_revision, blocking=False)
+def dataset_audit(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """The audit found nothing in the dataset that makes scores on it mean less.
+
+    If it did: look at the examples in the metadata of `dataset_revision`, correct the dataset, and start
+    a new run; or know that the score is also about the dataset's faults.
+    """
+
+    def find() -> Verdict:
+        known = last_metadata(context, dataset_revision)
+        if known is None:
+            raise InputError("There is no audit yet: materialize dataset_revision of this partition first.")
+        return find_audit_findings(
+            {name: known[name] for name in AUDIT_FACTS},
+            conversations=known["conversations"],
+            replayed=known["ground_truth_replayed"],
+        )
+
+    return _warn(find)
+
+
+@partition_check(baseline_metrics, blocking=False)
+def missing_verdicts(
+    context: dg.AssetCheckExecutionContext, config: _ShareConfig, artifacts: ArtifactsResource
+) -> dg.AssetCheckResult:
+    """Nearly all conversations have a verdict: few were ended by the infrastructure or left undecided.
+
+    If not: quote no rate of this baseline without its bounds; mend the cause, and run it again with resume.
+    """
+    paths = artifacts.baseline(baseline_of(context))
+    return _warn(lambda: find_missing_verdicts(read_metrics(paths.metrics), most=config.most))
+
+
+@partition_check(baseline_metrics, blocking=False)
+def cost_within_budget(
+    context: dg.AssetCheckExecutionContext, config: _BudgetConfig, artifacts: ArtifactsResource
+) -> dg.AssetCheckResult:
+    """The run used no more than its budget, and did not end on it.
+
+    Sessions that were under way when a budget was spent were let finish, so it can be overdrawn a little.
+    If conversations were not run: raise the budget, and run it again with resume.
+    """
+    paths = artifacts.baseline(baseline_of(context))
+    known = last_metadata(context, atlas_sessions) or {}
+    budgets = Budgets(
+        config.budget_usd or known.get("budget_usd"), config.budget_tokens or known.get("budget_tokens")
+    )
+    return _warn(lambda: find_overspending(read_metrics(paths.metrics), budgets))
+
+
+@partition_check(atlas_sessions, blocking=False)
+def reward_drift(
+    context: dg.AssetCheckExecutionContext, config: _DriftConfig, artifacts: ArtifactsResource
+) -> dg.AssetCheckResult:
+    """Few rewards are far from those that the same learning key had before.
+
+    If many are: see whether a judge's model, a prompt or the dataset changed before comparing rewards
+    with older runs. What counts as far is `runtime_safety.drift` of the configuration.
+    """
+    paths = artifacts.baseline(baseline_of(context))
+    return _warn(lambda: find_drift(paths.sessions, most=config.most))
+
+
+@partition_check(atlas_sessions, blocking=False)
+def telemetry_matches_sessions(
+    context: dg.AssetCheckExecutionContext, artifacts: ArtifactsResource, telemetry: TelemetryResource
+) -> dg.AssetCheckResult:
+    """Every session of an Atlas run is in the telemetry database, with the status it has in the file.
+
+    If not: see that STORAGE__DATABASE_URL is the one that the run had. Agents other than `atlas` leave no
+    telemetry, and neither do replayed runs.
+    """
+    key = baseline_of(context)
+    paths = artifacts.baseline(key)
+
+    def find() -> Verdict:
+        config = sessions_config(context)
+        if config.agent != "atlas" or config.replay is not None:
+            return Verdict.good(0)
+        told = telemetry.statuses(key.run_id, _loaded(artifacts, paths, config).config.storage.database_url)
+        return find_untold_sessions(paths.sessions, told)
+
+    return _warn(find)
+
+
+@partition_check(atlas_sessions, blocking=False)
+def leak_canary(
+    context: dg.AssetCheckExecutionContext, config: _CanaryConfig, artifacts: ArtifactsResource
+) -> dg.AssetCheckResult:
+    """What the student was asked holds nothing but what it may know.
+
+    For a sample of sessions its requests are built again from the configuration, the playbook noted in the
+    ledger, the users' texts and the calls' outcomes alone; a hash that the ledger holds proves that the
+    recorded request was the same. Only the last attempt of a session can be built again; `derived` of
+    `recorded` says how much that is. Playbook and guidance are searched for values that only the ground
+    truth has. If it fails: do not trust this baseline until it is known where the value came from
+    (`feedback: oracle` with epochs teaches the answers).
+    """
+    paths = artifacts.baseline(baseline_of(context))
+    seen: dict[str, int] = {}
+
+    def find() -> Verdict:
+        options = sessions_config(context)
+        if options.agent not in ("atlas", "student"):
+            return Verdict.good(0)
+        from crm_assets.canary import find_leaks  # noqa: PLC0415  (brings the whole loop along)
+
+        loaded = _loaded(artifacts, paths, options)
+        report = find_leaks(paths, loaded, atlas=options.agent == "atlas", sample=config.sessions)
+        seen.update(sessions=report.sessions, derived=report.derived, recorded=report.recorded)
+        problems = report.problems
+        return Verdict("; ".join(problems[:3]) + "." if problems else None, report.derived)
+
+    outcome = _warn(find)
+    counts = {name: dg.MetadataValue.int(count) for name, count in seen.items()}
+    return outcome._replace(metadata={**outcome.metadata, **counts})
+
+
+def _loaded(artifacts: ArtifactsResource, paths: BaselinePaths, options: SessionsConfig) -> LoadedConfig:
+    """The configuration that the sessions ran on.
+
+    Raises:
+        InputError: it has changed since.
+    """
+    from crm_assets.atlas.plan import model_run  # noqa: PLC0415
+
+    project = artifacts.project
+    loaded = model_run(options.plan(project, paths.key.dataset), project).config
+    with paths.sessions.open("rb") as handle:
+        agent = orjson.loads(handle.readline())["atlas_metadata"]["agent"]
+    if not loaded.sha256.startswith(agent["config_sha256"]):
+        raise InputError(
+            f"{loaded.path.name} (or which keys are set) has changed since these sessions ran, so this "
+            "cannot be checked any more."
+        )
+    return loaded
+
+
+WARNINGS = [
+    dataset_audit,
+    missing_verdicts,
+    cost_within_budget,
+    reward_drift,
+    telemetry_matches_sessions,
+    leak_canary,
+]

@@ -1,0 +1,165 @@
+"""`crm-assets backfill`: several runs of a dataset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from crm_assets.artifacts import BaselinePaths
+from crm_assets.cli.common import model_options, plan_options, progress_lines, session_plan
+from crm_assets.cli.runs import free_keys
+from crm_assets.cli.ui import DEFAULT_PORT, HOST
+from crm_assets.datasets import require_dataset
+from crm_assets.errors import InfrastructureError, InputError
+from crm_assets.keys import BaselineKey, parse_dataset
+from crm_assets.project import Project, find_project
+from crm_assets.runs import runs_of
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from crm_assets.atlas.plan import Performer
+    from crm_assets.backfills import Backfill
+
+__all__ = ["backfill"]
+
+_RESCORED = ("baseline_metrics", "baseline_readme")
+
+
+@click.command()
+@click.option("--dataset", required=True, help="A file's stem in data/conversations.")
+@click.option(
+    "--runs",
+    "named",
+    metavar="K1,K2,…",
+    help="Run keys; left out, the unfinished runs (with --rescore or --resume, the finished ones).",
+)
+@click.option("--new", type=click.IntRange(1, 1000), help="So many new runs.")
+@click.option("--label", default="", help="Stands at the end of the new runs' keys.")
+@click.option("--rescore", is_flag=True, help="Only metrics and README again, from the stored sessions.")
+@plan_options
+@model_options
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first so many conversations.")
+@click.option("--overwrite", is_flag=True, help="Make finished baselines again.")
+@click.option("--resume", is_flag=True, help="Run again what has no verdict in finished baselines.")
+@click.option("--here", is_flag=True, help="In this process, even if Dagster's daemon runs.")
+@click.option("--detach", is_flag=True, help="Do not wait for the daemon's runs.")
+def backfill(
+    *,
+    dataset: str,
+    named: str | None,
+    new: int | None,
+    label: str,
+    rescore: bool,
+    agent: Performer,
+    limit: int | None,
+    overwrite: bool,
+    resume: bool,
+    here: bool,
+    detach: bool,
+    **chosen: Any,
+) -> None:
+    """Make several runs of a dataset, with the same options.
+
+    If Dagster's daemon runs (crm-assets ui), it makes them as a backfill, within its limits; else they are
+    made here, one after the other. The same command again goes on: what is finished is kept.
+    """
+    project = find_project()
+    require_dataset(project, dataset)
+    if named and new:
+        raise InputError("Give --runs or --new, not both.")
+    if overwrite and resume:
+        raise InputError("--resume goes on with what is there, --overwrite throws it away: give one.")
+    plan = session_plan(agent, project=project, dataset=dataset, **chosen)
+    keys = _keys(project, dataset, named, new, label, finished=rescore or resume)
+    if not (rescore or overwrite or resume):
+        keys = _unfinished(project, keys)
+        if not keys:
+            click.echo("All of these runs are finished; --overwrite makes them again.")
+            return
+
+    from crm_assets.backfills import Backfill, daemon_is_running, pool_is_closed
+    from crm_assets.execution import STAGES, LineageOptions, open_instance
+
+    options = LineageOptions(plan=plan, limit=limit, overwrite=overwrite, resume=resume, retries=2)
+    wanted = Backfill(dataset, keys, options, _RESCORED if rescore else _stages(STAGES, resume=resume))
+    with open_instance(project) as instance:
+        if here or not daemon_is_running(instance):
+            _run_here(instance, project, wanted, asked_for=here)
+            return
+        if not rescore and plan.asks_models and pool_is_closed(instance):
+            raise InputError(
+                "The pool 'language_models' has the limit 0, so no run would ever start; raise it in the "
+                "UI (Deployment, Concurrency)."
+            )
+        _submit(instance, wanted, wait=not detach)
+
+
+def _keys(
+    project: Project, dataset: str, named: str | None, new: int | None, label: str, *, finished: bool
+) -> list[BaselineKey]:
+    if named:
+        texts = [text.strip() for text in named.split(",") if text.strip()]
+        return [BaselineKey.of(parse_dataset(dataset), text) for text in dict.fromkeys(texts)]
+    if new:
+        return free_keys(project, dataset, new, label=label)
+    keys = [paths.key for paths in runs_of(project, dataset) if paths.finished == finished]
+    if not keys:
+        what = "finished" if finished else "unfinished"
+        raise InputError(f"Dataset {dataset} has no {what} run; ask for some with --new N or --runs K1,K2.")
+    return keys
+
+
+def _unfinished(project: Project, keys: list[BaselineKey]) -> list[BaselineKey]:
+    """`keys` without those of finished baselines, which are kept as they are."""
+    finished = [key for key in keys if BaselinePaths.of(project, key).finished]
+    for key in finished:
+        click.echo(f"{key} is finished and is kept as it is.", err=True)
+    return [key for key in keys if key not in finished]
+
+
+def _stages(stages: tuple[str, ...], *, resume: bool) -> tuple[str, ...]:
+    """What is to be made: a finished baseline that is gone on with keeps its revision and tasks."""
+    return stages[stages.index("atlas_sessions") :] if resume else stages
+
+
+def _run_here(instance: dg.DagsterInstance, project: Project, wanted: Backfill, *, asked_for: bool) -> None:
+    from crm_assets.backfills import run_here
+
+    total = len(wanted.keys)
+    why = "" if asked_for else "Dagster's daemon is not running (crm-assets ui runs one): "
+    click.echo(f"{why}{total} run{'s'[: total != 1]} in this process, one after the other.", err=True)
+    failed = []
+    with progress_lines():
+        for number, (key, error) in enumerate(run_here(instance, project, wanted), start=1):
+            click.echo(f"{number}/{total} {key}: {error or 'done'}")
+            if error is not None:
+                failed.append(key)
+    if failed:
+        raise InfrastructureError(
+            f"{len(failed)} of {total} runs failed, see above; the same command with "
+            f"--runs {','.join(str(key.run) for key in failed)} goes on with them."
+        )
+
+
+def _submit(instance: dg.DagsterInstance, wanted: Backfill, *, wait: bool) -> None:
+    from crm_assets.backfills import follow, submit
+
+    backfill_id = submit(instance, wanted)
+    keys = ", ".join(str(key.run) for key in wanted.keys)
+    click.echo(f"Backfill {backfill_id} of {wanted.dataset}: {keys}")
+    click.echo(f"UI: http://{HOST}:{DEFAULT_PORT}/runs/b/{backfill_id}")
+    if not wait:
+        return
+    state = None
+    try:
+        for state in follow(instance, backfill_id):
+            runs = ", ".join(f"{count} {status}" for status, count in state.runs.items()) or "no run yet"
+            click.echo(f"  {state.status}: {runs}", err=True)
+    except KeyboardInterrupt:
+        click.echo(f"Not waiting any more; backfill {backfill_id} goes on in the daemon.", err=True)
+        return
+    if state is None or not state.succeeded:
+        reason = f" ({state.error})" if state and state.error else ""
+        raise InfrastructureError(f"Backfill {backfill_id} did not go well{reason}; the UI says why.")

@@ -1,0 +1,125 @@
+"""`crm-assets runs`: the runs of a dataset."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import click
+
+from crm_assets.artifacts import BaselinePaths
+from crm_assets.datasets import require_dataset
+from crm_assets.keys import BaselineKey, RunKey
+from crm_assets.project import Project, find_project
+from crm_assets.runs import RunSummary, list_runs
+
+__all__ = ["free_keys", "register_keys", "runs"]
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+@click.group()
+def runs() -> None:
+    """The runs of a dataset."""
+
+
+@runs.command()
+@click.option("--dataset", required=True, help="A file's stem in data/conversations.")
+@click.option("--label", default="", help="Stands at the end of the key.")
+@click.option("--count", type=click.IntRange(1, 1000), default=1, show_default=True, help="How many.")
+def new(dataset: str, label: str, count: int) -> None:
+    """Register new run keys, for the UI's partition pickers, and print their partition keys."""
+    project = find_project()
+    require_dataset(project, dataset)
+    keys = free_keys(project, dataset, count, label=label)
+    register_keys(project, keys)
+    for key in keys:
+        click.echo(key)
+
+
+@runs.command(name="list")
+@click.option("--dataset", required=True, help="A file's stem in data/conversations.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def list_(dataset: str, as_json: bool) -> None:
+    """List the runs of a dataset, oldest first: how far they are, and how they went."""
+    project = find_project()
+    require_dataset(project, dataset)
+    found = list_runs(project, dataset)
+    if as_json:
+        import orjson
+
+        documents = [_document(run) for run in found]
+        click.echo(orjson.dumps(documents, option=orjson.OPT_INDENT_2).decode())
+        return
+    if not found:
+        click.echo(f"Dataset {dataset} has no run yet; crm-assets baseline --dataset {dataset} makes one.")
+        return
+    _print(dataset, found)
+
+
+def free_keys(project: Project, dataset: str, count: int, *, label: str = "") -> list[BaselineKey]:
+    """`count` run keys from this second on that no run of `dataset` has.
+
+    Raises:
+        InputError: `label` cannot be part of a run key.
+    """
+    keys: list[BaselineKey] = []
+    run = RunKey.now(label)
+    while len(keys) < count:
+        key = BaselineKey(dataset, run)
+        if not BaselinePaths.of(project, key).folder.parent.exists():
+            keys.append(key)
+        run = run.next_second()
+    return keys
+
+
+def register_keys(project: Project, keys: list[BaselineKey]) -> None:
+    """Make `keys` known to Dagster."""
+    from crm_assets.execution import open_instance
+    from crm_assets.partitions import register
+
+    with open_instance(project) as instance:
+        for key in keys:
+            register(instance, key)
+
+
+def _document(run: RunSummary) -> dict[str, object]:
+    return {
+        "run": str(run.key.run),
+        "state": run.state,
+        "agent": run.agent,
+        "strict_success": run.strict_success,
+        "reward": run.reward,
+        "cost_usd": run.cost_usd,
+        "age_seconds": round(run.age.total_seconds()),
+    }
+
+
+def _print(dataset: str, found: list[RunSummary]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from crm_assets.reporting.formats import NOTHING, dollars, number
+
+    table = Table(title=f"Runs of {dataset}", box=box.SIMPLE_HEAD)
+    for name in ("run", "state", "agent"):
+        table.add_column(name, overflow="fold")
+    for name in ("strict success", "reward", "cost", "age"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run in found:
+        table.add_row(
+            *map(Text, (str(run.key.run), run.state, run.agent or NOTHING, run.strict_success or NOTHING)),
+            *map(Text, (number(run.reward, 3), dollars(run.cost_usd), _age(run.age))),
+        )
+    Console().print(table)
+
+
+def _age(age: timedelta) -> str:
+    seconds = age.total_seconds()
+    if seconds < 0:
+        return "to come"
+    for length, name in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
+        if seconds >= length:
+            return f"{seconds // length:,.0f} {name}"
+    return f"{seconds:.0f} s"

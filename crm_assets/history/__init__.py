@@ -1,0 +1,22 @@
+"""The history of a dataset: its finished baselines, oldest first, and what changed from one to the next.
+
+Read from files alone: metrics.json says how a run went, sessions.jsonl what it was made with.
+"""
+
+from __future__ import annotations
+
+from crm_assets.history.models import HISTORY_VERSION, History, HistoryRun
+from crm_assets.history.page import render_history
+from crm_assets.history.paths import HistoryPaths
+from crm_assets.history.read import read_history, run_entry, update_history
+
+__all__ = [
+    "HISTORY_VERSION",
+    "History",
+    "HistoryPaths",
+    "HistoryRun",
+    "read_history",
+    "render_history",
+    "run_entry",
+    "update_history",
+]

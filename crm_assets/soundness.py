@@ -1,0 +1,155 @@
+"""What does not make a baseline wrong, and should be known before its figures are believed.
+
+As in `consistency`, everything is read from disk. What could not be looked at is a problem, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from crm_assets.consistency import Verdict
+from crm_assets.errors import InputError
+from crm_assets.reporting import Metrics
+from crm_assets.reporting.formats import dollars, percent, share
+
+__all__ = [
+    "Budgets",
+    "find_audit_findings",
+    "find_drift",
+    "find_missing_verdicts",
+    "find_overspending",
+    "find_untold_sessions",
+]
+
+_NAMED = 3
+
+
+class Budgets(NamedTuple):
+    """What a run was allowed to use; None for no limit."""
+
+    usd: float | None = None
+    tokens: int | None = None
+
+
+def find_missing_verdicts(metrics: Metrics, *, most: float) -> Verdict:
+    """Whether more than the share `most` (0–1) of conversations has no verdict."""
+    bounds, total = metrics.strict_success_bounds, metrics.total_conversations
+    missing = bounds.missing if bounds else 0
+    if bounds is None or missing <= most * total:
+        return Verdict.good(total)
+    reasons = "; ".join(
+        f"{each.sessions} × {each.message}" for each in metrics.infrastructure_failures[:_NAMED]
+    )
+    return Verdict(
+        f"{missing:,} of {total:,} conversations have no verdict ({share(missing / total)}, the "
+        f"threshold is {share(most)}): strict success is between {percent(bounds.worst)} and "
+        f"{percent(bounds.best)}, and should not be quoted without that. "
+        f"{reasons + '. ' if reasons else ''}Mend the cause and run it again with resume.",
+        total,
+    )
+
+
+def find_overspending(metrics: Metrics, budgets: Budgets) -> Verdict:
+    """Whether a run used more than it might, ended on its budget, or cannot say what it cost."""
+    tokens = sum(role.total_tokens for role in metrics.token_usage.values())
+    cost, total = metrics.total_cost_usd, metrics.total_conversations
+    problems = []
+    if budgets.tokens is not None and tokens > budgets.tokens:
+        problems.append(f"It used {tokens:,} tokens of a budget of {budgets.tokens:,}.")
+    if budgets.usd is not None and cost is None and tokens:
+        problems.append(f"What it cost is not known, and its budget was {dollars(budgets.usd)}.")
+    if budgets.usd is not None and cost is not None and cost > budgets.usd:
+        problems.append(f"It cost {dollars(cost)} of a budget of {dollars(budgets.usd)}.")
+    if metrics.not_run:
+        problems.append(
+            f"The budget ended before {metrics.not_run:,} of {total:,} conversations; raise it and run "
+            "again with resume."
+        )
+    return Verdict(" ".join(problems) or None, total)
+
+
+def find_drift(sessions: Path, *, most: float) -> Verdict:
+    """Whether more than the share `most` (0–1) of rewarded sessions is far from its key's rewards before.
+
+    Raises:
+        InputError: a line is no session.
+    """
+    alerts, rewarded = [], 0
+    for session in _sessions(sessions):
+        metadata = session["atlas_metadata"]
+        if metadata.get("session_reward") is not None:
+            rewarded += 1
+            if metadata.get("drift_alert"):
+                alerts.append(session["conversation_id"])
+    if len(alerts) <= most * rewarded:
+        return Verdict.good(rewarded)
+    return Verdict(
+        f"The rewards of {len(alerts):,} of {rewarded:,} sessions are far from those before them "
+        f"({share(len(alerts) / rewarded)}, the threshold is {share(most)}): {_some(alerts)}. See whether "
+        "a judge's model, its prompt or the dataset changed; compare with the run before.",
+        rewarded,
+    )
+
+
+def find_untold_sessions(sessions: Path, told: Mapping[str, str]) -> Verdict:
+    """Whether every session of an Atlas run is in the telemetry database, with the same status.
+
+    Args:
+        sessions: the run's sessions.jsonl.
+        told: the status of each session in the database, by session key.
+
+    Raises:
+        InputError: a line is no session.
+    """
+    from crm_assets.atlas import session_key  # noqa: PLC0415  (metrics alone need none of it)
+
+    wrong, looked_at = [], 0
+    for session in _sessions(sessions):
+        if session["status"] not in ("succeeded", "failed"):
+            continue  # never began, or was given up when the budget was spent
+        looked_at += 1
+        key = session_key(session["task_id"], session["epoch"])
+        if told.get(key) != session["status"]:
+            wrong.append(f"{key} ({told.get(key) or 'missing'})")
+    if not wrong:
+        return Verdict.good(looked_at)
+    return Verdict(
+        f"{len(wrong):,} of {looked_at:,} sessions are not in the telemetry database as they are in "
+        f"sessions.jsonl: {_some(wrong)}. See that STORAGE__DATABASE_URL is the one that the run had; a "
+        "replayed run leaves no telemetry.",
+        looked_at,
+    )
+
+
+def find_audit_findings(findings: Mapping[str, int], *, conversations: int, replayed: bool) -> Verdict:
+    """Whether the audit of a dataset found something that makes scores on it mean less."""
+    problems = [f"{count:,} {name.replace('_', ' ')}" for name, count in findings.items() if count]
+    if not replayed:
+        problems.append("the ground truth was not replayed")
+    if not problems:
+        return Verdict.good(conversations)
+    return Verdict(
+        f"The audit found {', '.join(problems)}; examples are in the metadata of dataset_revision, all of "
+        "it in crm-assets datasets audit.",
+        conversations,
+    )
+
+
+def _sessions(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open("rb") as handle:
+        for number, line in enumerate(handle, start=1):
+            try:
+                session = orjson.loads(line)
+                session["atlas_metadata"], session["status"], session["task_id"], session["epoch"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"{path}:{number} is not a session.") from error
+            yield session
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")

@@ -1,0 +1,81 @@
+"""What the launchpad offers, and refuses before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from crm_assets.assets.sessions_config import SessionsConfig
+from crm_assets.atlas.plan import SessionPlan
+from crm_assets.checks import SMOKE_JOB
+from crm_assets.definitions import defs
+from crm_assets.jobs import BASELINE_JOB, HARNESS_JOB, JOBS
+from crm_assets.project import Project
+
+
+def fields(job: str, op: str) -> dict[str, Any]:
+    schema = defs.resolve_job_def(job).run_config_schema.run_config_schema_type
+    ops = schema.fields["ops"].config_type.fields  # type: ignore[attr-defined]
+    return dict(ops[op].config_type.fields["config"].config_type.fields)
+
+
+@pytest.mark.parametrize("op", ["dataset_revision", "atlas_tasks", "atlas_sessions"])
+def test_every_option_says_what_it_is(op: str) -> None:
+    for name, field in fields(BASELINE_JOB, op).items():
+        assert field.description, name
+
+
+def test_the_options_that_users_ask_for_are_there() -> None:
+    offered = fields(BASELINE_JOB, "atlas_sessions").keys() | fields(BASELINE_JOB, "atlas_tasks").keys()
+    assert {"config", "agent", "limit", "concurrency", "learning", "epochs", "overwrite"} <= offered
+    assert {"budget_usd", "budget_tokens"} <= offered
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong"),
+    [("agent", "psychic"), ("learning", "maybe"), ("mode", "solo"), ("feedback", "all"), ("nonsense", 1)],
+)
+def test_the_launchpad_refuses_what_is_no_choice(option: str, wrong: object) -> None:
+    config = {"ops": {"atlas_sessions": {"config": {option: wrong}}}}
+    with pytest.raises(dg.DagsterInvalidConfigError):
+        dg.validate_run_config(defs.resolve_job_def(BASELINE_JOB), config)
+
+
+def default_config(job: str) -> dict[str, Any]:
+    definition = defs.resolve_job_def(job)
+    partitioned = definition.partitioned_config
+    assert partitioned is not None
+    return dict(partitioned.get_run_config_for_partition_key("any"))
+
+
+@pytest.mark.parametrize("job", [job.name for job in JOBS])
+def test_a_job_can_be_launched_with_nothing_filled_in(job: str) -> None:
+    definition = defs.resolve_job_def(job)
+    assert definition.description
+    dg.validate_run_config(definition, default_config(job))
+
+
+def test_the_harness_baseline_is_the_student_alone() -> None:
+    assert default_config(HARNESS_JOB)["ops"]["atlas_sessions"]["config"]["agent"] == "student"
+
+
+def test_the_smoke_job_is_one_conversation_in_mode_paired() -> None:
+    ops = default_config(SMOKE_JOB)["ops"]
+    assert ops["atlas_tasks"]["config"]["limit"] == 1
+    assert ops["atlas_sessions"]["config"]["mode"] == "paired"
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        SessionPlan(),
+        SessionPlan("student", models={"student": "openai/x"}, learning="off", mode="coach"),
+        SessionPlan(feedback="none", epochs=3, concurrency=4, budget_usd=1.5, budget_tokens=100),
+        SessionPlan("noop", workers=2),
+    ],
+)
+def test_a_plan_survives_the_way_through_dagsters_config(plan: SessionPlan, tmp_path: Path) -> None:
+    assert SessionsConfig.of(plan).plan(Project(tmp_path), "small") == plan

@@ -1,0 +1,137 @@
+"""`crm-assets runs` and `crm-assets backfill`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+import crm_assets.assets.sessions as sessions_module
+from crm_assets.artifacts import BaselinePaths
+from crm_assets.errors import InfrastructureError
+from crm_assets.execution import open_instance
+from crm_assets.files import read_json
+from crm_assets.history import HistoryPaths
+from crm_assets.keys import BaselineKey
+from crm_assets.project import Project
+
+from .conftest import Run
+
+ONE, TWO = "20260130T093000Z", "20260131T093000Z"
+SMALL = ("--dataset", "small")
+REPLAY = (*SMALL, "--agent", "replay")
+
+
+def paths(project: Project, run: str) -> BaselinePaths:
+    return BaselinePaths.of(project, BaselineKey.of("small", run))
+
+
+def test_new_registers_keys_and_prints_them(run: Run, project: Project) -> None:
+    result = run("runs", "new", *SMALL, "--label", "trial", "--count", 3)
+    assert result.exit_code == 0, result.output
+    keys = [BaselineKey.parse(line) for line in result.stdout.split()]
+    assert len(set(keys)) == 3
+    assert {key.run.label for key in keys} == {"trial"}
+    with open_instance(project) as instance:
+        assert set(instance.get_dynamic_partitions("crm_run")) == {str(key.run) for key in keys}
+    assert not project.baselines.exists()
+
+
+def test_list_says_how_far_runs_are_and_how_they_went(run: Run, project: Project) -> None:
+    assert "has no run yet" in run("runs", "list", *SMALL).stdout
+    assert run("baseline", *REPLAY, "--run", ONE).exit_code == 0
+    assert run("tasks", *SMALL, "--run", TWO).exit_code == 0
+    paths(project, f"{TWO}-part").folder.mkdir(parents=True)
+    paths(project, f"{TWO}-part").tasks.write_text("1\n2\n3\n")
+    paths(project, f"{TWO}-part").partial.write_text("1\n")
+    paths(project, f"{TWO}-void").folder.mkdir(parents=True)
+    (project.baselines / "small" / "notes").mkdir()
+    found = {each["run"]: each for each in json.loads(run("runs", "list", *SMALL, "--json").stdout)}
+    assert {name: each["state"] for name, each in found.items()} == {
+        ONE: "finished",
+        TWO: "tasks only",
+        f"{TWO}-part": "1 of 3 sessions",
+        f"{TWO}-void": "empty",
+    }
+    assert (found[ONE]["agent"], found[ONE]["strict_success"]) == ("replay", "100.0%")
+    table = run("runs", "list", *SMALL).stdout
+    assert "100.0%" in table
+    assert f"{TWO}-part" in table
+    paths(project, ONE).metrics.unlink()
+    assert "not scored" in run("runs", "list", *SMALL).stdout
+
+
+def test_backfill_makes_the_named_runs_here_when_no_daemon_runs(run: Run, project: Project) -> None:
+    result = run("backfill", *REPLAY, "--runs", f"{ONE},{TWO}", "--limit", 2)
+    assert result.exit_code == 0, result.output
+    assert "daemon is not running" in result.stderr
+    assert f"2/2 small|{TWO}: done" in result.stdout
+    for name in (ONE, TWO):
+        assert read_json(paths(project, name).metrics)["total_conversations"] == 2
+    assert len(read_json(HistoryPaths.of(project, "small").document)["runs"]) == 2
+
+
+def test_backfill_makes_new_runs(run: Run, project: Project) -> None:
+    result = run("backfill", *REPLAY, "--new", 2, "--label", "x", "--limit", 1)
+    assert result.exit_code == 0, result.output
+    made = json.loads(run("runs", "list", *SMALL, "--json").stdout)
+    assert [each["state"] for each in made] == ["finished", "finished"]
+    assert all(each["run"].endswith("-x") for each in made)
+
+
+def test_backfill_keeps_what_is_finished_and_goes_on_with_the_rest(
+    run: Run, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise InfrastructureError("The disk is full.")
+
+    assert run("baseline", *REPLAY, "--run", ONE).exit_code == 0
+    before = paths(project, ONE).sessions.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(sessions_module, "run_plan", broken)
+        patch.setattr(sessions_module, "_PAUSE_SECONDS", 0.0)
+        failed = run("backfill", *REPLAY, "--runs", f"{ONE},{TWO}")
+    assert failed.exit_code == 3
+    assert f"small|{ONE} is finished and is kept" in failed.stderr
+    assert f"1/1 small|{TWO}: The disk is full." in failed.stdout
+    assert f"--runs {TWO} goes on with them" in failed.stderr
+
+    again = run("backfill", *REPLAY)
+    assert again.exit_code == 0, again.output
+    assert paths(project, TWO).finished
+    assert paths(project, ONE).sessions.read_bytes() == before
+    assert "no unfinished run" in run("backfill", *REPLAY).stderr
+    assert "All of these runs are finished" in run("backfill", *REPLAY, "--runs", ONE).stdout
+
+
+def test_rescoring_makes_metrics_again_and_leaves_the_sessions(run: Run, project: Project) -> None:
+    assert run("backfill", *REPLAY, "--runs", f"{ONE},{TWO}", "--limit", 1).exit_code == 0
+    sessions = {name: paths(project, name).sessions.read_bytes() for name in (ONE, TWO)}
+    for name in (ONE, TWO):
+        paths(project, name).metrics.unlink()
+    result = run("backfill", *SMALL, "--rescore")
+    assert result.exit_code == 0, result.output
+    for name in (ONE, TWO):
+        assert paths(project, name).metrics.is_file()
+        assert paths(project, name).sessions.read_bytes() == sessions[name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--runs", ONE, "--new", "2"], "not both"),
+        (["--runs", "yesterday"], "is not a run key"),
+        (["--resume", "--overwrite", "--runs", ONE], "give one"),
+        (["--rescore"], "no finished run"),
+        (["--new", "1", "--label", "No Label"], "is not a run key"),
+        (["--new", "1", "--agent", "recorded"], "--recorded"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_makes_nothing(
+    run: Run, project: Project, arguments: list[str], sentence: str
+) -> None:
+    result = run("backfill", *SMALL, *arguments)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert not project.baselines.exists()

@@ -1,0 +1,151 @@
+"""The history of a dataset, from its baselines' files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import dagster as dg
+import orjson
+import pytest
+
+import crm_assets.history.read as read_module
+from crm_assets.artifacts import BaselinePaths
+from crm_assets.atlas.plan import SessionPlan
+from crm_assets.conversations.generator import write_dataset
+from crm_assets.execution import LineageOptions, materialize_on, refresh_history
+from crm_assets.files import read_json
+from crm_assets.history import History, HistoryPaths, read_history, update_history
+from crm_assets.keys import BaselineKey
+from crm_assets.project import Project
+
+FIRST, SECOND, THIRD = "20260130T093000Z", "20260131T093000Z", "20260201T093000Z"
+
+
+@pytest.fixture
+def instance(project: Project) -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance in memory, and a dataset with two runs: the ground truth's, and nobody's."""
+    write_dataset(project.dataset_file("small"), 3, seed=11)
+    with dg.DagsterInstance.ephemeral() as instance:
+        make(instance, project, FIRST, "replay")
+        make(instance, project, SECOND, "noop")
+        yield instance
+
+
+def make(instance: dg.DagsterInstance, project: Project, run: str, agent: str) -> BaselinePaths:
+    key = BaselineKey.of("small", run)
+    plan = SessionPlan("replay" if agent == "replay" else "noop")
+    return materialize_on(instance, project, key, LineageOptions(plan)).paths
+
+
+def test_every_run_is_there_with_what_changed_since_the_one_before(
+    instance: dg.DagsterInstance, project: Project
+) -> None:
+    history, drawing = update_history(project, "small")
+    assert [run.run for run in history.runs] == [FIRST, SECOND]
+    rates = [run.figures.strict_success.value for run in history.runs if run.figures]
+    assert rates == [1.0, 0.0]
+    assert history.runs[0].changes == ()
+    changes = {change.fact: (change.a, change.b) for change in history.runs[1].changes}
+    assert changes == {"agent.name": ("replay", "noop")}
+    assert drawing is not None
+    assert drawing.name == "progression"
+
+
+def test_the_files_say_the_same(instance: dg.DagsterInstance, project: Project) -> None:
+    history, _ = update_history(project, "small")
+    paths = HistoryPaths.of(project, "small")
+    assert History.model_validate(read_json(paths.document)) == history
+    page = paths.page.read_text()
+    assert "](plots/progression.svg)" in page
+    assert (paths.plots / "progression.svg").is_file()
+    assert f"| `{FIRST}` | replay" in page
+    assert "`agent.name`: replay → noop" in page
+    assert str(project.root) not in page
+
+
+def test_a_changed_dataset_is_said_and_a_repetition_changes_nothing(
+    instance: dg.DagsterInstance, project: Project
+) -> None:
+    write_dataset(project.dataset_file("small"), 3, seed=12)
+    make(instance, project, THIRD, "noop")
+    make(instance, project, "20260202T093000Z", "noop")
+    history, _ = update_history(project, "small")
+    assert [change.fact for change in history.runs[2].changes] == ["dataset_revision"]
+    assert history.runs[3].changes == ()
+    page = HistoryPaths.of(project, "small").page.read_text()
+    assert "these runs are on 2 revisions of it" in page
+    assert "another draw of the same" in page
+
+
+def test_one_bad_file_does_not_hide_the_other_runs(instance: dg.DagsterInstance, project: Project) -> None:
+    BaselinePaths.of(project, BaselineKey.of("small", FIRST)).metrics.write_text("{}")
+    third = make(instance, project, THIRD, "noop")
+    third.metrics.unlink()
+    (HistoryPaths.of(project, "small").folder / "notes").mkdir()
+    history, _ = update_history(project, "small")
+    assert [run.figures is not None for run in history.runs] == [False, True, False]
+    assert "does not hold the metrics" in (history.runs[0].problem or "")
+    assert "rescore" in (history.runs[2].problem or "")
+    page = HistoryPaths.of(project, "small").page.read_text()
+    assert "## Without figures" in page
+    assert str(project.root) not in page
+
+
+def test_only_what_changed_is_read_again(
+    instance: dg.DagsterInstance, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update_history(project, "small")
+    read: list[str] = []
+    real_metrics, real_facts = read_module.read_metrics, read_module.read_facts
+    monkeypatch.setattr(
+        read_module, "read_metrics", lambda path: read.append(path.name) or real_metrics(path)
+    )
+    monkeypatch.setattr(read_module, "read_facts", lambda path: read.append(path.name) or real_facts(path))
+    before = read_history(project, "small")
+    assert read == []
+    os.utime(BaselinePaths.of(project, BaselineKey.of("small", SECOND)).metrics, ns=(1, 1))
+    after = read_history(project, "small")
+    assert read == ["metrics.json"], "the sessions are the same"
+    assert [run.figures for run in after.runs] == [run.figures for run in before.runs]
+
+
+@pytest.mark.parametrize("content", [b"not json", b'{"schema_version": 99}'])
+def test_a_history_that_cannot_be_read_is_made_anew(
+    instance: dg.DagsterInstance, project: Project, content: bytes
+) -> None:
+    history, _ = update_history(project, "small")
+    HistoryPaths.of(project, "small").document.write_bytes(content)
+    again, _ = update_history(project, "small")
+    assert again == history
+
+
+def test_the_history_of_a_dataset_without_runs_says_so(project: Project) -> None:
+    write_dataset(project.dataset_file("small"), 1, seed=1)
+    history, drawing = update_history(project, "small")
+    assert (history.runs, drawing) == ((), None)
+    assert "No run of this dataset is finished yet" in HistoryPaths.of(project, "small").page.read_text()
+
+
+def test_the_asset_shows_table_picture_and_the_newest_figures(
+    instance: dg.DagsterInstance, project: Project
+) -> None:
+    refresh_history(instance, "small")
+    record = instance.fetch_materializations(dg.AssetKey("baseline_history"), limit=1).records[0]
+    assert record.partition_key == "small"
+    assert record.asset_materialization is not None
+    metadata = record.asset_materialization.metadata
+    assert metadata["runs"].value == 2
+    assert metadata["strict_success"].value == 0.0
+    table = metadata["table"]
+    assert isinstance(table, dg.TableMetadataValue)
+    assert [row.data["run"] for row in table.records] == [SECOND, FIRST]
+    assert table.records[0].data["changed"] == "agent.name"
+    assert "](data:image/png;base64," in str(metadata["progression"].value)
+
+
+def test_the_document_is_json_of_a_version(instance: dg.DagsterInstance, project: Project) -> None:
+    update_history(project, "small")
+    document = orjson.loads(HistoryPaths.of(project, "small").document.read_bytes())
+    assert document["schema_version"] == 1
+    assert document["dataset"] == "small"
