@@ -13,13 +13,19 @@ import click
 
 from crm_assets import __version__
 from crm_assets.cli.atlas import atlas
+from crm_assets.cli.backfill import backfill
 from crm_assets.cli.baseline import baseline
 from crm_assets.cli.compare import compare
 from crm_assets.cli.datasets import datasets
 from crm_assets.cli.db import db
 from crm_assets.cli.doctor import doctor
 from crm_assets.cli.harness import harness
+from crm_assets.cli.import_run import import_command
+from crm_assets.cli.lineage import lineage
+from crm_assets.cli.offline_server import offline_server
 from crm_assets.cli.partitions import partitions
+from crm_assets.cli.runs import runs
+from crm_assets.cli.show import show
 from crm_assets.cli.tasks import tasks
 from crm_assets.cli.tools import tools
 from crm_assets.cli.ui import ui
@@ -50,8 +56,26 @@ def cli() -> None:
     """Baselines you can trust for LLM agents on CRM work."""
 
 
-for _command in (baseline, atlas, compare, tasks, harness, datasets, tools, partitions, doctor, ui, db):
+for _command in (
+    baseline,
+    backfill,
+    runs,
+    atlas,
+    compare,
+    lineage,
+    show,
+    tasks,
+    harness,
+    datasets,
+    tools,
+    offline_server,
+    partitions,
+    doctor,
+    ui,
+    db,
+):
     cli.add_command(_command)
+runs.add_command(import_command)
 
 
 def main() -> None:

@@ -102,17 +102,22 @@ def smoke(*, dataset: str, **chosen: Any) -> None:
     key = BaselineKey(dataset, claim_run(project, dataset, RunKey.now("smoke")))
     click.echo(f"Smoke run {key}, {described}", err=True)
 
-    from crm_assets.atlas.smoke import append_smoke_log, smoke_checks, smoke_log
-    from crm_assets.execution import LineageOptions, materialize
+    from crm_assets.atlas.smoke import smoke_checks, smoke_log
+    from crm_assets.checks import SMOKE_JOB
+    from crm_assets.execution import CheckFailed, LineageOptions, materialize
 
+    stopped: CheckFailed | None = None
     try:
         with lineage_lines():
-            materialize(project, key, LineageOptions(plan=plan, limit=1))
+            materialize(project, key, LineageOptions(plan=plan, limit=1), job=SMOKE_JOB)
+    except CheckFailed as error:
+        stopped = error
     finally:
         release_run(project, key)
     paths = BaselinePaths.of(project, key)
+    if stopped is not None and not paths.finished:
+        raise stopped
     checks = smoke_checks(paths)
-    append_smoke_log(project, paths, checks)
     _tell(checks)
     click.echo(f"Log: {relative(smoke_log(project))}")
     if not all(check.passed for check in checks):
@@ -123,3 +128,11 @@ def _tell(checks: tuple[SmokeCheck, ...]) -> None:
     for check in checks:
         mark = click.style("ok    ", fg="green") if check.passed else click.style("failed", fg="red")
         click.echo(f"{mark}  {check.name}: {check.description}")
+
+
+@atlas.command("keys")
+def keys() -> None:
+    """Print every key of an Atlas configuration, as Markdown (docs/atlas_config.md)."""
+    from crm_assets.atlas.documentation import config_markdown
+
+    click.echo(config_markdown(), nl=False)

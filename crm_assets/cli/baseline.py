@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from crm_assets.artifacts import BaselinePaths, claim_run, release_run
-from crm_assets.cli.common import describe_agent, model_options, progress_lines, relative, session_plan
+from crm_assets.cli.common import (
+    describe_agent,
+    model_options,
+    plan_options,
+    progress_lines,
+    relative,
+    session_plan,
+)
 from crm_assets.cli.ui import DEFAULT_PORT, HOST
 from crm_assets.datasets import require_dataset
 from crm_assets.errors import InputError
@@ -18,31 +24,15 @@ from crm_assets.project import Project, find_project
 if TYPE_CHECKING:
     from crm_assets.atlas.plan import Performer
 
-__all__ = ["PERFORMERS", "baseline"]
+__all__ = ["baseline"]
 
-PERFORMERS = ("atlas", "student", "replay", "noop", "recorded")
 _FROM_SESSIONS = ("atlas_sessions", "baseline_metrics", "baseline_readme")
 
 
 @click.command()
 @click.option("--dataset", required=True, help="A file's stem in data/conversations.")
 @click.option("--run", "run", metavar="KEY", help="YYYYMMDDTHHMMSSZ[-label]; left out, a new one.")
-@click.option(
-    "--agent",
-    type=click.Choice(PERFORMERS),
-    default="atlas",
-    show_default=True,
-    help="Who works: the Atlas loop, its student alone, the ground truth, nobody, or a past run.",
-)
-@click.option(
-    "--recorded",
-    type=click.Path(path_type=Path),
-    help="The past results file that the agent 'recorded' takes its calls from.",
-)
-@click.option(
-    "--workers", type=click.IntRange(min=1), default=1, help="Processes, where no model is asked."
-)
-@click.option("--sessions", type=click.IntRange(min=1), help="Conversations at a time.")
+@plan_options
 @model_options
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many conversations.")
 @click.option("--overwrite", is_flag=True, help="Make a finished baseline again.")

@@ -24,6 +24,7 @@ __all__ = [
     "describe_agent",
     "live_progress",
     "model_options",
+    "plan_options",
     "progress_lines",
     "relative",
     "session_plan",
@@ -32,6 +33,23 @@ __all__ = [
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 AGENTS = ("replay", "noop", "recorded")
+PERFORMERS = ("atlas", "student", *AGENTS)
+
+
+def plan_options(command: _Command) -> _Command:
+    """The options that say who works on a baseline, and how much at a time."""
+    for option in (
+        click.option("--sessions", type=click.IntRange(min=1), help="Conversations at a time (in a run)."),
+        click.option("--workers", type=click.IntRange(min=1), default=1,
+                     help="Processes, where no model is asked."),
+        click.option("--recorded", type=click.Path(path_type=Path),
+                     help="The past results file that the agent 'recorded' takes its calls from."),
+        click.option("--agent", type=click.Choice(PERFORMERS), default="atlas", show_default=True,
+                     help="Who works: the Atlas loop, its student alone, the ground truth, nobody, or a "
+                     "past run."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
 
 
 def model_options(command: _Command) -> _Command:
@@ -44,6 +62,8 @@ def model_options(command: _Command) -> _Command:
                      "dollars; what is done is kept."),
         click.option("--epochs", type=click.IntRange(min=1), default=1, show_default=True,
                      help="How often every conversation is run."),
+        click.option("--engine", type=click.Choice(("crm_assets", "sdk")),
+                     help="Who drives sessions: this project, or the Atlas SDK."),
         click.option("--feedback", type=click.Choice(("none", "verdicts", "oracle")),
                      help="What judges and learner are told of the verdicts."),
         click.option("--mode", type=click.Choice(("auto", "paired", "coach")),
@@ -97,6 +117,7 @@ def session_plan(
         learning=chosen["learning"],
         mode=chosen["mode"],
         feedback=chosen["feedback"],
+        engine=chosen["engine"],
         epochs=chosen["epochs"],
         concurrency=sessions,
         workers=workers,

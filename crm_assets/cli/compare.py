@@ -6,11 +6,10 @@ from pathlib import Path
 
 import click
 
-from crm_assets.artifacts import BaselinePaths, finished_runs
+from crm_assets.artifacts import require_finished
 from crm_assets.cli.common import relative
-from crm_assets.errors import InputError
 from crm_assets.keys import BaselineKey
-from crm_assets.project import Project, find_project
+from crm_assets.project import find_project
 
 __all__ = ["compare"]
 
@@ -52,7 +51,7 @@ def compare(
     Every difference is B − A. A run is named by its key, as in 20260131T093000Z.
     """
     project = find_project()
-    a, b = (_finished(project, BaselineKey.of(dataset, run)) for run in (run_a, run_b))
+    a, b = (require_finished(project, BaselineKey.of(dataset, run)) for run in (run_a, run_b))
 
     from crm_assets.reporting.comparison import compare_baselines, render_page, render_text
 
@@ -71,23 +70,3 @@ def compare(
             console.print(part)
     if html is not None:
         click.echo(f"Page: {relative(html)}", err=as_json)
-
-
-def _finished(project: Project, key: BaselineKey) -> BaselinePaths:
-    """The baseline of `key`.
-
-    Raises:
-        InputError: it is not there or not finished; the sentence names the latest that are.
-    """
-    paths = BaselinePaths.of(project, key)
-    if not paths.finished:
-        known = [str(other.key.run) for other in finished_runs(project, key.dataset)]
-        raise InputError(
-            f"Run {key.run} of dataset {key.dataset} is not finished or not there: choose one of "
-            f"{', '.join(known[-_MOST_NAMED:]) or 'none so far'}, or run `crm-assets baseline --dataset "
-            f"{key.dataset} --run {key.run}` to its end."
-        )
-    return paths
-
-
-_MOST_NAMED = 5

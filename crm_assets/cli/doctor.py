@@ -18,8 +18,6 @@ __all__ = ["Diagnosis", "diagnose", "doctor"]
 
 _OLDEST_PYTHON = (3, 10)
 _KEYS = ("OPENAI_API_KEY", "GEMINI_API_KEY")
-_OFFLINE = "ATLAS_OFFLINE_MODE"
-_TRUE = {"1", "true", "yes", "on"}
 _COLOURS = {"ok": "green", "note": "yellow", "broken": "red"}
 
 
@@ -151,16 +149,17 @@ def _datasets(project: Project) -> tuple[Literal["ok", "broken"], str]:
 
 
 def _model_keys(project: Project) -> tuple[Literal["ok", "note"], str]:
+    from crm_assets.atlas.config_file import OFFLINE_VARIABLE, is_offline
     from crm_assets.database import read_environment
 
     environment = read_environment(project)
-    if environment.get(_OFFLINE, "").lower() in _TRUE:
-        return "ok", f"offline ({_OFFLINE} is set), none needed"
+    if is_offline(environment):
+        return "ok", f"offline ({OFFLINE_VARIABLE} is set), none needed"
     present = [name for name in _KEYS if name in environment]
     if present:
         return "ok", f"{' and '.join(present)} set"
     return "note", (
-        f"neither {' nor '.join(_KEYS)} is set; the agents replay, noop and recorded need none."
+        f"neither {' nor '.join(_KEYS)} is set; the offline models stand in (crm_harness.dev.yaml)."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from crm_assets.artifacts import require_finished
 from crm_assets.errors import CrmAssetsError
 from crm_assets.keys import BaselineKey
 from crm_assets.project import find_project
@@ -25,7 +26,7 @@ def lineage(*, dataset: str, run: str, verify: bool, as_json: bool) -> None:
     project = find_project()
     key = BaselineKey.of(dataset, run)
 
-    from crm_assets.provenance.lineage import read_lineage, require_finished
+    from crm_assets.provenance.lineage import read_lineage
 
     paths = require_finished(project, key)
     found = read_lineage(project, paths)

@@ -87,20 +87,29 @@ def _what_ran(metrics: Metrics, revision: dict[str, Any]) -> list[str]:
         False: "; replies judged by comparison only, without a model as judge",
         None: "",
     }[metrics.use_llm_judge]
-    offline = bool((metrics.agent_config or {}).get("offline"))
     modes = ", ".join(f"{code(mode)}" for mode in metrics.execution_modes)
     return [
-        f"**Agent** {_agent(metrics)}; execution mode {modes}."
-        + (
-            " Offline models: rules that come along, to see the loop work; they say nothing of a language "
-            "model."
-            if offline
-            else ""
-        ),
+        f"**Agent** {_agent(metrics)}; execution mode {modes}.{_about_agent(metrics)}",
         f"**Dataset** {code(metrics.dataset or 'unnamed')}, {count}; {_revision(metrics, revision)}.",
         f"**Sandbox** {code(metrics.backend or 'unnamed backend')}{judge}.",
         f"**Run** {code(metrics.run_id or 'unnamed')}: {_outcome(metrics)}.",
     ]
+
+
+def _about_agent(metrics: Metrics) -> str:
+    """What must be known of an agent that is not what it seems."""
+    agent = metrics.agent_config or {}
+    if agent.get("offline"):
+        return (
+            " Offline models: rules that come along, to see the loop work; they say nothing of a language "
+            "model."
+        )
+    if imported := agent.get("imported"):
+        return (
+            f" **Imported**: calls and replies are those of a past run ({code(imported['file'])}), made "
+            "and scored again on this sandbox."
+        )
+    return ""
 
 
 def _revision(metrics: Metrics, revision: dict[str, Any]) -> str:

@@ -1,0 +1,90 @@
+"""`crm-assets runs import`: a past results file as a baseline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from crm_assets.artifacts import claim_run, release_run
+from crm_assets.cli.common import progress_lines, relative
+from crm_assets.datasets import require_dataset
+from crm_assets.errors import InputError
+from crm_assets.keys import BaselineKey, RunKey
+from crm_assets.project import Project, find_project
+
+if TYPE_CHECKING:
+    from crm_assets.imports import ImportedRun
+
+__all__ = ["import_command"]
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--dataset", required=True, help="The dataset that it was run on: a file's stem.")
+@click.option("--run", "run", metavar="KEY", help="YYYYMMDDTHHMMSSZ[-label]; left out, a new one.")
+@click.option("--label", default="", help="Added to the run key, as in 20260131T093000Z-label.")
+def import_command(*, file: Path, dataset: str, run: str | None, label: str) -> None:
+    """Make a baseline of FILE, the results of a past run: CL-Bench's, or ours.
+
+    Its calls are made again on the sandbox and scored here; what FILE itself says of them is kept beside.
+    The same command again goes on with an import that was stopped.
+    """
+    project = find_project()
+    require_dataset(project, dataset)
+    if not file.is_file():
+        raise InputError(f"{file} is not a file: give the results file of a past run.")
+    key = _key(project, dataset, run, label)
+    click.echo(f"Baseline {key}, imported from {relative(file)}", err=True)
+
+    from crm_assets.imports import import_run
+
+    try:
+        with progress_lines():
+            made = import_run(project, file, key)
+    finally:
+        release_run(project, key)  # what failed before it wrote anything leaves no trace
+
+    from rich.console import Console
+
+    from crm_assets.reporting import read_metrics, summary_table
+
+    Console().print(summary_table(read_metrics(made.paths.metrics)))
+    for line in _told(made):
+        click.echo(line)
+    click.echo(f"README: {relative(made.paths.readme)}")
+
+
+def _key(project: Project, dataset: str, run: str | None, label: str) -> BaselineKey:
+    if run is None:
+        return BaselineKey(dataset, claim_run(project, dataset, RunKey.now(label)))
+    key = RunKey.parse(run)
+    if label and key.label and key.label != label:
+        raise InputError(f"The run key {run} has a label already; give it, or --label, but not both.")
+    return BaselineKey.of(dataset, f"{key.timestamp}-{label}" if label else key)
+
+
+def _told(made: ImportedRun) -> list[str]:
+    """What of the file and the dataset went together, a line each."""
+    coverage, lines = made.coverage, []
+    scored = coverage.shared - coverage.not_started
+    lines.append(f"Scored again: {scored:,} conversations of {coverage.lines:,} lines.")
+    if coverage.not_started:
+        lines.append(f"Not recorded: {coverage.not_started:,} that the file names and never began.")
+    if coverage.not_in_file:
+        lines.append(f"Not recorded: {coverage.not_in_file:,} of the dataset that the file lacks.")
+    if coverage.not_in_dataset:
+        some = ", ".join(coverage.not_in_dataset_examples)
+        lines.append(
+            f"Left out: {coverage.not_in_dataset:,} of the file that the dataset lacks (such as {some})."
+        )
+    if coverage.repeated:
+        lines.append(f"Left out: {coverage.repeated:,} earlier lines of conversations that come again.")
+    lines.append("Verdicts, the file's / ours:")
+    lines += [
+        f"  {measure.replace('_', ' ')}: "
+        + (", ".join(f"{pair} {count:,}" for pair, count in counts.items()) or "none")
+        for measure, counts in made.verdicts.items()
+    ]
+    return lines

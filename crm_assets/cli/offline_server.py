@@ -1,0 +1,43 @@
+"""`crm-assets offline-server`: the offline models behind OpenAI's HTTP interface."""
+
+from __future__ import annotations
+
+import click
+
+from crm_assets.cli.ui import HOST, port_is_free
+from crm_assets.errors import InputError
+
+__all__ = ["offline_server"]
+
+
+@click.command("offline-server")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option(
+    "--latency-ms", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Of every answer."
+)
+@click.option(
+    "--fault-rate",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of requests that go wrong in one of many ways, to see that runs survive it.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Which ones.")
+def offline_server(*, port: int, latency_ms: float, fault_rate: float, seed: int) -> None:
+    """Serve the offline models like an OpenAI-compatible server, until Ctrl-C.
+
+    With OPENAI_API_BASE set to its address and OPENAI_API_KEY to anything, runs go the way that they go to
+    a provider, without a key that costs.
+    """
+    if not port_is_free(port):
+        raise InputError(f"Port {port} is in use: stop what listens there or choose --port.")
+
+    from crm_assets.llm.offline import FaultPlan, serve
+
+    faults = FaultPlan(fault_rate, seed=seed) if fault_rate else None
+    serve(port, latency_seconds=latency_ms / 1000, faults=faults, ready=_tell)
+
+
+def _tell(url: str) -> None:
+    click.echo(f"OPENAI_API_BASE={url} OPENAI_API_KEY=any crm-assets baseline --dataset dev")
+    click.echo(f"Serving the offline models on {HOST}; Ctrl-C ends it.", err=True)

@@ -1,0 +1,47 @@
+"""`crm-assets show`: the sessions of a baseline, for people."""
+
+from __future__ import annotations
+
+import click
+
+from crm_assets.artifacts import require_finished
+from crm_assets.errors import InputError
+from crm_assets.keys import BaselineKey
+from crm_assets.project import find_project
+
+__all__ = ["show"]
+
+
+@click.command()
+@click.argument("dataset")
+@click.argument("run")
+@click.argument("conversation", required=False)
+@click.option("--epoch", type=click.IntRange(min=1), help="Which time it was run; left out, the first.")
+@click.option("--failed", is_flag=True, help="Only sessions that are not right in every turn.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=40, show_default=True, help="Most sessions to list."
+)
+def show(
+    *, dataset: str, run: str, conversation: str | None, epoch: int | None, failed: bool, limit: int
+) -> None:
+    """List the sessions of the baseline RUN of DATASET, or show how CONVERSATION went.
+
+    The beginning of a conversation's ID is enough where no other begins so.
+    """
+    project = find_project()
+    key = BaselineKey.of(dataset, run)
+    if conversation is None and epoch is not None:
+        raise InputError("--epoch goes with a conversation.")
+
+    from rich.console import Console
+
+    from crm_assets.reporting.sessions_view import find_session, render_session, render_sessions
+
+    sessions = require_finished(project, key).sessions
+    if conversation is None:
+        parts = render_sessions(sessions, limit=limit, failed=failed)
+    else:
+        parts = render_session(find_session(sessions, conversation, epoch))
+    console = Console()
+    for part in parts:
+        console.print(part)

@@ -1,0 +1,229 @@
+"""Makes a baseline of a past results file: scored again here, its own verdicts beside ours."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crm_assets.artifacts import BaselinePaths, release_run
+from crm_assets.atlas.plan import SessionPlan
+from crm_assets.conversations import conversation_ids
+from crm_assets.datasets import require_dataset
+from crm_assets.errors import InputError
+from crm_assets.files import atomic_writer, read_json, sha256_of_file, write_json
+from crm_assets.imports.beside import mark_imported
+from crm_assets.imports.source import ResultsFile
+from crm_assets.keys import BaselineKey
+from crm_assets.project import Project
+from crm_assets.provenance import write_manifest
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+__all__ = ["Coverage", "ImportedRun", "import_run"]
+
+
+_SCORED = ("dataset_revision", "atlas_tasks", "atlas_sessions")
+_SESSIONS = "atlas_sessions"
+_CHECK = "sessions_match_tasks"
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How a results file and a dataset go together."""
+
+    lines: int
+    """Results in the file."""
+    repeated: int
+    """Of these, earlier results of a conversation that stands there again: the last one counts."""
+    shared: int
+    """Conversations that both have."""
+    not_started: int
+    """Of these, conversations in which the agent was never asked: nothing to score."""
+    not_in_file: int
+    """Conversations of the dataset that the file lacks."""
+    not_in_dataset: int
+    """Conversations of the file that the dataset lacks."""
+    not_in_dataset_examples: tuple[str, ...]
+    """Some of them."""
+
+
+@dataclass(frozen=True)
+class ImportedRun:
+    """A baseline that was made of a results file."""
+
+    paths: BaselinePaths
+    coverage: Coverage
+    verdicts: dict[str, dict[str, int]]
+    """The file's verdicts against ours (see `mark_imported`)."""
+
+
+def import_run(project: Project, file: Path, key: BaselineKey) -> ImportedRun:
+    """Make baseline `key` of the past results in `file`, under Dagster; what was stopped is gone on with.
+
+    Raises:
+        InputError: the file holds no results, none of the dataset's conversations, or the baseline is
+            there already.
+        InfrastructureError: a database or the disk failed; the same call goes on.
+    """
+    source = ResultsFile(file)
+    coverage = _coverage(source, require_dataset(project, key.dataset))
+    paths = BaselinePaths.of(project, key)
+    copy = paths.imported
+    _refuse_others(paths, copy, source)
+    try:
+        _keep(source.path, copy)
+        verdicts = _materialize(project, paths, source, coverage)
+    except BaseException:
+        if not paths.tasks.exists() and not paths.finished:
+            _withdraw(project, paths, copy)
+        raise
+    return ImportedRun(paths, coverage, verdicts)
+
+
+def _coverage(source: ResultsFile, dataset: Path) -> Coverage:
+    wanted = set(conversation_ids(dataset))
+    shared = source.conversations & wanted
+    if not shared:
+        raise InputError(
+            f"{source.path} holds none of the {len(wanted):,} conversations of {dataset}: choose the "
+            "dataset that it was run on."
+        )
+    strange = sorted(source.conversations - wanted)
+    return Coverage(
+        lines=source.lines,
+        repeated=source.lines - len(source.conversations),
+        shared=len(shared),
+        not_started=sum(not source.was_run(each) for each in shared),
+        not_in_file=len(wanted - source.conversations),
+        not_in_dataset=len(strange),
+        not_in_dataset_examples=tuple(strange[:3]),
+    )
+
+
+def _refuse_others(paths: BaselinePaths, copy: Path, source: ResultsFile) -> None:
+    """Keep what is there, unless it is this very import, stopped on its way."""
+    if copy.is_file() and sha256_of_file(copy) != source.sha256:
+        raise InputError(
+            f"Run {paths.key.run} of dataset {paths.key.dataset} is the import of another file; choose "
+            "another run key."
+        )
+    if paths.partial.exists() and not copy.is_file():
+        raise InputError(
+            f"Run {paths.key.run} of dataset {paths.key.dataset} has sessions that are no import; choose "
+            "another run key."
+        )
+    if not copy.is_file() or paths.readme.is_file():
+        paths.protect(overwrite=False)
+
+
+def _keep(source: Path, copy: Path) -> None:
+    if not copy.is_file():
+        with atomic_writer(copy) as target, source.open("rb") as handle:
+            while chunk := handle.read(1 << 20):
+                target.write(chunk)
+
+
+def _withdraw(project: Project, paths: BaselinePaths, copy: Path) -> None:
+    """What failed before anything was run leaves no trace."""
+    copy.unlink(missing_ok=True)
+    paths.revision.unlink(missing_ok=True)
+    with suppress(OSError):
+        paths.folder.rmdir()
+    release_run(project, paths.key)
+
+
+def _materialize(
+    project: Project, paths: BaselinePaths, source: ResultsFile, coverage: Coverage
+) -> dict[str, dict[str, int]]:
+    from crm_assets.execution import (  # noqa: PLC0415  (Dagster takes two seconds)
+        STAGES,
+        LineageOptions,
+        materialize_on,
+        open_instance,
+        refresh_history,
+    )
+
+    plan = SessionPlan(agent="recorded", recorded=paths.imported)
+    options = LineageOptions(plan=plan)
+    with open_instance(project) as instance:
+        if not paths.finished:
+            materialize_on(instance, project, paths.key, options, stages=_SCORED)
+        verdicts = mark_imported(paths, source, _name_of(paths, source))
+        summary = _write_summary(paths, source, coverage, verdicts)
+        _report(instance, paths, summary)
+        rest = [name for name in STAGES if name not in _SCORED]
+        materialize_on(instance, project, paths.key, options, stages=rest)
+        write_manifest(paths)
+        refresh_history(instance, paths.key.dataset)
+    return verdicts
+
+
+def _name_of(paths: BaselinePaths, source: ResultsFile) -> str:
+    """What the file was called when it was first given."""
+    summary = paths.coverage
+    return str(read_json(summary)["file"]) if summary.is_file() else source.path.name
+
+
+def _write_summary(
+    paths: BaselinePaths, source: ResultsFile, coverage: Coverage, verdicts: dict[str, dict[str, int]]
+) -> dict[str, Any]:
+    summary = {
+        "schema_version": 1,
+        "file": _name_of(paths, source),
+        "sha256": source.sha256,
+        "format": source.format,
+        **asdict(source.origin),
+        "coverage": asdict(coverage),
+        "verdicts": verdicts,
+    }
+    write_json(paths.coverage, summary)
+    return summary
+
+
+def _report(instance: dg.DagsterInstance, paths: BaselinePaths, summary: dict[str, Any]) -> None:
+    """Tell Dagster what the sessions are now, and that there is still one for each task."""
+    import dagster as dg  # noqa: PLC0415
+
+    from crm_assets.consistency import find_session_mismatch  # noqa: PLC0415
+    from crm_assets.partitions import register  # noqa: PLC0415
+
+    partition = register(instance, paths.key)
+    digest = sha256_of_file(paths.sessions)
+    coverage = {
+        name: count for name, count in summary["coverage"].items() if not name.endswith("_examples")
+    }
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(
+            asset_key=_SESSIONS,
+            partition=partition,
+            description=f"Imported from {summary['file']}, and scored again.",
+            metadata={
+                "path": dg.MetadataValue.path(str(paths.sessions)),
+                "sha256": digest,
+                "bytes": paths.sessions.stat().st_size,
+                "agent": "recorded",
+                "imported_file": summary["file"],
+                "imported_sha256": summary["sha256"],
+                "imported_format": summary["format"],
+                "imported_model": summary["model"] or "unknown",
+                **coverage,
+                "verdicts": dg.MetadataValue.json(summary["verdicts"]),
+            },
+            tags={"dagster/data_version": digest, "dagster/data_version_is_user_provided": "true"},
+        )
+    )
+    verdict = find_session_mismatch(paths)
+    instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey(_SESSIONS),
+            check_name=_CHECK,
+            passed=verdict.problem is None,
+            description=verdict.problem,
+            metadata={"compared": dg.MetadataValue.int(verdict.compared)},
+            blocking=True,
+            partition=partition,
+        )
+    )

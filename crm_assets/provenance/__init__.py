@@ -1,0 +1,7 @@
+"""Where a baseline came from, and whether its files still say so."""
+
+from __future__ import annotations
+
+from crm_assets.provenance.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
+
+__all__ = ["MANIFEST_NAME", "Manifest", "read_manifest", "write_manifest"]

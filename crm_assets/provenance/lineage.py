@@ -1,0 +1,110 @@
+"""Where a finished baseline came from, gathered from its files, Dagster and the telemetry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from crm_assets.artifacts import BaselinePaths
+from crm_assets.datasets import read_revision_file
+from crm_assets.errors import CrmAssetsError, InputError
+from crm_assets.files import sha256_of_file
+from crm_assets.project import Project
+from crm_assets.provenance.manifest import MANIFEST_NAME, baseline_files
+from crm_assets.provenance.models import FileEntry, Lineage, Scalar
+from crm_assets.provenance.records import read_dagster, read_telemetry
+from crm_assets.reporting.comparison import read_facts
+
+__all__ = ["read_lineage", "session_facts"]
+
+_COMMIT = "crm-assets commit"
+_DIRTY = "-dirty"
+
+_Found = TypeVar("_Found")
+
+
+def read_lineage(project: Project, paths: BaselinePaths) -> Lineage:
+    """Where the baseline in `paths` came from.
+
+    What does not answer or cannot be read is said in `problems`; the rest is there all the same.
+    """
+    problems: list[str] = []
+
+    def ask(question: Callable[[], _Found]) -> _Found | None:
+        try:
+            return question()
+        except CrmAssetsError as error:
+            problems.append(str(error))
+            return None
+
+    facts = ask(lambda: session_facts(paths)) or {}
+    config_path = facts.get("config_path")
+    config = project.root / config_path if isinstance(config_path, str) else None
+    is_stored = facts.get("agent.loop") == "atlas"
+    commit = facts.get(f"software.{_COMMIT}")
+    return Lineage(
+        baseline=str(paths.key),
+        run_id=paths.key.run_id,
+        folder=_inside(project, paths),
+        dataset=ask(lambda: read_revision_file(paths.revision)),
+        agent={
+            name: value
+            for name, value in _under(facts, "agent").items()
+            if not name.startswith(("models.", "prompts.", "imported."))
+        },
+        models=_under(facts, "agent.models") or _only("student", facts.get("agent.model")),
+        prompts=_under(facts, "agent.prompts"),
+        config_path=config_path,
+        config_sha256=facts.get("agent.config_sha256"),
+        software={name: value for name, value in _under(facts, "software").items() if name != _COMMIT},
+        git_commit=str(commit).removesuffix(_DIRTY) if commit is not None else None,
+        git_dirty=_DIRTY in str(commit) if commit is not None else None,
+        imported=_under(facts, "agent.imported") or None,
+        dagster=ask(lambda: read_dagster(project, paths.key)),
+        telemetry_sessions=(
+            ask(lambda: read_telemetry(project, paths.key.run_id, config)) if is_stored else None
+        ),
+        files=_files(paths),
+        problems=tuple(problems),
+    )
+
+
+def session_facts(paths: BaselinePaths) -> dict[str, Scalar]:
+    """What the sessions of a baseline say of their run, by path.
+
+    Raises:
+        InputError: a line of them is no session.
+    """
+    try:
+        return read_facts(paths.sessions)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        # A damaged file may hold anything.
+        raise InputError(
+            f"{paths.sessions} holds a line that is no session ({type(error).__name__}); make it again "
+            "by materializing atlas_sessions."
+        ) from error
+
+
+def _under(facts: Mapping[str, Scalar], path: str) -> dict[str, Scalar]:
+    prefix = f"{path}."
+    return {name.removeprefix(prefix): value for name, value in facts.items() if name.startswith(prefix)}
+
+
+def _only(name: str, value: Scalar) -> dict[str, Scalar]:
+    return {} if value is None else {name: value}
+
+
+def _inside(project: Project, paths: BaselinePaths) -> str:
+    folder = paths.folder
+    return (folder.relative_to(project.root) if folder.is_relative_to(project.root) else folder).as_posix()
+
+
+def _files(paths: BaselinePaths) -> tuple[FileEntry, ...]:
+    files = dict(baseline_files(paths.folder))
+    manifest = paths.manifest
+    if manifest.is_file():
+        files[MANIFEST_NAME] = manifest
+    return tuple(
+        FileEntry(name=name, bytes=path.stat().st_size, sha256=sha256_of_file(path))
+        for name, path in sorted(files.items())
+    )

@@ -1,0 +1,181 @@
+"""What the files of a baseline say of each other, one question at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+
+from crm_assets.artifacts import BaselinePaths
+from crm_assets.atlas import read_tasks
+from crm_assets.consistency import find_dataset_change, find_session_mismatch, find_task_mismatch
+from crm_assets.conversations import DatasetRevision
+from crm_assets.datasets import read_revision_file
+from crm_assets.errors import CrmAssetsError
+from crm_assets.files import read_json, sha256_of_file
+from crm_assets.llm.ledger import ledger_totals
+from crm_assets.project import Project
+from crm_assets.provenance.recompute import (
+    differing_figures,
+    differing_lines,
+    recompute_metrics,
+    recompute_readme,
+)
+from crm_assets.reporting import Metrics
+
+__all__ = ["CannotTell", "Finding", "Rechecks"]
+
+Finding = Callable[[], "str | None"]
+"""Looks at something; a sentence if it is wrong, None if it is right."""
+
+_DOLLARS = 1e-6  # what metrics.json rounds to
+_SHORT = 12
+
+
+class CannotTell(Exception):
+    """What a question is answered from is itself not in order, which is said elsewhere."""
+
+
+class Rechecks:
+    """The questions. What is computed for them is computed once."""
+
+    def __init__(
+        self, project: Project, paths: BaselinePaths, changed: frozenset[str], *, intact: bool
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            project: whose baseline it is.
+            paths: its files.
+            changed: those that are known not to be as they were written.
+            intact: whether the others are known to be as they were written.
+        """
+        self._project = project
+        self._paths = paths
+        self._changed = changed
+        self._intact = intact
+
+    @cached_property
+    def _revision(self) -> DatasetRevision:
+        self._need(self._paths.revision.name)
+        return read_revision_file(self._paths.revision)
+
+    @cached_property
+    def _made_again(self) -> Metrics | CrmAssetsError:
+        try:
+            return recompute_metrics(self._project, self._paths, self._revision)
+        except CrmAssetsError as error:
+            return error
+
+    @property
+    def _metrics(self) -> Metrics:
+        """The metrics as they follow from the sessions."""
+        self._need(self._paths.sessions.name)
+        if isinstance(self._made_again, Metrics):
+            return self._made_again
+        raise CannotTell(f"{self._paths.sessions.name} cannot be measured")
+
+    def _need(self, name: str) -> None:
+        if name in self._changed:
+            raise CannotTell(f"{name} was changed")
+
+    def dataset(self) -> str | None:
+        """Whether the dataset is still what was run."""
+        revision = self._revision
+        problem = find_dataset_change(self._project, self._paths).problem
+        if problem and revision.git_commit and revision.git_dirty is False:
+            problem = f"{problem.rstrip('.')} (it is in git commit {revision.git_commit[:_SHORT]})."
+        return problem
+
+    def tasks(self) -> str | None:
+        """Whether the tasks are what the sessions were run from, and the dataset's."""
+        paths = self._paths
+        self._need(paths.run.name)
+        if sha256_of_file(paths.tasks) != read_json(paths.run)["tasks_sha256"]:
+            return "tasks.jsonl was changed since the sessions were run: run.json has another hash of it."
+        if self.dataset() is None:
+            count = sum(1 for _ in read_tasks(paths.tasks))
+            return find_task_mismatch(self._project, paths, count).problem
+        for task in read_tasks(paths.tasks):  # all that can be said without the old dataset
+            if task.dataset_revision != self._revision.sha256:
+                return f"Task {task.task_id} was made from another revision of the dataset."
+        return None
+
+    def sessions(self) -> str | None:
+        """Whether there is one session for each task, and all can be measured together."""
+        self._need(self._paths.tasks.name)
+        if isinstance(self._made_again, CrmAssetsError):
+            raise self._made_again
+        return find_session_mismatch(self._paths).problem
+
+    def run(self) -> str | None:
+        """Whether run.json says of agent and code what the sessions say."""
+        metrics, document = self._metrics, read_json(self._paths.run)
+        agent = {name: said for name, said in (metrics.agent_config or {}).items() if name != "imported"}
+        if document["agent"] != agent:
+            return "run.json names another agent, or other settings of it, than the sessions."
+        code = metrics.software.get("code")
+        if code is not None and not str(document["code"]).startswith(code):
+            return f"run.json says code {str(document['code'])[:_SHORT]}, and the sessions say {code}."
+        return None
+
+    def figures(self) -> str | None:
+        """Whether metrics.json is what follows from the sessions."""
+        path = self._paths.metrics
+        return self._explained(path.name, differing_figures(path, self._metrics))
+
+    def readme(self) -> str | None:
+        """Whether README.md is what follows from the sessions."""
+        path = self._paths.readme
+        self._need(self._paths.metrics.name)  # which says with what versions it was computed
+        text = recompute_readme(self._metrics, self._revision)
+        return self._explained(path.name, differing_lines(path, text))
+
+    def _explained(self, name: str, difference: str | None) -> str | None:
+        if difference is None:
+            return None
+        if self._intact and name not in self._changed:
+            return (
+                f"{name} {difference}. It is as it was written, so by another version of crm_assets: "
+                "verify with that one, or materialize baseline_metrics and baseline_readme again."
+            )
+        return f"{name} {difference}."
+
+    def asked_models(self) -> bool:
+        """Whether there should be a ledger, or is one."""
+        if self._paths.ledger.is_file():
+            return True
+        try:
+            return bool((self._metrics.agent_config or {}).get("loop"))
+        except CannotTell:
+            return False
+
+    def ledger(self) -> str | None:
+        """Whether the ledger's sums are those of the sessions."""
+        metrics = self._metrics
+        ledger = {str(role): spent for role, spent in ledger_totals(self._paths.ledger).items()}
+        for role in sorted({*ledger, *metrics.token_usage}):
+            spent, said = ledger.get(role), metrics.token_usage.get(role)
+            if spent is None or said is None:
+                return f"The role {role} is in the {'ledger' if spent else 'sessions'} alone."
+            figures = {
+                "prompt tokens": (spent.usage.prompt_tokens, said.prompt_tokens),
+                "completion tokens": (spent.usage.completion_tokens, said.completion_tokens),
+                "calls": (spent.calls, said.calls),
+                "failed calls": (spent.failed_calls, said.failed_calls),
+            }
+            for name, (here, there) in figures.items():
+                if there is not None and here != there:
+                    return f"The ledger has {here:,} {name} of {role}, and the sessions have {there:,}."
+            cost = metrics.cost_usd.get(role)
+            if cost and spent.cost_usd is not None and abs(cost.usd - spent.cost_usd) > _DOLLARS:
+                return f"The ledger has ${spent.cost_usd} of {role}, and the sessions have ${cost.usd}."
+        return None
+
+    def imported(self) -> Iterator[tuple[str, str]]:
+        """The results file that an imported baseline was made of, and its hash then."""
+        try:
+            agent = self._metrics.agent_config or {}
+        except CannotTell:
+            return
+        if agent.get("imported"):
+            yield str(agent["recorded"]), str(agent["recorded_sha256"])

@@ -1,0 +1,118 @@
+"""What Dagster's storage and the telemetry database know of a baseline."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from crm_assets.errors import InfrastructureError
+from crm_assets.keys import BaselineKey
+from crm_assets.project import Project
+from crm_assets.provenance.models import DagsterRecords, DagsterRun, Materialized
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+__all__ = ["read_dagster", "read_telemetry"]
+
+_PARTITION_TAG = "dagster/partition"
+_CODE_VERSION_TAG = "dagster/code_version"
+_MOST_RUNS = 200
+
+
+def read_dagster(project: Project, key: BaselineKey) -> DagsterRecords:
+    """The runs of a baseline and what they materialized last.
+
+    Raises:
+        ConfigError: the project has no Dagster instance.
+        InfrastructureError: its storage does not answer.
+    """
+    import dagster as dg  # noqa: PLC0415
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    from crm_assets.assets import LINEAGE  # noqa: PLC0415
+    from crm_assets.execution import open_instance  # noqa: PLC0415
+
+    try:
+        with open_instance(project) as instance:
+            made = [found for asset in LINEAGE if (found := _last(instance, asset.key, key)) is not None]
+            runs = _runs(instance, dg.RunsFilter(tags={_PARTITION_TAG: str(key)}))
+            known = {run.run_id for run in runs}
+            others = [each.run_id for each in made if each.run_id and each.run_id not in known]
+            if others:  # a run over several partitions has no tag that names this one
+                runs += _runs(instance, dg.RunsFilter(run_ids=others))
+    except SQLAlchemyError as error:
+        raise InfrastructureError(
+            f"Dagster's storage does not answer ({str(error).splitlines()[0]}); run `crm-assets doctor`."
+        ) from error
+    runs.sort(key=lambda run: run.started or "")
+    return DagsterRecords(runs=tuple(runs), materializations=tuple(made))
+
+
+def _runs(instance: dg.DagsterInstance, wanted: dg.RunsFilter) -> list[DagsterRun]:
+    return [
+        DagsterRun(
+            run_id=record.dagster_run.run_id,
+            job=record.dagster_run.job_name,
+            status=record.dagster_run.status.value,
+            started=_moment(record.start_time),
+            ended=_moment(record.end_time),
+        )
+        for record in instance.get_run_records(filters=wanted, limit=_MOST_RUNS)
+    ]
+
+
+def _last(instance: dg.DagsterInstance, asset: dg.AssetKey, key: BaselineKey) -> Materialized | None:
+    import dagster as dg  # noqa: PLC0415
+
+    wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[str(key)])
+    for record in instance.fetch_materializations(wanted, limit=1).records:
+        event = record.asset_materialization
+        if event is None:
+            continue
+        path, sha256 = (_text(event.metadata.get(name)) for name in ("path", "sha256"))
+        return Materialized(
+            asset=asset.to_user_string(),
+            run_id=record.run_id or None,
+            at=_moment(record.timestamp) or "",
+            file=PurePath(path).name if path else None,
+            sha256=sha256,
+            code_version=(event.tags or {}).get(_CODE_VERSION_TAG),
+        )
+    return None
+
+
+def _text(value: Any) -> str | None:
+    found = getattr(value, "value", None)
+    return found if isinstance(found, str) else None
+
+
+def _moment(timestamp: float | None) -> str | None:
+    if timestamp is None:
+        return None
+    return datetime.fromtimestamp(timestamp, timezone.utc).isoformat(timespec="milliseconds")
+
+
+def read_telemetry(project: Project, run_id: str, config: Path | None) -> dict[str, int]:
+    """The IDs of a run's sessions in the telemetry database, by session.
+
+    Args:
+        project: whose database it is.
+        run_id: of the run.
+        config: its configuration, which may name a database of its own.
+
+    Raises:
+        ConfigError: an address makes no sense, or the configuration cannot be used.
+        InfrastructureError: the database does not answer.
+    """
+    from crm_assets.atlas.config_file import load_config  # noqa: PLC0415
+    from crm_assets.atlas.telemetry import TelemetryStore  # noqa: PLC0415
+    from crm_assets.database import connect_databases, read_environment  # noqa: PLC0415
+
+    environment = read_environment(project)
+    address = connect_databases(project).telemetry
+    if config is not None and config.is_file() and not environment.get("STORAGE__DATABASE_URL"):
+        address = load_config(config, environment=environment).config.storage.database_url or address
+    with TelemetryStore(address, max_connections=1) as store:
+        return store.session_ids(run_id)

@@ -1,0 +1,136 @@
+"""A baseline's lineage in the terminal, eighty columns wide if need be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from crm_assets.provenance.models import Lineage, Verification
+from crm_assets.reporting.formats import NOTHING, plain
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["render_lineage", "render_verification"]
+
+_MOST_IDS = 6
+_SHORT = 8  # of a run's ID, as Dagster's UI shows it
+
+
+def render_lineage(lineage: Lineage) -> Iterator[RenderableType]:
+    """What there is to print, piece by piece; the rest is in the JSON."""
+    yield from _section("Data", _data(lineage))
+    if lineage.imported:
+        yield from _section("Imported from", lineage.imported)
+    yield from _section("Agent", lineage.agent)
+    yield from _section("Models", lineage.models)
+    yield from _section("Configuration", _configuration(lineage))
+    yield from _section("Software", _software(lineage))
+    yield from _section("Dagster", _dagster(lineage))
+    yield from _section("Telemetry", _telemetry(lineage))
+    yield from _files(lineage)
+    if lineage.problems:
+        yield from _section(
+            "Not found out", ((f"{n}.", each) for n, each in enumerate(lineage.problems, 1))
+        )
+
+
+def _data(lineage: Lineage) -> dict[str, Any]:
+    revision = lineage.dataset
+    if revision is None:
+        return {"baseline": lineage.baseline, "run id": lineage.run_id, "folder": lineage.folder}
+    commit = revision.git_commit
+    return {
+        "baseline": lineage.baseline,
+        "run id": lineage.run_id,
+        "folder": lineage.folder,
+        "dataset": f"{revision.path}, {revision.conversations:,} conversations, {revision.bytes:,} bytes",
+        "sha256": revision.sha256,
+        "git commit": f"{commit}{_state(revision.git_dirty)}" if commit else f"none, of {revision.mtime}",
+    }
+
+
+def _state(dirty: bool | None) -> str:
+    return {True: ", changed since", False: ", unchanged", None: ""}[dirty]
+
+
+def _configuration(lineage: Lineage) -> dict[str, Any]:
+    if lineage.config_path is None:
+        return {}
+    prompts = {f"prompt {role}": sha256 for role, sha256 in lineage.prompts.items()}
+    return {"file": lineage.config_path, "sha256": f"{lineage.config_sha256}…", **prompts}
+
+
+def _software(lineage: Lineage) -> dict[str, Any]:
+    commit = lineage.git_commit
+    return {**lineage.software, "git commit": f"{commit}{_state(lineage.git_dirty)}" if commit else "none"}
+
+
+def _dagster(lineage: Lineage) -> Iterator[tuple[str, str]]:
+    records = lineage.dagster
+    if records is None:
+        return
+    for run in records.runs:
+        yield f"run, {run.job}", f"{run.run_id} {run.status.lower()}, {run.started or 'never begun'}"
+    for each in records.materializations:
+        yield each.asset, f"{each.at}, {f'run {each.run_id[:_SHORT]}' if each.run_id else 'by a command'}"
+    if not records.materializations:
+        yield "assets", "none: it was made without Dagster, or on another instance"
+
+
+def _telemetry(lineage: Lineage) -> dict[str, str]:
+    sessions = lineage.telemetry_sessions
+    if sessions is None:
+        return {}
+    ids = sorted(sessions.values())
+    more = f" and {len(ids) - _MOST_IDS:,} more" if len(ids) > _MOST_IDS else ""
+    listed = ", ".join(map(str, ids[:_MOST_IDS]))
+    return {"sessions": f"{len(ids):,}", "ids": f"{listed}{more}" if ids else NOTHING}
+
+
+def _files(lineage: Lineage) -> Iterator[RenderableType]:
+    from rich.text import Text  # noqa: PLC0415
+
+    yield Text("\nFiles", style="bold")
+    for each in lineage.files:
+        yield Text(f"  {plain(each.name)}, {each.bytes:,} bytes\n    {each.sha256}")
+
+
+def _section(
+    title: str, rows: Mapping[str, Any] | Iterable[tuple[object, Any]]
+) -> Iterator[RenderableType]:
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    pairs = list(rows.items() if isinstance(rows, Mapping) else rows)
+    if not pairs:
+        return
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(max_width=24, overflow="fold")
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        # Text, not str: names come from files, and rich would read [brackets] in them as markup.
+        table.add_row(Text(f"  {plain(str(name))}"), Text(_lines(value)))
+    yield Text(f"\n{title}", style="bold")
+    yield table
+
+
+def _lines(value: Any) -> str:
+    if value is None:
+        return NOTHING
+    return "\n".join(plain(line) for line in str(value).split("\n"))
+
+
+def render_verification(verification: Verification) -> Iterator[RenderableType]:
+    """What was computed again, and what is wrong."""
+    from rich.text import Text  # noqa: PLC0415
+
+    wrong = [check for check in verification.checks if check.problem is not None]
+    yield Text("\nVerified", style="bold")
+    for check in verification.checks:
+        mark = "✓" if check.problem is None else "✗"
+        yield Text(f"  {mark} {plain(check.file)}: {plain(check.what)}")
+    for check in wrong:
+        yield Text(f"  {plain(check.problem or '')}", style="bold")
+    for note in verification.notes:
+        yield Text(f"  {plain(note)}", style="dim")

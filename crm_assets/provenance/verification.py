@@ -1,0 +1,115 @@
+"""Computes again what a baseline's files say of each other, and finds any byte that was changed."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from crm_assets.artifacts import BaselinePaths
+from crm_assets.errors import CrmAssetsError
+from crm_assets.files import sha256_of_file
+from crm_assets.project import Project
+from crm_assets.provenance.manifest import MANIFEST_NAME, Manifest, baseline_files, read_manifest
+from crm_assets.provenance.models import Check, DagsterRecords, Verification
+from crm_assets.provenance.rechecks import CannotTell, Finding, Rechecks
+
+__all__ = ["verify_baseline"]
+
+_SHORT = 12
+
+
+def verify_baseline(project: Project, paths: BaselinePaths, dagster: DagsterRecords | None) -> Verification:
+    """Compute everything again that can be.
+
+    What follows from a file that was changed is not held against what was made of it before.
+
+    Args:
+        project: whose baseline it is.
+        paths: a finished baseline's.
+        dagster: what Dagster's storage says was materialized; None where it does not answer.
+    """
+    work = _Verifier(paths)
+    intact = work.manifest()
+    again = Rechecks(project, paths, work.changed(), intact=intact)
+    dataset = project.dataset_file(paths.key.dataset).relative_to(project.root).as_posix()
+    work.check(dataset, "hash as in revision.json", again.dataset)
+    work.check(paths.tasks.name, "hash as in run.json; of this revision of the dataset", again.tasks)
+    work.check(paths.sessions.name, "a session for each task, all of this run", again.sessions)
+    work.check(paths.run.name, "agent and code as in the sessions", again.run)
+    work.check(paths.metrics.name, "every figure, from the sessions", again.figures)
+    work.check(paths.readme.name, "every line, from the sessions", again.readme)
+    if again.asked_models():
+        work.check(paths.ledger.name, "sums by role as in the sessions", again.ledger)
+    for name, sha256 in again.imported():
+        work.check(name, "hash as in the sessions", partial(work.hash, name, sha256))
+    work.materialized(dagster)
+    return Verification(checks=tuple(work.checks), notes=tuple(work.notes))
+
+
+class _Verifier:
+    """Notes what is found with one baseline's files."""
+
+    def __init__(self, paths: BaselinePaths) -> None:
+        self.checks: list[Check] = []
+        self.notes: list[str] = []
+        self._paths = paths
+        self._there = dict(baseline_files(paths.folder))
+
+    def check(self, file: str, what: str, find: Finding) -> None:
+        """Note what `find` finds wrong with `file`."""
+        try:
+            problem = find()
+        except CannotTell as reason:
+            self.notes.append(f"{file} ({what}) could not be looked at: {reason}.")
+            return
+        except CrmAssetsError as error:
+            problem = str(error)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            # A damaged file may hold anything; what trips over it has found it.
+            problem = f"{file} cannot be read ({type(error).__name__}: {error})."
+        self.checks.append(Check(file=file, what=what, problem=problem))
+
+    def manifest(self) -> bool:
+        """The manifest and every file that it names; whether there is one to go by."""
+        found: list[Manifest] = []
+
+        def read() -> None:
+            found.append(read_manifest(self._paths))
+
+        self.check(MANIFEST_NAME, "as it was written", read)
+        for manifest in found:
+            for name, record in manifest.files.items():
+                self.check(name, f"hash as in {MANIFEST_NAME}", partial(self.hash, name, record.sha256))
+            self.notes += [
+                f"{name} is not in {MANIFEST_NAME}: it came later, and nothing says what it was."
+                for name in self._there
+                if name not in manifest.files
+            ]
+        return bool(found)
+
+    def changed(self) -> frozenset[str]:
+        """The files with which something is wrong so far."""
+        return frozenset(check.file for check in self.checks if check.problem is not None)
+
+    def materialized(self, dagster: DagsterRecords | None) -> None:
+        """What Dagster recorded of the files when they were made."""
+        if dagster is None:
+            self.notes.append("Dagster's storage does not answer: the hashes in it could not be looked at.")
+            return
+        recorded = [each for each in dagster.materializations if each.file and each.sha256]
+        if not recorded:
+            self.notes.append("Dagster's storage knows nothing of this baseline: it was made without it.")
+        for each in recorded:
+            name, sha256 = str(each.file), str(each.sha256)
+            what = f"hash as when {each.asset} was materialized"
+            self.check(name, what, partial(self.hash, name, sha256))
+
+    def hash(self, name: str, sha256: str) -> str | None:
+        """Whether a file of the baseline has another hash than it had."""
+        path: Path | None = self._there.get(name)
+        if path is None:
+            return f"{name} is gone."
+        found = sha256_of_file(path)
+        if found == sha256:
+            return None
+        return f"{name} was changed: its SHA-256 is {found[:_SHORT]}…, and was {sha256[:_SHORT]}…."

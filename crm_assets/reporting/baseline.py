@@ -1,0 +1,73 @@
+"""A baseline's figures and pages, from its files: the one place that puts them together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from crm_assets.artifacts import BaselinePaths, RunFiles
+from crm_assets.files import write_text
+from crm_assets.project import Project
+from crm_assets.reporting.models import Metrics, RunInfo
+from crm_assets.reporting.readme import render_readme
+
+if TYPE_CHECKING:
+    from crm_assets.conversations import DatasetRevision
+    from crm_assets.reporting.plots import Drawing, PictureFile
+
+__all__ = ["baseline_run_info", "with_pictures", "write_pages"]
+
+
+def baseline_run_info(
+    project: Project, paths: BaselinePaths, revision: DatasetRevision, software: Mapping[str, str]
+) -> RunInfo:
+    """What a baseline's place says of its run.
+
+    Args:
+        project: that it is of.
+        paths: its files.
+        revision: of its dataset.
+        software: what its metrics are computed with.
+    """
+    return RunInfo(
+        run_id=paths.key.run_id,
+        dataset=paths.key.dataset,
+        dataset_revision=revision.sha256,
+        conversations_path=revision.path,
+        tasks_path=paths.tasks.relative_to(project.root).as_posix(),
+        software=dict(software),
+    )
+
+
+def write_pages(
+    files: RunFiles,
+    metrics: Metrics,
+    drawings: Sequence[Drawing],
+    *,
+    revision: Mapping[str, Any] | None = None,
+) -> str:
+    """Write a run's README, the pictures beside it, and both as one HTML page; returns the README's text.
+
+    The text that is returned has no pictures, for whoever shows it elsewhere.
+
+    Raises:
+        InputError: `revision` is that of another state of the dataset.
+        InfrastructureError: the disk refused.
+    """
+    from crm_assets.reporting.plots import write_pictures  # noqa: PLC0415  (heavy)
+    from crm_assets.reporting.report import render_report  # noqa: PLC0415  (heavy)
+
+    known = dict(revision or {})
+    text = render_readme(metrics, revision=known)
+    pictures = write_pictures(files.plots, drawings)
+    write_text(files.report, render_report(metrics, known, drawings))
+    write_text(files.readme, with_pictures(text, pictures))
+    return text
+
+
+def with_pictures(text: str, pictures: Sequence[PictureFile]) -> str:
+    """A README with its pictures at the end."""
+    if not pictures:
+        return text
+    images = "".join(f"\n{picture.markdown}\n" for picture in pictures)
+    return f"{text}\n## Pictures\n{images}"

@@ -1,0 +1,132 @@
+"""Calls, results, verdicts and states in words. Everything from a file is made harmless here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from crm_assets.reporting.formats import plain
+from crm_assets.reporting.readme_tables import describe_kind
+from crm_assets.reporting.sessions_view.records import Recorded, ShownTurn
+
+__all__ = ["arguments", "mark", "recorded_verdict", "result", "state_lines", "text", "verdict"]
+
+_MOST_RESULT = 420
+_MOST_VALUE = 240
+_MOST_TEXT = 1200
+_MOST_ROWS = 5
+_VERDICTS = {
+    "exact_match": "The expected call",
+    "expected_failure": "Refused, as it should be",
+    "judged_success": "Another call than the expected one, and a judge found it right",
+    "undecided": "Undecided: a judge was needed and could not be had",
+}
+_REPLIES = {
+    "match": "reply right",
+    "mismatch": "reply wrong",
+    "unscored": "reply without a verdict",
+}
+
+
+def mark(verdict: bool | None) -> str:
+    """Yes, no, or nobody knows."""
+    return {True: "✓", False: "✗", None: "?"}[verdict]
+
+
+def text(value: str, longest: int = _MOST_TEXT) -> str:
+    """Text of a person or a model: its lines stay, control characters go, a long one is cut."""
+    lines = "\n".join(plain(line) for line in value.strip().splitlines())
+    return lines if len(lines) <= longest else f"{lines[: longest - 1]}…"
+
+
+def arguments(value: Any) -> str:
+    """What a tool was called with, an argument a line."""
+    if isinstance(value, Mapping):
+        lines = [f"{plain(str(name))}: {_value(inner)}" for name, inner in value.items()]
+        return "\n".join(lines) or "nothing"
+    return "nothing" if value is None else _value(value)
+
+
+def result(value: Any) -> str:
+    """What a tool returned, in short; what it left empty is left out."""
+    if isinstance(value, list):
+        rows = f"{len(value):,} row{'s'[: len(value) != 1]}"
+        shown = "\n".join(_fields(row) for row in value[:_MOST_ROWS])
+        return _cut(f"{rows}\n{shown}" if value else rows, _MOST_RESULT)
+    return _cut(_fields(value), _MOST_RESULT)
+
+
+def _fields(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return _value(value)
+    kept = {name: inner for name, inner in value.items() if inner is not None and inner not in ([], {})}
+    return ", ".join(f"{plain(str(name))}: {_value(inner)}" for name, inner in kept.items()) or "nothing"
+
+
+def _value(value: Any) -> str:
+    is_words = isinstance(value, str) and value.strip()
+    shown = value if is_words else orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+    return _cut(plain(shown), _MOST_VALUE)
+
+
+def _cut(value: str, longest: int) -> str:
+    return value if len(value) <= longest else f"{value[: longest - 1]}…"
+
+
+def verdict(turn: ShownTurn) -> str:
+    """What the harness says of a turn."""
+    name = turn.verification or "no verdict"
+    parts = [_VERDICTS.get(name) or describe_kind(name)]
+    if reply := _REPLIES.get(turn.response_status or ""):
+        parts.append(reply)
+    said = f"{mark(turn.success)} {'; '.join(parts)}."
+    if turn.argument_mismatch_reason and turn.tool_success is not True:
+        said += f" {plain(turn.argument_mismatch_reason)}"
+    return said
+
+
+def recorded_verdict(recorded: Recorded) -> str:
+    """What an imported file itself says of a turn."""
+    said = f"{mark(recorded.recorded_success)} {plain(recorded.recorded_verification or 'no verdict')}"
+    said += f" (call {mark(recorded.recorded_tool_success)}"
+    said += f", reply {mark(recorded.recorded_response_success)})"
+    if recorded.recorded_error:
+        said += f"; refused: {plain(recorded.recorded_error)}"
+    if recorded.recorded_judge_score is not None:
+        said += f"; judge {recorded.recorded_judge_score:g}"
+    if recorded.recorded_judge_rationale:
+        said += f": {text(recorded.recorded_judge_rationale, _MOST_RESULT)}"
+    return said
+
+
+def state_lines(difference: Mapping[str, Mapping[str, list[Any]]]) -> Iterator[str]:
+    """How the CRM's end state differs from the right one, a line each."""
+    for table, kinds in difference.items():
+        name = plain(table)
+        for kind, what in (("missing", "lacks"), ("unexpected", "has, and should not have")):
+            rows = kinds.get(kind) or []
+            for row in rows[:_MOST_ROWS]:
+                yield f"{name} {what}: {_cut(_fields(row), _MOST_RESULT)}"
+            yield from _more(name, rows)
+        changed = kinds.get("changed") or []
+        for row in changed[:_MOST_ROWS]:
+            yield from _changed(name, row)
+        yield from _more(name, changed)
+
+
+def _changed(table: str, row: Any) -> Iterator[str]:
+    fields = row.get("fields") if isinstance(row, Mapping) else None
+    if not isinstance(fields, Mapping):
+        yield f"{table} differs: {_value(row)}"
+        return
+    for field, values in fields.items():
+        sides = values if isinstance(values, Mapping) else {}
+        expected, actual = (_value(sides.get(side)) for side in ("expected", "actual"))
+        yield f"{table} {plain(str(row.get('id')))}: {plain(str(field))} is {actual}, should be {expected}"
+
+
+def _more(table: str, rows: list[Any]) -> Iterator[str]:
+    if len(rows) > _MOST_ROWS:
+        yield f"{table}: {len(rows) - _MOST_ROWS:,} more like that"

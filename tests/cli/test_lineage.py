@@ -1,0 +1,104 @@
+"""`crm-assets lineage`, on baselines that the lineage made."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from crm_assets.artifacts import BaselinePaths
+from crm_assets.cli import cli
+from crm_assets.cli.lineage import lineage
+from crm_assets.files import sha256_of_file
+from crm_assets.keys import BaselineKey
+from crm_assets.project import Project
+from crm_assets.provenance import write_manifest
+
+from .conftest import Run
+
+KEY = "20260131T093000Z"
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cli.commands, "lineage", lineage)
+
+
+def make(run: Run, project: Project, *options: object) -> BaselinePaths:
+    """A baseline of `small`, sealed."""
+    made = run("baseline", "--dataset", "small", "--run", KEY, *options)
+    assert made.exit_code == 0, made.output
+    paths = BaselinePaths.of(project, BaselineKey.of("small", KEY))
+    write_manifest(paths)
+    return paths
+
+
+def test_an_atlas_run_says_where_all_of_it_came_from(run: Run, project: Project) -> None:
+    paths = make(run, project, "--limit", 2)
+    result = run("lineage", "small", KEY, "--verify", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["baseline"] == f"small|{KEY}"
+    assert found["dataset"]["sha256"] == sha256_of_file(project.dataset_file("small"))
+    assert found["models"]["student"] == "offline/student"
+    assert set(found["prompts"]) >= {"student", "teacher", "judge", "learner"}
+    assert found["config_path"] == "configs/atlas/crm_harness.dev.yaml"
+    assert {"python", "postgres", "psycopg"} <= set(found["software"])
+    assert found["problems"] == []
+    (dagster_run,) = found["dagster"]["runs"]
+    assert dagster_run["status"] == "SUCCESS"
+    made = {each["asset"]: each for each in found["dagster"]["materializations"]}
+    assert made["atlas_sessions"]["run_id"] == dagster_run["run_id"]
+    assert made["atlas_sessions"]["sha256"] == sha256_of_file(paths.sessions)
+    assert len(found["telemetry_sessions"]) == 2
+    assert {each["name"]: each["sha256"] for each in found["files"]}["ledger.jsonl"] == sha256_of_file(
+        paths.ledger
+    )
+    assert all(check["problem"] is None for check in found["verification"]["checks"])
+
+    shown = run("lineage", "small", KEY)
+    assert shown.exit_code == 0, shown.output
+    assert dagster_run["run_id"] in shown.stdout
+    assert "Verified" not in shown.stdout
+
+
+def test_a_changed_byte_fails_it_and_the_sentence_names_the_file(
+    run: Run, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = make(run, project, "--agent", "replay")
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run("lineage", "small", KEY, "--verify").exit_code == 0
+    paths.readme.write_bytes(paths.readme.read_bytes().replace(b"6 of 6", b"5 of 6", 1))
+    result = run("lineage", "small", KEY, "--verify")
+    assert result.exit_code == 1
+    assert f"Error: Baseline small|{KEY} does not verify: README.md;" in result.stderr
+    assert "✗ README.md: every line, from the sessions" in result.stdout
+    assert "Traceback" not in result.output
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+    paths.sessions.write_bytes(b"\xff" + paths.sessions.read_bytes())
+    broken = run("lineage", "small", KEY, "--verify", "--json")
+    assert broken.exit_code == 1
+    document = json.loads(broken.stdout)
+    assert document["agent"] == {}
+    assert "no session" in document["problems"][0]
+    assert "sessions.jsonl" in broken.stderr
+
+
+def test_a_storage_that_does_not_answer_is_said_and_fails_nothing(
+    run: Run, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(run, project, "--agent", "replay")
+    monkeypatch.setenv("DAGSTER_DATABASE_URL", "postgresql+psycopg2://nobody@127.0.0.1:1/dagster")
+    result = run("lineage", "small", KEY, "--verify")
+    assert result.exit_code == 0, result.output
+    assert "The database of Dagster's storage does not answer" in result.stdout
+    assert "the hashes in it could not be looked at" in result.stdout
+
+
+def test_a_run_that_is_not_there_names_those_that_are(run: Run, project: Project) -> None:
+    make(run, project, "--agent", "replay", "--limit", 1)
+    result = run("lineage", "small", "20260201T000000Z")
+    assert result.exit_code == 2
+    assert f"choose one of {KEY}" in result.stderr
+    assert run("lineage", "small", "yesterday").exit_code == 2

@@ -1,0 +1,50 @@
+"""`crm-assets show`, on a run that got everything wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from crm_assets.cli import cli
+from crm_assets.cli.show import show
+
+from .conftest import Run
+
+KEY = "20260131T093000Z"
+
+
+@pytest.fixture
+def shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Nobody's run over `small`."""
+    monkeypatch.setitem(cli.commands, "show", show)
+    made = run("baseline", "--agent", "noop", "--dataset", "small", "--run", KEY)
+    assert made.exit_code == 0, made.output
+    monkeypatch.setenv("COLUMNS", "80")
+    return run
+
+
+def test_sessions_are_listed_and_one_is_shown(shown: Run) -> None:
+    listed = shown("show", "small", KEY, "--limit", 2)
+    assert listed.exit_code == 0, listed.output
+    assert "2 of 6 sessions, the worst first; 4 more with --limit." in listed.stdout
+    identifier = "crm-s11-000002"
+    one = shown("show", "small", KEY, identifier, "--epoch", 1)
+    assert one.exit_code == 0, one.output
+    assert identifier in one.stdout
+    assert "verdict   ✗ No tool called" in one.stdout
+    assert "expected" in one.stdout
+    for result in (listed, one):
+        assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_what_cannot_be_shown_is_told_in_a_sentence(shown: Run) -> None:
+    for arguments, sentence in (
+        ([KEY, "crm"], "6 conversations begin with 'crm'"),
+        ([KEY, "nothing"], "has an ID that begins with 'nothing'"),
+        ([KEY, "crm-s11-000002", "--epoch", "2"], "not run in epoch 2"),
+        ([KEY, "--epoch", "1"], "--epoch goes with a conversation"),
+        (["20260201T000000Z"], f"choose one of {KEY}"),
+    ):
+        result = shown("show", "small", *arguments)
+        assert result.exit_code == 2
+        assert sentence in result.stderr
+        assert "Traceback" not in result.output
