@@ -20,6 +20,12 @@ def test_the_tools_reference_is_what_the_command_prints() -> None:
     assert (ROOT / "docs" / "crm_tools.md").read_text() == printed.output
 
 
+def test_the_configurations_reference_is_what_the_command_prints() -> None:
+    printed = CliRunner().invoke(cli, ["atlas", "keys"])
+    assert printed.exit_code == 0
+    assert (ROOT / "docs" / "atlas_config.md").read_text() == printed.output
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
@@ -31,7 +37,7 @@ def test_commands_and_their_options_exist(document: Path) -> None:
     commands = re.findall(r"^    crm-assets (.+)$", document.read_text(), re.MULTILINE)
     for command in commands:
         words = command.partition("#")[0].split()
-        path = [word for word in words[:2] if re.fullmatch(r"[a-z]+", word)]
+        path = [word for word in words[:2] if re.fullmatch(r"[a-z-]+", word) and word[0] != "-"]
         while path:
             shown = CliRunner().invoke(cli, [*path, "--help"])
             if shown.exit_code == 0 and "No such command" not in shown.output:
