@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 import orjson
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from crm_assets.alerts import ALERT_VARIABLE, Alert, send_alert
 from crm_assets.assets import baseline_metrics
@@ -95,7 +96,7 @@ def finished_baselines(
     last = records[-1].storage_id
     with _one_sentence():
         keys = (BaselineKey.parse(str(record.partition_key)) for record in records if record.partition_key)
-        wanted = sorted({key.dataset for key in keys})
+        wanted = sorted({key.dataset for key in keys} - _about_to_be_made(context.instance))
         behind = [dataset for dataset in wanted if not _up_to_date(artifacts, dataset)]
     return dg.SensorResult(
         run_requests=[
@@ -104,6 +105,16 @@ def finished_baselines(
         skip_reason=None if behind else dg.SkipReason("The histories have these baselines already."),
         cursor=str(last),
     )
+
+
+def _about_to_be_made(instance: dg.DagsterInstance) -> set[str]:
+    """The datasets whose history a run will make that has not begun: it will see what is there by then."""
+    waiting = instance.get_runs(
+        dg.RunsFilter(
+            job_name=HISTORY_JOB, statuses=[dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED]
+        )
+    )
+    return {run.tags[PARTITION_NAME_TAG] for run in waiting if PARTITION_NAME_TAG in run.tags}
 
 
 def _up_to_date(artifacts: ArtifactsResource, dataset: str) -> bool:

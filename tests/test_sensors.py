@@ -113,6 +113,21 @@ def test_a_history_that_the_command_line_made_is_not_made_again(
     assert "have these baselines already" in tick(finished_baselines, instance).skip_message
 
 
+def test_a_history_that_waits_in_the_queue_is_not_asked_for_again(
+    instance: dg.DagsterInstance, project: Project
+) -> None:
+    materialize_on(instance, project, KEY, REPLAY)
+    waiting = instance.create_run_for_job(
+        defs.resolve_job_def("history"),
+        status=dg.DagsterRunStatus.NOT_STARTED,
+        tags={"dagster/partition": "small"},
+    )
+    assert tick(finished_baselines, instance).run_requests == []
+    instance.report_run_canceled(waiting)
+    (request,) = tick(finished_baselines, instance).run_requests
+    assert request.partition_key == "small"
+
+
 class Webhook:
     """An HTTP server that keeps what it is sent."""
 
