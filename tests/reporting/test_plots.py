@@ -291,6 +291,18 @@ def test_long_lists_are_cut_and_say_so(hostile: list[Laid]) -> None:
         assert alt in figures_by_name[name].alt, name
 
 
+def test_keys_that_share_a_panel_are_one_mean_at_each_place() -> None:
+    points = tuple(
+        CurvePoint(order, f"key {key:02d}", reward=1.0 if key == 39 else 0.5)
+        for key in range(40)
+        for order in range(1, 1 + (3 if key == 39 else 2) + (key < 8))
+    )
+    together = only_figure(Pictures(rewards=points)).axes[-1]
+    dots, line = together.lines
+    assert list(dots.get_xdata()) == list(line.get_xdata()) == [1, 2, 3], "one line, not one for each key"
+    assert list(dots.get_ydata()) == [0.5 + 0.5 / 32, 0.5 + 0.5 / 32, 1.0]
+
+
 def test_what_has_no_verdict_is_not_drawn_as_zero() -> None:
     (axes,) = only_figure(Pictures(by_complexity=(bar("a", None, 0), bar("b", 0.5, 9)))).axes
     (dots,) = axes.lines

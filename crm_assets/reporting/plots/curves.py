@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
 from crm_assets.reporting.plots.records import CurvePoint
@@ -78,9 +78,16 @@ def _panels(points: Sequence[CurvePoint]) -> list[tuple[str, list[CurvePoint]]]:
     shown, rest = largest(keys, [len(by_key[key]) for key in keys], most)
     panels = [(title, by_key[key]) for title, key in zip(_titles(shown), shown, strict=True)]
     if rest:
-        together = sorted((p for key in rest for p in by_key[key]), key=lambda point: point.order)
-        panels.append((f"{len(rest):,} other keys, together", together))
+        panels.append((f"{len(rest):,} other keys, together", _together([by_key[key] for key in rest])))
     return panels
+
+
+def _together(keys: Sequence[Sequence[CurvePoint]]) -> list[CurvePoint]:
+    """Several keys as one: at each place in the order, the mean of those that got there."""
+    by_order: dict[int, list[float]] = defaultdict(list)
+    for point in chain.from_iterable(keys):
+        by_order[point.order].append(point.reward)
+    return [CurvePoint(order, "", _mean(rewards)) for order, rewards in sorted(by_order.items())]
 
 
 def _titles(keys: Sequence[str]) -> list[str]:
