@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ _OF_THE_RUN = frozenset(
         "use_llm_judge",
     }
 )
+_METADATA = b'"atlas_metadata":'
+_DECODER = json.JSONDecoder()  # the one that can read a value and stop there
 _MOST_VALUES = 8  # that are named, of a fact that changed within a run
 
 Scalar = str | int | float | bool | None
@@ -46,7 +50,7 @@ def read_facts(sessions: Path) -> dict[str, Scalar]:
     last: object = None
     with sessions.open("rb") as handle:
         for line in handle:
-            metadata = orjson.loads(line)["atlas_metadata"]
+            metadata = _metadata(line)
             facts = {name: value for name, value in metadata.items() if name in _OF_THE_RUN}
             if facts == last:
                 continue  # as nearly always
@@ -55,6 +59,17 @@ def read_facts(sessions: Path) -> dict[str, Scalar]:
                 if value is not None:
                     seen.setdefault(path, {})[value] = None
     return {path: _one_value(list(values)) for path, values in seen.items()}
+
+
+def _metadata(line: bytes) -> Mapping[str, Any]:
+    """What a session says of its run; the rest of its line, mostly transcript, is not read without need."""
+    # In a string the quotes would be escaped, so what is found is a name.
+    if line.count(_METADATA) == 1:
+        with suppress(ValueError):
+            value = _DECODER.raw_decode(line[line.index(_METADATA) + len(_METADATA) :].decode())[0]
+            if isinstance(value, dict):
+                return value
+    return dict(orjson.loads(line)["atlas_metadata"])
 
 
 def _one_value(values: list[Scalar]) -> Scalar:

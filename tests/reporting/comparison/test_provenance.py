@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from crm_assets.reporting.comparison import FactChange, compare_baselines
+import pytest
+
+from crm_assets.reporting.comparison import FactChange, compare_baselines, read_facts
 
 from ..conftest import session
 from .conftest import RUN_A, RUN_B, Baseline
@@ -54,3 +57,19 @@ def test_what_became_of_the_sessions_is_no_fact_of_the_run(baseline: Baseline) -
         "cost_usd": {"student": 2.0},
     }
     assert changes(baseline, [one], [other]) == ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"task":"a","atlas_metadata":{"engine":"crm","agent":{"name":"\\u00e9"}},"steps":[1]}',
+        b'{"atlas_metadata" : {"engine":"crm","agent":{"name":"\xc3\xa9"}}, "task":"a"}',
+        b'{"task":"\\"atlas_metadata\\":{","atlas_metadata":{"engine":"crm","agent":{"name":"\xc3\xa9"}}}',
+        b'{"args":{"atlas_metadata":{"engine":"no"}},"atlas_metadata":{"engine":"crm","agent":{"name":"\xc3\xa9"}}}',
+    ],
+    ids=["in the middle", "with blanks", "in a text, too", "in arguments, too"],
+)
+def test_facts_are_those_of_the_session_wherever_its_line_has_them(tmp_path: Path, line: bytes) -> None:
+    sessions = tmp_path / "sessions.jsonl"
+    sessions.write_bytes(line + b"\n")
+    assert read_facts(sessions) == {"engine": "crm", "agent.name": "é"}
