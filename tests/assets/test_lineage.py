@@ -366,18 +366,15 @@ def test_numbers_that_dagster_plots_are_those_of_the_files(
     assert isinstance(sessions["seconds"].value, float)
 
 
-def test_the_metrics_show_a_table_by_workflow_and_complexity(
-    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
+@pytest.mark.parametrize("groups", ["by_workflow", "by_complexity"])
+def test_the_metrics_show_a_table_by_workflow_and_one_by_complexity(
+    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths, groups: str
 ) -> None:
     materialize_on(instance, project, key, REPLAY)
-    metrics = read_json(paths.metrics)
-    table = latest(instance, "baseline_metrics", key).metadata["by_group"]
+    table = latest(instance, "baseline_metrics", key).metadata[groups]
     assert isinstance(table, dg.TableMetadataValue)
-    rows = {(row.data["by"], row.data["name"]): row.data["conversations"] for row in table.records}
-    assert rows == {
-        (by, name): group["conversations"]
-        for by, groups in (("workflow", metrics["by_workflow"]), ("complexity", metrics["by_complexity"]))
-        for name, group in groups.items()
+    assert {row.data["name"]: row.data["n"] for row in table.records} == {
+        name: group["conversations"] for name, group in read_json(paths.metrics)[groups].items()
     }
 
 
