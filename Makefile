@@ -3,7 +3,7 @@
 DATASET ?= dev
 AGENT ?= atlas
 PORT ?= 3000
-PYTEST_ARGS ?= -n auto
+PYTEST_ARGS ?= -n auto --dist loadgroup
 
 BIN := .venv/bin
 

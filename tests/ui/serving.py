@@ -1,0 +1,137 @@
+"""A project of its own, and its real UI: Dagster's webserver and daemon, as `crm-assets ui` runs them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import orjson
+import psutil
+
+from crm_assets.database import stop_embedded
+from crm_assets.project import Project
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+
+_PATIENCE = 120.0
+_FOREIGN = ("DB_", "STORAGE__", "DAGSTER_", "CRM_ASSETS_", "ATLAS_", "OPENAI_", "GEMINI_", "ALERT_")
+
+
+@contextmanager
+def own_project() -> Iterator[Project]:
+    """A project as of a fresh clone, without datasets, on an embedded server of its own."""
+    # A short path: a unix socket's is limited.
+    root = Path(tempfile.mkdtemp(prefix="crm"))
+    root.chmod(0o755)  # the server may run as another user
+    project = Project(root)
+    project.conversations.mkdir(parents=True)
+    project.dagster_home.mkdir()
+    shutil.copy(REPOSITORY / "dagster_home" / "dagster.yaml", project.dagster_home)
+    shutil.copy(REPOSITORY / "workspace.yaml", root)
+    shutil.copytree(REPOSITORY / "configs", root / "configs")
+    try:
+        yield project
+    finally:
+        stop_embedded(project)
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def environment(project: Project) -> dict[str, str]:
+    """What a command of `project` runs in: nobody's databases, and nobody's keys."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    return {
+        **kept,
+        "CRM_ASSETS_HOME": str(project.root),
+        "DAGSTER_HOME": str(project.dagster_home),
+    }
+
+
+def crm_assets(project: Project, *arguments: str) -> str:
+    """What `crm-assets` prints in `project`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "crm_assets", *arguments],
+        cwd=project.root,
+        env=environment(project),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{arguments}: {done.stderr}"
+    return done.stdout
+
+
+@contextmanager
+def served(project: Project, *, daemon: bool = True) -> Iterator[str]:
+    """The address of the UI of `project`, which ends with the block, and leaves no process behind.
+
+    Without `daemon` it is the webserver alone, for sensors and queues not to be busy beside it.
+    """
+    port = _free_port()
+    address = f"http://127.0.0.1:{port}"
+    log = project.root / "ui.log"
+    with_daemon = ["crm_assets", "ui", "--port", str(port)]
+    alone = ["dagster_webserver", "--workspace", "workspace.yaml", "--port", str(port)]
+    with log.open("wb") as handle:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", *(with_daemon if daemon else alone)],
+            cwd=project.root,
+            env=environment(project),
+            stdout=handle,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _wait(address, process, log)
+        yield address
+    finally:
+        family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(_PATIENCE)
+        finally:
+            _, alive = psutil.wait_procs(family, timeout=20)
+            for left in alive:
+                left.kill()
+    assert not alive, f"the UI left processes behind: {alive}"
+
+
+def graphql(address: str, query: str, **variables: object) -> dict[str, object]:
+    """What the webserver answers to `query`."""
+    request = urllib.request.Request(
+        f"{address}/graphql",
+        data=orjson.dumps({"query": query, "variables": variables}),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        document = orjson.loads(answer.read())
+    assert "errors" not in document, document["errors"]
+    return dict(document["data"])
+
+
+def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until the webserver answers and the code location is loaded."""
+    deadline = time.monotonic() + _PATIENCE
+    query = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"
+    while time.monotonic() < deadline and process.poll() is None:
+        with suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+            if graphql(address, query)["repositoriesOrError"].get("nodes"):  # type: ignore[attr-defined]
+                return
+        time.sleep(0.3)
+    raise AssertionError(f"the UI did not come up: {log.read_text()}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

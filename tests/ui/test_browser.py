@@ -1,0 +1,164 @@
+"""The UI as a person uses it: the graph, a run, its metadata and checks, a backfill, the history."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from crm_assets.artifacts import BaselinePaths
+from crm_assets.assets import LINEAGE, baseline_history, conversations
+from crm_assets.keys import BaselineKey
+
+from . import person
+from .conftest import CONVERSATIONS, Stage
+
+pytestmark = pytest.mark.xdist_group("ui")  # one UI for all of them, not one for each process
+
+RUN = "20260131T093000Z-first"
+MORE = ["20260201T093000Z-second", "20260202T093000Z-third"]
+KINDS = {
+    "conversations": {"jsonl"},
+    "dataset_revision": {"json", "Postgres"},
+    "atlas_tasks": {"jsonl"},
+    "atlas_sessions": {"jsonl", "Postgres", "litellm"},
+    "baseline_metrics": {"json", "pandas"},
+    "baseline_readme": {"markdown", "html"},
+    "baseline_history": {"json", "markdown"},
+}
+
+
+@pytest.fixture(scope="module")
+def first_run(stage: Stage) -> str:
+    """A baseline that was materialized in the UI: its run's ID."""
+    with stage.view.page(f"{person.JOB_PAGE}/baseline") as page:
+        dialog = person.wait_for_dataset(page, "small")
+        dialog = person.add_runs(page, dialog, [RUN])
+        person.choose(page, dialog, ["small"])
+        person.choose(page, dialog, [RUN])
+        run_id = person.launched(page, dialog, re.compile("^Launch 1 run$"))
+        person.wait_for_success(page)
+        return run_id
+
+
+@pytest.fixture(scope="module")
+def backfill(stage: Stage, first_run: str) -> str:
+    """A backfill of two runs that was started in the UI, and is through: its ID."""
+    with stage.view.page(f"{person.GROUP_PAGE}/baseline") as page:
+        dialog = person.open_materialize(page)
+        dialog = person.add_runs(page, dialog, MORE)
+        person.choose(page, dialog, ["small"])
+        person.choose(page, dialog, MORE)
+        backfill_id = person.launched(page, dialog, re.compile("^Launch (backfill|2 runs)$"))
+        person.wait_for_backfill(page)
+        return backfill_id
+
+
+def description(asset: str) -> str:
+    """The first words of what an asset says it is."""
+    assets = {one.key.to_user_string(): one for one in [*LINEAGE, baseline_history]}
+    if asset in assets:
+        text = assets[asset].descriptions_by_key[assets[asset].key]
+    else:
+        text = conversations.description or ""
+    return text.split("\n")[0].split("`")[0].strip()
+
+
+@pytest.mark.parametrize(
+    ("group", "assets"),
+    [("baseline", set(KINDS) - {"baseline_history"}), ("history", {"baseline_history"})],
+    ids=["baseline", "history"],
+)
+def test_the_graph_of_a_group_shows_its_assets_with_kinds_and_descriptions(
+    stage: Stage, group: str, assets: set[str]
+) -> None:
+    # Wide enough for the graph to be drawn with everything in it.
+    with stage.view.page(f"{person.GROUP_PAGE}/{group}", width=3400) as page:
+        for asset in sorted(assets):
+            node = person.node(page, asset)
+            expect(node).to_be_visible()
+            for kind in KINDS[asset]:
+                expect(node.get_by_text(kind, exact=True)).to_be_visible()
+        for asset in sorted(assets):
+            page.goto(f"{page.url.split('/lineage/')[0]}/lineage/{asset}")
+            expect(page.get_by_text(description(asset)).first).to_be_visible()
+
+
+def test_a_partition_is_materialized_from_the_ui(stage: Stage, first_run: str) -> None:
+    paths = BaselinePaths.of(stage.project, BaselineKey.of("small", RUN))
+    assert paths.finished
+    assert paths.readme.is_file()
+    with stage.view.page(f"/runs/{first_run}") as page:
+        expect(page.get_by_text(f"partition: small|{RUN}").first).to_be_visible()
+        expect(page.get_by_text("RUN_SUCCESS").first).to_be_visible()
+
+
+def test_the_metrics_show_headline_numbers_and_tables(stage: Stage, first_run: str) -> None:
+    with stage.view.page(f"/assets/baseline_metrics?view=partitions&partition=small|{RUN}") as page:
+        expect(page.get_by_text("Materialized", exact=True).first).to_be_visible()
+        expect(person.row(page, "headline")).to_contain_text("of conversations right in every turn")
+        expect(person.row(page, "conversations")).to_contain_text(str(CONVERSATIONS))
+        for table, heading in (("rates", "strict_success"), ("by_complexity", "complex")):
+            expect(person.row(page, table).get_by_role("table")).to_contain_text(heading)
+        expect(person.row(page, "by_workflow").get_by_role("table")).to_contain_text("Management")
+
+
+def test_the_metrics_are_plotted_over_the_runs(stage: Stage, first_run: str) -> None:
+    with stage.view.page("/assets/baseline_metrics") as page:
+        page.get_by_role("button", name="Plots").click()
+        for name in ("strict_success", "state_match", "reward_mean", "tokens", "cost_usd"):
+            expect(page.get_by_text(name, exact=True).first).to_be_visible()
+        expect(page.locator("canvas").first).to_be_visible()
+
+
+def test_the_readme_is_rendered_and_its_pictures_load(stage: Stage, first_run: str) -> None:
+    with stage.view.page("/assets/baseline_readme") as page:
+        readme = person.show_markdown(page, "readme")
+        expect(readme.get_by_role("heading", name="How well")).to_be_visible()
+        expect(readme.get_by_role("table").first).to_be_visible()
+        person.close(page, readme)
+        for name in ("success_by_complexity", "success_by_workflow", "learning_curve"):
+            picture = person.show_markdown(page, name)
+            assert person.picture_width(picture) > 0
+            person.close(page, picture)
+
+
+@pytest.mark.parametrize(
+    ("asset", "checks"),
+    [
+        ("dataset_revision", ["dataset_audit"]),
+        ("atlas_tasks", ["dataset_unchanged", "tasks_match_dataset"]),
+        ("atlas_sessions", ["leak_canary", "sessions_match_tasks", "telemetry_matches_sessions"]),
+        ("baseline_metrics", ["cost_within_budget", "missing_verdicts"]),
+    ],
+)
+def test_the_checks_of_the_run_are_shown_passed(
+    stage: Stage, first_run: str, asset: str, checks: list[str]
+) -> None:
+    with stage.view.page(f"/assets/{asset}?view=checks") as page:
+        for check in checks:
+            page.get_by_text(check, exact=True).first.click()
+            expect(
+                page.get_by_role("heading", name=check).or_(page.get_by_text(check)).last
+            ).to_be_visible()
+            expect(page.get_by_text("Passed", exact=True).first).to_be_visible()
+            expect(page.get_by_text(f"small|{RUN}").first).to_be_visible()
+
+
+def test_a_backfill_of_two_runs_makes_both(stage: Stage, backfill: str) -> None:
+    for key in MORE:
+        assert BaselinePaths.of(stage.project, BaselineKey.of("small", key)).finished
+    with stage.view.page(f"/runs/b/{backfill}?tab=runs") as page:
+        for key in MORE:
+            expect(page.get_by_text(f"small|{key}").first).to_be_visible()
+        expect(page.get_by_text("Success", exact=True)).to_have_count(2)
+
+
+def test_the_history_follows_by_itself_with_its_table_and_picture(stage: Stage, backfill: str) -> None:
+    with stage.view.page("/assets/baseline_history") as page:
+        person.reload_until(page, lambda: person.row(page, "runs").get_by_text("3", exact=True).count() > 0)
+        table = person.row(page, "table").get_by_role("table")
+        for key in (RUN, *MORE):
+            expect(table).to_contain_text(key)
+        assert person.picture_width(person.show_markdown(page, "progression")) > 0
