@@ -8,7 +8,7 @@ import platform
 import tempfile
 from pathlib import Path
 
-from benchmarks import data, measures, naive
+from benchmarks import data, loop, measures, naive
 from crm_assets.conversations.generator import write_dataset
 from crm_assets.database import connect_databases, stop_embedded
 from crm_assets.project import Project
@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the work, rougher figures")
     parser.add_argument(
         "--only",
-        choices=["throughput", "side-by-side", "drift", "audit", "profile"],
+        choices=["throughput", "side-by-side", "drift", "audit", "profile", "loop", "memory", "ui"],
         help="one measurement alone",
     )
     options = parser.parse_args()
@@ -89,6 +89,48 @@ def run(project: Project, folder: Path, scale: int, only: str | None) -> None:
         print("where the time of one process goes (shares under the profiler):")
         for part, share in measures.where_time_goes(project, dataset, folder):
             print(f"  {share:6.1%}  {part}")
+    if wanted("loop"):
+        measure_loop(project, source, folder, 400 // scale)
+    if wanted("memory"):
+        count = 10_000 // scale
+        dataset = data.repeated(source, folder / "memory.jsonl", count)
+        seen = loop.memory_over_sessions(project, dataset, folder / "memory")
+        marks = [min(seen, key=lambda pair: abs(pair[0] - count * part // 4)) for part in (1, 2, 3, 4)]
+        print(
+            f"memory of {count:,} sessions: " + ", ".join(f"{mb:.0f} MB at {done:,}" for done, mb in marks)
+        )
+    if wanted("ui"):
+        from benchmarks import ui_scale  # noqa: PLC0415  (only this one needs Dagster and a browser)
+
+        ui_scale.report(scale)
+
+
+def measure_loop(project: Project, source: Path, folder: Path, count: int) -> None:
+    """The Atlas loop over HTTP at 200 ms an answer, and what it costs without that."""
+    dataset = data.repeated(source, folder / "loop.jsonl", count)
+    with loop.model_server(0) as server:
+        bare = loop.litellm_cpu_ms(server, count)
+        # In one process, since what a process costs to start is no part of a session.
+        plain = loop.run_loop(
+            *(project, dataset, folder / "plain"), server=server, latency_ms=0, learning="off", processes=0
+        )
+    own = (plain.cpu_seconds * 1000 - plain.calls * bare) / plain.sessions
+    print(
+        f"loop, no latency: {plain.calls / plain.sessions:.1f} calls a session, "
+        f"{plain.cpu_seconds / plain.sessions * 1000:.0f} ms of CPU, {own:.0f} ms of it beyond "
+        f"litellm's own {bare:.1f} ms a call"
+    )
+    print(f"telemetry: {loop.telemetry_ms(project, plain.stored):.1f} ms a session")
+    with loop.model_server(200) as server:
+        for learning in ("off", "on"):
+            done = loop.run_loop(
+                *(project, dataset, folder / learning), server=server, latency_ms=200, learning=learning
+            )
+            print(
+                f"loop, 200 ms a call, 64 sessions, learning {learning}: {done.seconds:.1f} s, "
+                f"{done.seconds / done.ideal_seconds:.2f} × the ideal {done.ideal_seconds:.1f} s; "
+                f"{done.calls / done.seconds:.0f} calls/s"
+            )
 
 
 if __name__ == "__main__":

@@ -9,22 +9,43 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
+
+import psutil
 
 from crm_assets.artifacts import RunFiles
-from crm_assets.atlas.config_file import ConfigOverrides, LearningMode, load_config
+from crm_assets.atlas.config_file import ConfigOverrides, LearningMode, LoadedConfig, load_config
+from crm_assets.atlas.identity import learning_key
 from crm_assets.atlas.model_run import ModelRun, run_models
 from crm_assets.atlas.run import RunOptions
+from crm_assets.atlas.student_prompt import function_tools, system_prompt
 from crm_assets.atlas.tasks import read_tasks, write_tasks
-from crm_assets.llm import LedgerEntry, read_ledger
+from crm_assets.atlas.telemetry import SessionEnd, SessionStart, TelemetryStore
+from crm_assets.database import connect_databases
+from crm_assets.llm import ChatReply, ChatRequest, LedgerEntry, ModelSpec, Usage, read_ledger
+from crm_assets.llm.pricing import Price
+from crm_assets.llm.replies import Sent
 from crm_assets.project import Project
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CONFIG = REPOSITORY / "configs" / "atlas" / "crm_harness.dev.yaml"
+
+_JUDGES_AT_ONCE = 3
+_MOST_KEPT = 300
+
+
+class Stored(NamedTuple):
+    """What a session leaves in the telemetry."""
+
+    start: SessionStart
+    end: SessionEnd
+    merge: Any
 
 
 class LoopRun(NamedTuple):
@@ -34,16 +55,18 @@ class LoopRun(NamedTuple):
     calls: int
     seconds: float
     cpu_seconds: float
-    """Of this process."""
+    """Of this process, of those that litellm ran in, and of Postgres."""
     ideal_seconds: float
-    """All latency / sessions at a time, or the longest key's chain."""
+    """All latency / sessions at a time; with learning on, the longest key's chain."""
+    stored: list[Stored]
+    """What some of the sessions left in the telemetry."""
 
 
 @contextmanager
 def model_server(latency_ms: float) -> Iterator[str]:
     """The offline models over HTTP; yields the address."""
     script = (
-        "import sys; from crm_assets.llm.offline import serve; "
+        "from crm_assets.llm.offline import serve; "
         f"serve(0, latency_seconds={latency_ms / 1000}, ready=lambda url: print(url, flush=True))"
     )
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -61,55 +84,54 @@ def run_loop(
     folder: Path,
     *,
     server: str,
-    latency: float,
+    latency_ms: float,
     learning: LearningMode,
     concurrency: int = 64,
+    processes: int | None = None,
 ) -> LoopRun:
     """Take every conversation of `dataset` through the loop in mode paired."""
     files = RunFiles(folder)
     files.folder.mkdir(parents=True)
     run_id = f"{folder.name}-{time.time_ns()}"
     count = write_tasks(dataset, files.tasks, dataset_revision="0" * 64, run_id=run_id)
-    environment = {"OPENAI_API_KEY": "none"}
-    config = load_config(CONFIG, environment=environment, overrides=_overrides(learning))
-    config = _pointed_at(config, server)
-    run = ModelRun(config, options=RunOptions(concurrency=concurrency))
-    started, cpu = time.perf_counter(), time.process_time()
-    summary = run_models(files, run, project=project, dataset="bench")
-    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    options = RunOptions(concurrency=concurrency, model_processes=processes)
+    run = ModelRun(configuration(server, learning), options=options)
+    kept: list[Stored] = []
+    with _kept_sessions(kept):
+        before, started = _cpu(), time.perf_counter()
+        summary = run_models(files, run, project=project, dataset="bench")
+        seconds, after = time.perf_counter() - started, _cpu()
     assert summary.infrastructure_errors == 0, summary
     entries = list(read_ledger(files.ledger))
+    latency = latency_ms / 1000
     ideal = (
         longest_chain(files, entries, latency) if learning == "on" else len(entries) * latency / concurrency
     )
-    return LoopRun(count, len(entries), seconds, cpu, ideal)
+    return LoopRun(count, len(entries), seconds, after - before, ideal, kept)
 
 
-def _overrides(learning: LearningMode) -> ConfigOverrides:
-    return ConfigOverrides(learning=learning, mode="paired")
-
-
-def _pointed_at(config: Any, server: str) -> Any:
-    """The configuration with every model at `server`, at no price."""
-    from dataclasses import replace
-
-    model = config.config.agent.llm.model_copy(
+def configuration(server: str, learning: LearningMode) -> LoadedConfig:
+    """The development configuration with every model at `server`, at no price."""
+    environment = {"OPENAI_API_KEY": "none"}
+    overrides = ConfigOverrides(learning=learning, mode="paired")
+    loaded = load_config(CONFIG, environment=environment, overrides=overrides)
+    config = loaded.config
+    model = config.agent.llm.model_copy(
         update={
             "api_base": server,
             "usd_per_million_prompt_tokens": 0.0,
             "usd_per_million_completion_tokens": 0.0,
         }
     )
-    tree = config.config
-    changed = tree.model_copy(
+    changed = config.model_copy(
         update={
-            "agent": tree.agent.model_copy(update={"llm": model}),
-            "teacher": tree.teacher.model_copy(update={"llm": model}),
-            "rim": tree.rim.model_copy(update={"small_model": model, "large_model": model}),
-            "learning": tree.learning.model_copy(update={"llm": model}),
+            "agent": config.agent.model_copy(update={"llm": model}),
+            "teacher": config.teacher.model_copy(update={"llm": model}),
+            "rim": config.rim.model_copy(update={"small_model": model, "large_model": model}),
+            "learning": config.learning.model_copy(update={"llm": model}),
         }
     )
-    return replace(config, config=changed)
+    return replace(loaded, config=changed)
 
 
 def longest_chain(files: RunFiles, entries: list[LedgerEntry], latency: float) -> float:
@@ -117,31 +139,26 @@ def longest_chain(files: RunFiles, entries: list[LedgerEntry], latency: float) -
 
     The three judges of a session are asked at the same time.
     """
-    from crm_assets.atlas.identity import learning_key
-
     keys = {
         task.conversation.conversation_id: learning_key(task.conversation)
         for task in read_tasks(files.tasks)
     }
     chains: dict[str, float] = defaultdict(float)
-    judged: dict[str, int] = defaultdict(int)
+    judged: Counter[str] = Counter()
     for entry in entries:
-        conversation = entry.session.partition("#")[0] if entry.session not in keys else entry.session
         if entry.role == "judge":
             judged[entry.session] += 1
-            if judged[entry.session] in (2, 3):
+            if 1 < judged[entry.session] <= _JUDGES_AT_ONCE:
                 continue
-        chains[keys[conversation]] += latency
+        chains[keys[entry.session]] += latency
     return max(chains.values())
 
 
 def litellm_cpu_ms(server: str, calls: int) -> float:
     """CPU milliseconds of one bare litellm call of a student's size, tools included."""
-    from crm_assets.atlas.config_file import load_config as load
-    from crm_assets.atlas.student_prompt import function_tools, system_prompt
-
-    config = load(CONFIG, environment={"OPENAI_API_KEY": "none"})
-    prompt = system_prompt(config.config.agent, pamphlet=None, plan=None, guidance=None)
+    prompt = system_prompt(
+        configuration(server, "off").config.agent, pamphlet=None, plan=None, guidance=None
+    )
     messages = [
         {"role": "system", "content": prompt},
         {"role": "user", "content": "List the quote prefixes."},
@@ -149,8 +166,9 @@ def litellm_cpu_ms(server: str, calls: int) -> float:
     tools = [tool.document for tool in function_tools()]
 
     async def ask(count: int) -> None:
-        import litellm
+        from crm_assets.llm.quiet import import_litellm  # noqa: PLC0415  (heavy)
 
+        litellm = import_litellm()
         gate = asyncio.Semaphore(16)
 
         async def one() -> None:
@@ -170,3 +188,100 @@ def litellm_cpu_ms(server: str, calls: int) -> float:
     cpu = time.process_time()
     asyncio.run(ask(calls))
     return (time.process_time() - cpu) / calls * 1000
+
+
+def memory_over_sessions(project: Project, dataset: Path, folder: Path) -> list[tuple[int, float]]:
+    """Resident megabytes of this process as sessions go by; a mock answers in the place of litellm."""
+    files = RunFiles(folder)
+    files.folder.mkdir(parents=True)
+    write_tasks(dataset, files.tasks, dataset_revision="0" * 64, run_id=f"{folder.name}-{time.time_ns()}")
+    run = ModelRun(
+        configuration("http://nowhere", "off"), options=RunOptions(concurrency=16, model_processes=0)
+    )
+    seen: list[tuple[int, float]] = []
+    process = psutil.Process()
+
+    def note(progress: Any) -> None:
+        seen.append((progress.done, process.memory_info().rss / 1e6))
+
+    with mock.patch("crm_assets.llm.door.LitellmBackend", _Canned):
+        run_models(files, run, project=project, dataset="bench", progress=note)
+    return seen
+
+
+class _Canned:
+    """A mock of the way to the models: answers at once, with a call, a reply or a verdict."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def check(self, spec: ModelSpec) -> None:
+        pass
+
+    def price(self, spec: ModelSpec) -> Price:
+        return Price(known=True, per_prompt_token=0.0)
+
+    def address(self, spec: ModelSpec) -> str:
+        return "nowhere"
+
+    async def send(self, request: ChatRequest) -> Sent:
+        await asyncio.sleep(0)
+        content = "Which client do you mean?"
+        if request.json_object:
+            content = (
+                '{"valid": true, "guidance": null, "score": 0.5, "uncertainty": 0.1, "rationale": "x"}'
+            )
+        usage = Usage(prompt_tokens=100, completion_tokens=10)
+        return Sent(ChatReply(content, usage=usage, cost_usd=0.0), usage=usage)
+
+    async def aclose(self) -> None:
+        pass
+
+
+@contextmanager
+def _kept_sessions(kept: list[Stored]) -> Iterator[None]:
+    """Keep what sessions leave in the telemetry, to store it again."""
+    begin, persist = TelemetryStore.begin, TelemetryStore.persist
+    starts: dict[int, SessionStart] = {}
+
+    def keeping_begin(store: TelemetryStore, start: SessionStart) -> int:
+        number = begin(store, start)
+        starts[number] = start
+        return number
+
+    def keeping_persist(store: TelemetryStore, number: int, end: SessionEnd, merge: Any = None) -> Any:
+        if len(kept) < _MOST_KEPT:
+            kept.append(Stored(starts[number], end, merge))
+        return persist(store, number, end, merge)
+
+    with mock.patch.multiple(TelemetryStore, begin=keeping_begin, persist=keeping_persist):
+        yield
+
+
+def telemetry_ms(project: Project, kept: list[Stored]) -> float:
+    """Milliseconds of a session's telemetry: entering it, reading what its key knows, storing it."""
+    with TelemetryStore(connect_databases(project).telemetry) as store:
+        started = time.perf_counter()
+        for start, end, merge in kept:
+            store.learning_state(start.learning_key)
+            store.past_sessions(start.learning_key, 10)
+            store.reward_window(start.learning_key, 50)
+            store.persist(store.begin(start), end, merge)
+        return (time.perf_counter() - started) / len(kept) * 1000
+
+
+def _cpu() -> float:
+    """CPU seconds so far of this process, of its children that have ended, and of Postgres."""
+    times = psutil.Process().cpu_times()
+    own = times.user + times.system + times.children_user + times.children_system
+    return own + sum(_postgres_cpu())
+
+
+def _postgres_cpu() -> Iterator[float]:
+    for process in psutil.process_iter(["name"]):
+        if process.info["name"] == "postgres":
+            try:
+                times = process.cpu_times()
+            except psutil.Error:
+                continue  # it ended meanwhile
+            yield times.user + times.system
