@@ -11,9 +11,10 @@ from crm_assets.assets.baseline_metrics import baseline_metrics
 from crm_assets.assets.common import OWNERS, expected_errors, file_result, tags
 from crm_assets.assets.progress import tell
 from crm_assets.history import History, HistoryPaths, HistoryRun, update_history
-from crm_assets.history.page import HEADER, run_cells, what_changed
+from crm_assets.history.page import HEADER, newest_text, run_cells, what_changed
 from crm_assets.keys import DATASET_DIMENSION
 from crm_assets.partitions import DATASET_PARTITIONS
+from crm_assets.reporting.comparison import Comparison, headline
 from crm_assets.reporting.formats import NOTHING
 from crm_assets.reporting.plots import markdown_image
 from crm_assets.resources import ArtifactsResource
@@ -37,7 +38,7 @@ with warnings.catch_warnings():
     tags=tags("history"),
     partitions_def=DATASET_PARTITIONS,
     deps=[dg.AssetDep(baseline_metrics, partition_mapping=_RUNS_OF_DATASET)],
-    code_version="1",
+    code_version="2",
     kinds={"json", "markdown"},
 )
 def baseline_history(
@@ -45,12 +46,13 @@ def baseline_history(
 ) -> dg.MaterializeResult[None]:
     """All finished baselines of a dataset: one table, one picture, and what changed from run to run.
 
-    `history.json`, `HISTORY.md`, `plots/progression.svg`, beside the baselines. For whoever asks whether it
-    got better, and since when. Made anew after each baseline; runs without figures are named, not left out.
+    The newest run is compared with the one before, conversation by conversation. `history.json`,
+    `HISTORY.md`, `plots/progression.svg`, beside the baselines. For whoever asks whether it got better, and
+    since when. Made anew after each baseline; runs without figures are named, not left out.
     """
     dataset = context.partition_key
     with expected_errors():
-        history, drawing = update_history(artifacts.project, dataset)
+        history, drawing, newest = update_history(artifacts.project, dataset)
     paths = HistoryPaths.of(artifacts.project, dataset)
     tell(context, f"{len(history.runs)} finished runs of {dataset}")
     picture = dg.MetadataValue.md(markdown_image(drawing.png, drawing.alt)) if drawing else None
@@ -61,6 +63,7 @@ def baseline_history(
             **_latest(history),
             "table": _table(history),
             "progression": picture,
+            **_newest(newest),
             "page": dg.MetadataValue.path(str(paths.page)),
         },
     )
@@ -77,6 +80,18 @@ def _latest(history: History) -> dict[str, Any]:
         "reward_mean": figures.reward.mean,
         "tokens": figures.tokens,
         "cost_usd": figures.cost_usd,
+    }
+
+
+def _newest(newest: Comparison | str | None) -> dict[str, Any]:
+    """Whether the newest run did better than the one before."""
+    if newest is None:
+        return {}
+    if isinstance(newest, str):
+        return {"newest_vs_before": newest}
+    return {
+        "newest_vs_before": headline(newest),
+        "comparison": dg.MetadataValue.md(newest_text(newest)),
     }
 
 

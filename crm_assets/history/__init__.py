@@ -8,13 +8,14 @@ from __future__ import annotations
 from crm_assets.history.models import HISTORY_VERSION, History, HistoryRun
 from crm_assets.history.page import render_history
 from crm_assets.history.paths import HistoryPaths
-from crm_assets.history.read import read_history, run_entry, update_history
+from crm_assets.history.read import HistoryUpdate, read_history, run_entry, update_history
 
 __all__ = [
     "HISTORY_VERSION",
     "History",
     "HistoryPaths",
     "HistoryRun",
+    "HistoryUpdate",
     "read_history",
     "render_history",
     "run_entry",

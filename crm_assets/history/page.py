@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from crm_assets.history.models import History, HistoryRun
+from crm_assets.reporting.comparison import Comparison, render_markdown
 from crm_assets.reporting.comparison.wording import fact_values
 from crm_assets.reporting.formats import NOTHING, dollars, interval, number, percent
 from crm_assets.reporting.markdown import code, escape, table
 from crm_assets.reporting.plots import PictureFile
 
-__all__ = ["render_history", "run_cells", "what_changed"]
+__all__ = ["newest_text", "render_history", "run_cells", "what_changed"]
 
 HEADER = (
     "Run",
@@ -26,18 +27,23 @@ _FACTS_NAMED = 3
 _FACTS_SHOWN = 10
 
 
-def render_history(history: History, picture: PictureFile | None = None) -> str:
+def render_history(
+    history: History, picture: PictureFile | None = None, newest: Comparison | str | None = None
+) -> str:
     """The page.
 
     Args:
         history: what it shows.
         picture: the progression, in a folder beside the page.
+        newest: the newest run against the one before, or why they cannot be compared.
     """
     parts = [f"# History of {code(history.dataset)}", _lead(history)]
     if picture is not None:
         parts.append(picture.markdown)
     if history.runs:
         parts.append("## Runs\n\n" + table(HEADER, map(run_cells, history.runs), left=_TEXTS))
+    if newest is not None:
+        parts.append("## The newest against the one before\n\n" + newest_text(newest))
     problems = [run for run in history.runs if run.problem]
     if problems:
         lines = [f"- {code(run.run)}: {escape(run.problem or '')}" for run in problems]
@@ -69,6 +75,11 @@ def run_cells(run: HistoryRun) -> tuple[str, ...]:
     )
 
 
+def newest_text(newest: Comparison | str) -> str:
+    """The newest run against the one before, in Markdown."""
+    return escape(newest) if isinstance(newest, str) else render_markdown(newest)
+
+
 def what_changed(run: HistoryRun) -> str:
     """The names of what changed since the run before, in short."""
     names = [change.fact for change in run.changes]
@@ -89,7 +100,8 @@ def _lead(history: History) -> str:
             f"**The dataset changed: these runs are on {len(revisions)} revisions of it.** Compare only "
             "runs of one revision, or what is the same in both (`crm-assets compare --intersection`)."
         )
-    lines.append("Neighbours that differ by more than chance: `crm-assets compare` says.")
+    if count > 1:
+        lines.append("Whether two of them differ by more than chance: `crm-assets compare` says.")
     return "\n\n".join(lines)
 
 

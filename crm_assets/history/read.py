@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -11,19 +12,30 @@ from crm_assets.artifacts import BaselinePaths, finished_runs
 from crm_assets.errors import InputError
 from crm_assets.files import write_json, write_text
 from crm_assets.history.models import FileStamp, History, HistoryRun, RunFigures, Scalar
+from crm_assets.history.newest import compare_newest
 from crm_assets.history.page import render_history
 from crm_assets.history.paths import HistoryPaths
 from crm_assets.project import Project
 from crm_assets.reporting import Metrics, read_metrics
-from crm_assets.reporting.comparison import compare_facts, read_facts
+from crm_assets.reporting.comparison import Comparison, compare_facts, read_facts
 from crm_assets.reporting.formats import plain
 from crm_assets.reporting.plots import Drawing, Pictures, draw, run_point, write_pictures
 
-__all__ = ["read_history", "run_entry", "update_history"]
+__all__ = ["HistoryUpdate", "read_history", "run_entry", "update_history"]
 
 
-def update_history(project: Project, dataset: str) -> tuple[History, Drawing | None]:
-    """Write the history of `dataset` anew; returns it, and its picture where there is a run to show.
+class HistoryUpdate(NamedTuple):
+    """A history that was written, and what is shown beside it."""
+
+    history: History
+    picture: Drawing | None
+    """The progression; None where there is no run to show."""
+    newest: Comparison | str | None
+    """The newest run against the one before: see `compare_newest`."""
+
+
+def update_history(project: Project, dataset: str) -> HistoryUpdate:
+    """Write the history of `dataset` anew.
 
     Raises:
         InfrastructureError: the disk refused.
@@ -33,9 +45,10 @@ def update_history(project: Project, dataset: str) -> tuple[History, Drawing | N
     points = [point for run in history.runs if (point := run.point()) is not None]
     drawings = draw(Pictures(runs=tuple(points)))
     pictures = write_pictures(paths.plots, drawings)
-    write_text(paths.page, render_history(history, pictures[0] if pictures else None))
+    newest = compare_newest(project, history)
+    write_text(paths.page, render_history(history, pictures[0] if pictures else None, newest))
     write_json(paths.document, history.model_dump(mode="json"))
-    return history, drawings[0] if drawings else None
+    return HistoryUpdate(history, drawings[0] if drawings else None, newest)
 
 
 def read_history(project: Project, dataset: str) -> History:

@@ -18,6 +18,7 @@ from crm_assets.files import read_json
 from crm_assets.history import History, HistoryPaths, read_history, update_history
 from crm_assets.keys import BaselineKey
 from crm_assets.project import Project
+from crm_assets.reporting.comparison import Comparison
 
 FIRST, SECOND, THIRD = "20260130T093000Z", "20260131T093000Z", "20260201T093000Z"
 
@@ -41,7 +42,7 @@ def make(instance: dg.DagsterInstance, project: Project, run: str, agent: str) -
 def test_every_run_is_there_with_what_changed_since_the_one_before(
     instance: dg.DagsterInstance, project: Project
 ) -> None:
-    history, drawing = update_history(project, "small")
+    history, drawing, _ = update_history(project, "small")
     assert [run.run for run in history.runs] == [FIRST, SECOND]
     rates = [run.figures.strict_success.value for run in history.runs if run.figures]
     assert rates == [1.0, 0.0]
@@ -53,7 +54,7 @@ def test_every_run_is_there_with_what_changed_since_the_one_before(
 
 
 def test_the_files_say_the_same(instance: dg.DagsterInstance, project: Project) -> None:
-    history, _ = update_history(project, "small")
+    history = update_history(project, "small").history
     paths = HistoryPaths.of(project, "small")
     assert History.model_validate(read_json(paths.document)) == history
     page = paths.page.read_text()
@@ -70,7 +71,7 @@ def test_a_changed_dataset_is_said_and_a_repetition_changes_nothing(
     write_dataset(project.dataset_file("small"), 3, seed=12)
     make(instance, project, THIRD, "noop")
     make(instance, project, "20260202T093000Z", "noop")
-    history, _ = update_history(project, "small")
+    history = update_history(project, "small").history
     assert [change.fact for change in history.runs[2].changes] == ["dataset_revision"]
     assert history.runs[3].changes == ()
     page = HistoryPaths.of(project, "small").page.read_text()
@@ -78,12 +79,48 @@ def test_a_changed_dataset_is_said_and_a_repetition_changes_nothing(
     assert "another draw of the same" in page
 
 
+def test_the_newest_run_is_compared_with_the_one_before(
+    instance: dg.DagsterInstance, project: Project
+) -> None:
+    make(instance, project, THIRD, "replay")
+    newest = update_history(project, "small").newest
+    assert isinstance(newest, Comparison)
+    assert (newest.a.run, newest.b.run) == (SECOND, THIRD)
+    paired = newest.by("strict_success").paired
+    assert (paired.difference, paired.better, paired.conversations) == (1.0, 3, 3)
+    page = HistoryPaths.of(project, "small").page.read_text()
+    assert f"`crm-assets compare small {SECOND} {THIRD}`" in page
+    assert "| Strict success |  0.0% | 100.0% | +100.0 |" in page
+
+
+def test_runs_on_different_data_are_not_compared_and_the_page_says_why(
+    instance: dg.DagsterInstance, project: Project
+) -> None:
+    write_dataset(project.dataset_file("small"), 3, seed=12)
+    make(instance, project, THIRD, "noop")
+    newest = update_history(project, "small").newest
+    assert isinstance(newest, str)
+    assert "The dataset changed between runs" in newest
+    assert "The dataset changed between runs" in HistoryPaths.of(project, "small").page.read_text()
+
+
+def test_a_run_without_figures_is_not_the_newest_to_compare(
+    instance: dg.DagsterInstance, project: Project
+) -> None:
+    make(instance, project, THIRD, "noop").metrics.unlink()
+    newest = update_history(project, "small").newest
+    assert isinstance(newest, Comparison)
+    assert (newest.a.run, newest.b.run) == (FIRST, SECOND)
+    BaselinePaths.of(project, BaselineKey.of("small", FIRST)).metrics.unlink()
+    assert update_history(project, "small").newest is None
+
+
 def test_one_bad_file_does_not_hide_the_other_runs(instance: dg.DagsterInstance, project: Project) -> None:
     BaselinePaths.of(project, BaselineKey.of("small", FIRST)).metrics.write_text("{}")
     third = make(instance, project, THIRD, "noop")
     third.metrics.unlink()
     (HistoryPaths.of(project, "small").folder / "notes").mkdir()
-    history, _ = update_history(project, "small")
+    history = update_history(project, "small").history
     assert [run.figures is not None for run in history.runs] == [False, True, False]
     assert "does not hold the metrics" in (history.runs[0].problem or "")
     assert "rescore" in (history.runs[2].problem or "")
@@ -114,15 +151,15 @@ def test_only_what_changed_is_read_again(
 def test_a_history_that_cannot_be_read_is_made_anew(
     instance: dg.DagsterInstance, project: Project, content: bytes
 ) -> None:
-    history, _ = update_history(project, "small")
+    history = update_history(project, "small").history
     HistoryPaths.of(project, "small").document.write_bytes(content)
-    again, _ = update_history(project, "small")
+    again = update_history(project, "small").history
     assert again == history
 
 
 def test_the_history_of_a_dataset_without_runs_says_so(project: Project) -> None:
     write_dataset(project.dataset_file("small"), 1, seed=1)
-    history, drawing = update_history(project, "small")
+    history, drawing, _ = update_history(project, "small")
     assert (history.runs, drawing) == ((), None)
     assert "No run of this dataset is finished yet" in HistoryPaths.of(project, "small").page.read_text()
 
@@ -142,6 +179,8 @@ def test_the_asset_shows_table_picture_and_the_newest_figures(
     assert [row.data["run"] for row in table.records] == [SECOND, FIRST]
     assert table.records[0].data["changed"] == "agent.name"
     assert "](data:image/png;base64," in str(metadata["progression"].value)
+    assert "points (95% interval" in str(metadata["newest_vs_before"].value)
+    assert "| Strict success " in str(metadata["comparison"].value)
 
 
 def test_the_document_is_json_of_a_version(instance: dg.DagsterInstance, project: Project) -> None:

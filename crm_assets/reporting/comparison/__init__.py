@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from crm_assets.reporting.comparison.compare import compare_baselines
+from crm_assets.reporting.comparison.markdown import render_markdown
 from crm_assets.reporting.comparison.models import (
     MEASURES,
     Comparison,
@@ -56,6 +57,7 @@ __all__ = [
     "outcomes_of",
     "paired_difference",
     "read_facts",
+    "render_markdown",
     "render_page",
     "render_text",
     "sign_flip",

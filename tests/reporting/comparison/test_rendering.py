@@ -11,6 +11,7 @@ from crm_assets.reporting.comparison import (
     Comparison,
     compare_baselines,
     headline,
+    render_markdown,
     render_page,
     render_text,
 )
@@ -151,3 +152,16 @@ def test_the_headline_says_what_was_shown(baseline: Baseline) -> None:
     assert re.search(r"p = 1\.0000\); 40 conversations could have shown \d+\.\d points\.", undecided)
     assert says([True, False], [True, True]).endswith("2 conversations are too few to show any.")
     assert "nothing can be said" in says([None], [True])  # type: ignore[list-item]
+
+
+def test_the_markdown_says_what_differs_on_the_whole_and_how_sure_that_is(baseline: Baseline) -> None:
+    a = baseline(RUN_A, verdicts([False] * 8 + [True] * 4))
+    b = baseline(RUN_B, verdicts([True] * 8 + [True] * 3))
+    text = render_markdown(compare_baselines(a, b))
+    assert f"A is `{RUN_A}`, B is `{RUN_B}`" in text
+    assert "**B did better on strict success: +72.7 points (" in text
+    assert "1 conversation of run 20260101T000000Z left out" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("| Strict success")]
+    assert [cell.strip() for cell in row.strip("|").split("|")][1:4] == ["27.3%", "100.0%", "+72.7"]
+    assert "Strict success: 8 gained, 0 lost." in text
+    assert f"`crm-assets compare dev {RUN_A} {RUN_B}`" in text

@@ -1,0 +1,29 @@
+"""The newest run of a dataset, compared with the one before it."""
+
+from __future__ import annotations
+
+from crm_assets.artifacts import BaselinePaths
+from crm_assets.errors import InputError
+from crm_assets.history.models import History
+from crm_assets.keys import BaselineKey
+from crm_assets.project import Project
+from crm_assets.reporting.comparison import Comparison, compare_baselines
+from crm_assets.reporting.formats import plain
+
+__all__ = ["compare_newest"]
+
+
+def compare_newest(project: Project, history: History) -> Comparison | str | None:
+    """The newest run with figures against the newest before it.
+
+    Returns:
+        The comparison; a sentence why there can be none; or None with fewer than two such runs.
+    """
+    runs = [run.run for run in history.runs if run.figures is not None][-2:]
+    if len(runs) < 2:  # noqa: PLR2004  (it takes two)
+        return None
+    before, newest = (BaselinePaths.of(project, BaselineKey.of(history.dataset, run)) for run in runs)
+    try:
+        return compare_baselines(before, newest)
+    except InputError as error:
+        return plain(str(error))
