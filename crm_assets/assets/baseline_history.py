@@ -15,7 +15,7 @@ from crm_assets.history.page import HEADER, newest_text, run_cells, what_changed
 from crm_assets.keys import DATASET_DIMENSION
 from crm_assets.partitions import DATASET_PARTITIONS
 from crm_assets.reporting.comparison import Comparison, headline
-from crm_assets.reporting.formats import NOTHING
+from crm_assets.reporting.formats import NOTHING, counted
 from crm_assets.reporting.plots import markdown_image
 from crm_assets.resources import ArtifactsResource
 
@@ -54,7 +54,7 @@ def baseline_history(
     with expected_errors():
         history, drawing, newest = update_history(artifacts.project, dataset)
     paths = HistoryPaths.of(artifacts.project, dataset)
-    tell(context, f"{len(history.runs)} finished runs of {dataset}")
+    tell(context, f"{counted(len(history.runs), 'finished run')} of {dataset}")
     picture = dg.MetadataValue.md(markdown_image(drawing.png, drawing.alt)) if drawing else None
     return file_result(
         paths.document,

@@ -22,6 +22,7 @@ from crm_assets.datasets import require_dataset
 from crm_assets.files import write_json
 from crm_assets.harness import audit_dataset
 from crm_assets.partitions import BASELINE_PARTITIONS, baseline_of
+from crm_assets.reporting.formats import counted
 from crm_assets.resources import ArtifactsResource
 
 __all__ = ["AUDIT_FACTS", "dataset_revision"]
@@ -67,7 +68,7 @@ def dataset_revision(
         paths.begin(paths.revision, overwrite=config.overwrite)
         write_json(paths.revision, revision.model_dump(mode="json"))
     _observe(context, key.dataset, revision.sha256)
-    tell(context, f"{revision.conversations} conversations, sha256 {revision.sha256[:12]}")
+    tell(context, f"{counted(revision.conversations, 'conversation')}, sha256 {revision.sha256[:12]}")
     return file_result(paths.revision, _metadata(revision, report), version=revision.sha256)
 
 

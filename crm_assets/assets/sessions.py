@@ -23,6 +23,7 @@ from crm_assets.errors import InfrastructureError
 from crm_assets.harness import BatchSummary
 from crm_assets.llm import Spending, ledger_totals
 from crm_assets.partitions import BASELINE_PARTITIONS, baseline_of
+from crm_assets.reporting.formats import counted
 from crm_assets.resources import ArtifactsResource
 
 __all__ = ["POOL", "SessionsConfig", "atlas_sessions"]
@@ -75,7 +76,7 @@ def atlas_sessions(
                 raise
             context.log.warning(f"{error} Going on in {_PAUSE_SECONDS:g} s; what is done is kept.")
             raise dg.RetryRequested(config.retries, seconds_to_wait=_PAUSE_SECONDS) from error
-    tell(context, f"{summary.total} sessions in {summary.seconds:.1f} s")
+    tell(context, f"{counted(summary.total, 'session')} in {summary.seconds:.1f} s")
     return file_result(
         paths.sessions,
         {

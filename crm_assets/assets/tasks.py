@@ -18,6 +18,7 @@ from crm_assets.assets.progress import tell
 from crm_assets.atlas import write_tasks
 from crm_assets.datasets import read_revision_file, require_dataset
 from crm_assets.partitions import BASELINE_PARTITIONS, baseline_of
+from crm_assets.reporting.formats import counted
 from crm_assets.resources import ArtifactsResource
 
 __all__ = ["TasksConfig", "atlas_tasks"]
@@ -59,5 +60,5 @@ def atlas_tasks(
             run_id=key.run_id,
             limit=config.limit,
         )
-    tell(context, f"{count} tasks")
+    tell(context, counted(count, "task"))
     return file_result(paths.tasks, {"tasks": count, "limit": config.limit, "run_id": key.run_id})

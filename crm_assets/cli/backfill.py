@@ -126,10 +126,11 @@ def _stages(stages: tuple[str, ...], *, resume: bool) -> tuple[str, ...]:
 
 def _run_here(instance: dg.DagsterInstance, project: Project, wanted: Backfill, *, asked_for: bool) -> None:
     from crm_assets.backfills import run_here
+    from crm_assets.reporting.formats import counted
 
     total = len(wanted.keys)
     why = "" if asked_for else "Dagster's daemon is not running (crm-assets ui runs one): "
-    click.echo(f"{why}{total} run{'s'[: total != 1]} in this process, one after the other.", err=True)
+    click.echo(f"{why}{counted(total, 'run')} in this process, one after the other.", err=True)
     failed = []
     with progress_lines():
         for number, (key, error) in enumerate(run_here(instance, project, wanted), start=1):

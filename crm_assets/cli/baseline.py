@@ -75,10 +75,12 @@ def baseline(
 
     from rich.console import Console
 
+    from crm_assets.history import HistoryPaths
     from crm_assets.reporting import read_metrics, summary_table
 
     Console().print(summary_table(read_metrics(done.paths.metrics)))
     click.echo(f"README: {relative(done.paths.readme)}")
+    click.echo(f"History: {relative(HistoryPaths.of(project, dataset).page)}")
     click.echo(f"UI: make ui (or crm-assets ui), then http://{HOST}:{DEFAULT_PORT}/runs/{done.run_id}")
 
 

@@ -130,7 +130,8 @@ def generate(count: int, seed: int, output: Path) -> None:
     import sys
 
     from crm_assets.conversations.generator import write_dataset
+    from crm_assets.reporting.formats import counted
 
     with click.progressbar(length=count, file=sys.stderr, label="Generating") as bar:
         write_dataset(output, count, seed, progress=lambda done: bar.update(done - bar.pos))
-    click.echo(f"{count:,} conversations: {relative(output)}")
+    click.echo(f"{counted(count, 'conversation')}: {relative(output)}")

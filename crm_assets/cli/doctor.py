@@ -129,9 +129,10 @@ def _telemetry(project: Project) -> tuple[Literal["ok"], str]:
 
 def _dagster_storage(project: Project) -> tuple[Literal["ok"], str]:
     from crm_assets.execution import open_instance
+    from crm_assets.reporting.formats import counted
 
     with open_instance(project) as instance:
-        return "ok", f"{instance.get_runs_count()} runs"
+        return "ok", counted(instance.get_runs_count(), "run")
 
 
 def _datasets(project: Project) -> tuple[Literal["ok", "broken"], str]:

@@ -67,9 +67,11 @@ def _key(project: Project, dataset: str, run: str | None, label: str) -> Baselin
 
 def _told(made: ImportedRun) -> list[str]:
     """What of the file and the dataset went together, a line each."""
+    from crm_assets.reporting.formats import counted
+
     coverage, lines = made.coverage, []
     scored = coverage.shared - coverage.not_started
-    lines.append(f"Scored again: {scored:,} conversations of {coverage.lines:,} lines.")
+    lines.append(f"Scored again: {counted(scored, 'conversation')} of {counted(coverage.lines, 'line')}.")
     if coverage.not_started:
         lines.append(f"Not recorded: {coverage.not_started:,} that the file names and never began.")
     if coverage.not_in_file:

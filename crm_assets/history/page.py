@@ -5,7 +5,7 @@ from __future__ import annotations
 from crm_assets.history.models import History, HistoryRun
 from crm_assets.reporting.comparison import Comparison, render_markdown
 from crm_assets.reporting.comparison.wording import fact_values
-from crm_assets.reporting.formats import NOTHING, dollars, interval, number, percent
+from crm_assets.reporting.formats import NOTHING, counted, dollars, interval, number, percent
 from crm_assets.reporting.markdown import code, escape, table
 from crm_assets.reporting.plots import PictureFile
 
@@ -91,7 +91,7 @@ def _lead(history: History) -> str:
     if not history.runs:
         return "No run of this dataset is finished yet."
     count = len(history.runs)
-    lines = [f"{count:,} finished run{'s'[: count != 1]}, oldest first."]
+    lines = [f"{counted(count, 'finished run')}, oldest first."]
     if any(run.figures and run.figures.without_verdict for run in history.runs):
         lines.append("\\* Some conversations have no verdict: see the run's README for the bounds.")
     revisions = {run.figures.dataset_revision for run in history.runs if run.figures}

@@ -21,6 +21,7 @@ from crm_assets.reporting import (
     with_pictures,
     write_metrics,
 )
+from crm_assets.reporting.formats import counted
 
 __all__ = ["differing_figures", "differing_lines", "recompute_metrics", "recompute_readme"]
 
@@ -92,7 +93,7 @@ def differing_figures(path: Path, expected: Metrics) -> str | None:
         f"{name} is {_short(found.get(name))}, and from the sessions it is {_short(wanted.get(name))}"
         for name in names[:_MOST_SHOWN]
     )
-    return f"differs in {len(names):,} figure{'s'[: len(names) != 1]}: {shown}"
+    return f"differs in {counted(len(names), 'figure')}: {shown}"
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -128,7 +129,7 @@ def differing_lines(path: Path, expected: str) -> str | None:
         _change(start, found[start:end], wanted[other:other_end])
         for _, start, end, other, other_end in changes[:_MOST_SHOWN]
     )
-    return f"differs in {count:,} line{'s'[: count != 1]}: {shown}"
+    return f"differs in {counted(count, 'line')}: {shown}"
 
 
 def _change(start: int, found: list[str], wanted: list[str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from crm_assets.provenance.models import Lineage, Verification
-from crm_assets.reporting.formats import NOTHING, plain
+from crm_assets.reporting.formats import NOTHING, counted, plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -39,12 +39,12 @@ def _data(lineage: Lineage) -> dict[str, Any]:
     revision = lineage.dataset
     if revision is None:
         return {"baseline": lineage.baseline, "run id": lineage.run_id, "folder": lineage.folder}
-    commit = revision.git_commit
+    commit, conversations = revision.git_commit, counted(revision.conversations, "conversation")
     return {
         "baseline": lineage.baseline,
         "run id": lineage.run_id,
         "folder": lineage.folder,
-        "dataset": f"{revision.path}, {revision.conversations:,} conversations, {revision.bytes:,} bytes",
+        "dataset": f"{revision.path}, {conversations}, {revision.bytes:,} bytes",
         "sha256": revision.sha256,
         "git commit": f"{commit}{_state(revision.git_dirty)}" if commit else f"none, of {revision.mtime}",
     }

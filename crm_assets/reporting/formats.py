@@ -9,6 +9,7 @@ from crm_assets.reporting.figures import Mean, Rate
 
 __all__ = [
     "NOTHING",
+    "counted",
     "dollars",
     "interval",
     "number",
@@ -23,6 +24,11 @@ __all__ = [
 
 NOTHING = "–"
 _ABSOLUTE = re.compile(r"(?<![\w/:.~-])(?:[A-Za-z]:[\\/]|~?/)(?:[^\s/\\'\"|`]+[\\/])+")
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun, which gets an s unless the count is 1."""
+    return f"{count:,} {noun}{'s'[: count != 1]}"
 
 
 def share(value: float | None) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from crm_assets.errors import InputError
 from crm_assets.reporting.formats import (
+    counted,
     dollars,
     interval,
     number,
@@ -259,8 +260,8 @@ def _unseen(metrics: Metrics) -> list[str]:
 
 def _what_failed(metrics: Metrics) -> list[str]:
     points = [
-        f"Infrastructure: {escape(failure.message)} ({failure.sessions:,} "
-        f"session{'s'[: failure.sessions != 1]}, e.g. {code(failure.example)})."
+        f"Infrastructure: {escape(failure.message)} ("
+        f"{counted(failure.sessions, 'session')}, e.g. {code(failure.example)})."
         for failure in metrics.infrastructure_failures[:_TOP_KINDS]
     ]
     points += [_kind(kind, metrics) for kind in metrics.failure_kinds[:_TOP_KINDS]]
@@ -297,4 +298,4 @@ def _example(example: FailureExample) -> str:
 
 
 def _conversations(count: int) -> str:
-    return f"{count:,} conversation{'s'[: count != 1]}"
+    return counted(count, "conversation")

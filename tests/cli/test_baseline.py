@@ -18,6 +18,7 @@ import crm_assets.assets.sessions as sessions_module
 from crm_assets.artifacts import finished_runs
 from crm_assets.errors import InfrastructureError
 from crm_assets.files import read_json
+from crm_assets.history import HistoryPaths
 from crm_assets.project import Project
 
 from .conftest import Run
@@ -36,6 +37,9 @@ def test_a_baseline_ends_in_a_table_a_readme_and_the_way_to_the_ui(run: Run, pro
     assert "Strict success" in result.stdout
     assert "6 of 6" in result.stdout
     assert f"README: {paths.readme.relative_to(project.root)}" in result.stdout
+    history = HistoryPaths.of(project, paths.key.dataset).page
+    assert history.is_file()
+    assert f"History: {history.relative_to(project.root)}" in result.stdout
     assert "make ui" in result.stdout
     assert re.search(r"http://127\.0\.0\.1:3000/runs/[0-9a-f-]{36}", result.stdout)
     assert "dagster - DEBUG" not in result.output

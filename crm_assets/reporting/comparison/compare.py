@@ -20,6 +20,7 @@ from crm_assets.reporting.comparison.paired import DEFAULT_RESAMPLES, compare_me
 from crm_assets.reporting.comparison.provenance import compare_facts, read_facts
 from crm_assets.reporting.comparison.runs import RunOutcomes, read_run
 from crm_assets.reporting.comparison.significance import holm
+from crm_assets.reporting.formats import counted
 
 __all__ = ["compare_baselines"]
 
@@ -213,4 +214,4 @@ def _measure_notes(measures: Sequence[MeasureComparison]) -> list[str]:
 
 
 def _conversations(count: int) -> str:
-    return f"{count:,} conversation{'s'[: count != 1]}"
+    return counted(count, "conversation")

@@ -22,7 +22,7 @@ from crm_assets.reporting.comparison.wording import (
     p_value,
     verdict_of,
 )
-from crm_assets.reporting.formats import plain
+from crm_assets.reporting.formats import counted, plain
 
 __all__ = ["render_page"]
 
@@ -93,7 +93,7 @@ def _measures(comparison: Comparison) -> str:
         if each.paired.conversations
     ]
     return (
-        f"<h2>{comparison.conversations:,} conversations compared</h2>"
+        f"<h2>{counted(comparison.conversations, 'conversation')} compared</h2>"
         + _table(("Measure", *FIGURES, "of", "p", "test", "could have shown"), rows)
         + '<p class="note">Shares differ in percentage points. “better / worse”: conversations in which B '
         "did better or worse. “could have shown”: the smallest true difference that a comparison of so "

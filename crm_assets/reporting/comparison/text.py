@@ -22,7 +22,7 @@ from crm_assets.reporting.comparison.wording import (
     p_value,
     verdict_of,
 )
-from crm_assets.reporting.formats import plain
+from crm_assets.reporting.formats import counted, plain
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -56,11 +56,12 @@ def _measures(comparison: Comparison) -> Group:
     tests = {TEST_NAMES[each.paired.test]: None for each in shown}
     rows = []
     for each in shown:
-        name, count = MEASURE_NAMES[each.measure], each.paired.conversations
-        if count < comparison.conversations:
-            name += f" (of {count:,})"
+        name, compared = MEASURE_NAMES[each.measure], each.paired.conversations
+        if compared < comparison.conversations:
+            name += f" (of {compared:,})"
         rows.append((name, *figures(each), p_value(each.paired.p_value), could_have_shown(each)))
-    title = f"{comparison.conversations:,} conversations of {comparison.dataset} (p: {', '.join(tests)})"
+    count = counted(comparison.conversations, "conversation")
+    title = f"{count} of {comparison.dataset} (p: {', '.join(tests)})"
     return _table(title, ("", *FIGURES, "p", "could show"), rows)
 
 

@@ -17,7 +17,7 @@ from crm_assets.reporting.comparison.models import (
     RunSide,
 )
 from crm_assets.reporting.comparison.power import ALPHA
-from crm_assets.reporting.formats import NOTHING, plain, share
+from crm_assets.reporting.formats import NOTHING, counted, plain, share
 
 __all__ = [
     "FIGURES",
@@ -116,7 +116,7 @@ def headline(comparison: Comparison) -> str:
     if paired.p_value is not None and paired.p_value <= ALPHA:
         word = "better" if paired.difference > 0 else "worse"
         return f"B did {word} on strict success: {points} ({how})."
-    count = f"{paired.conversations:,} conversation{'s'[: paired.conversations != 1]}"
+    count = counted(paired.conversations, "conversation")
     if paired.detectable_difference is None:
         could = (
             f"{count} are too few to show any"
@@ -138,7 +138,7 @@ def describe_side(side: RunSide) -> str:
     """A run in a line."""
     agent = f", agent {plain(side.agent)}" if side.agent else ""
     statuses = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in side.statuses.items())
-    return f"{side.run}{agent}: {side.sessions:,} sessions ({statuses})"
+    return f"{side.run}{agent}: {counted(side.sessions, 'session')} ({statuses})"
 
 
 def fact_values(change: FactChange) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from crm_assets.reporting.formats import dollars, number, plain, share
+from crm_assets.reporting.formats import counted, dollars, number, plain, share
 from crm_assets.reporting.plots.amounts import failed_turns, role_amounts
 from crm_assets.reporting.plots.curves import learning_curve
 from crm_assets.reporting.plots.progression import progression
@@ -149,7 +149,7 @@ def _rates(bars: Sequence[RateBar], before: str = "") -> list[str]:
 def _curve(points: Sequence[CurvePoint]) -> list[str]:
     mean = sum(point.reward for point in points) / len(points)
     keys = len({point.key for point in points})
-    return [f"{len(points):,} sessions, {keys:,} key{'s'[: keys != 1]}, mean reward {mean:.3f}"]
+    return [f"{counted(len(points), 'session')}, {counted(keys, 'key')}, mean reward {mean:.3f}"]
 
 
 def _roles(roles: Sequence[RoleAmount]) -> list[str]:
@@ -160,4 +160,4 @@ def _runs(runs: Sequence[RunPoint]) -> list[str]:
     newest = runs[-_ITEMS_NAMED + 1 :]
     items = [f"{plain(run.label)} ({plain(run.mode)}) {share(run.strict_success.value)}" for run in newest]
     older = len(runs) - len(newest)
-    return ([f"{older:,} older run{'s'[: older != 1]}"] if older else []) + items
+    return ([counted(older, "older run")] if older else []) + items

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from crm_assets.reporting.formats import plain
+from crm_assets.reporting.formats import counted, plain
 from crm_assets.reporting.readme_tables import describe_kind
 from crm_assets.reporting.sessions_view.records import Recorded, ShownTurn
 
@@ -52,7 +52,7 @@ def arguments(value: Any) -> str:
 def result(value: Any) -> str:
     """What a tool returned, in short; what it left empty is left out."""
     if isinstance(value, list):
-        rows = f"{len(value):,} row{'s'[: len(value) != 1]}"
+        rows = counted(len(value), "row")
         shown = "\n".join(_fields(row) for row in value[:_MOST_ROWS])
         return _cut(f"{rows}\n{shown}" if value else rows, _MOST_RESULT)
     return _cut(_fields(value), _MOST_RESULT)
