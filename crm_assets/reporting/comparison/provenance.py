@@ -63,8 +63,9 @@ def read_facts(sessions: Path) -> dict[str, Scalar]:
 
 def _metadata(line: bytes) -> Mapping[str, Any]:
     """What a session says of its run; the rest of its line, mostly transcript, is not read without need."""
-    # In a string the quotes would be escaped, so what is found is a name.
-    if line.count(_METADATA) == 1:
+    # In a string the quotes would be escaped, so what is found is a name. A line that was cut, or has
+    # something before it, is left to the parser, to refuse.
+    if line.startswith(b"{") and line.rstrip().endswith(b"}") and line.count(_METADATA) == 1:
         with suppress(ValueError):
             value = _DECODER.raw_decode(line[line.index(_METADATA) + len(_METADATA) :].decode())[0]
             if isinstance(value, dict):
