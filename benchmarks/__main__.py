@@ -114,11 +114,12 @@ def measure_loop(project: Project, source: Path, folder: Path, count: int) -> No
         plain = loop.run_loop(
             *(project, dataset, folder / "plain"), server=server, latency_ms=0, learning="off", processes=0
         )
-    own = (plain.cpu_seconds * 1000 - plain.calls * bare) / plain.sessions
+    beyond = (plain.cpu_seconds * 1000 - plain.calls * bare) / plain.sessions
+    own = loop.own_cpu_ms(project, folder / "own", folder / "plain")
     print(
         f"loop, no latency: {plain.calls / plain.sessions:.1f} calls a session, "
-        f"{plain.cpu_seconds / plain.sessions * 1000:.0f} ms of CPU, {own:.0f} ms of it beyond "
-        f"litellm's own {bare:.1f} ms a call"
+        f"{plain.cpu_seconds / plain.sessions * 1000:.0f} ms of CPU, {beyond:.0f} ms of it beyond "
+        f"litellm's own {bare:.1f} ms a call; {own:.1f} ms in a replay, which asks nobody"
     )
     print(f"telemetry: {loop.telemetry_ms(project, plain.stored):.1f} ms a session")
     with loop.model_server(200) as server:

@@ -6,6 +6,7 @@ The models are the offline ones behind HTTP in a process of their own, with a la
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import sys
 import time
@@ -207,6 +208,23 @@ def memory_over_sessions(project: Project, dataset: Path, folder: Path) -> list[
     with mock.patch("crm_assets.llm.door.LitellmBackend", _Canned):
         run_models(files, run, project=project, dataset="bench", progress=note)
     return seen
+
+
+def own_cpu_ms(project: Project, folder: Path, recorded: Path) -> float:
+    """CPU milliseconds of a session without the models and without telemetry, Postgres included.
+
+    By a replay of the run in `recorded`: the same calls and sandboxes, and nobody is asked.
+    """
+    files, before = RunFiles(folder), RunFiles(recorded)
+    files.folder.mkdir(parents=True)
+    shutil.copy(before.tasks, files.tasks)
+    run = ModelRun(
+        configuration("http://nowhere", "off"), options=RunOptions(concurrency=64), replay=before.ledger
+    )
+    started = _cpu()
+    summary = run_models(files, run, project=project, dataset="bench")
+    assert summary.infrastructure_errors == 0, summary
+    return (_cpu() - started) / summary.total * 1000
 
 
 class _Canned:

@@ -85,6 +85,11 @@ class FunctionTool:
             },
         }
 
+    @cached_property
+    def sha256(self) -> str:
+        """Hex SHA-256 of the document."""
+        return _sha256(self.document)
+
 
 @dataclass(frozen=True)
 class ChatRequest:
@@ -108,13 +113,13 @@ class ChatRequest:
         parts = {
             "model": self.model.name,
             "messages": [message.document() for message in self.messages],
-            "tools": [tool.document for tool in self.tools],
+            "tools": [tool.sha256 for tool in self.tools],  # of texts that are longer than all the rest
             "tool_choice": self.tool_choice if self.tools else None,
             "temperature": self.effective_temperature,
             "max_output_tokens": self.effective_max_output_tokens,
             "json_object": self.json_object,
         }
-        return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        return _sha256(parts)
 
     @property
     def effective_temperature(self) -> float | None:
@@ -162,3 +167,7 @@ class ChatReply:
     usage: Usage = field(default_factory=Usage)
     cost_usd: float | None = None
     """US dollars; None where no price of the model is known."""
+
+
+def _sha256(document: dict[str, Any]) -> str:
+    return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()
