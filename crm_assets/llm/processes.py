@@ -8,15 +8,15 @@ ledger and budget stay where they are.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import pickle
 import socket
+import subprocess
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from crm_assets.concurrency import deaf_to_interrupts
 from crm_assets.errors import InfrastructureError
 from crm_assets.llm.access import address_of, key_of
 from crm_assets.llm.backend import LitellmBackend
@@ -28,10 +28,12 @@ from crm_assets.llm.redaction import make_redactor
 from crm_assets.llm.replies import Sent
 from crm_assets.llm.spec import ModelSpec
 
-__all__ = ["BackendProcesses"]
+__all__ = ["BackendProcesses", "serve"]
 
 _LENGTH_BYTES = 4
 _PATIENCE_SECONDS = 10.0
+_MOST_STILLBORN = 5
+_PROGRAM = "import sys; from crm_assets.llm.processes import serve; serve(int(sys.argv[1]))"
 
 Tools = tuple[FunctionTool, ...]
 Question = tuple[int, "ChatRequest | None", int, "Tools | None"]
@@ -44,12 +46,14 @@ Answer = tuple[int, "Sent | str"]
 class _Peer:
     """A process that asks models, and what it has been asked."""
 
-    process: Any
+    process: subprocess.Popen[bytes]
     writer: asyncio.StreamWriter
     listening: asyncio.Task[None] | None = None
     waiting: dict[int, asyncio.Future[Sent | str]] = field(default_factory=dict)
     known_tools: set[int] = field(default_factory=set)
     alive: bool = True
+    answered: bool = False
+    """Whether it has answered anything yet."""
 
 
 class BackendProcesses:
@@ -70,6 +74,8 @@ class BackendProcesses:
         self._prices: dict[ModelSpec, Price] = {}
         self._addresses: dict[ModelSpec, str] = {}
         self._numbers = 0
+        self._stillborn = 0
+        """Processes that ended before they had answered anything, since one last did."""
         self._starting = asyncio.Lock()
 
     def check(self, spec: ModelSpec) -> None:
@@ -101,7 +107,7 @@ class BackendProcesses:
         """Send a request, once, and wait for what comes; never longer than the model's timeout.
 
         Raises:
-            InfrastructureError: a process failed at something that is not the provider's.
+            InfrastructureError: a process failed at something that is not the provider's, or none starts.
         """
         peer = await self._peer()
         self._numbers += 1
@@ -146,19 +152,29 @@ class BackendProcesses:
             for peer in [peer for peer in self._peers if not peer.alive]:
                 self._peers.remove(peer)
                 await _close(peer)
+                self._stillborn = 0 if peer.answered else self._stillborn + 1
+            if self._stillborn >= _MOST_STILLBORN:
+                raise InfrastructureError(
+                    "The processes that ask models end before they have asked anything; what they say of "
+                    "it is above."
+                )
             while len(self._peers) < self._count:
                 self._peers.append(await self._start())
         return min(self._peers, key=lambda peer: len(peer.waiting))
 
     async def _start(self) -> _Peer:
         ours, theirs = socket.socketpair()
-        context = multiprocessing.get_context("spawn")
-        process = context.Process(
-            target=_serve, args=(theirs, self._environment), name="crm-assets-models", daemon=True
-        )
-        with theirs, deaf_to_interrupts():
-            process.start()
+        with theirs:
+            # Not multiprocessing: that imports the user's main module again, whatever it does. A session of
+            # its own, since Ctrl-C is ours to handle; when we end, however, so does the connection, and it.
+            process = subprocess.Popen(  # noqa: S603  (our own interpreter and program)
+                [sys.executable, "-c", _PROGRAM, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
         reader, writer = await asyncio.open_connection(sock=ours)
+        _write(writer, self._environment)
         peer = _Peer(process, writer)
         peer.listening = asyncio.create_task(_listen(peer, reader))
         return peer
@@ -169,6 +185,7 @@ async def _listen(peer: _Peer, reader: asyncio.StreamReader) -> None:
     try:
         while True:
             number, answer = await _read(reader)
+            peer.answered = True
             future = peer.waiting.get(number)
             if future is not None and not future.done():
                 future.set_result(answer)
@@ -192,14 +209,15 @@ async def _close(peer: _Peer) -> None:
     await asyncio.to_thread(_end, peer.process)
 
 
-def _end(process: Any) -> None:
-    process.join(_PATIENCE_SECONDS)
-    if process.is_alive():
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
         process.kill()
-        process.join()
+        process.wait()
 
 
-def _write(writer: asyncio.StreamWriter, message: Question | Answer) -> None:
+def _write(writer: asyncio.StreamWriter, message: Question | Answer | dict[str, str]) -> None:
     data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
     writer.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
 
@@ -209,10 +227,20 @@ async def _read(reader: asyncio.StreamReader) -> Any:
     return pickle.loads(await reader.readexactly(length))  # noqa: S301  (from our own process)
 
 
-def _serve(connection: socket.socket, environment: Mapping[str, str]) -> None:
-    """Body of a process: asks models until the connection ends."""
+def serve(descriptor: int) -> None:
+    """Body of a process: asks models until the connection ends.
+
+    Args:
+        descriptor: of the socket to the run's own process.
+    """
     import_litellm()
-    asyncio.run(_Server(environment).run(connection))
+    asyncio.run(_serve(socket.socket(fileno=descriptor)))
+
+
+async def _serve(connection: socket.socket) -> None:
+    reader, writer = await asyncio.open_connection(sock=connection)
+    with suppress(asyncio.IncompleteReadError, ConnectionError):
+        await _Server(await _read(reader)).run(reader, writer)
 
 
 class _Server:
@@ -224,9 +252,8 @@ class _Server:
         self._tools: dict[int, Tools] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
-    async def run(self, connection: socket.socket) -> None:
+    async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer questions until nobody can ask any more."""
-        reader, writer = await asyncio.open_connection(sock=connection)
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 self._take(await _read(reader), writer)

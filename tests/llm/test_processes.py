@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Awaitable, Callable
 import psutil
 import pytest
 
-from crm_assets.errors import ConfigError
+from crm_assets.errors import ConfigError, InfrastructureError
 from crm_assets.llm import (
     Caller,
     ChatRequest,
@@ -20,6 +21,7 @@ from crm_assets.llm import (
     Ledger,
     Message,
     ModelDoor,
+    ModelError,
     ModelSpec,
     RetryPolicy,
 )
@@ -88,7 +90,9 @@ def test_a_process_that_is_killed_costs_an_attempt_and_no_call() -> None:
             ]
             await asyncio.sleep(0.2)
             victim = next(
-                child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())
+                child
+                for child in psutil.Process().children()
+                if "processes import serve" in " ".join(child.cmdline())
             )
             os.kill(victim.pid, signal.SIGKILL)
             answers = await asyncio.gather(*asked)
@@ -127,7 +131,23 @@ def test_a_missing_key_is_told_before_a_process_starts() -> None:
     async def ask(door: ModelDoor) -> None:
         with pytest.raises(ConfigError, match="GEMINI_API_KEY"):
             await door.complete(Caller("s", "judge"), request(ModelSpec(provider="gemini", model="g")))
-        assert not [c for c in psutil.Process().children() if "spawn_main" in " ".join(c.cmdline())]
+        assert not [
+            c for c in psutil.Process().children() if "processes import serve" in " ".join(c.cmdline())
+        ]
+
+    with_door(ask)
+
+
+def test_processes_that_cannot_start_are_one_sentence_and_no_endless_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("crm_assets.llm.processes._PROGRAM", "raise SystemExit('no memory')")
+
+    async def ask(door: ModelDoor) -> None:
+        with pytest.raises(InfrastructureError, match="end before they have asked anything"):
+            for n in range(20):
+                with contextlib.suppress(ModelError):
+                    await door.complete(Caller(f"s{n}", "student"), request(OFFLINE))
 
     with_door(ask)
 
@@ -143,9 +163,8 @@ def test_the_runs_own_process_imports_no_litellm() -> None:
         "    spec = ModelSpec(provider='offline', model='student')\n"
         "    await door.complete(Caller('s', 'student'), ChatRequest(spec, (Message('user', 'Hello'),)))\n"
         "    await door.aclose()\n"
-        "if __name__ == '__main__':\n"
-        "    asyncio.run(main())\n"
-        "    print('litellm' in sys.modules)\n"
+        "asyncio.run(main())\n"
+        "print('litellm' in sys.modules)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=90, check=False
