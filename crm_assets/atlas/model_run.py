@@ -50,7 +50,6 @@ __all__ = ["Loop", "ModelRun", "describe_run", "run_models"]
 Loop = Literal["atlas", "student"]
 """`student`: the student alone, which is what the loop is compared with."""
 
-_TELEMETRY_VARIABLE = "STORAGE__DATABASE_URL"
 _SHORT = 12
 _FEW_SESSIONS = 24
 _MOST_PROCESSES = 4
@@ -267,7 +266,7 @@ def _sdk_flow(
         runner,
         _telemetry(run, stack, place),
         stack,
-        address=_telemetry_address(run, place),
+        address=place.databases.telemetry_for(run.config.config.storage.database_url),
         dataset=place.dataset,
         redact=make_redactor(read_environment(place.project)),
         total=models.ledger.total,
@@ -275,19 +274,11 @@ def _sdk_flow(
     )
 
 
-def _telemetry_address(run: ModelRun, place: _Place) -> str:
-    """Where telemetry goes: the environment's word counts before the configuration's."""
-    configured = run.config.config.storage.database_url
-    if configured and not read_environment(place.project).get(_TELEMETRY_VARIABLE):
-        return configured
-    return place.databases.telemetry
-
-
 def _telemetry(run: ModelRun, stack: AsyncExitStack, place: _Place) -> TelemetryStore:
     storage = run.config.config.storage
     telemetry = stack.enter_context(
         TelemetryStore(
-            _telemetry_address(run, place),
+            place.databases.telemetry_for(storage.database_url),
             min_connections=storage.min_connections,
             max_connections=storage.max_connections,
             statement_timeout_seconds=storage.statement_timeout_seconds,

@@ -34,6 +34,16 @@ class Databases:
     """SQLAlchemy URL (`postgresql+psycopg2://…`) of Dagster's storage."""
     embedded: bool
     """Whether the sandbox is on the project's embedded server."""
+    telemetry_is_set: bool = False
+    """Whether `telemetry` is the environment's word (`STORAGE__DATABASE_URL`)."""
+
+    def telemetry_for(self, configured: str | None) -> str:
+        """Where the telemetry of a run goes: the environment's word counts before its configuration's.
+
+        Args:
+            configured: `storage.database_url` of the configuration.
+        """
+        return configured if configured and not self.telemetry_is_set else self.telemetry
 
     @property
     def sandbox_is_near(self) -> bool:
@@ -63,6 +73,7 @@ def connect_databases(project: Project | None = None) -> Databases:
         telemetry=_telemetry_conninfo(server, settings),
         dagster=settings.dagster_url or _sqlalchemy_url(server, DAGSTER_DATABASE),
         embedded=settings.host is None,
+        telemetry_is_set=settings.telemetry_url is not None,
     )
 
 

@@ -110,9 +110,9 @@ def read_telemetry(project: Project, run_id: str, config: Path | None) -> dict[s
     from crm_assets.atlas.telemetry import TelemetryStore  # noqa: PLC0415
     from crm_assets.database import connect_databases, read_environment  # noqa: PLC0415
 
-    environment = read_environment(project)
-    address = connect_databases(project).telemetry
-    if config is not None and config.is_file() and not environment.get("STORAGE__DATABASE_URL"):
-        address = load_config(config, environment=environment).config.storage.database_url or address
-    with TelemetryStore(address, max_connections=1) as store:
+    databases, configured = connect_databases(project), None
+    if config is not None and config.is_file() and not databases.telemetry_is_set:
+        loaded = load_config(config, environment=read_environment(project))
+        configured = loaded.config.storage.database_url
+    with TelemetryStore(databases.telemetry_for(configured), max_connections=1) as store:
         return store.session_ids(run_id)

@@ -9,14 +9,12 @@ from typing import NamedTuple
 import dagster as dg
 import psycopg
 
-from crm_assets.database import read_environment
 from crm_assets.errors import InfrastructureError
 from crm_assets.resources.postgres import PostgresResource
 
 __all__ = ["TelemetryResource", "TelemetryStatus"]
 
 _CONNECT_TIMEOUT = 10
-_VARIABLE = "STORAGE__DATABASE_URL"
 
 
 class TelemetryStatus(NamedTuple):
@@ -41,9 +39,7 @@ class TelemetryResource(dg.ConfigurableResource[None]):
         Raises:
             InfrastructureError: the database does not answer.
         """
-        address = self.postgres.databases().telemetry
-        if configured and not read_environment(self.postgres.project).get(_VARIABLE):
-            address = configured
+        address = self.postgres.databases().telemetry_for(configured)
         try:
             connection = psycopg.connect(address, connect_timeout=_CONNECT_TIMEOUT)
         except psycopg.OperationalError as error:

@@ -102,6 +102,7 @@ def test_a_missing_database_is_made_and_works(
     assert not databases.embedded
     assert databases.dagster == "postgresql+psycopg2://somebody@nowhere.example/dagster"
     assert conninfo_to_dict(databases.telemetry)["dbname"] == other
+    assert databases.telemetry_is_set
     with SandboxPool(databases.sandbox) as pool, pool.lease() as sandbox, sandbox.begin({}) as session:
         assert session.call("client_search", {}) == []
     assert connect_databases(elsewhere) == databases, "the second time they are there"
@@ -230,3 +231,14 @@ def test_dagster_s_address_over_tcp(
 def test_dagster_s_address_on_a_socket() -> None:
     url = make_url(_sqlalchemy_url(make_conninfo(host="/tmp/a b&c", port=5433, user="u"), "dagster"))
     assert (url.host, url.query["host"], url.query["port"]) == (None, "/tmp/a b&c", "5433")
+
+
+@pytest.mark.parametrize(
+    ("is_set", "configured", "address"),
+    [(False, None, "own"), (False, "theirs", "theirs"), (True, "theirs", "own"), (True, None, "own")],
+)
+def test_telemetry_goes_where_the_environment_says_then_the_configuration(
+    is_set: bool, configured: str | None, address: str
+) -> None:
+    databases = Databases(sandbox="", telemetry="own", dagster="", embedded=False, telemetry_is_set=is_set)
+    assert databases.telemetry_for(configured) == address
