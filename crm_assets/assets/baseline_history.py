@@ -60,10 +60,10 @@ def baseline_history(
         paths.document,
         {
             "runs": len(history.runs),
+            **_newest(newest),
             **_latest(history),
             "table": _table(history),
             "progression": picture,
-            **_newest(newest),
             "page": dg.MetadataValue.path(str(paths.page)),
         },
     )
