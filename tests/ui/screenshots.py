@@ -70,7 +70,7 @@ def _graph(view: Viewer, run_id: str, target: Path) -> None:
 
 
 def _run(view: Viewer, run_id: str, target: Path) -> None:
-    with view.page(f"/runs/{run_id}") as page:
+    with view.page(f"/runs/{run_id}", width=1600, height=1200) as page:
         person.wait_for_success(page)
         page.get_by_text("Hide navigation").click()
         page.get_by_placeholder("Filter…").fill("type:ASSET_CHECK_EVALUATION")
