@@ -34,6 +34,7 @@ _OF_THE_RUN = frozenset(
         "use_llm_judge",
     }
 )
+_ENTRIES_AT_START = "playbook_entries_at_start"
 _METADATA = b'"atlas_metadata":'
 _DECODER = json.JSONDecoder()  # the one that can read a value and stop there
 _MOST_VALUES = 8  # that are named, of a fact that changed within a run
@@ -44,13 +45,17 @@ Scalar = str | int | float | bool | None
 def read_facts(sessions: Path) -> dict[str, Scalar]:
     """What the sessions in a file say of their run: the scalar leaves of its facts, by their path.
 
-    A run that was stopped and went on later may have seen two versions of a thing: both are named.
+    A run that was stopped and went on later may have seen two versions of a thing: both are named. What was
+    learnt before the run is told by the entries that the first session of each learning key could use.
     """
     seen: dict[str, dict[Scalar, None]] = {}
+    entries: dict[str, int] = {}
     last: object = None
     with sessions.open("rb") as handle:
         for line in handle:
             metadata = _metadata(line)
+            if (available := metadata.get("entries_available")) is not None:
+                entries.setdefault(metadata["learning_key"], available)
             facts = {name: value for name, value in metadata.items() if name in _OF_THE_RUN}
             if facts == last:
                 continue  # as nearly always
@@ -58,7 +63,8 @@ def read_facts(sessions: Path) -> dict[str, Scalar]:
             for path, value in _leaves(facts):
                 if value is not None:
                     seen.setdefault(path, {})[value] = None
-    return {path: _one_value(list(values)) for path, values in seen.items()}
+    found = {path: _one_value(list(values)) for path, values in seen.items()}
+    return {**found, _ENTRIES_AT_START: sum(entries.values())} if entries else found
 
 
 def _metadata(line: bytes) -> Mapping[str, Any]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,18 @@ def test_what_became_of_the_sessions_is_no_fact_of_the_run(baseline: Baseline) -
         "cost_usd": {"student": 2.0},
     }
     assert changes(baseline, [one], [other]) == ()
+
+
+def test_what_was_learnt_before_a_run_is_what_its_keys_first_sessions_could_use(tmp_path: Path) -> None:
+    sessions = tmp_path / "sessions.jsonl"
+    rows = [("a", None), ("a", 2), ("b", 3), ("a", 5), ("b", 4)]
+    sessions.write_text(
+        "".join(
+            json.dumps({"atlas_metadata": {"learning_key": key, "entries_available": count}}) + "\n"
+            for key, count in rows
+        )
+    )
+    assert read_facts(sessions) == {"playbook_entries_at_start": 5}
 
 
 @pytest.mark.parametrize(
