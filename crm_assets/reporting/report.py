@@ -44,7 +44,7 @@ h2 { font-size: 1.25rem; margin-top: 2.5rem; padding-bottom: .3rem; border-botto
 a { color: var(--link); }
 nav ol { columns: 14rem; padding-left: 1.5rem; margin: .5rem 0; }
 code { font: .875em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; background: var(--code);
-  padding: .1em .3em; border-radius: .25em; overflow-wrap: anywhere; }
+  padding: .1em .3em; border-radius: .25em; overflow-wrap: break-word; }
 .table { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--rule); text-align: left;
