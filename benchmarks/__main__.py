@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import data, loop, measures, naive
+from crm_assets.atlas.config_file import LearningMode
 from crm_assets.conversations.generator import write_dataset
 from crm_assets.database import connect_databases, stop_embedded
 from crm_assets.project import Project
@@ -106,7 +107,7 @@ def run(project: Project, folder: Path, scale: int, only: str | None) -> None:
 
 
 def measure_loop(project: Project, source: Path, folder: Path, count: int) -> None:
-    """The Atlas loop over HTTP at 200 ms an answer, and what it costs without that."""
+    """The Atlas loop over HTTP at 200 ms and 1 s an answer, and what it costs without that."""
     dataset = data.repeated(source, folder / "loop.jsonl", count)
     with loop.model_server(0) as server:
         bare = loop.litellm_cpu_ms(server, count)
@@ -122,16 +123,20 @@ def measure_loop(project: Project, source: Path, folder: Path, count: int) -> No
         f"litellm's own {bare:.1f} ms a call; {own:.1f} ms in a replay, which asks nobody"
     )
     print(f"telemetry: {loop.telemetry_ms(project, plain.stored):.1f} ms a session")
-    with loop.model_server(200) as server:
-        for learning in ("off", "on"):
+    runs: tuple[tuple[LearningMode, int], ...] = (("off", 200), ("off", 1000), ("on", 200))
+    for learning, latency_ms in runs:
+        with loop.model_server(latency_ms) as server:
             done = loop.run_loop(
-                *(project, dataset, folder / learning), server=server, latency_ms=200, learning=learning
+                *(project, dataset, folder / f"{learning}{latency_ms}"),
+                server=server,
+                latency_ms=latency_ms,
+                learning=learning,
             )
-            print(
-                f"loop, 200 ms a call, 64 sessions, learning {learning}: {done.seconds:.1f} s, "
-                f"{done.seconds / done.ideal_seconds:.2f} × the ideal {done.ideal_seconds:.1f} s; "
-                f"{done.calls / done.seconds:.0f} calls/s"
-            )
+        print(
+            f"loop, {latency_ms} ms a call, 64 sessions, learning {learning}: {done.seconds:.1f} s, "
+            f"{done.seconds / done.ideal_seconds:.2f} × the ideal {done.ideal_seconds:.1f} s; "
+            f"{done.calls / done.seconds:.0f} calls/s"
+        )
 
 
 if __name__ == "__main__":

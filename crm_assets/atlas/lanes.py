@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from crm_assets.atlas.identity import session_key
@@ -35,7 +35,8 @@ class Lanes:
 
     With learning on a lane is a learning key: each session starts from what the one before has learnt,
     and the longest lane goes first, since nothing can make a run shorter than its longest lane.
-    Otherwise nothing waits for anything, in the order of epochs and tasks.
+    Otherwise nothing waits for anything: the longest sessions of an epoch go first where it is known which
+    those are, since one that begins last keeps a run waiting by itself; else tasks go in their order.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Lanes:
         *,
         epochs: int,
         in_order: bool,
+        lengths: Sequence[int] | None = None,
         is_done: Callable[[str], bool] = lambda key: False,
     ) -> None:
         """Arrange the sessions.
@@ -52,10 +54,13 @@ class Lanes:
             tasks: ID and learning key of each, in order.
             epochs: how often each is worked on; the second time comes after every first.
             in_order: whether a learning key's sessions wait for each other.
+            lengths: how long the session of each task is, in whatever unit.
             is_done: whether a session (by key) is not to be run.
         """
         grouped: dict[str, list[Slot]] = {}
         known = list(enumerate(tasks))
+        if lengths is not None and not in_order:
+            known.sort(key=lambda numbered: -lengths[numbered[0]])
         for epoch in range(1, epochs + 1):
             for position, (task_id, learning_key) in known:
                 slot = Slot(position, task_id, epoch)

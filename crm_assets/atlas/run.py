@@ -41,6 +41,11 @@ class RunOptions:
     model_processes: int | None = None
     """Processes that litellm runs in, 0 for the run's own; None for what suits the number of sessions."""
 
+    @property
+    def has_budget(self) -> bool:
+        """Whether the run may end before all is done."""
+        return self.budget_usd is not None or self.budget_tokens is not None
+
     def __post_init__(self) -> None:
         for name in ("concurrency", "epochs"):
             if getattr(self, name) < 1:
@@ -194,6 +199,8 @@ async def _run(
         [(entry.task_id, entry.learning_key) for entry in index.entries],
         epochs=options.epochs,
         in_order=in_order,
+        # Not where a budget may end the run: what was done by then would be the long ones.
+        lengths=None if options.has_budget else [entry.turns for entry in index.entries],
         is_done=results.finished.copy().__contains__,
     )
     async with AsyncExitStack() as stack, _sandboxes(databases, options.concurrency) as (pool, truths):

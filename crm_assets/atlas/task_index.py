@@ -17,6 +17,8 @@ class TaskEntry(NamedTuple):
 
     task_id: str
     learning_key: str
+    turns: int
+    """Of its conversation."""
     offset: int
     """Where its line begins."""
 
@@ -40,7 +42,7 @@ class TaskIndex:
                 raise InputError(f"{path}, line {number}: task {task.task_id} is there twice.")
             seen.add(task.task_id)
             key = learning_key(task.conversation, learning_key_override)
-            self.entries.append(TaskEntry(task.task_id, key, offset))
+            self.entries.append(TaskEntry(task.task_id, key, len(task.conversation.turns), offset))
             offset += len(line)
         if not self.entries:
             raise InputError(f"{path} holds no task; materialize atlas_tasks again.")

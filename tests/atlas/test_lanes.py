@@ -41,12 +41,15 @@ def run(
     epochs: int = 1,
     in_order: bool = True,
     done: Sequence[str] = (),
+    lengths: Sequence[int] | None = None,
     seed: int = 0,
 ) -> Log:
     log = Log()
 
     async def main() -> None:
-        lanes = Lanes(tasks, epochs=epochs, in_order=in_order, is_done=set(done).__contains__)
+        lanes = Lanes(
+            tasks, epochs=epochs, in_order=in_order, lengths=lengths, is_done=set(done).__contains__
+        )
         dice = random.Random(seed)
         await asyncio.wait_for(asyncio.gather(*(log.work(lanes, dice) for _ in range(workers))), 10)
 
@@ -137,3 +140,15 @@ def test_a_slot_says_where_its_task_is():
     slots = asyncio.run(main())
     assert slots[:2] == [(0, "a1", 1), (1, "b1", 1)]
     assert slots[len(TASKS)] == (0, "a1", 2)
+
+
+def test_where_nothing_waits_the_longest_sessions_of_an_epoch_go_first() -> None:
+    log = run(workers=1, epochs=2, in_order=False, lengths=[1, 3, 2, 3, 1, 5])
+    first = ["b2", "b1", "c1", "a2", "a1", "a3"]
+    assert log.order == first + [f"{name}#2" for name in first]
+
+
+def test_sessions_that_wait_for_each_other_keep_their_order_however_long_they_are() -> None:
+    log = run(workers=1, lengths=[1, 3, 2, 3, 9, 5])
+    assert of_key(log, "a") == ["a1", "a2", "a3"]
+    assert of_key(log, "b") == ["b1", "b2"]

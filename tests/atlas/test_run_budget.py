@@ -98,6 +98,19 @@ def test_a_budget_that_is_spent_already_asks_nothing(loop: Loop, whole: list[Led
         assert len(server.requests) == asked
 
 
+@pytest.mark.parametrize("budget", [None, 10**9])
+def test_the_longest_go_first_unless_a_budget_may_leave_out_the_rest(loop: Loop, budget: int | None):
+    turns = {document["conversation_id"]: len(document["turns"]) for document in DOCUMENTS}
+    names = list(turns)
+    longest_first = sorted(names, key=lambda name: -turns[name])
+    assert longest_first != names, "else nothing is seen here"
+    with ScriptedServer(offline_models) as server:
+        files, config = loop.tasks(DOCUMENTS), loop.config(models_at(server.url))
+        loop.run(files, config, concurrency=1, learning="off", budget_tokens=budget)
+    begun = list(dict.fromkeys(entry.session for entry in loop.ledger(files)))
+    assert begun == (names if budget else longest_first)
+
+
 @pytest.mark.parametrize("budget", [{"budget_usd": 0.0}, {"budget_tokens": -1}])
 def test_a_budget_of_nothing_is_refused(loop: Loop, budget: dict[str, Any]):
     files, config = loop.tasks(DOCUMENTS[:1]), loop.config(models_at("http://127.0.0.1:1/v1"))
