@@ -102,7 +102,7 @@ def test_what_file_and_dataset_do_not_share_is_counted(run: Run, project: Projec
     file = corpus / "clbench_recorded_gpt41.jsonl"
     result = run(IMPORT, file, "--dataset", "clbench_eval", "--run", KEY)
     assert result.exit_code == 0, result.output
-    assert "Scored again: 1 conversations of 5 lines." in result.stdout
+    assert "Scored again: 1 conversation of 5 lines." in result.stdout
     assert "Not recorded: 199 of the dataset that the file lacks." in result.stdout
     assert "Left out: 4 of the file that the dataset lacks (such as SKEL-" in result.stdout
     paths = BaselinePaths.of(project, BaselineKey.of("clbench_eval", KEY))

@@ -200,7 +200,7 @@ def test_a_budget_that_is_spent_in_the_middle_of_a_session_ends_the_run_cleanly(
     files = loop.tasks(DATASET)
     limit = sum(len(one["turns"]) for one in DATASET[:1]) * 2
     config = loop.config(models_at(server.url))
-    process.run(loop, files, config, learning="off", concurrency=1)
+    process.run(loop, files, config, learning="off", concurrency=1, budget_tokens=10**9)  # so in order
     tokens = [entry.usage.total_tokens for entry in loop.ledger(files)]
     before_the_judges = sum(tokens[: limit + 1]) - 100  # stamps of time take more tokens or less
     files = loop.tasks(DATASET, run="short")
