@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -60,11 +61,40 @@ def databases(embedded_project: Project) -> Databases:
 
 
 @pytest.fixture
-def project(embedded_project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+def project(
+    databases: Databases, dagster_template: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Project]:
     """A fresh project folder, current by `CRM_ASSETS_HOME`, on databases of its own.
 
     It shares the embedded server of the session, by DB_HOST, since starting one takes a second.
     """
+    with _fresh_project(databases, monkeypatch, dagster_template=dagster_template) as fresh:
+        yield fresh
+
+
+@pytest.fixture(scope="session")
+def dagster_template(databases: Databases) -> str:
+    """A database with Dagster's tables, to copy: making them takes a second."""
+    from crm_assets.execution import open_instance
+
+    with pytest.MonkeyPatch.context() as patch, _fresh_project(databases, patch) as project:
+        with open_instance(project) as instance:  # each of its storages makes its tables when it is asked
+            instance.get_runs_count()
+            instance.get_asset_keys()
+            instance.all_instigator_state()
+        name = os.environ["DAGSTER_DATABASE_URL"].partition("?")[0].rpartition("/")[2]
+    with psycopg.connect(databases.sandbox, autocommit=True) as connection:
+        # One that somebody is connected to cannot be copied.
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+        )
+    return name
+
+
+@contextmanager
+def _fresh_project(
+    shared: Databases, monkeypatch: pytest.MonkeyPatch, *, dagster_template: str = "template1"
+) -> Iterator[Project]:
     root = Path(tempfile.mkdtemp(prefix="crm"))
     fresh = Project(root)
     fresh.conversations.mkdir(parents=True)
@@ -74,21 +104,24 @@ def project(embedded_project: Project, monkeypatch: pytest.MonkeyPatch) -> Itera
     shutil.copytree(REPOSITORY / "configs", root / "configs")
     monkeypatch.setenv("CRM_ASSETS_HOME", str(root))
     monkeypatch.setenv("DAGSTER_HOME", str(fresh.dagster_home))
-    _point_at_fresh_databases(connect_databases(embedded_project), monkeypatch)
+    _point_at_fresh_databases(shared, monkeypatch, dagster_template)
     try:
         yield fresh
     finally:
         shutil.rmtree(root, ignore_errors=True)  # the databases go with the session's server
 
 
-def _point_at_fresh_databases(shared: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
+def _point_at_fresh_databases(
+    shared: Databases, monkeypatch: pytest.MonkeyPatch, dagster_template: str
+) -> None:
     parts = psycopg.conninfo.conninfo_to_dict(shared.sandbox)
     suffix = uuid4().hex[:8]
     names = [f"{kind}_{suffix}" for kind in ("sandbox", "atlas", "dagster")]
     host, port = str(parts["host"]), str(parts["port"])
-    for name in names[1:]:
+    for name, template in ((names[1], "template1"), (names[2], dagster_template)):
         with psycopg.connect(shared.sandbox, autocommit=True) as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+            connection.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
     monkeypatch.setenv("DB_HOST", host)
     monkeypatch.setenv("DB_PORT", port)
     monkeypatch.setenv("DB_USER", str(parts["user"]))
