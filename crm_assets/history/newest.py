@@ -19,10 +19,10 @@ def compare_newest(project: Project, history: History) -> Comparison | str | Non
     Returns:
         The comparison; a sentence why there can be none; or None with fewer than two such runs.
     """
-    runs = [run.run for run in history.runs if run.figures is not None][-2:]
-    if len(runs) < 2:  # noqa: PLR2004  (it takes two)
+    runs = [run.run for run in history.runs if run.figures is not None]
+    if not runs[1:]:
         return None
-    before, newest = (BaselinePaths.of(project, BaselineKey.of(history.dataset, run)) for run in runs)
+    before, newest = (BaselinePaths.of(project, BaselineKey.of(history.dataset, run)) for run in runs[-2:])
     try:
         return compare_baselines(before, newest)
     except InputError as error:
