@@ -35,6 +35,8 @@ _PATIENCE_SECONDS = 10.0
 _MOST_STILLBORN = 5
 _PROGRAM = "import sys; from crm_assets.llm.processes import serve; serve(int(sys.argv[1]))"
 
+_ENDED = Sent(failure=Failure("connection", "the process that asks models ended"))
+
 Tools = tuple[FunctionTool, ...]
 Question = tuple[int, "ChatRequest | None", int, "Tools | None"]
 """Number, request without its tools (None to give the call up), which tools, and these the first time."""
@@ -110,6 +112,8 @@ class BackendProcesses:
             InfrastructureError: a process failed at something that is not the provider's, or none starts.
         """
         peer = await self._peer()
+        if not peer.alive:  # it ended while another one was being started: nobody would answer
+            return _ENDED
         self._numbers += 1
         number = self._numbers
         future: asyncio.Future[Sent | str] = asyncio.get_running_loop().create_future()
@@ -195,8 +199,7 @@ async def _listen(peer: _Peer, reader: asyncio.StreamReader) -> None:
         peer.alive = False
         for future in peer.waiting.values():
             if not future.done():
-                failure = Failure("connection", "the process that asks models ended")
-                future.set_result(Sent(failure=failure))
+                future.set_result(_ENDED)
 
 
 async def _close(peer: _Peer) -> None:

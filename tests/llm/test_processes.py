@@ -26,6 +26,7 @@ from crm_assets.llm import (
     RetryPolicy,
 )
 from crm_assets.llm.offline import OfflineServer
+from crm_assets.llm.processes import BackendProcesses
 
 KEY = "sk-canary-of-the-processes"
 TOOLS = (FunctionTool("quote_prefixes", "List the quote prefixes.", {"type": "object", "properties": {}}),)
@@ -150,6 +151,32 @@ def test_processes_that_cannot_start_are_one_sentence_and_no_endless_loop(
                     await door.complete(Caller(f"s{n}", "student"), request(OFFLINE))
 
     with_door(ask)
+
+
+def test_a_process_that_ends_while_another_one_starts_costs_an_attempt_and_no_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = BackendProcesses._start
+    left = [1]
+
+    async def slow_start(self: BackendProcesses) -> object:
+        with pytest.MonkeyPatch.context() as patch:
+            if left and left.pop():
+                patch.setattr("crm_assets.llm.processes._PROGRAM", "")
+            peer = await start(self)
+        if not peer.process.args[2]:
+            await asyncio.to_thread(peer.process.wait)
+        await asyncio.sleep(0.2)  # the first one's end has been heard of by now
+        return peer
+
+    monkeypatch.setattr(BackendProcesses, "_start", slow_start)
+
+    async def ask(door: ModelDoor) -> None:
+        answer = await asyncio.wait_for(door.complete(Caller("s", "student"), request(OFFLINE)), 60)
+        assert answer.reply.tool_calls
+
+    total = with_door(ask).total()
+    assert (total.calls, total.failed_calls) == (2, 1)
 
 
 def test_the_runs_own_process_imports_no_litellm() -> None:
