@@ -20,7 +20,6 @@ from unittest import mock
 
 import psutil
 
-from crm_assets.artifacts import RunFiles
 from crm_assets.atlas.config_file import ConfigOverrides, LearningMode, LoadedConfig, load_config
 from crm_assets.atlas.identity import learning_key
 from crm_assets.atlas.model_run import ModelRun, run_models
@@ -32,7 +31,8 @@ from crm_assets.database import connect_databases
 from crm_assets.llm import ChatReply, ChatRequest, LedgerEntry, ModelSpec, Usage, read_ledger
 from crm_assets.llm.pricing import Price
 from crm_assets.llm.replies import Sent
-from crm_assets.project import Project
+from crm_assets.workspace.baseline_files import RunFiles
+from crm_assets.workspace.project import Project
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CONFIG = REPOSITORY / "configs" / "atlas" / "crm_harness.dev.yaml"
@@ -67,7 +67,7 @@ class LoopRun(NamedTuple):
 def model_server(latency_ms: float) -> Iterator[str]:
     """The offline models over HTTP; yields the address."""
     script = (
-        "from crm_assets.llm.offline import serve; "
+        "from crm_assets.offline_models import serve; "
         f"serve(0, latency_seconds={latency_ms / 1000}, ready=lambda url: print(url, flush=True))"
     )
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -205,7 +205,7 @@ def memory_over_sessions(project: Project, dataset: Path, folder: Path) -> list[
     def note(progress: Any) -> None:
         seen.append((progress.done, process.memory_info().rss / 1e6))
 
-    with mock.patch("crm_assets.llm.door.LitellmBackend", _Canned):
+    with mock.patch("crm_assets.llm.client.LitellmBackend", _Canned):
         run_models(files, run, project=project, dataset="bench", progress=note)
     return seen
 

@@ -18,20 +18,18 @@ import psycopg
 from crm_assets.conversations import Conversation, load_conversations
 from crm_assets.crm import SandboxPool
 from crm_assets.database import connect_databases
+from crm_assets.engine import Limits, Progress, run_harness
+from crm_assets.engine.affinity import pin_beside, pinned_to_core
 from crm_assets.harness import (
     AgentSpec,
     ConversationRunner,
     GroundTruthStore,
-    Limits,
-    Progress,
     ScriptedAgent,
     ToolCall,
     make_agent,
-    run_harness,
 )
-from crm_assets.harness.affinity import pin_beside, pinned_to_core
 from crm_assets.harness.agents import AgentSession, Outcome
-from crm_assets.project import Project
+from crm_assets.workspace.project import Project
 
 REPLAY = AgentSpec("replay")
 

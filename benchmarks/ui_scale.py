@@ -20,14 +20,14 @@ import psycopg
 from playwright.sync_api import Page, Request
 from psycopg import sql
 
-from crm_assets.artifacts import BaselinePaths
 from crm_assets.database import connect_databases
-from crm_assets.execution import open_instance, refresh_history
-from crm_assets.history import HistoryPaths
-from crm_assets.keys import BaselineKey
-from crm_assets.partitions import DATASET_PARTITIONS, RUN_PARTITIONS
-from crm_assets.project import Project
-from crm_assets.runs import runs_of
+from crm_assets.defs.partitions import DATASET_PARTITIONS, RUN_PARTITIONS
+from crm_assets.orchestration.materialize import open_instance, refresh_history
+from crm_assets.reporting.history import HistoryPaths
+from crm_assets.reporting.run_list import runs_of
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 from tests.ui import person
 from tests.ui.chromium import Viewer, find_chromium, viewer
 from tests.ui.serving import REPOSITORY, crm_assets, environment, own_project, served

@@ -6,17 +6,17 @@ import warnings
 
 import dagster as dg
 
-from crm_assets.assets import LINEAGE, baseline_history, conversations
-from crm_assets.checks import CHECKS
-from crm_assets.jobs import JOBS
-from crm_assets.resources import (
+from crm_assets.defs.assets import LINEAGE, baseline_history, conversations
+from crm_assets.defs.checks import CHECKS
+from crm_assets.defs.jobs import JOBS
+from crm_assets.defs.resources import (
     ArtifactsResource,
     PostgresResource,
     SandboxResource,
     TelemetryResource,
 )
-from crm_assets.sensors import SENSORS
-from crm_assets.source_links import with_source_links
+from crm_assets.defs.sensors import SENSORS
+from crm_assets.defs.source_links import with_source_links
 
 __all__ = ["defs"]
 

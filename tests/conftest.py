@@ -17,7 +17,7 @@ from psycopg import sql
 
 from crm_assets.crm import Sandbox, SandboxPool
 from crm_assets.database import Databases, connect_databases, stop_embedded
-from crm_assets.project import Project
+from crm_assets.workspace.project import Project
 
 # A deadline a draw measures the machine, not the code: a busy one would fail tests at random.
 settings.register_profile("crm_assets", deadline=None)
@@ -75,7 +75,7 @@ def project(
 @pytest.fixture(scope="session")
 def dagster_template(databases: Databases) -> str:
     """A database with Dagster's tables, to copy: making them takes a second."""
-    from crm_assets.execution import open_instance
+    from crm_assets.orchestration.materialize import open_instance
 
     with pytest.MonkeyPatch.context() as patch, _fresh_project(databases, patch) as project:
         with open_instance(project) as instance:  # each of its storages makes its tables when it is asked
@@ -184,3 +184,18 @@ def corpus() -> Path:
     if not (folder / "clbench_eval.jsonl").is_file():
         pytest.skip(f"the corpus of real conversations is not there ({folder}); set CRM_CORPUS")
     return folder
+
+
+@pytest.fixture
+def lonely_project(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Project]:
+    """A project whose sandbox database (`DB_NAME`) is its alone, and may be taken away."""
+    parts = psycopg.conninfo.conninfo_to_dict(databases.sandbox)
+    for variable, part in (("DB_HOST", "host"), ("DB_PORT", "port"), ("DB_USER", "user")):
+        monkeypatch.setenv(variable, str(parts[part]))
+    name = f"crm_lonely_{uuid4().hex[:8]}"
+    monkeypatch.setenv("DB_NAME", name)
+    yield Project(tmp_path)
+    with psycopg.connect(databases.sandbox, autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

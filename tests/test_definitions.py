@@ -11,10 +11,10 @@ import dagster as dg
 import pytest
 import yaml
 
-from crm_assets.assets.sessions import POOL
-from crm_assets.checks import BLOCKING, SMOKE_JOB, SMOKE_NAMES, WARNINGS
 from crm_assets.definitions import defs
-from crm_assets.jobs import BASELINE_JOB, HARNESS_JOB, HISTORY_JOB, RESCORE_JOB
+from crm_assets.defs.assets.sessions import POOL
+from crm_assets.defs.checks import BLOCKING, SMOKE_JOB, SMOKE_NAMES, WARNINGS
+from crm_assets.defs.jobs import BASELINE_JOB, HARNESS_JOB, HISTORY_JOB, RESCORE_JOB
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -95,7 +95,7 @@ def test_each_asset_leads_to_its_code(name: str) -> None:
     assert isinstance(references, dg.CodeReferencesMetadataValue)
     (reference,) = references.code_references
     assert isinstance(reference, dg.LocalFileCodeReference | dg.UrlCodeReference)
-    assert "crm_assets/assets/" in reference.source
+    assert "crm_assets/defs/assets/" in reference.source
 
 
 def _specs(checks: list[dg.AssetChecksDefinition]) -> dict[str, dg.AssetCheckSpec]:

@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from crm_assets.cli import cli
-from crm_assets.project import Project
+from crm_assets.workspace.project import Project
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

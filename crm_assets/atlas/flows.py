@@ -23,9 +23,10 @@ from crm_assets.atlas.store import OpenSession, SessionStore
 from crm_assets.atlas.student import Student
 from crm_assets.atlas.tasks import AtlasTask
 from crm_assets.errors import CrmAssetsError
-from crm_assets.harness import ConversationResult, ConversationRunner, GroundTruth, Judge, without_verdict
+from crm_assets.harness import ConversationRunner, GroundTruth, Judge, without_verdict
 from crm_assets.harness.judge import TurnJudge
 from crm_assets.llm import BudgetExhausted, ModelError, Models, Role, Spending
+from crm_assets.records import ConversationResult
 
 __all__ = ["AtlasFlow", "LoopFlow", "StudentFlow"]
 

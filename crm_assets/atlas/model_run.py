@@ -11,7 +11,6 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any, Literal
 
-from crm_assets.artifacts import RunFiles
 from crm_assets.atlas.config_file import LoadedConfig
 from crm_assets.atlas.flows import AtlasFlow, StudentFlow
 from crm_assets.atlas.run import RunOptions, SessionFlow, run_tasks
@@ -30,9 +29,10 @@ from crm_assets.atlas.tasks import task_lines
 from crm_assets.atlas.telemetry import TelemetryStore
 from crm_assets.crm import TOOLS, SandboxPool
 from crm_assets.database import Databases, connect_databases, read_environment
+from crm_assets.engine import BatchSummary, Progress
+from crm_assets.engine.batch import default_workers
 from crm_assets.errors import InputError
-from crm_assets.harness import AgentSpec, BatchSummary, ConversationRunner, Progress, make_agent
-from crm_assets.harness.batch import default_workers
+from crm_assets.harness import AgentSpec, ConversationRunner, make_agent
 from crm_assets.llm import (
     Budget,
     Ledger,
@@ -43,7 +43,8 @@ from crm_assets.llm import (
     ReplayModels,
     make_redactor,
 )
-from crm_assets.project import Project
+from crm_assets.workspace.baseline_files import RunFiles
+from crm_assets.workspace.project import Project
 
 __all__ = ["Loop", "ModelRun", "describe_run", "run_models"]
 

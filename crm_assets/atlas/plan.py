@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
-from crm_assets.artifacts import BaselinePaths, RunFiles
 from crm_assets.atlas.config_file import ConfigOverrides, LearningMode, ModelRole, load_config
 from crm_assets.errors import InputError
-from crm_assets.keys import BaselineKey
-from crm_assets.project import Project
+from crm_assets.workspace.baseline_files import BaselinePaths, RunFiles
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 if TYPE_CHECKING:
     from crm_assets.atlas.config import Engine, ExecutionMode
     from crm_assets.atlas.model_run import ModelRun
     from crm_assets.atlas.transcript import Feedback
-    from crm_assets.harness import AgentName, BatchSummary, Progress
+    from crm_assets.engine import BatchSummary, Progress
+    from crm_assets.harness import AgentName
 
 __all__ = ["DEFAULT_CONFIG", "Performer", "SessionPlan", "find_ledger", "run_plan"]
 
@@ -112,7 +113,8 @@ def run_plan(
             files, model_run(plan, project), project=project, dataset=dataset, progress=progress
         )
     from crm_assets.atlas.sessions import run_sessions  # noqa: PLC0415
-    from crm_assets.harness import AgentSpec, Limits  # noqa: PLC0415
+    from crm_assets.engine import Limits  # noqa: PLC0415
+    from crm_assets.harness import AgentSpec  # noqa: PLC0415
 
     return run_sessions(
         files,

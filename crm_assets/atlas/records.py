@@ -19,8 +19,8 @@ from crm_assets.atlas.telemetry import (
     steps_of,
     trace_document,
 )
-from crm_assets.harness import ConversationResult
 from crm_assets.llm import Role, Spending
+from crm_assets.records import ConversationResult
 
 __all__ = [
     "SESSION_SCHEMA_VERSION",

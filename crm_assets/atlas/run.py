@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from crm_assets.artifacts import RunFiles
 from crm_assets.atlas.identity import FIRST_EPOCH
 from crm_assets.atlas.lanes import Lanes, Slot
 from crm_assets.atlas.task_index import TaskIndex
@@ -17,11 +16,13 @@ from crm_assets.atlas.tasks import AtlasTask
 from crm_assets.concurrency import in_thread, run_all
 from crm_assets.crm import SandboxPool
 from crm_assets.database import Databases
+from crm_assets.engine import BatchSummary, Progress
+from crm_assets.engine.checkpoint import ResultsFile
 from crm_assets.errors import InputError
-from crm_assets.files import json_line
-from crm_assets.harness import BatchSummary, GroundTruth, GroundTruthStore, Progress
-from crm_assets.harness.output import ResultsFile
+from crm_assets.harness import GroundTruth, GroundTruthStore
 from crm_assets.llm import BudgetExhausted, Spending
+from crm_assets.workspace.baseline_files import RunFiles
+from crm_assets.workspace.files import json_line
 
 __all__ = ["Finished", "RunOptions", "SessionFlow", "run_tasks"]
 

@@ -28,12 +28,13 @@ from crm_assets.atlas.store import OpenSession
 from crm_assets.atlas.student import Student, student_plan
 from crm_assets.atlas.teacher import review_plan, validate
 from crm_assets.atlas.telemetry import Merge
-from crm_assets.atlas.trail import Trail
+from crm_assets.atlas.trajectory import Trail
 from crm_assets.atlas.transcript import make_transcript
 from crm_assets.conversations import Conversation
 from crm_assets.errors import InfrastructureError
-from crm_assets.harness import ConversationResult, ConversationRunner, GroundTruth, Judge
+from crm_assets.harness import ConversationRunner, GroundTruth, Judge
 from crm_assets.llm import BudgetExhausted, Models
+from crm_assets.records import ConversationResult
 
 __all__ = ["Attempt", "SessionRun", "SessionWorker", "describe_task", "shown_metadata"]
 

@@ -7,25 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crm_assets.artifacts import RunFiles
 from crm_assets.atlas.records import harness_record
 from crm_assets.atlas.software import software_versions
 from crm_assets.atlas.tasks import AtlasTask, read_task_ids, read_tasks
 from crm_assets.database import Databases, connect_databases
+from crm_assets.engine import BatchSummary, Item, Limits, Progress, run_batch
 from crm_assets.errors import InputError
-from crm_assets.files import sha256_of_file
-from crm_assets.harness import (
-    AgentSpec,
-    BatchSummary,
-    ConversationResult,
-    Item,
-    Limits,
-    Progress,
-    code_fingerprint,
-    make_agent,
-    run_batch,
-)
-from crm_assets.project import Project
+from crm_assets.harness import AgentSpec, code_fingerprint, make_agent
+from crm_assets.records import ConversationResult
+from crm_assets.workspace.baseline_files import RunFiles
+from crm_assets.workspace.files import sha256_of_file
+from crm_assets.workspace.project import Project
 
 __all__ = ["require_tasks", "run_facts", "run_identity", "run_sessions"]
 

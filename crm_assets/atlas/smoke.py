@@ -16,10 +16,10 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from crm_assets.artifacts import BaselinePaths, RunFiles
 from crm_assets.errors import InfrastructureError, InputError
-from crm_assets.files import json_line
-from crm_assets.project import Project
+from crm_assets.workspace.baseline_files import BaselinePaths, RunFiles
+from crm_assets.workspace.files import json_line
+from crm_assets.workspace.project import Project
 
 __all__ = ["SmokeCheck", "SmokeEntry", "append_smoke_log", "smoke_checks", "smoke_log"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import psycopg
 
 from crm_assets.errors import InfrastructureError
-from crm_assets.git import ask_git
 from crm_assets.harness import code_fingerprint
+from crm_assets.workspace.git import ask_git
 
 __all__ = ["software_versions"]
 

@@ -21,7 +21,7 @@ from crm_assets.atlas.student_prompt import (
     text_outcome,
 )
 from crm_assets.crm import TOOLS
-from crm_assets.harness import Agent, AgentSession, Outcome, TokenUsage, ToolCall
+from crm_assets.harness import Agent, AgentSession, Outcome, ToolCall
 from crm_assets.llm import (
     Caller,
     ChatReply,
@@ -34,6 +34,7 @@ from crm_assets.llm import (
     Spending,
 )
 from crm_assets.llm.json_replies import parse_object
+from crm_assets.records import TokenUsage
 
 __all__ = ["Student", "student_plan"]
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from crm_assets.conversations import Conversation, load_conversations
 from crm_assets.errors import InputError
-from crm_assets.files import atomic_writer, write_jsonl
+from crm_assets.workspace.files import atomic_writer, write_jsonl
 
 __all__ = [
     "TASK_SCHEMA_VERSION",

@@ -9,7 +9,7 @@ from typing import Any
 from crm_assets.atlas.learning import LearningOutcome
 from crm_assets.atlas.outcomes import ModeDecision, PlanReview, Reward, Validation
 from crm_assets.atlas.telemetry import EventType, TrajectoryEvent
-from crm_assets.harness import ConversationResult
+from crm_assets.records import ConversationResult
 
 __all__ = ["Trail"]
 

@@ -12,8 +12,8 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from crm_assets.conversations import Conversation
-from crm_assets.harness import ConversationResult, TurnResult
 from crm_assets.llm.prompts import JSON_FENCE, cut, json_block
+from crm_assets.records import ConversationResult, TurnResult
 
 __all__ = [
     "ExpectedTurn",

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from crm_assets.provenance.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
+from crm_assets.workspace.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
 
 __all__ = ["MANIFEST_NAME", "Manifest", "read_manifest", "write_manifest"]

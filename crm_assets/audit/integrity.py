@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import orjson
 
-from crm_assets.artifacts import BaselinePaths
 from crm_assets.atlas import read_task_ids, read_tasks, task_id
 from crm_assets.conversations import load_conversations
-from crm_assets.datasets import read_revision_file, require_dataset
 from crm_assets.errors import InputError
-from crm_assets.files import sha256_of_file
-from crm_assets.project import Project
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.datasets import read_revision_file, require_dataset
+from crm_assets.workspace.files import sha256_of_file
+from crm_assets.workspace.project import Project
 
 __all__ = ["Verdict", "find_dataset_change", "find_session_mismatch", "find_task_mismatch"]
 

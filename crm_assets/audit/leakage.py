@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from crm_assets.artifacts import BaselinePaths
 from crm_assets.atlas.config_file import LoadedConfig
 from crm_assets.atlas.identity import ledger_account
 from crm_assets.atlas.playbook import render_playbook
@@ -31,6 +30,7 @@ from crm_assets.llm.asking import Call
 from crm_assets.llm.attempts import Attempts
 from crm_assets.llm.entries import LedgerEntry
 from crm_assets.llm.ledger import Recording
+from crm_assets.workspace.baseline_files import BaselinePaths
 
 __all__ = ["CanaryReport", "find_leaks"]
 

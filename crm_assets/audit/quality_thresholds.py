@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from crm_assets.consistency import Verdict
+from crm_assets.audit.integrity import Verdict
 from crm_assets.errors import InputError
 from crm_assets.reporting import Metrics
 from crm_assets.reporting.formats import dollars, percent, share

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import cached_property
 
-from crm_assets.artifacts import BaselinePaths
 from crm_assets.atlas import read_tasks
-from crm_assets.consistency import find_dataset_change, find_session_mismatch, find_task_mismatch
-from crm_assets.conversations import DatasetRevision
-from crm_assets.datasets import read_revision_file
-from crm_assets.errors import CrmAssetsError
-from crm_assets.files import read_json, sha256_of_file
-from crm_assets.llm.ledger import ledger_totals
-from crm_assets.project import Project
-from crm_assets.provenance.recompute import (
+from crm_assets.audit.integrity import find_dataset_change, find_session_mismatch, find_task_mismatch
+from crm_assets.audit.recompute import (
     differing_figures,
     differing_lines,
     recompute_metrics,
     recompute_readme,
 )
+from crm_assets.conversations import DatasetRevision
+from crm_assets.errors import CrmAssetsError
+from crm_assets.llm.ledger import ledger_totals
 from crm_assets.reporting import Metrics
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.datasets import read_revision_file
+from crm_assets.workspace.files import read_json, sha256_of_file
+from crm_assets.workspace.project import Project
 
 __all__ = ["CannotTell", "Finding", "Rechecks"]
 

@@ -10,9 +10,7 @@ from typing import Any
 
 import orjson
 
-from crm_assets.artifacts import BaselinePaths
 from crm_assets.conversations import DatasetRevision
-from crm_assets.project import Project
 from crm_assets.reporting import (
     Metrics,
     baseline_run_info,
@@ -22,6 +20,8 @@ from crm_assets.reporting import (
     write_metrics,
 )
 from crm_assets.reporting.formats import counted
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.project import Project
 
 __all__ = ["differing_figures", "differing_lines", "recompute_metrics", "recompute_readme"]
 

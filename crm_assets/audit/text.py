@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from crm_assets.provenance.models import Lineage, Verification
+from crm_assets.audit.models import Lineage, Verification
 from crm_assets.reporting.formats import NOTHING, counted, plain
 
 if TYPE_CHECKING:

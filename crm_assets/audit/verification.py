@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from crm_assets.artifacts import BaselinePaths
+from crm_assets.audit.models import Check, DagsterRecords, Verification
+from crm_assets.audit.rechecks import CannotTell, Finding, Rechecks
 from crm_assets.errors import CrmAssetsError
-from crm_assets.files import sha256_of_file
-from crm_assets.project import Project
-from crm_assets.provenance.manifest import MANIFEST_NAME, Manifest, baseline_files, read_manifest
-from crm_assets.provenance.models import Check, DagsterRecords, Verification
-from crm_assets.provenance.rechecks import CannotTell, Finding, Rechecks
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.files import sha256_of_file
+from crm_assets.workspace.manifest import MANIFEST_NAME, Manifest, baseline_files, read_manifest
+from crm_assets.workspace.project import Project
 
 __all__ = ["verify_baseline"]
 

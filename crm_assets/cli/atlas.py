@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crm_assets.artifacts import BaselinePaths, RunFiles, claim_run, release_run
 from crm_assets.cli.common import describe_agent, live_progress, model_options, relative, session_plan
 from crm_assets.cli.common import progress_lines as lineage_lines
-from crm_assets.datasets import require_dataset
 from crm_assets.errors import InputError
-from crm_assets.keys import BaselineKey, RunKey
-from crm_assets.project import find_project
+from crm_assets.workspace.baseline_files import BaselinePaths, RunFiles, claim_run, release_run
+from crm_assets.workspace.datasets import require_dataset
+from crm_assets.workspace.keys import BaselineKey, RunKey
+from crm_assets.workspace.project import find_project
 
 if TYPE_CHECKING:
     from crm_assets.atlas.smoke import SmokeCheck
@@ -65,8 +65,8 @@ def run(
 
     from crm_assets.atlas import copy_tasks
     from crm_assets.atlas.plan import run_plan
-    from crm_assets.files import write_text
     from crm_assets.reporting import RunInfo, compute_metrics, render_readme, summary_table, write_metrics
+    from crm_assets.workspace.files import write_text
 
     copy_tasks(task_file, files.tasks, limit=limit)
     with live_progress(name) as progress:
@@ -80,7 +80,7 @@ def run(
 
 def _dataset_beside(task_file: Path) -> str:
     """The dataset that a baseline's tasks are of."""
-    from crm_assets.datasets import read_revision_file
+    from crm_assets.workspace.datasets import read_revision_file
 
     revision = task_file.with_name("revision.json")
     return read_revision_file(revision).dataset if revision.is_file() else task_file.stem
@@ -103,8 +103,8 @@ def smoke(*, dataset: str, **chosen: Any) -> None:
     click.echo(f"Smoke run {key}, {described}", err=True)
 
     from crm_assets.atlas.smoke import smoke_checks, smoke_log
-    from crm_assets.checks import SMOKE_JOB
-    from crm_assets.execution import CheckFailed, LineageOptions, materialize
+    from crm_assets.defs.checks import SMOKE_JOB
+    from crm_assets.orchestration.materialize import CheckFailed, LineageOptions, materialize
 
     stopped: CheckFailed | None = None
     try:

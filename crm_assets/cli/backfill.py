@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crm_assets.artifacts import BaselinePaths
 from crm_assets.cli.common import model_options, plan_options, progress_lines, session_plan
 from crm_assets.cli.runs import free_keys
 from crm_assets.cli.ui import DEFAULT_PORT, HOST
-from crm_assets.datasets import require_dataset
 from crm_assets.errors import InfrastructureError, InputError
-from crm_assets.keys import BaselineKey, parse_dataset
-from crm_assets.project import Project, find_project
-from crm_assets.runs import runs_of
+from crm_assets.reporting.run_list import runs_of
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.datasets import require_dataset
+from crm_assets.workspace.keys import BaselineKey, parse_dataset
+from crm_assets.workspace.project import Project, find_project
 
 if TYPE_CHECKING:
     import dagster as dg
 
     from crm_assets.atlas.plan import Performer
-    from crm_assets.backfills import Backfill
+    from crm_assets.orchestration.backfills import Backfill
 
 __all__ = ["backfill"]
 
@@ -79,8 +79,8 @@ def backfill(
             click.echo("All of these runs are finished; --overwrite makes them again.")
             return
 
-    from crm_assets.backfills import Backfill, daemon_is_running, pool_is_closed
-    from crm_assets.execution import STAGES, LineageOptions, open_instance
+    from crm_assets.orchestration.backfills import Backfill, daemon_is_running, pool_is_closed
+    from crm_assets.orchestration.materialize import STAGES, LineageOptions, open_instance
 
     options = LineageOptions(plan=plan, limit=limit, overwrite=overwrite, resume=resume, retries=2)
     wanted = Backfill(dataset, keys, options, _RESCORED if rescore else _stages(STAGES, resume=resume))
@@ -125,7 +125,7 @@ def _stages(stages: tuple[str, ...], *, resume: bool) -> tuple[str, ...]:
 
 
 def _run_here(instance: dg.DagsterInstance, project: Project, wanted: Backfill, *, asked_for: bool) -> None:
-    from crm_assets.backfills import run_here
+    from crm_assets.orchestration.backfills import run_here
     from crm_assets.reporting.formats import counted
 
     total = len(wanted.keys)
@@ -145,7 +145,7 @@ def _run_here(instance: dg.DagsterInstance, project: Project, wanted: Backfill, 
 
 
 def _submit(instance: dg.DagsterInstance, wanted: Backfill, *, wait: bool) -> None:
-    from crm_assets.backfills import follow, submit
+    from crm_assets.orchestration.backfills import follow, submit
 
     backfill_id = submit(instance, wanted)
     keys = ", ".join(str(key.run) for key in wanted.keys)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crm_assets.artifacts import BaselinePaths, claim_run, release_run
 from crm_assets.cli.common import (
     describe_agent,
     model_options,
@@ -16,10 +15,11 @@ from crm_assets.cli.common import (
     session_plan,
 )
 from crm_assets.cli.ui import DEFAULT_PORT, HOST
-from crm_assets.datasets import require_dataset
 from crm_assets.errors import InputError
-from crm_assets.keys import BaselineKey, RunKey
-from crm_assets.project import Project, find_project
+from crm_assets.workspace.baseline_files import BaselinePaths, claim_run, release_run
+from crm_assets.workspace.datasets import require_dataset
+from crm_assets.workspace.keys import BaselineKey, RunKey
+from crm_assets.workspace.project import Project, find_project
 
 if TYPE_CHECKING:
     from crm_assets.atlas.plan import Performer
@@ -61,7 +61,7 @@ def baseline(
     key = _key(project, dataset, run, keep=not (overwrite or resume))
     click.echo(f"Baseline {key}, agent {agent_and_models}", err=True)
 
-    from crm_assets.execution import LineageOptions, materialize
+    from crm_assets.orchestration.materialize import LineageOptions, materialize
 
     options = LineageOptions(plan=plan, limit=limit, overwrite=overwrite, resume=resume)
     finished = BaselinePaths.of(project, key).finished
@@ -75,8 +75,8 @@ def baseline(
 
     from rich.console import Console
 
-    from crm_assets.history import HistoryPaths
     from crm_assets.reporting import read_metrics, summary_table
+    from crm_assets.reporting.history import HistoryPaths
 
     Console().print(summary_table(read_metrics(done.paths.metrics)))
     click.echo(f"README: {relative(done.paths.readme)}")

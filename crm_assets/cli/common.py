@@ -15,8 +15,9 @@ from crm_assets.errors import InputError
 if TYPE_CHECKING:
     from crm_assets.atlas.config_file import ModelRole
     from crm_assets.atlas.plan import Performer, SessionPlan
-    from crm_assets.harness import AgentName, AgentSpec, Progress
-    from crm_assets.project import Project
+    from crm_assets.engine import Progress
+    from crm_assets.harness import AgentName, AgentSpec
+    from crm_assets.workspace.project import Project
 
 __all__ = [
     "agent_options",
@@ -219,7 +220,7 @@ def _rate(per_second: float) -> str:
 @contextmanager
 def progress_lines() -> Iterator[None]:
     """Show what the lineage tells of its progress, a line each, on stderr."""
-    from crm_assets.assets.progress import PROGRESS_LOGGER
+    from crm_assets.defs.assets.progress import PROGRESS_LOGGER
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

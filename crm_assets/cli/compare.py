@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from crm_assets.artifacts import require_finished
 from crm_assets.cli.common import relative
-from crm_assets.keys import BaselineKey
-from crm_assets.project import find_project
+from crm_assets.workspace.baseline_files import require_finished
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import find_project
 
 __all__ = ["compare"]
 
@@ -57,7 +57,7 @@ def compare(
 
     found = compare_baselines(a, b, intersection=intersection, seed=seed, resamples=resamples)
     if html is not None:
-        from crm_assets.files import write_text
+        from crm_assets.workspace.files import write_text
 
         write_text(html, render_page(found))
     if as_json:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crm_assets.artifacts import finished_runs
 from crm_assets.cli.common import relative
-from crm_assets.datasets import available_datasets
 from crm_assets.errors import InputError
-from crm_assets.project import find_project
+from crm_assets.workspace.baseline_files import finished_runs
+from crm_assets.workspace.datasets import available_datasets
+from crm_assets.workspace.project import find_project
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -129,7 +129,7 @@ def generate(count: int, seed: int, output: Path) -> None:
     """Write COUNT conversations, the same ones for the same seed."""
     import sys
 
-    from crm_assets.conversations.generator import write_dataset
+    from crm_assets.generator import write_dataset
     from crm_assets.reporting.formats import counted
 
     with click.progressbar(length=count, file=sys.stderr, label="Generating") as bar:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from crm_assets.project import find_project
+from crm_assets.workspace.project import find_project
 
 __all__ = ["db"]
 

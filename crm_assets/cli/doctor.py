@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 import click
 
 from crm_assets.cli.ui import DEFAULT_PORT, port_is_free
-from crm_assets.datasets import available_datasets
 from crm_assets.errors import CrmAssetsError
-from crm_assets.project import Project, find_project
+from crm_assets.workspace.datasets import available_datasets
+from crm_assets.workspace.project import Project, find_project
 
 __all__ = ["Diagnosis", "diagnose", "doctor"]
 
@@ -105,7 +105,7 @@ def _database(project: Project) -> tuple[Literal["ok"], str]:
 
 def _sandbox(project: Project) -> tuple[Literal["ok"], str]:
     from crm_assets.crm import SCHEMA_VERSION
-    from crm_assets.resources import PostgresResource, SandboxResource
+    from crm_assets.defs.resources import PostgresResource, SandboxResource
 
     # Opening one makes it where it is missing or old, and says so where it is newer or not ours.
     resource = SandboxResource(postgres=PostgresResource(root=str(project.root)))
@@ -121,14 +121,14 @@ def _server_version(conninfo: str) -> str:
 
 
 def _telemetry(project: Project) -> tuple[Literal["ok"], str]:
-    from crm_assets.resources import PostgresResource, TelemetryResource
+    from crm_assets.defs.resources import PostgresResource, TelemetryResource
 
     status = TelemetryResource(postgres=PostgresResource(root=str(project.root))).check()
     return "ok", f"database {status.database} on PostgreSQL {status.server_version}"
 
 
 def _dagster_storage(project: Project) -> tuple[Literal["ok"], str]:
-    from crm_assets.execution import open_instance
+    from crm_assets.orchestration.materialize import open_instance
     from crm_assets.reporting.formats import counted
 
     with open_instance(project) as instance:

@@ -9,12 +9,13 @@ import click
 
 from crm_assets.cli.common import agent_options, agent_spec, live_progress, relative
 from crm_assets.errors import InputError
-from crm_assets.project import find_project
+from crm_assets.workspace.project import find_project
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from crm_assets.harness import AgentName, BatchSummary
+    from crm_assets.engine import BatchSummary
+    from crm_assets.harness import AgentName
 
 __all__ = ["harness"]
 
@@ -55,7 +56,7 @@ def harness(
 
     from rich.console import Console
 
-    from crm_assets.harness import Limits, run_harness
+    from crm_assets.engine import Limits, run_harness
 
     with live_progress(f"{dataset.stem}, {agent}") as progress:
         summary = run_harness(

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crm_assets.artifacts import claim_run, release_run
 from crm_assets.cli.common import progress_lines, relative
-from crm_assets.datasets import require_dataset
 from crm_assets.errors import InputError
-from crm_assets.keys import BaselineKey, RunKey
-from crm_assets.project import Project, find_project
+from crm_assets.workspace.baseline_files import claim_run, release_run
+from crm_assets.workspace.datasets import require_dataset
+from crm_assets.workspace.keys import BaselineKey, RunKey
+from crm_assets.workspace.project import Project, find_project
 
 if TYPE_CHECKING:
     from crm_assets.imports import ImportedRun

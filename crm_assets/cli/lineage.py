@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from crm_assets.artifacts import require_finished
 from crm_assets.errors import CrmAssetsError
-from crm_assets.keys import BaselineKey
-from crm_assets.project import find_project
+from crm_assets.workspace.baseline_files import require_finished
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import find_project
 
 __all__ = ["VerificationFailed", "lineage"]
 
@@ -26,12 +26,12 @@ def lineage(*, dataset: str, run: str, verify: bool, as_json: bool) -> None:
     project = find_project()
     key = BaselineKey.of(dataset, run)
 
-    from crm_assets.provenance.lineage import read_lineage
+    from crm_assets.audit.lineage import read_lineage
 
     paths = require_finished(project, key)
     found = read_lineage(project, paths)
     if verify:
-        from crm_assets.provenance.verification import verify_baseline
+        from crm_assets.audit.verification import verify_baseline
 
         checked = verify_baseline(project, paths, found.dagster)
         found = found.model_copy(update={"verification": checked})
@@ -40,7 +40,7 @@ def lineage(*, dataset: str, run: str, verify: bool, as_json: bool) -> None:
     else:
         from rich.console import Console
 
-        from crm_assets.provenance.text import render_lineage, render_verification
+        from crm_assets.audit.text import render_lineage, render_verification
 
         console = Console()
         for part in render_lineage(found):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from crm_assets.cli.runs import free_keys, register_keys
-from crm_assets.datasets import require_dataset
-from crm_assets.keys import BaselineKey
-from crm_assets.project import find_project
+from crm_assets.workspace.datasets import require_dataset
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import find_project
 
 __all__ = ["partitions"]
 

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import click
 
-from crm_assets.artifacts import BaselinePaths
-from crm_assets.datasets import require_dataset
-from crm_assets.keys import BaselineKey, RunKey
-from crm_assets.project import Project, find_project
-from crm_assets.runs import RunSummary, list_runs
+from crm_assets.reporting.run_list import RunSummary, list_runs
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.datasets import require_dataset
+from crm_assets.workspace.keys import BaselineKey, RunKey
+from crm_assets.workspace.project import Project, find_project
 
 __all__ = ["free_keys", "register_keys", "runs"]
 
@@ -74,8 +74,8 @@ def free_keys(project: Project, dataset: str, count: int, *, label: str = "") ->
 
 def register_keys(project: Project, keys: list[BaselineKey]) -> None:
     """Make `keys` known to Dagster."""
-    from crm_assets.execution import open_instance
-    from crm_assets.partitions import register
+    from crm_assets.defs.partitions import register
+    from crm_assets.orchestration.materialize import open_instance
 
     with open_instance(project) as instance:
         for key in keys:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from crm_assets.artifacts import require_finished
 from crm_assets.errors import InputError
-from crm_assets.keys import BaselineKey
-from crm_assets.project import find_project
+from crm_assets.workspace.baseline_files import require_finished
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import find_project
 
 __all__ = ["show"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from crm_assets.artifacts import BaselinePaths
 from crm_assets.cli.common import progress_lines, relative
-from crm_assets.datasets import require_dataset
-from crm_assets.keys import BaselineKey
-from crm_assets.project import find_project
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.datasets import require_dataset
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import find_project
 
 __all__ = ["tasks"]
 
@@ -28,7 +28,7 @@ def tasks(dataset: str, run: str, limit: int | None, overwrite: bool) -> None:
     key = BaselineKey.of(dataset, run)
     BaselinePaths.of(project, key).protect(overwrite=overwrite)
 
-    from crm_assets.execution import LineageOptions, materialize
+    from crm_assets.orchestration.materialize import LineageOptions, materialize
 
     with progress_lines():
         done = materialize(

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 import click
 
 from crm_assets.errors import InfrastructureError, InputError
-from crm_assets.project import Project, find_project
+from crm_assets.workspace.project import Project, find_project
 
 __all__ = ["DEFAULT_PORT", "HOST", "port_is_free", "ui"]
 

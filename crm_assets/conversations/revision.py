@@ -9,8 +9,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from crm_assets.conversations.lines import DatasetReader
-from crm_assets.git import ask_git
-from crm_assets.project import find_project
+from crm_assets.workspace.git import ask_git
+from crm_assets.workspace.project import find_project
 
 __all__ = ["DatasetRevision", "read_revision"]
 

@@ -24,7 +24,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from crm_assets.errors import InfrastructureError
-from crm_assets.project import Project
+from crm_assets.workspace.project import Project
 
 __all__ = ["embedded_address", "start_embedded", "stop_embedded"]
 

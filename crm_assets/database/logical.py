@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from crm_assets.database.embedded import start_embedded
 from crm_assets.database.settings import ServerSettings, read_environment
 from crm_assets.errors import ConfigError, InfrastructureError
-from crm_assets.project import Project, find_project
+from crm_assets.workspace.project import Project, find_project
 
 __all__ = ["Databases", "connect_databases"]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from dotenv import dotenv_values
 
 from crm_assets.errors import ConfigError
-from crm_assets.project import Project
+from crm_assets.workspace.project import Project
 
 __all__ = ["ServerSettings", "read_environment"]
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dagster as dg
 
-from crm_assets.assets import (
+from crm_assets.defs.assets import (
     LINEAGE,
     atlas_sessions,
     baseline_history,
     baseline_metrics,
     baseline_readme,
 )
-from crm_assets.assets.sessions_config import SessionsConfig
-from crm_assets.assets.tasks import TasksConfig
-from crm_assets.checks import SMOKE_JOB, smoke_checklist
+from crm_assets.defs.assets.tasks import TasksConfig
+from crm_assets.defs.checks import SMOKE_JOB, smoke_checklist
+from crm_assets.defs.sessions_config import SessionsConfig
 
 __all__ = [
     "BASELINE_JOB",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from crm_assets.keys import DATASET_DIMENSION, RUN_DIMENSION, BaselineKey
+from crm_assets.workspace.keys import DATASET_DIMENSION, RUN_DIMENSION, BaselineKey
 
 __all__ = [
     "BASELINE_PARTITIONS",

@@ -10,18 +10,18 @@ import dagster as dg
 import orjson
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
-from crm_assets.alerts import ALERT_VARIABLE, Alert, send_alert
-from crm_assets.assets import baseline_metrics
-from crm_assets.assets.conversations import is_observed, observation
 from crm_assets.database import read_environment
-from crm_assets.datasets import available_datasets
+from crm_assets.defs.alerts import ALERT_VARIABLE, Alert, send_alert
+from crm_assets.defs.assets import baseline_metrics
+from crm_assets.defs.assets.conversations import is_observed, observation
+from crm_assets.defs.jobs import HISTORY_JOB, history
+from crm_assets.defs.partitions import DATASET_PARTITIONS
+from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.errors import CrmAssetsError
-from crm_assets.files import sha256_of_file
-from crm_assets.history import HistoryPaths, read_history
-from crm_assets.jobs import HISTORY_JOB, history
-from crm_assets.keys import BaselineKey
-from crm_assets.partitions import DATASET_PARTITIONS
-from crm_assets.resources import ArtifactsResource
+from crm_assets.reporting.history import HistoryPaths, read_history
+from crm_assets.workspace.datasets import available_datasets
+from crm_assets.workspace.files import sha256_of_file
+from crm_assets.workspace.keys import BaselineKey
 
 __all__ = ["SENSORS", "datasets", "failed_runs", "finished_baselines"]
 

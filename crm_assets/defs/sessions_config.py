@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from crm_assets.assets.common import StageConfig
 from crm_assets.atlas.config_file import ModelRole
 from crm_assets.atlas.plan import Performer, SessionPlan, find_ledger
-from crm_assets.project import Project
+from crm_assets.defs.assets.common import StageConfig
+from crm_assets.workspace.project import Project
 
 __all__ = ["AS_CONFIGURED", "SessionsConfig"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from crm_assets.git import ask_git
+from crm_assets.workspace.git import ask_git
 
 __all__ = ["web_address", "with_source_links"]
 
@@ -33,7 +33,8 @@ def with_source_links(
 ) -> list[dg.AssetsDefinition | dg.SourceAsset]:
     """The same assets, each with a reference to its function."""
     linked = dg.with_source_code_references(assets)
-    package = Path(__file__).resolve().parent
+    here = Path(__file__).resolve()
+    package = here.parents[1]
     address = web_address(ask_git(package, "config", "--get", "remote.origin.url") or "")
     commit = ask_git(package, "rev-parse", "HEAD") if address else None
     if address and commit:
@@ -42,8 +43,8 @@ def with_source_links(
             git_url=address,
             git_branch=commit,
             file_path_mapping=dg.AnchorBasedFilePathMapping(
-                local_file_anchor=Path(__file__).resolve(),
-                file_anchor_path_in_repository=f"{package.name}/{Path(__file__).name}",
+                local_file_anchor=here,
+                file_anchor_path_in_repository=here.relative_to(package.parent).as_posix(),
             ),
         )
     return [asset for asset in linked if isinstance(asset, dg.AssetsDefinition | dg.SourceAsset)]

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 from crm_assets.conversations import Conversation
 from crm_assets.database import Databases
+from crm_assets.engine.checkpoint import ResultsFile, Tally
 from crm_assets.errors import InputError
 from crm_assets.harness.agents import AgentSpec
-from crm_assets.harness.output import ResultsFile, Tally
-from crm_assets.harness.results import ConversationResult
 from crm_assets.llm import Spending
+from crm_assets.records.results import ConversationResult
 
 __all__ = ["BatchSummary", "Item", "Limits", "Progress", "Source", "run_batch"]
 
@@ -138,7 +138,7 @@ def run_batch(
         InputError: `output` is of another run, or the agent cannot be made.
         InfrastructureError: the database or the disk failed for good; what is done is kept.
     """
-    from crm_assets.harness.workers import run_workers  # noqa: PLC0415  (imports multiprocessing)
+    from crm_assets.engine.workers import run_workers  # noqa: PLC0415  (imports multiprocessing)
 
     order = list(source.keys())
     wanted = frozenset(order)

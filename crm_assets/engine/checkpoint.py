@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from crm_assets.errors import InfrastructureError, InputError
-from crm_assets.files import atomic_writer
+from crm_assets.workspace.files import atomic_writer
 
 __all__ = ["ResultsFile", "Tally", "sidecar_of"]
 

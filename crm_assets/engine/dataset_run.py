@@ -10,12 +10,12 @@ from pathlib import Path
 from crm_assets.conversations import check_dataset, conversation_ids, reload_conversations
 from crm_assets.crm import tool_names
 from crm_assets.database import connect_databases
+from crm_assets.engine.batch import BatchSummary, Item, Limits, Progress, run_batch
 from crm_assets.errors import InputError
 from crm_assets.harness.agents import AgentSpec, make_agent
-from crm_assets.harness.batch import BatchSummary, Item, Limits, Progress, run_batch
 from crm_assets.harness.ground_truth import code_fingerprint
-from crm_assets.harness.results import ConversationResult
-from crm_assets.project import Project
+from crm_assets.records.results import ConversationResult
+from crm_assets.workspace.project import Project
 
 __all__ = ["run_harness"]
 

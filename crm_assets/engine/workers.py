@@ -18,13 +18,13 @@ from typing import Any
 from crm_assets.concurrency import deaf_to_interrupts
 from crm_assets.crm import SandboxPool
 from crm_assets.database import Databases
+from crm_assets.engine.affinity import pin_beside, pinned_to_core
+from crm_assets.engine.batch import Item, Limits, Source
 from crm_assets.errors import CrmAssetsError, InfrastructureError, InputError
-from crm_assets.files import json_line
-from crm_assets.harness.affinity import pin_beside, pinned_to_core
 from crm_assets.harness.agents import AgentSpec, make_agent
-from crm_assets.harness.batch import Item, Limits, Source
 from crm_assets.harness.ground_truth import GroundTruth, GroundTruthStore
 from crm_assets.harness.runner import ConversationRunner
+from crm_assets.workspace.files import json_line
 
 __all__ = ["run_workers"]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from crm_assets.conversations.generator import names
-from crm_assets.conversations.generator.deals import is_open
-from crm_assets.conversations.generator.refusal import new_deal, new_deal_text, refuse
-from crm_assets.conversations.generator.rows import CLIENT_STATUSES, ID_FIELDS, Row
-from crm_assets.conversations.generator.scene import Scene
-from crm_assets.conversations.generator.searches import arguments
-from crm_assets.conversations.generator.world import date_text, domain_of
+from crm_assets.generator import names
+from crm_assets.generator.conversation_builder import Scene
+from crm_assets.generator.crm_state import date_text, domain_of
+from crm_assets.generator.deals import is_open
+from crm_assets.generator.refusal import new_deal, new_deal_text, refuse
+from crm_assets.generator.rows import CLIENT_STATUSES, ID_FIELDS, Row
+from crm_assets.generator.searches import arguments
 
 __all__ = [
     "amount_too_large",

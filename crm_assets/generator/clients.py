@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from crm_assets.conversations.generator import names
-from crm_assets.conversations.generator.rows import CLIENT_STATUSES, Row
-from crm_assets.conversations.generator.scene import Scene, join_words
-from crm_assets.conversations.generator.updates import play_update
-from crm_assets.conversations.generator.world import domain_of, new_uuid
+from crm_assets.generator import names
+from crm_assets.generator.conversation_builder import Scene, join_words
+from crm_assets.generator.crm_state import domain_of, new_uuid
+from crm_assets.generator.rows import CLIENT_STATUSES, Row
+from crm_assets.generator.updates import play_update
 
 __all__ = ["create_new_client", "create_new_contact", "details", "modify_client", "modify_contact"]
 

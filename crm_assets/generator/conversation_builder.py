@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from crm_assets.conversations.generator.dice import Dice
-from crm_assets.conversations.generator.rows import ID_FIELDS, Row
-from crm_assets.conversations.generator.world import World
 from crm_assets.conversations.models import ExpectedResponse, Turn
 from crm_assets.conversations.references import find_references
+from crm_assets.generator.crm_state import World
+from crm_assets.generator.rng import Dice
+from crm_assets.generator.rows import ID_FIELDS, Row
 
 __all__ = ["Scene", "join_words", "money"]
 

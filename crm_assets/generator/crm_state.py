@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from crm_assets.conversations.generator import names
-from crm_assets.conversations.generator.dice import Dice
-from crm_assets.conversations.generator.rows import (
+from crm_assets.generator import names
+from crm_assets.generator.rng import Dice
+from crm_assets.generator.rows import (
     CLIENT_STATUSES,
     COMPANY_TYPES,
     CONTRACT_STATUSES,

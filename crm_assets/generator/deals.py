@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from crm_assets.conversations.generator import names
-from crm_assets.conversations.generator.clients import create_new_client, details, kept_id, optional
-from crm_assets.conversations.generator.rows import OPEN_STAGES, Row
-from crm_assets.conversations.generator.scene import Scene, join_words, money
-from crm_assets.conversations.generator.searches import arguments
-from crm_assets.conversations.generator.updates import play_update
-from crm_assets.conversations.generator.world import date_text
+from crm_assets.generator import names
+from crm_assets.generator.clients import create_new_client, details, kept_id, optional
+from crm_assets.generator.conversation_builder import Scene, join_words, money
+from crm_assets.generator.crm_state import date_text
+from crm_assets.generator.rows import OPEN_STAGES, Row
+from crm_assets.generator.searches import arguments
+from crm_assets.generator.updates import play_update
 
 __all__ = [
     "clone_opportunity",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from crm_assets.conversations.generator import bad_requests, bad_values
-from crm_assets.conversations.generator.scene import Scene
+from crm_assets.generator import bad_requests, bad_values
+from crm_assets.generator.conversation_builder import Scene
 
 __all__ = ["FAILURES"]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from crm_assets.conversations.generator import names
-from crm_assets.conversations.generator.clients import details, kept_id, optional
-from crm_assets.conversations.generator.deals import create_new_opportunity
-from crm_assets.conversations.generator.rows import QUOTE_STATUSES, Row
-from crm_assets.conversations.generator.scene import Scene, join_words, money
-from crm_assets.conversations.generator.updates import play_update
-from crm_assets.conversations.generator.world import date_text
+from crm_assets.generator import names
+from crm_assets.generator.clients import details, kept_id, optional
+from crm_assets.generator.conversation_builder import Scene, join_words, money
+from crm_assets.generator.crm_state import date_text
+from crm_assets.generator.deals import create_new_opportunity
+from crm_assets.generator.rows import QUOTE_STATUSES, Row
+from crm_assets.generator.updates import play_update
 
 __all__ = [
     "add_note",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from crm_assets.conversations.generator import clients, deals, paperwork, searches
-from crm_assets.conversations.generator.dice import Dice
-from crm_assets.conversations.generator.scene import Scene
+from crm_assets.generator import clients, deals, paperwork, searches
+from crm_assets.generator.conversation_builder import Scene
+from crm_assets.generator.rng import Dice
 
 __all__ = ["MOVES", "SHAPES", "Chain", "choose_chain", "choose_moves", "choose_story"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from crm_assets.conversations.generator.rows import OPEN_STAGES
-from crm_assets.conversations.generator.scene import Scene
+from crm_assets.generator.conversation_builder import Scene
+from crm_assets.generator.rows import OPEN_STAGES
 
 __all__ = ["new_deal", "new_deal_text", "refuse"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from crm_assets.conversations.generator.rows import Row
-from crm_assets.conversations.generator.scene import Scene, join_words, money
+from crm_assets.generator.conversation_builder import Scene, join_words, money
+from crm_assets.generator.rows import Row
 
 __all__ = [
     "arguments",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from crm_assets.conversations.generator.rows import ID_FIELDS, Row
-from crm_assets.conversations.generator.scene import Scene, join_words, money
-from crm_assets.conversations.generator.searches import arguments
+from crm_assets.generator.conversation_builder import Scene, join_words, money
+from crm_assets.generator.rows import ID_FIELDS, Row
+from crm_assets.generator.searches import arguments
 
 __all__ = ["play_update"]
 

@@ -15,10 +15,10 @@ from typing import Any, Literal
 from crm_assets.conversations import Conversation, Turn, resolve, turn_output
 from crm_assets.conversations.patterns import UUID
 from crm_assets.errors import InputError
-from crm_assets.files import sha256_of_file
 from crm_assets.harness.recordings import RecordedTurn, Recordings
-from crm_assets.harness.results import TokenUsage
 from crm_assets.harness.state import created_rows
+from crm_assets.records.results import TokenUsage
+from crm_assets.workspace.files import sha256_of_file
 
 __all__ = [
     "Agent",

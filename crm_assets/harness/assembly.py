@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from crm_assets.conversations import Conversation
-from crm_assets.harness.results import (
+from crm_assets.records.results import (
     RESULT_SCHEMA_VERSION,
     ConversationResult,
     ConversationStatus,

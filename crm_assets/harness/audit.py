@@ -9,7 +9,7 @@ from crm_assets.conversations import AuditReport, Conversation, ReplayFinding, a
 from crm_assets.crm import SandboxPool, created_ids, seed_fields
 from crm_assets.database import connect_databases
 from crm_assets.harness.ground_truth import GroundTruthStore, replay_finding
-from crm_assets.project import Project
+from crm_assets.workspace.project import Project
 
 __all__ = ["audit_dataset"]
 

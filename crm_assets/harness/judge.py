@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from crm_assets.concurrency import gather_all
-from crm_assets.harness.results import CallScore, JudgeVerdict, ReplyScore, TokenUsage, TurnResult
 from crm_assets.harness.verification import JUDGE_ROLE, TurnQuestion
 from crm_assets.llm import (
     Caller,
@@ -31,6 +30,7 @@ from crm_assets.llm import (
     json_block,
 )
 from crm_assets.llm.json_replies import ask
+from crm_assets.records.results import CallScore, JudgeVerdict, ReplyScore, TokenUsage, TurnResult
 
 __all__ = ["CALL_PASS", "GOAL_WEIGHT", "PROCESS_WEIGHT", "REPLY_PASS", "TurnJudge"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from crm_assets.crm import TOOLS, Action
-from crm_assets.harness.results import TurnResult
+from crm_assets.records.results import TurnResult
 
 __all__ = ["Footprint", "footprint"]
 

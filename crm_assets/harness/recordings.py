@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from crm_assets.errors import InputError
-from crm_assets.harness.results import TokenUsage
+from crm_assets.records.results import TokenUsage
 
 __all__ = ["Origin", "RecordedTurn", "Recordings"]
 

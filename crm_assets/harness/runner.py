@@ -21,12 +21,12 @@ from crm_assets.harness.agents import (
     ToolCall,
 )
 from crm_assets.harness.assembly import assemble, without_verdict
-from crm_assets.harness.footprint import footprint
 from crm_assets.harness.ground_truth import GroundTruth, ids_of
-from crm_assets.harness.results import ConversationResult, TurnResult
+from crm_assets.harness.observed_writes import footprint
 from crm_assets.harness.state import canonical_state, created_rows, state_difference
 from crm_assets.harness.verification import Judge, judge_call, judge_reply, judged, open_question
 from crm_assets.llm.errors import BudgetExhausted
+from crm_assets.records.results import ConversationResult, TurnResult
 
 __all__ = ["ConversationRunner"]
 

@@ -14,7 +14,7 @@ from crm_assets.crm import ToolError
 from crm_assets.harness.agents import ToolCall
 from crm_assets.harness.comparison import argument_mismatch, same_tool
 from crm_assets.harness.ground_truth import error_is_expected
-from crm_assets.harness.results import (
+from crm_assets.records.results import (
     JudgeVerdict,
     ResponseStatus,
     TokenUsage,

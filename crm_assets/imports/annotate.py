@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from crm_assets.artifacts import RunFiles
-from crm_assets.files import atomic_writer, json_line
 from crm_assets.imports.source import ResultsFile, recorded_verdicts
+from crm_assets.workspace.baseline_files import RunFiles
+from crm_assets.workspace.files import atomic_writer, json_line
 
 __all__ = ["IMPORTED_MODE", "mark_imported"]
 

@@ -7,17 +7,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crm_assets.artifacts import BaselinePaths, release_run
 from crm_assets.atlas.plan import SessionPlan
+from crm_assets.audit import write_manifest
 from crm_assets.conversations import conversation_ids
-from crm_assets.datasets import require_dataset
 from crm_assets.errors import InputError
-from crm_assets.files import atomic_writer, read_json, sha256_of_file, write_json
-from crm_assets.imports.beside import mark_imported
+from crm_assets.imports.annotate import mark_imported
 from crm_assets.imports.source import ResultsFile
-from crm_assets.keys import BaselineKey
-from crm_assets.project import Project
-from crm_assets.provenance import write_manifest
+from crm_assets.workspace.baseline_files import BaselinePaths, release_run
+from crm_assets.workspace.datasets import require_dataset
+from crm_assets.workspace.files import atomic_writer, read_json, sha256_of_file, write_json
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -138,7 +138,7 @@ def _withdraw(project: Project, paths: BaselinePaths, copy: Path) -> None:
 def _materialize(
     project: Project, paths: BaselinePaths, source: ResultsFile, coverage: Coverage
 ) -> dict[str, dict[str, int]]:
-    from crm_assets.execution import (  # noqa: PLC0415  (Dagster takes two seconds)
+    from crm_assets.orchestration.materialize import (  # noqa: PLC0415  (Dagster takes two seconds)
         STAGES,
         LineageOptions,
         materialize_on,
@@ -187,8 +187,8 @@ def _report(instance: dg.DagsterInstance, paths: BaselinePaths, summary: dict[st
     """Tell Dagster what the sessions are now, and that there is still one for each task."""
     import dagster as dg  # noqa: PLC0415
 
-    from crm_assets.consistency import find_session_mismatch  # noqa: PLC0415
-    from crm_assets.partitions import register  # noqa: PLC0415
+    from crm_assets.audit.integrity import find_session_mismatch  # noqa: PLC0415
+    from crm_assets.defs.partitions import register  # noqa: PLC0415
 
     partition = register(instance, paths.key)
     digest = sha256_of_file(paths.sessions)

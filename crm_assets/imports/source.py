@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import orjson
 
-from crm_assets.files import sha256_of_file
 from crm_assets.harness.recordings import Origin, Recordings
+from crm_assets.workspace.files import sha256_of_file
 
 __all__ = ["Format", "ResultsFile", "recorded_verdicts"]
 

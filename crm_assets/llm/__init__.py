@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from crm_assets.llm.asking import RecordingModels
 from crm_assets.llm.budget import Budget
-from crm_assets.llm.door import ModelDoor
+from crm_assets.llm.client import ModelDoor
 from crm_assets.llm.entries import LedgerEntry, read_ledger
 from crm_assets.llm.errors import BudgetExhausted, MalformedReply, ModelError
 from crm_assets.llm.interface import ROLES, Answer, Caller, Models, ReplyCheck, Role

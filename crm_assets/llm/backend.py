@@ -152,7 +152,7 @@ class LitellmBackend:
         key = key_of(spec, self._environment)
         litellm = import_litellm()
         if spec.is_offline:
-            importlib.import_module("crm_assets.llm.offline").register_offline_provider()
+            importlib.import_module("crm_assets.offline_models").register_offline_provider()
         base = base_of(spec, self._environment)
         fixed: dict[str, Any] = {
             "model": spec.name,

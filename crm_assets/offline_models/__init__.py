@@ -7,11 +7,11 @@ they are shown. None of them sees more than its request.
 
 from __future__ import annotations
 
-from crm_assets.llm.offline.faults import FaultKind, FaultPlan
-from crm_assets.llm.offline.models import MODELS, answer
-from crm_assets.llm.offline.provider import register_offline_provider
-from crm_assets.llm.offline.requests import OfflineRequest, count_tokens, read_messages
-from crm_assets.llm.offline.server import OfflineServer, serve
+from crm_assets.offline_models.faults import FaultKind, FaultPlan
+from crm_assets.offline_models.models import MODELS, answer
+from crm_assets.offline_models.provider import register_offline_provider
+from crm_assets.offline_models.requests import OfflineRequest, count_tokens, read_messages
+from crm_assets.offline_models.server import OfflineServer, serve
 
 __all__ = [
     "MODELS",

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from crm_assets.llm.offline.prompts import said
-from crm_assets.llm.offline.text import ENTITIES, mask, mentions
-from crm_assets.llm.offline.tools import words_of
+from crm_assets.offline_models.prompts import said
+from crm_assets.offline_models.text import ENTITIES, mask, mentions
+from crm_assets.offline_models.tools import words_of
 
 __all__ = ["Intent", "fitting_tool", "tool_action", "understand"]
 

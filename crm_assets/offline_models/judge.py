@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 
-from crm_assets.llm.offline.prompts import read_json_block
-from crm_assets.llm.offline.requests import OfflineRequest
-from crm_assets.llm.offline.teacher import problem_with
-from crm_assets.llm.offline.turns import SeenTurn, read_turns
+from crm_assets.offline_models.prompts import read_json_block
+from crm_assets.offline_models.requests import OfflineRequest
+from crm_assets.offline_models.teacher import problem_with
+from crm_assets.offline_models.turns import SeenTurn, read_turns
 
 __all__ = ["judge_answer", "turn_judge_answer"]
 

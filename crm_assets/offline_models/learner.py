@@ -15,12 +15,12 @@ from typing import Any
 
 import orjson
 
-from crm_assets.llm.offline.prompts import read_json_block
-from crm_assets.llm.offline.requests import OfflineRequest
-from crm_assets.llm.offline.sense import Intent, fitting_tool, tool_action, understand
-from crm_assets.llm.offline.text import ENTITIES
-from crm_assets.llm.offline.tools import words_of
-from crm_assets.llm.offline.turns import SeenTurn, read_turns
+from crm_assets.offline_models.intent import Intent, fitting_tool, tool_action, understand
+from crm_assets.offline_models.prompts import read_json_block
+from crm_assets.offline_models.requests import OfflineRequest
+from crm_assets.offline_models.text import ENTITIES
+from crm_assets.offline_models.tools import words_of
+from crm_assets.offline_models.turns import SeenTurn, read_turns
 
 __all__ = ["learner_answer"]
 

@@ -14,13 +14,13 @@ from typing import Any, Literal
 import orjson
 
 from crm_assets.llm.messages import ChatReply
-from crm_assets.llm.offline.judge import judge_answer, turn_judge_answer
-from crm_assets.llm.offline.learner import learner_answer
-from crm_assets.llm.offline.requests import OfflineRequest, used
-from crm_assets.llm.offline.sdk_prompts import sdk_part
-from crm_assets.llm.offline.student import student_answer
-from crm_assets.llm.offline.teacher import probe_answer, teacher_answer
-from crm_assets.llm.offline.tools import toolbox
+from crm_assets.offline_models.judge import judge_answer, turn_judge_answer
+from crm_assets.offline_models.learner import learner_answer
+from crm_assets.offline_models.requests import OfflineRequest, used
+from crm_assets.offline_models.sdk_prompts import sdk_part
+from crm_assets.offline_models.student import student_answer
+from crm_assets.offline_models.teacher import probe_answer, teacher_answer
+from crm_assets.offline_models.tools import toolbox
 
 __all__ = ["MODELS", "answer"]
 

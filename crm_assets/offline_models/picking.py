@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from crm_assets.llm.offline.prompts import said
-from crm_assets.llm.offline.text import mask, mentions
-from crm_assets.llm.offline.tools import KnownTool, Toolbox, words_of
+from crm_assets.offline_models.prompts import said
+from crm_assets.offline_models.text import mask, mentions
+from crm_assets.offline_models.tools import KnownTool, Toolbox, words_of
 
 __all__ = ["pick_tool"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from crm_assets.llm.offline.sdk_prompts import read_sdk_document
+from crm_assets.offline_models.sdk_prompts import read_sdk_document
 
 __all__ = ["Advice", "advice_for", "block", "read_json_block", "said"]
 

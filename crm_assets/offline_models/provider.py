@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from crm_assets.llm.messages import ChatReply
-from crm_assets.llm.offline.models import answer
-from crm_assets.llm.offline.requests import OfflineRequest, read_messages
 from crm_assets.llm.spec import OFFLINE_PROVIDER
+from crm_assets.offline_models.models import answer
+from crm_assets.offline_models.requests import OfflineRequest, read_messages
 
 __all__ = ["register_offline_provider", "request_of"]
 

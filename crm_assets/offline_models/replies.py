@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from crm_assets.llm.offline.sense import tool_action
-from crm_assets.llm.offline.text import ENTITIES
+from crm_assets.offline_models.intent import tool_action
+from crm_assets.offline_models.text import ENTITIES
 
 __all__ = ["tell"]
 

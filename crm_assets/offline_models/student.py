@@ -14,12 +14,12 @@ from typing import Any
 import orjson
 
 from crm_assets.llm.messages import ChatReply, FunctionCall
-from crm_assets.llm.offline.picking import pick_tool
-from crm_assets.llm.offline.prompts import Advice, advice_for
-from crm_assets.llm.offline.replies import tell
-from crm_assets.llm.offline.requests import OfflineRequest
-from crm_assets.llm.offline.tools import KnownTool, Toolbox, toolbox
-from crm_assets.llm.offline.values import fill_arguments
+from crm_assets.offline_models.picking import pick_tool
+from crm_assets.offline_models.prompts import Advice, advice_for
+from crm_assets.offline_models.replies import tell
+from crm_assets.offline_models.requests import OfflineRequest
+from crm_assets.offline_models.tools import KnownTool, Toolbox, toolbox
+from crm_assets.offline_models.values import fill_arguments
 
 __all__ = ["student_answer"]
 

@@ -11,10 +11,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from crm_assets.llm.offline.prompts import read_json_block
-from crm_assets.llm.offline.requests import OfflineRequest
-from crm_assets.llm.offline.sense import tool_action, understand
-from crm_assets.llm.offline.turns import SeenTurn, read_turns, unused_values
+from crm_assets.offline_models.intent import tool_action, understand
+from crm_assets.offline_models.prompts import read_json_block
+from crm_assets.offline_models.requests import OfflineRequest
+from crm_assets.offline_models.turns import SeenTurn, read_turns, unused_values
 
 __all__ = ["probe_answer", "problem_with", "teacher_answer"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from crm_assets.llm.offline.requests import ToolDocument, count_tokens
+from crm_assets.offline_models.requests import ToolDocument, count_tokens
 
 __all__ = ["KnownTool", "Toolbox", "stem", "toolbox", "words_of"]
 

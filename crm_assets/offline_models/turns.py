@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from crm_assets.llm.offline.text import Mention, mentions
+from crm_assets.offline_models.text import Mention, mentions
 
 __all__ = ["SeenTurn", "read_turns", "unused_values"]
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from crm_assets.llm.offline.text import ENTITIES, Mention, entity_before, mask, mentions
-from crm_assets.llm.offline.tools import KnownTool
+from crm_assets.offline_models.text import ENTITIES, Mention, entity_before, mask, mentions
+from crm_assets.offline_models.tools import KnownTool
 
 __all__ = ["fill_arguments"]
 

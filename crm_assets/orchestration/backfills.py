@@ -15,13 +15,13 @@ from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.tags import BACKFILL_ID_TAG
 from dagster._core.utils import make_new_backfill_id
 
-from crm_assets.assets.sessions import POOL
 from crm_assets.definitions import defs
+from crm_assets.defs.assets.sessions import POOL
+from crm_assets.defs.partitions import register
 from crm_assets.errors import CrmAssetsError, InfrastructureError
-from crm_assets.execution import STAGES, LineageOptions, materialize_on, refresh_history
-from crm_assets.keys import BaselineKey
-from crm_assets.partitions import register
-from crm_assets.project import Project
+from crm_assets.orchestration.materialize import STAGES, LineageOptions, materialize_on, refresh_history
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 __all__ = [
     "Backfill",

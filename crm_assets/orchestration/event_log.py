@@ -6,10 +6,10 @@ from datetime import datetime, timezone
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from crm_assets.audit.models import DagsterRecords, DagsterRun, Materialized
 from crm_assets.errors import InfrastructureError
-from crm_assets.keys import BaselineKey
-from crm_assets.project import Project
-from crm_assets.provenance.models import DagsterRecords, DagsterRun, Materialized
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -31,8 +31,8 @@ def read_dagster(project: Project, key: BaselineKey) -> DagsterRecords:
     import dagster as dg  # noqa: PLC0415
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
-    from crm_assets.assets import LINEAGE  # noqa: PLC0415
-    from crm_assets.execution import open_instance  # noqa: PLC0415
+    from crm_assets.defs.assets import LINEAGE  # noqa: PLC0415
+    from crm_assets.orchestration.materialize import open_instance  # noqa: PLC0415
 
     try:
         with open_instance(project) as instance:

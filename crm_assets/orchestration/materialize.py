@@ -15,20 +15,20 @@ from typing import Any, NamedTuple
 import dagster as dg
 from dagster._core.errors import DagsterAssetCheckFailedError, DagsterExecutionInterruptedError
 
-from crm_assets.artifacts import BaselinePaths
-from crm_assets.assets import LINEAGE, atlas_sessions, baseline_metrics
-from crm_assets.assets.common import StageConfig
-from crm_assets.assets.progress import PROGRESS_LOGGER
-from crm_assets.assets.sessions_config import SessionsConfig
-from crm_assets.assets.tasks import TasksConfig
 from crm_assets.atlas.plan import SessionPlan
-from crm_assets.dagster_launcher import PROCESS_TAG, this_process
 from crm_assets.definitions import defs
+from crm_assets.defs.assets import LINEAGE, atlas_sessions, baseline_metrics
+from crm_assets.defs.assets.common import StageConfig
+from crm_assets.defs.assets.progress import PROGRESS_LOGGER
+from crm_assets.defs.assets.tasks import TasksConfig
+from crm_assets.defs.jobs import BASELINE_JOB, HISTORY_JOB
+from crm_assets.defs.partitions import register, register_dataset
+from crm_assets.defs.sessions_config import SessionsConfig
 from crm_assets.errors import ConfigError, CrmAssetsError
-from crm_assets.jobs import BASELINE_JOB, HISTORY_JOB
-from crm_assets.keys import BaselineKey
-from crm_assets.partitions import register, register_dataset
-from crm_assets.project import Project
+from crm_assets.orchestration.launcher import PROCESS_TAG, this_process
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 __all__ = [
     "STAGES",

@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 
 from crm_assets.database import connect_databases
 from crm_assets.errors import ConfigError, InfrastructureError
-from crm_assets.project import find_project
+from crm_assets.workspace.project import find_project
 
 __all__ = ["ProjectPostgresStorage"]
 

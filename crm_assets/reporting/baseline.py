@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from crm_assets.artifacts import BaselinePaths, RunFiles
-from crm_assets.files import write_text
-from crm_assets.project import Project
 from crm_assets.reporting.models import Metrics, RunInfo
 from crm_assets.reporting.readme import render_readme
+from crm_assets.workspace.baseline_files import BaselinePaths, RunFiles
+from crm_assets.workspace.files import write_text
+from crm_assets.workspace.project import Project
 
 if TYPE_CHECKING:
     from crm_assets.conversations import DatasetRevision

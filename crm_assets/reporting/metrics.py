@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from crm_assets.errors import InputError
-from crm_assets.files import write_json
 from crm_assets.reporting.breakdowns import conversation_groups, failure_kinds, rate, turn_groups
 from crm_assets.reporting.figures import Mean, Rate
 from crm_assets.reporting.frames import read_frames
 from crm_assets.reporting.loop import learning_curve, loop_figures, repeats
 from crm_assets.reporting.models import Bounds, Metrics, ReplyCounts, RunInfo
 from crm_assets.reporting.usage import role_costs, role_tokens, spending, total_cost
+from crm_assets.workspace.files import write_json
 
 if TYPE_CHECKING:
     import pandas as pd

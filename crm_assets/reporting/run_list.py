@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from crm_assets.artifacts import BaselinePaths
 from crm_assets.errors import InputError
-from crm_assets.keys import BaselineKey
-from crm_assets.project import Project
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 __all__ = ["RunState", "RunSummary", "list_runs", "runs_of"]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from shutil import rmtree
 
 from crm_assets.errors import InfrastructureError, InputError
-from crm_assets.files import atomic_writer
-from crm_assets.keys import BaselineKey, RunKey
-from crm_assets.project import Project
+from crm_assets.workspace.files import atomic_writer
+from crm_assets.workspace.keys import BaselineKey, RunKey
+from crm_assets.workspace.project import Project
 
 __all__ = ["BaselinePaths", "RunFiles", "claim_run", "finished_runs", "release_run", "require_finished"]
 
@@ -95,7 +95,7 @@ class RunFiles:
     @property
     def _partial_run(self) -> Path:
         """What says of which run the partial sessions are (see `harness.output`)."""
-        from crm_assets.harness.output import sidecar_of  # noqa: PLC0415  (not needed to list runs)
+        from crm_assets.engine.checkpoint import sidecar_of  # noqa: PLC0415  (not needed to list runs)
 
         return sidecar_of(self.partial)
 

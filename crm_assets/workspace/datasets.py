@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crm_assets.errors import InputError
-from crm_assets.keys import parse_dataset
-from crm_assets.project import Project
+from crm_assets.workspace.keys import parse_dataset
+from crm_assets.workspace.project import Project
 
 if TYPE_CHECKING:
     from crm_assets.conversations import DatasetRevision

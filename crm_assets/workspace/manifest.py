@@ -10,9 +10,9 @@ from typing import Any, Final, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from crm_assets.artifacts import BaselinePaths
 from crm_assets.errors import InputError
-from crm_assets.files import atomic_writer, sha256_of_file
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.files import atomic_writer, sha256_of_file
 
 __all__ = [
     "MANIFEST_NAME",

@@ -17,17 +17,17 @@ import psycopg
 import yaml
 from psycopg import sql
 
-from crm_assets.artifacts import RunFiles
 from crm_assets.atlas import write_tasks
 from crm_assets.atlas.plan import SessionPlan, run_plan
-from crm_assets.conversations.generator import generate
 from crm_assets.database import Databases
-from crm_assets.files import sha256_of_file
-from crm_assets.harness import BatchSummary
+from crm_assets.engine import BatchSummary
+from crm_assets.generator import generate
 from crm_assets.llm import LedgerEntry, Message, read_ledger
-from crm_assets.llm.offline import answer
-from crm_assets.llm.offline.provider import request_of
-from crm_assets.project import Project
+from crm_assets.offline_models import answer
+from crm_assets.offline_models.provider import request_of
+from crm_assets.workspace.baseline_files import RunFiles
+from crm_assets.workspace.files import sha256_of_file
+from crm_assets.workspace.project import Project
 from tests.llm.scripted_server import Recorded, Scripted
 
 __all__ = [

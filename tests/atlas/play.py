@@ -38,7 +38,7 @@ from crm_assets.llm import (
     Spending,
     Usage,
 )
-from crm_assets.llm.offline import OfflineRequest, answer
+from crm_assets.offline_models import OfflineRequest, answer
 
 __all__ = [
     "NOW",

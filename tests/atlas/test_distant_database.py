@@ -13,7 +13,8 @@ import pytest
 
 from crm_assets.crm import Sandbox, SandboxPool
 from crm_assets.database import Databases
-from crm_assets.harness import ConversationResult, ConversationRunner, GroundTruth
+from crm_assets.harness import ConversationRunner, GroundTruth
+from crm_assets.records import ConversationResult
 from tests.atlas.configs import config
 from tests.atlas.play import Stage
 from tests.harness.build import Caller, answered, call, conversation, turn

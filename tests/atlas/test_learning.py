@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from llm.scripted_models import ScriptedModels
 
 from crm_assets.atlas.config import AtlasConfig
 from crm_assets.atlas.learning import LearningCase, LearningOutcome, learn
@@ -12,6 +11,7 @@ from crm_assets.atlas.outcomes import PastSession, Reward
 from crm_assets.atlas.playbook import LearningState, merge, render_playbook
 from crm_assets.atlas.transcript import SessionTranscript, TurnTranscript, read_transcript
 from crm_assets.llm import BudgetExhausted, ModelError
+from tests.llm.scripted_models import ScriptedModels
 
 from .configs import config
 from .playbook.build import entry, raw

@@ -4,12 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from llm.scripted_models import ScriptedModels
 
 from crm_assets.atlas.config import AtlasConfig
 from crm_assets.atlas.modes import choose_mode
 from crm_assets.atlas.outcomes import ModeDecision, PastSession
 from crm_assets.llm import BudgetExhausted, ModelError
+from tests.llm.scripted_models import ScriptedModels
 
 from .configs import config, model
 

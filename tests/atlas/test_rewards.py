@@ -6,13 +6,13 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from llm.scripted_models import ScriptedModels
 
 from crm_assets.atlas.config import AtlasConfig
 from crm_assets.atlas.outcomes import Principle, Reward
 from crm_assets.atlas.rewards import RewardCase, judge_session
 from crm_assets.atlas.transcript import SessionTranscript, TurnTranscript, read_transcript
 from crm_assets.llm import BudgetExhausted, ChatRequest, ModelError
+from tests.llm.scripted_models import ScriptedModels
 
 from .configs import config
 

@@ -15,15 +15,15 @@ from typing import Any
 
 import pytest
 
-from crm_assets.artifacts import RunFiles
 from crm_assets.atlas.records import TRACE_KEYS
 from crm_assets.atlas.telemetry import TelemetryStore
 from crm_assets.database import Databases
+from crm_assets.engine import BatchSummary
 from crm_assets.errors import InputError
-from crm_assets.harness import BatchSummary
 from crm_assets.llm import ledger_totals
 from crm_assets.reporting.metrics import compute_metrics
 from crm_assets.reporting.models import RunInfo
+from crm_assets.workspace.baseline_files import RunFiles
 from tests.atlas.loop import (
     Loop,
     asked,
@@ -182,9 +182,9 @@ def test_the_students_prompt_holds_what_was_learnt_and_nothing_before(run: Run):
 ALONE = """
 import socket, sys
 from pathlib import Path
-from crm_assets.artifacts import RunFiles
+from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.atlas.plan import SessionPlan, run_plan
-from crm_assets.project import Project
+from crm_assets.workspace.project import Project
 
 connect = socket.socket.connect
 def refuse(self, address):

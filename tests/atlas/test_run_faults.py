@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from crm_assets.artifacts import RunFiles
 from crm_assets.database import Databases
 from crm_assets.llm import LedgerEntry, ModelDoor, RetryPolicy
-from crm_assets.llm.offline import FaultPlan, OfflineServer
-from crm_assets.llm.offline.faults import FAULT_KINDS
+from crm_assets.offline_models import FaultPlan, OfflineServer
+from crm_assets.offline_models.faults import FAULT_KINDS
+from crm_assets.workspace.baseline_files import RunFiles
 from tests.atlas.loop import Loop, loop_project, models_at, offline_models, role_of, small_dataset
 from tests.atlas.play import NOW
 from tests.llm.scripted_server import (

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from crm_assets.artifacts import RunFiles
 from crm_assets.database import Databases
+from crm_assets.engine import Progress
+from crm_assets.engine.checkpoint import ResultsFile
 from crm_assets.errors import InputError
-from crm_assets.harness import Progress
-from crm_assets.harness.output import ResultsFile
 from crm_assets.llm import LedgerEntry
+from crm_assets.workspace.baseline_files import RunFiles
 from tests.atlas.loop import (
     Loop,
     differences,
@@ -169,10 +169,10 @@ def test_and_comes_to_what_it_comes_to_undisturbed(loop: Loop, undisturbed: Undi
 CHILD = """
 import datetime, sys
 from pathlib import Path
-from crm_assets.artifacts import RunFiles
+from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.atlas import store
 from crm_assets.atlas.plan import SessionPlan, run_plan
-from crm_assets.project import Project
+from crm_assets.workspace.project import Project
 
 now = datetime.datetime.fromisoformat(sys.argv[4])
 store._now = lambda: now

@@ -10,13 +10,13 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from crm_assets.artifacts import BaselinePaths
 from crm_assets.atlas.plan import SessionPlan
 from crm_assets.database import Databases
 from crm_assets.errors import ConfigError
-from crm_assets.execution import LineageOptions, materialize_on
-from crm_assets.keys import BaselineKey
 from crm_assets.llm import ModelDoor, RetryPolicy
+from crm_assets.orchestration.materialize import LineageOptions, materialize_on
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.keys import BaselineKey
 from tests.atlas.loop import (
     KEY,
     Loop,

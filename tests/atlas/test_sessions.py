@@ -8,12 +8,13 @@ import orjson
 import psycopg
 import pytest
 
-from crm_assets.artifacts import RunFiles
 from crm_assets.atlas import run_sessions, write_tasks
 from crm_assets.database import Databases
+from crm_assets.engine import BatchSummary, Limits, Progress
 from crm_assets.errors import InputError
-from crm_assets.harness import AgentSpec, BatchSummary, Limits, Progress
-from crm_assets.project import Project
+from crm_assets.harness import AgentSpec
+from crm_assets.workspace.baseline_files import RunFiles
+from crm_assets.workspace.project import Project
 
 RUN = "20250102T030405Z-abc123"
 ACME = "11111111-1111-4111-8111-111111111111"
@@ -87,8 +88,8 @@ def run(project: Project, tasks: Path, sessions: Path) -> Sessions:
 @pytest.fixture
 def eager_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Progress is told after every conversation."""
-    monkeypatch.setattr("crm_assets.harness.workers._REPORT_SECONDS", 0.0)
-    monkeypatch.setattr("crm_assets.harness.batch._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("crm_assets.engine.workers._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("crm_assets.engine.batch._REPORT_SECONDS", 0.0)
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -9,11 +9,11 @@ from typing import Any
 import orjson
 import pytest
 
-from crm_assets.artifacts import BaselinePaths
 from crm_assets.atlas.smoke import append_smoke_log, read_smoke_log, smoke_checks, smoke_log
 from crm_assets.errors import InputError
-from crm_assets.keys import BaselineKey
-from crm_assets.project import Project
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 Change = Callable[[dict[str, Any]], None]
 

@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
-from harness.build import ACME, BETA, Harness, answered, conversation, refused, turn
-from llm.offline.direct import DirectModels
 
 from crm_assets.atlas.config import AtlasConfig
 from crm_assets.atlas.student import Student, student_plan
 from crm_assets.crm import ENTITIES, TOOLS, SandboxPool
-from crm_assets.harness import ConversationResult, GroundTruthStore, Outcome, TokenUsage, ToolCall
+from crm_assets.harness import GroundTruthStore, Outcome, ToolCall
 from crm_assets.llm import (
     Answer,
     BudgetExhausted,
@@ -28,6 +26,9 @@ from crm_assets.llm import (
     Spending,
     Usage,
 )
+from crm_assets.records import ConversationResult, TokenUsage
+from tests.harness.build import ACME, BETA, Harness, answered, conversation, refused, turn
+from tests.offline_models.direct import DirectModels
 
 from .configs import config
 

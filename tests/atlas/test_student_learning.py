@@ -7,8 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
-from conftest import REPOSITORY
-from llm.offline.direct import DirectModels
 
 from crm_assets.atlas.config import AtlasConfig
 from crm_assets.atlas.learning import LearningCase, learn
@@ -19,7 +17,10 @@ from crm_assets.atlas.transcript import make_transcript
 from crm_assets.conversations import Conversation, reload_conversations
 from crm_assets.crm import TOOLS, SandboxPool
 from crm_assets.database import Databases
-from crm_assets.harness import ConversationResult, ConversationRunner, GroundTruthStore
+from crm_assets.harness import ConversationRunner, GroundTruthStore
+from crm_assets.records import ConversationResult
+from tests.conftest import REPOSITORY
+from tests.offline_models.direct import DirectModels
 
 NOW = "2025-01-01T00:00:00+00:00"
 TOOL_TEXTS = {name: tool.description for name, tool in TOOLS.items()}

@@ -4,13 +4,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from llm.scripted_models import ScriptedModels
 
 from crm_assets.atlas.config import AtlasConfig
 from crm_assets.atlas.outcomes import PlanReview, Validation
 from crm_assets.atlas.teacher import review_plan, validate
 from crm_assets.atlas.transcript import ExpectedTurn, SessionTranscript, TurnTranscript, read_transcript
 from crm_assets.llm import BudgetExhausted, ModelError
+from tests.llm.scripted_models import ScriptedModels
 
 from .configs import config
 

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from crm_assets.artifacts import BaselinePaths
 from crm_assets.atlas import write_tasks
 from crm_assets.atlas.sessions import run_sessions
+from crm_assets.audit import write_manifest
+from crm_assets.audit.recompute import recompute_metrics, recompute_readme
 from crm_assets.conversations import read_revision
-from crm_assets.conversations.generator import write_dataset
-from crm_assets.files import write_json, write_text
+from crm_assets.generator import write_dataset
 from crm_assets.harness import AgentSpec
-from crm_assets.keys import BaselineKey
-from crm_assets.project import Project
-from crm_assets.provenance import write_manifest
-from crm_assets.provenance.recompute import recompute_metrics, recompute_readme
 from crm_assets.reporting import write_metrics
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.files import write_json, write_text
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 KEY = BaselineKey.of("sealed", "20260131T093000Z")
 DATASET = "data/conversations/sealed.jsonl"

@@ -9,15 +9,15 @@ from typing import Any
 import orjson
 import pytest
 
-from crm_assets.artifacts import BaselinePaths
 from crm_assets.atlas import write_tasks
-from crm_assets.consistency import find_dataset_change, find_session_mismatch, find_task_mismatch
+from crm_assets.audit.integrity import find_dataset_change, find_session_mismatch, find_task_mismatch
 from crm_assets.conversations import read_revision
-from crm_assets.conversations.generator import write_dataset
 from crm_assets.errors import InputError
-from crm_assets.files import write_json, write_jsonl
-from crm_assets.keys import BaselineKey
-from crm_assets.project import Project
+from crm_assets.generator import write_dataset
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.files import write_json, write_jsonl
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 COUNT = 4
 Lines = list[dict[str, Any]]

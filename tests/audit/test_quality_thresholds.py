@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crm_assets.soundness import find_audit_findings
+from crm_assets.audit.quality_thresholds import find_audit_findings
 
 CLEAN = {"duplicate_ids": 0, "unfillable_placeholders": 0}
 

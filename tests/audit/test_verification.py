@@ -8,17 +8,16 @@ from typing import Any
 import orjson
 import pytest
 
-from crm_assets.artifacts import BaselinePaths
-from crm_assets.conversations.generator import write_dataset
-from crm_assets.files import sha256_of_file
+from crm_assets.audit import MANIFEST_NAME, write_manifest
+from crm_assets.audit.models import DagsterRecords, Materialized, Verification
+from crm_assets.audit.verification import verify_baseline
+from crm_assets.generator import write_dataset
 from crm_assets.llm import Ledger
 from crm_assets.llm.entries import LedgerEntry
-from crm_assets.project import Project
-from crm_assets.provenance import MANIFEST_NAME, write_manifest
-from crm_assets.provenance.models import DagsterRecords, Materialized, Verification
-from crm_assets.provenance.verification import verify_baseline
-
-from .conftest import DATASET, KEY, write_pages
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.files import sha256_of_file
+from crm_assets.workspace.project import Project
+from tests.audit.conftest import DATASET, KEY, write_pages
 
 FILES = (
     "README.md",

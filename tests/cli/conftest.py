@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from crm_assets.cli import cli
-from crm_assets.conversations.generator import write_dataset
-from crm_assets.project import Project
+from crm_assets.generator import write_dataset
+from crm_assets.workspace.project import Project
 
 Run = Callable[..., Result]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-from crm_assets.artifacts import finished_runs
-from crm_assets.files import read_json
 from crm_assets.llm import ledger_totals
-from crm_assets.project import Project
+from crm_assets.workspace.baseline_files import finished_runs
+from crm_assets.workspace.files import read_json
+from crm_assets.workspace.project import Project
 
 from .conftest import Run
 

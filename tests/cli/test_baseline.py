@@ -14,12 +14,12 @@ from typing import Any
 import orjson
 import pytest
 
-import crm_assets.assets.sessions as sessions_module
-from crm_assets.artifacts import finished_runs
+import crm_assets.defs.assets.sessions as sessions_module
 from crm_assets.errors import InfrastructureError
-from crm_assets.files import read_json
-from crm_assets.history import HistoryPaths
-from crm_assets.project import Project
+from crm_assets.reporting.history import HistoryPaths
+from crm_assets.workspace.baseline_files import finished_runs
+from crm_assets.workspace.files import read_json
+from crm_assets.workspace.project import Project
 
 from .conftest import Run
 

@@ -14,9 +14,9 @@ import pytest
 from crm_assets.cli.doctor import diagnose
 from crm_assets.cli.ui import port_is_free
 from crm_assets.database import connect_databases
-from crm_assets.execution import open_instance
-from crm_assets.keys import BaselineKey
-from crm_assets.project import Project
+from crm_assets.orchestration.materialize import open_instance
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 from .conftest import Run
 

@@ -8,12 +8,12 @@ import orjson
 import pytest
 from click.testing import Result
 
-from crm_assets.artifacts import BaselinePaths
 from crm_assets.cli import cli
 from crm_assets.cli.compare import compare
-from crm_assets.conversations.generator import write_dataset
-from crm_assets.keys import BaselineKey
-from crm_assets.project import Project
+from crm_assets.generator import write_dataset
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 from .conftest import Run
 

@@ -11,18 +11,18 @@ import dagster as dg
 import orjson
 import pytest
 
-from crm_assets.artifacts import BaselinePaths
 from crm_assets.cli import cli
 from crm_assets.cli.compare import compare
 from crm_assets.cli.import_run import import_command
 from crm_assets.cli.lineage import lineage
 from crm_assets.cli.show import show
 from crm_assets.errors import InfrastructureError
-from crm_assets.execution import open_instance
-from crm_assets.files import read_json
 from crm_assets.imports import importing
-from crm_assets.keys import BaselineKey
-from crm_assets.project import Project
+from crm_assets.orchestration.materialize import open_instance
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.files import read_json
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 from .conftest import Run
 

@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from crm_assets.artifacts import BaselinePaths
+from crm_assets.audit import write_manifest
 from crm_assets.cli import cli
 from crm_assets.cli.lineage import lineage
-from crm_assets.files import sha256_of_file
-from crm_assets.keys import BaselineKey
-from crm_assets.project import Project
-from crm_assets.provenance import write_manifest
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.files import sha256_of_file
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 from .conftest import Run
 

@@ -11,8 +11,8 @@ import time
 import httpx
 import pytest
 
-from crm_assets.files import read_json
-from crm_assets.project import Project
+from crm_assets.workspace.files import read_json
+from crm_assets.workspace.project import Project
 
 from .conftest import Run
 

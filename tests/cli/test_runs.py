@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-import crm_assets.assets.sessions as sessions_module
-from crm_assets.artifacts import BaselinePaths
+import crm_assets.defs.assets.sessions as sessions_module
 from crm_assets.errors import InfrastructureError
-from crm_assets.execution import open_instance
-from crm_assets.files import read_json
-from crm_assets.history import HistoryPaths
-from crm_assets.keys import BaselineKey
-from crm_assets.project import Project
+from crm_assets.orchestration.materialize import open_instance
+from crm_assets.reporting.history import HistoryPaths
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.files import read_json
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 from .conftest import Run
 

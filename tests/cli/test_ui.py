@@ -14,7 +14,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from crm_assets.project import Project
+from crm_assets.workspace.project import Project
 
 _PATIENCE = 90.0
 

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from crm.samples import SEED_DATA, TODAY, conversation
 from crm_assets.crm import Sandbox, SeedRows, Session, deterministic_ids, plan_seeds
+from tests.crm.samples import SEED_DATA, TODAY, conversation
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from crm.samples import (
+from crm_assets.crm import TOOLS, Session
+from tests.crm.samples import (
     CLIENT_A,
     CLIENT_B,
     CONTACT_A,
@@ -21,7 +22,6 @@ from crm.samples import (
     refusal,
     state_of,
 )
-from crm_assets.crm import TOOLS, Session
 
 TARGETS = {
     "modify_client": CLIENT_A,

@@ -8,7 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from crm.samples import (
+from crm_assets.crm import TOOLS, Sandbox, SeedRows, Session
+from tests.crm.samples import (
     CLIENT_A,
     CLIENT_B,
     CONTACT_A,
@@ -22,7 +23,6 @@ from crm.samples import (
     refusal,
     state_of,
 )
-from crm_assets.crm import TOOLS, Sandbox, SeedRows, Session
 
 NEW_ID = "11111111-2222-4333-8444-555555555555"
 

@@ -8,7 +8,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from crm.samples import (
+from crm_assets.crm import TOOLS, SandboxPool, SeedRows, Session
+from crm_assets.crm.fields import Text
+from tests.crm.samples import (
     CLIENT_A,
     CLIENT_B,
     COMPANY_A,
@@ -21,8 +23,6 @@ from crm.samples import (
     QUOTE_B,
     error_sentence,
 )
-from crm_assets.crm import TOOLS, SandboxPool, SeedRows, Session
-from crm_assets.crm.fields import Text
 
 SEARCHES = [name for name in TOOLS if name.endswith("_search")]
 

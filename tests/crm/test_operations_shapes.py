@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from crm.samples import (
+from crm_assets.crm import ENTITIES, TOOLS, Session
+from tests.crm.samples import (
     CLIENT_A,
     COMPANY_A,
     CONTACT_A,
@@ -18,7 +19,6 @@ from crm.samples import (
     QUOTE_B,
     refusal,
 )
-from crm_assets.crm import ENTITIES, TOOLS, Session
 
 CALLS: dict[str, dict[str, Any]] = {
     "create_new_client": {"name": "New", "email": "new@x.example", "status": "Active"},

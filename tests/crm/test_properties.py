@@ -14,7 +14,6 @@ import orjson
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crm.samples import NOBODY, SEED_DATA, TODAY, conversation, state_of
 from crm_assets.crm import (
     ENTITIES,
     TOOLS,
@@ -40,6 +39,7 @@ from crm_assets.crm.fields import (
     Timestamp,
 )
 from crm_assets.database import Databases
+from tests.crm.samples import NOBODY, SEED_DATA, TODAY, conversation, state_of
 
 SEEDS = plan_seeds(conversation(SEED_DATA))
 TIMES = {name for entity in ENTITIES.values() for name in entity.times}

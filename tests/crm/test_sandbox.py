@@ -10,16 +10,6 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from crm.samples import (
-    CLIENT_A,
-    CLIENT_B,
-    OPPORTUNITY_A,
-    QUOTE_A,
-    QUOTE_B,
-    error_sentence,
-    refusal,
-    state_of,
-)
 from crm_assets.crm import (
     SESSION_ROLE,
     Sandbox,
@@ -29,6 +19,16 @@ from crm_assets.crm import (
     deterministic_ids,
 )
 from crm_assets.errors import InfrastructureError
+from tests.crm.samples import (
+    CLIENT_A,
+    CLIENT_B,
+    OPPORTUNITY_A,
+    QUOTE_A,
+    QUOTE_B,
+    error_sentence,
+    refusal,
+    state_of,
+)
 
 NEW_CLIENT = {"name": "N", "email": "n@x.example", "status": "Active"}
 TABLES = ["clients", "contacts", "opportunities", "quotes", "contracts", "companies", "documents", "notes"]

@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from crm.samples import (
+from crm_assets.crm import (
+    ENTITIES,
+    SEED_ORDER,
+    Sandbox,
+    SeedError,
+    created_ids,
+    plan_seeds,
+    seed_fields,
+)
+from tests.crm.samples import (
     CLIENT_A,
     CLIENT_B,
     COMPANY_A,
@@ -20,15 +29,6 @@ from crm.samples import (
     QUOTE_A,
     SEED_DATA,
     conversation,
-)
-from crm_assets.crm import (
-    ENTITIES,
-    SEED_ORDER,
-    Sandbox,
-    SeedError,
-    created_ids,
-    plan_seeds,
-    seed_fields,
 )
 
 CLIENT = {CLIENT_A: {"name": "Acme"}}

@@ -24,7 +24,7 @@ from crm_assets.database import (
     stop_embedded,
 )
 from crm_assets.errors import InfrastructureError
-from crm_assets.project import Project
+from crm_assets.workspace.project import Project
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_several_processes_at_once_start_one_server(project: Project, address: s
     script = (
         "from pathlib import Path\n"
         "from crm_assets.database import start_embedded\n"
-        "from crm_assets.project import Project\n"
+        "from crm_assets.workspace.project import Project\n"
         f"print(start_embedded(Project(Path({str(project.root)!r}))))\n"
     )
     processes = [
@@ -221,7 +221,7 @@ def test_whatever_the_user_s_locale_is(locale: str) -> None:
         "from pathlib import Path\n"
         "import os, psycopg\n"
         "from crm_assets.database import connect_databases\n"
-        "from crm_assets.project import Project\n"
+        "from crm_assets.workspace.project import Project\n"
         "before = dict(os.environ)\n"
         f"databases = connect_databases(Project(Path({str(root)!r})))\n"
         "assert os.environ == before\n"

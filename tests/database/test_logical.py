@@ -16,7 +16,7 @@ from crm_assets.crm import SandboxPool
 from crm_assets.database import Databases, connect_databases
 from crm_assets.database.logical import _sqlalchemy_url
 from crm_assets.errors import ConfigError, InfrastructureError
-from crm_assets.project import Project
+from crm_assets.workspace.project import Project
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from crm_assets.database import ServerSettings, read_environment
 from crm_assets.errors import ConfigError
-from crm_assets.project import Project
+from crm_assets.workspace.project import Project
 
 DEFAULTS = ServerSettings(
     host=None,

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crm_assets.artifacts import BaselinePaths, claim_run, finished_runs, release_run
+from crm_assets.defs.partitions import BASELINE_PARTITIONS, register
 from crm_assets.errors import InfrastructureError, InputError
-from crm_assets.keys import BaselineKey, RunKey, parse_dataset
-from crm_assets.partitions import BASELINE_PARTITIONS, register
-from crm_assets.project import Project
+from crm_assets.workspace.baseline_files import BaselinePaths, claim_run, finished_runs, release_run
+from crm_assets.workspace.keys import BaselineKey, RunKey, parse_dataset
+from crm_assets.workspace.project import Project
 
 names = st.from_regex(r"[a-z0-9_-]{1,40}", fullmatch=True)
 moments = st.datetimes(timezones=st.just(timezone.utc)).map(lambda moment: moment.replace(microsecond=0))
@@ -109,7 +109,7 @@ def test_a_run_id_is_stable_and_tells_baselines_apart() -> None:
 
 
 def test_keys_do_not_cost_dagsters_import() -> None:
-    script = "import sys, crm_assets.keys; sys.exit('dagster' in sys.modules)"
+    script = "import sys, crm_assets.workspace.keys; sys.exit('dagster' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 

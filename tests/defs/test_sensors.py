@@ -12,17 +12,17 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
 
-from crm_assets.assets.conversations import is_observed
 from crm_assets.atlas.plan import SessionPlan
-from crm_assets.conversations.generator import write_dataset
 from crm_assets.definitions import defs
-from crm_assets.execution import LineageOptions, materialize_on, refresh_history
-from crm_assets.files import sha256_of_file
-from crm_assets.history import HistoryPaths
-from crm_assets.keys import BaselineKey
-from crm_assets.project import Project
-from crm_assets.resources import ArtifactsResource
-from crm_assets.sensors import datasets, failed_runs, finished_baselines
+from crm_assets.defs.assets.conversations import is_observed
+from crm_assets.defs.resources import ArtifactsResource
+from crm_assets.defs.sensors import datasets, failed_runs, finished_baselines
+from crm_assets.generator import write_dataset
+from crm_assets.orchestration.materialize import LineageOptions, materialize_on, refresh_history
+from crm_assets.reporting.history import HistoryPaths
+from crm_assets.workspace.files import sha256_of_file
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 KEY = BaselineKey.of("small", "20260131T093000Z")
 REPLAY = LineageOptions(SessionPlan("replay"))

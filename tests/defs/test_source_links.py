@@ -7,9 +7,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from crm_assets import source_links
-from crm_assets.assets import atlas_tasks
-from crm_assets.source_links import web_address, with_source_links
+from crm_assets.defs import source_links
+from crm_assets.defs.assets import atlas_tasks
+from crm_assets.defs.source_links import web_address, with_source_links
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_from_a_clone_the_link_is_that_of_the_commit(monkeypatch: pytest.MonkeyP
     answers = {"config": "git@github.com:team/crm.git", "rev-parse": "abc123"}
     monkeypatch.setattr(source_links, "ask_git", lambda _, command, *__: answers[command])
     assert reference().source.startswith(
-        "https://github.com/team/crm/tree/abc123/crm_assets/assets/tasks.py#L"
+        "https://github.com/team/crm/tree/abc123/crm_assets/defs/assets/tasks.py#L"
     )
 
 
@@ -55,6 +55,6 @@ def test_elsewhere_it_is_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setattr(source_links, "ask_git", lambda *_: None)
     found = reference()
     assert isinstance(found, dg.LocalFileCodeReference)
-    assert found.file_path.endswith("crm_assets/assets/tasks.py")
+    assert found.file_path.endswith("crm_assets/defs/assets/tasks.py")
     line = Path(found.file_path).read_text().splitlines()[(found.line_number or 1) - 1]
     assert line.startswith("@dg.asset")

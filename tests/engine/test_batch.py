@@ -20,24 +20,13 @@ import pytest
 from crm_assets.conversations import DatasetError, Finding
 from crm_assets.crm import ENTITIES, TOOLS
 from crm_assets.database import Databases
+from crm_assets.engine import BatchSummary, Item, Limits, Progress, run_batch, run_harness, workers
 from crm_assets.errors import InfrastructureError, InputError
-from crm_assets.harness import (
-    AgentSession,
-    AgentSpec,
-    BatchSummary,
-    ConversationResult,
-    Item,
-    Limits,
-    Outcome,
-    Progress,
-    ToolCall,
-    run_batch,
-    run_harness,
-    workers,
-)
-from crm_assets.project import Project
-
-from .build import (
+from crm_assets.harness import AgentSession, AgentSpec, Outcome, ToolCall
+from crm_assets.records import ConversationResult
+from crm_assets.workspace.project import Project
+from tests.engine.test_checkpoint import full_disk
+from tests.harness.build import (
     ACME,
     NEW_CLIENT,
     UNKNOWN,
@@ -50,7 +39,6 @@ from .build import (
     turn,
     write_dataset,
 )
-from .test_output import full_disk
 
 REPLAY = AgentSpec("replay")
 
@@ -207,7 +195,7 @@ def test_a_run_that_was_interrupted_goes_on(
     run: Run, tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(workers, "_REPORT_SECONDS", 0.0)
-    monkeypatch.setattr("crm_assets.harness.batch._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("crm_assets.engine.batch._REPORT_SECONDS", 0.0)
     dataset = write_dataset(tmp_path / "d.jsonl", mixed())
     run(dataset, to=tmp_path / "whole.jsonl")
     with pytest.raises(KeyboardInterrupt):
@@ -315,7 +303,7 @@ def test_another_run_is_not_gone_on_with(run: Run, tmp_path: Path, output: Path,
 
 def test_progress_is_told_from_start_to_end(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(workers, "_REPORT_SECONDS", 0.0)
-    monkeypatch.setattr("crm_assets.harness.batch._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("crm_assets.engine.batch._REPORT_SECONDS", 0.0)
     dataset = write_dataset(tmp_path / "d.jsonl", mixed(20))
     told: list[Progress] = []
     run(dataset, progress=told.append)
@@ -388,7 +376,7 @@ def test_a_database_that_goes_away_is_never_the_agents_fault(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(workers, "_REPORT_SECONDS", 0.0)
-    monkeypatch.setattr("crm_assets.harness.batch._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("crm_assets.engine.batch._REPORT_SECONDS", 0.0)
     dataset = write_dataset(tmp_path / "d.jsonl", many(150))
     dropped = False
 

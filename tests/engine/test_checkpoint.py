@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 import pytest
 
+from crm_assets.engine.checkpoint import ResultsFile
 from crm_assets.errors import InfrastructureError, InputError
-from crm_assets.files import json_line
-from crm_assets.harness.output import ResultsFile
+from crm_assets.workspace.files import json_line
 
 IDENTITY = {"dataset_sha256": "abc", "agent": {"name": "replay"}, "sample": None}
 

@@ -18,14 +18,13 @@ from crm_assets.conversations import (
     normalize_reply,
     unreproducible_values,
 )
-from crm_assets.conversations.generator import generate, write_dataset
-from crm_assets.conversations.generator.dice import Dice
-from crm_assets.conversations.generator.failures import FAILURES
-from crm_assets.conversations.generator.rows import ID_FIELDS
 from crm_assets.conversations.patterns import strings_in
 from crm_assets.errors import InfrastructureError, InputError
-
-from .conftest import ROOT
+from crm_assets.generator import generate, write_dataset
+from crm_assets.generator.failures import FAILURES
+from crm_assets.generator.rng import Dice
+from crm_assets.generator.rows import ID_FIELDS
+from tests.conversations.conftest import ROOT
 
 TOOLS = frozenset(
     {
@@ -114,8 +113,7 @@ def test_bytes_do_not_depend_on_the_process(tmp_path):
     for hash_seed in ("1", "2"):
         path = tmp_path / f"{hash_seed}.jsonl"
         code = (
-            "import sys; from crm_assets.conversations.generator import write_dataset;"
-            "write_dataset(sys.argv[1], 30, 5)"
+            "import sys; from crm_assets.generator import write_dataset;write_dataset(sys.argv[1], 30, 5)"
         )
         subprocess.run(
             [sys.executable, "-c", code, str(path)], check=True, cwd=ROOT, env={"PYTHONHASHSEED": hash_seed}

@@ -14,15 +14,14 @@ from crm_assets.crm import SandboxPool
 from crm_assets.harness import (
     Agent,
     AgentSession,
-    ConversationResult,
     ConversationRunner,
     GroundTruth,
     GroundTruthStore,
     Outcome,
     ScriptedAgent,
-    TokenUsage,
     ToolCall,
 )
+from crm_assets.records import ConversationResult, TokenUsage
 
 ACME = "11111111-1111-4111-8111-111111111111"
 BETA = "22222222-2222-4222-8222-222222222222"

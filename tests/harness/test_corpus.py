@@ -9,14 +9,9 @@ import pytest
 from crm_assets.conversations import load_conversations
 from crm_assets.crm import SandboxPool
 from crm_assets.database import Databases
-from crm_assets.harness import (
-    AgentSpec,
-    GroundTruth,
-    GroundTruthStore,
-    canonical_state,
-    run_harness,
-)
-from crm_assets.project import Project
+from crm_assets.engine import run_harness
+from crm_assets.harness import AgentSpec, GroundTruth, GroundTruthStore, canonical_state
+from crm_assets.workspace.project import Project
 
 from .build import read_lines
 

@@ -6,21 +6,14 @@ import json
 from typing import Any
 
 import pytest
-from llm.scripted_models import Say, ScriptedModels
 
 from crm_assets.conversations import Conversation
 from crm_assets.crm import Sandbox, SandboxPool
-from crm_assets.harness import (
-    Agent,
-    ConversationResult,
-    ConversationRunner,
-    JudgeVerdict,
-    TokenUsage,
-    ToolCall,
-    TurnResult,
-)
+from crm_assets.harness import Agent, ConversationRunner, ToolCall
 from crm_assets.harness.judge import TurnJudge
 from crm_assets.llm import JSON_FENCE, BudgetExhausted, ChatRequest, ModelError, ModelSpec
+from crm_assets.records import ConversationResult, JudgeVerdict, TokenUsage, TurnResult
+from tests.llm.scripted_models import Say, ScriptedModels
 
 from .build import (
     ACME,

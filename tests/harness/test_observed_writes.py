@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from crm_assets.harness import AgentSpec, ConversationResult, make_agent
-from crm_assets.harness.footprint import footprint
+from crm_assets.harness import AgentSpec, make_agent
+from crm_assets.harness.observed_writes import footprint
+from crm_assets.records import ConversationResult
 
 from .build import ACME, DEAL, NEW_CLIENT, UNKNOWN, Document, Harness, conversation, turn
 

@@ -7,17 +7,12 @@ from typing import Any
 import orjson
 import pytest
 
+from crm_assets.engine import run_harness
 from crm_assets.errors import InputError
-from crm_assets.files import json_line
-from crm_assets.harness import (
-    Agent,
-    AgentSpec,
-    ConversationResult,
-    TokenUsage,
-    make_agent,
-    run_harness,
-)
-from crm_assets.project import Project
+from crm_assets.harness import Agent, AgentSpec, make_agent
+from crm_assets.records import ConversationResult, TokenUsage
+from crm_assets.workspace.files import json_line
+from crm_assets.workspace.project import Project
 
 from .build import (
     ACME,

@@ -13,19 +13,18 @@ import pytest
 from crm_assets.conversations import Conversation
 from crm_assets.crm import TOOLS, SandboxPool
 from crm_assets.errors import InfrastructureError
-from crm_assets.files import json_line
 from crm_assets.harness import (
     AgentSession,
     AgentSpec,
-    ConversationResult,
     ConversationRunner,
     NotRecordedError,
     Outcome,
-    TokenUsage,
     ToolCall,
     make_agent,
 )
 from crm_assets.llm import BudgetExhausted
+from crm_assets.records import ConversationResult, TokenUsage
+from crm_assets.workspace.files import json_line
 
 from .build import (
     ACME,

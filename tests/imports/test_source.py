@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from crm_assets.errors import InputError
-from crm_assets.files import sha256_of_file
 from crm_assets.imports import ResultsFile
 from crm_assets.imports.source import recorded_verdicts
+from crm_assets.workspace.files import sha256_of_file
 
 
 def result(name: str, *turns: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from crm_assets.llm import (
     UnitScore,
 )
 from crm_assets.llm.json_replies import ask, json_check, parse_object
-from llm.scripted_models import ScriptedModels
+from tests.llm.scripted_models import ScriptedModels
 
 REQUEST = ChatRequest(ModelSpec(provider="openai", model="m"), (Message("user", "?"),))
 CALLER = Caller("s-1", "judge")

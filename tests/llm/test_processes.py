@@ -25,8 +25,8 @@ from crm_assets.llm import (
     ModelSpec,
     RetryPolicy,
 )
-from crm_assets.llm.offline import OfflineServer
 from crm_assets.llm.processes import BackendProcesses
+from crm_assets.offline_models import OfflineServer
 
 KEY = "sk-canary-of-the-processes"
 TOOLS = (FunctionTool("quote_prefixes", "List the quote prefixes.", {"type": "object", "properties": {}}),)

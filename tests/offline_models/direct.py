@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from crm_assets.llm import Answer, Caller, ChatRequest, MalformedReply, ReplyCheck, Role, Spending
-from crm_assets.llm.offline import OfflineRequest, answer
+from crm_assets.offline_models import OfflineRequest, answer
 
 __all__ = ["DirectModels"]
 

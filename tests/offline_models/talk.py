@@ -8,7 +8,7 @@ from typing import Any
 
 from crm_assets.crm import TOOLS
 from crm_assets.llm import ChatReply, FunctionCall, FunctionTool, Message
-from crm_assets.llm.offline import OfflineRequest, answer
+from crm_assets.offline_models import OfflineRequest, answer
 
 CLIENT = "11111111-1111-4111-8111-111111111111"
 DEAL = "33333333-3333-4333-8333-333333333333"

@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from crm_assets.llm import Message
-from crm_assets.llm.offline import answer
-from crm_assets.llm.offline.requests import OfflineRequest
+from crm_assets.offline_models import answer
+from crm_assets.offline_models.requests import OfflineRequest
 
 TURNS = [
     {"turn": 1, "user": "Show me all clients called Acme.", "tool": "client_search", "arguments": {}},

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from crm_assets.errors import InfrastructureError, InputError
-from crm_assets.llm.offline import FaultPlan, OfflineServer, serve
-from crm_assets.llm.offline.faults import FAULT_KINDS
+from crm_assets.offline_models import FaultPlan, OfflineServer, serve
+from crm_assets.offline_models.faults import FAULT_KINDS
 
 from .talk import CRM_TOOLS, QUOTE
 

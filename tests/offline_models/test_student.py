@@ -5,7 +5,7 @@ import json
 import pytest
 
 from crm_assets.llm import FunctionCall, Message
-from crm_assets.llm.offline import OfflineRequest, answer
+from crm_assets.offline_models import OfflineRequest, answer
 
 from .talk import (
     CLIENT,

@@ -10,11 +10,13 @@ import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 from dagster._daemon.types import DaemonHeartbeat
 
-import crm_assets.assets.sessions as sessions_module
-from crm_assets.artifacts import BaselinePaths, finished_runs
-from crm_assets.assets.sessions import POOL
+import crm_assets.defs.assets.sessions as sessions_module
 from crm_assets.atlas.plan import SessionPlan
-from crm_assets.backfills import (
+from crm_assets.definitions import defs
+from crm_assets.defs.assets.sessions import POOL
+from crm_assets.errors import InfrastructureError
+from crm_assets.generator import write_dataset
+from crm_assets.orchestration.backfills import (
     Backfill,
     daemon_is_running,
     follow,
@@ -22,13 +24,11 @@ from crm_assets.backfills import (
     run_here,
     submit,
 )
-from crm_assets.conversations.generator import write_dataset
-from crm_assets.definitions import defs
-from crm_assets.errors import InfrastructureError
-from crm_assets.execution import LineageOptions, open_instance
-from crm_assets.history import HistoryPaths, read_history
-from crm_assets.keys import BaselineKey
-from crm_assets.project import Project
+from crm_assets.orchestration.materialize import LineageOptions, open_instance
+from crm_assets.reporting.history import HistoryPaths, read_history
+from crm_assets.workspace.baseline_files import BaselinePaths, finished_runs
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 KEYS = [BaselineKey.of("small", f"2026013{day}T093000Z") for day in (0, 1)]
 REPLAY = LineageOptions(SessionPlan("replay"), limit=2)

@@ -18,9 +18,9 @@ from dagster._core.launcher import WorkerStatus
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._grpc.server import GrpcServerProcess
 
-from crm_assets.dagster_launcher import PROCESS_TAG, ProjectRunLauncher, this_process
-from crm_assets.execution import open_instance
-from crm_assets.project import Project
+from crm_assets.orchestration.launcher import PROCESS_TAG, ProjectRunLauncher, this_process
+from crm_assets.orchestration.materialize import open_instance
+from crm_assets.workspace.project import Project
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
-from crm_assets.dagster_storage import ProjectPostgresStorage
 from crm_assets.database import connect_databases
 from crm_assets.errors import ConfigError, InfrastructureError
-from crm_assets.execution import open_instance
-from crm_assets.project import Project
+from crm_assets.orchestration.materialize import open_instance
+from crm_assets.orchestration.storage import ProjectPostgresStorage
+from crm_assets.workspace.project import Project
 
 
 def storage(**config: object) -> ProjectPostgresStorage:

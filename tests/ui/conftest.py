@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from crm_assets.conversations.generator import write_dataset
-from crm_assets.project import Project
+from crm_assets.generator import write_dataset
+from crm_assets.workspace.project import Project
 
 from .chromium import NAMES, Viewer, find_chromium, viewer
 from .serving import own_project, served

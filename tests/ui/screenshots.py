@@ -13,7 +13,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
-from crm_assets.project import Project
+from crm_assets.workspace.project import Project
 
 from . import person
 from .chromium import Viewer, find_chromium, viewer

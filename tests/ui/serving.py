@@ -20,7 +20,7 @@ import orjson
 import psutil
 
 from crm_assets.database import stop_embedded
-from crm_assets.project import Project
+from crm_assets.workspace.project import Project
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 

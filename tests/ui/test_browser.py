@@ -7,9 +7,9 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from crm_assets.artifacts import BaselinePaths
-from crm_assets.assets import LINEAGE, baseline_history, conversations
-from crm_assets.keys import BaselineKey
+from crm_assets.defs.assets import LINEAGE, baseline_history, conversations
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.keys import BaselineKey
 
 from . import person
 from .conftest import CONVERSATIONS, Stage

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from crm_assets.errors import InfrastructureError
-from crm_assets.files import (
+from crm_assets.workspace.files import (
     atomic_writer,
     json_line,
     read_json,

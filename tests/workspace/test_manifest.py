@@ -7,12 +7,12 @@ from pathlib import Path
 import orjson
 import pytest
 
-from crm_assets.artifacts import BaselinePaths
+from crm_assets.audit import MANIFEST_NAME, read_manifest, write_manifest
 from crm_assets.errors import InputError
-from crm_assets.files import sha256_of_file
-from crm_assets.keys import BaselineKey
-from crm_assets.project import Project
-from crm_assets.provenance import MANIFEST_NAME, read_manifest, write_manifest
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.files import sha256_of_file
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 
 @pytest.fixture

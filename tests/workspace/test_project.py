@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crm_assets.project import Project, find_project
+from crm_assets.workspace.project import Project, find_project
 
 
 @pytest.fixture

@@ -28,11 +28,11 @@ from crm_assets.atlas.telemetry import TelemetryStore
 from crm_assets.atlas.telemetry.documents import start_metadata
 from crm_assets.atlas.telemetry.jsonb import clean_text
 from crm_assets.errors import InfrastructureError
-from crm_assets.files import write_text
 from crm_assets.harness import ConversationRunner, GroundTruth, without_verdict
 from crm_assets.llm import RecordingModels, Spending
 from crm_assets.llm.backend import without_logging
 from crm_assets.llm.failures import one_line
+from crm_assets.workspace.files import write_text
 
 __all__ = ["SdkFlow"]
 

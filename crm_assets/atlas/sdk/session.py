@@ -23,7 +23,7 @@ from crm_assets.atlas.telemetry.jsonb import jsonb
 from crm_assets.atlas.transcript import make_transcript
 from crm_assets.conversations import Conversation
 from crm_assets.errors import CrmAssetsError, InfrastructureError
-from crm_assets.harness import ConversationResult, ConversationRunner, GroundTruth, Judge
+from crm_assets.harness import ConversationRunner, GroundTruth, Judge
 from crm_assets.llm import (
     BudgetExhausted,
     Caller,
@@ -35,6 +35,7 @@ from crm_assets.llm import (
     ModelSpec,
     parse_object,
 )
+from crm_assets.records import ConversationResult
 
 __all__ = ["TRANSCRIPT", "SdkSession", "current_session", "enter_session", "storable"]
 

@@ -8,7 +8,7 @@ from typing import Any
 from crm_assets.atlas.outcomes import Validation
 from crm_assets.atlas.telemetry.jsonb import jsonb
 from crm_assets.atlas.telemetry.records import Step, StepAttempt
-from crm_assets.harness import ConversationResult, TurnResult
+from crm_assets.records import ConversationResult, TurnResult
 
 __all__ = ["steps_of"]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from crm_assets.assets.baseline_history import baseline_history
-from crm_assets.assets.baseline_metrics import baseline_metrics
-from crm_assets.assets.baseline_readme import baseline_readme
-from crm_assets.assets.conversations import conversations
-from crm_assets.assets.dataset_revision import dataset_revision
-from crm_assets.assets.sessions import atlas_sessions
-from crm_assets.assets.tasks import atlas_tasks
+from crm_assets.defs.assets.baseline_history import baseline_history
+from crm_assets.defs.assets.baseline_metrics import baseline_metrics
+from crm_assets.defs.assets.baseline_readme import baseline_readme
+from crm_assets.defs.assets.conversations import conversations
+from crm_assets.defs.assets.dataset_revision import dataset_revision
+from crm_assets.defs.assets.sessions import atlas_sessions
+from crm_assets.defs.assets.tasks import atlas_tasks
 
 LINEAGE = [dataset_revision, atlas_tasks, atlas_sessions, baseline_metrics, baseline_readme]
 

@@ -7,17 +7,17 @@ from typing import Any
 
 import dagster as dg
 
-from crm_assets.assets.baseline_metrics import baseline_metrics
-from crm_assets.assets.common import OWNERS, expected_errors, file_result, tags
-from crm_assets.assets.progress import tell
-from crm_assets.history import History, HistoryPaths, HistoryRun, update_history
-from crm_assets.history.page import HEADER, newest_text, run_cells, what_changed
-from crm_assets.keys import DATASET_DIMENSION
-from crm_assets.partitions import DATASET_PARTITIONS
+from crm_assets.defs.assets.baseline_metrics import baseline_metrics
+from crm_assets.defs.assets.common import OWNERS, expected_errors, file_result, tags
+from crm_assets.defs.assets.progress import tell
+from crm_assets.defs.partitions import DATASET_PARTITIONS
+from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.reporting.comparison import Comparison, headline
 from crm_assets.reporting.formats import NOTHING, counted
+from crm_assets.reporting.history import History, HistoryPaths, HistoryRun, update_history
+from crm_assets.reporting.history.page import HEADER, newest_text, run_cells, what_changed
 from crm_assets.reporting.plots import markdown_image
-from crm_assets.resources import ArtifactsResource
+from crm_assets.workspace.keys import DATASET_DIMENSION
 
 __all__ = ["HISTORY_GROUP", "baseline_history"]
 

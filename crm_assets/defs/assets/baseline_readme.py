@@ -4,8 +4,9 @@
 
 import dagster as dg
 
-from crm_assets.assets.baseline_metrics import baseline_metrics
-from crm_assets.assets.common import (
+from crm_assets.audit import write_manifest
+from crm_assets.defs.assets.baseline_metrics import baseline_metrics
+from crm_assets.defs.assets.common import (
     GROUP,
     OWNERS,
     expected_errors,
@@ -13,12 +14,11 @@ from crm_assets.assets.common import (
     require,
     tags,
 )
-from crm_assets.datasets import read_revision_file
-from crm_assets.partitions import BASELINE_PARTITIONS, baseline_of
-from crm_assets.provenance import write_manifest
+from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
+from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.reporting import read_metrics, write_pages
 from crm_assets.reporting.plots import draw, from_metrics, markdown_image
-from crm_assets.resources import ArtifactsResource
+from crm_assets.workspace.datasets import read_revision_file
 
 __all__ = ["baseline_readme"]
 

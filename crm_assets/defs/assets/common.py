@@ -11,7 +11,7 @@ import dagster as dg
 from pydantic import Field
 
 from crm_assets.errors import CrmAssetsError, InputError
-from crm_assets.files import sha256_of_file
+from crm_assets.workspace.files import sha256_of_file
 
 __all__ = [
     "GROUP",

@@ -6,7 +6,9 @@ from typing import Any
 
 import dagster as dg
 
-from crm_assets.assets.common import (
+from crm_assets.conversations import AuditReport, DatasetRevision, check_dataset, read_revision
+from crm_assets.crm import tool_names
+from crm_assets.defs.assets.common import (
     GROUP,
     OWNERS,
     StageConfig,
@@ -14,16 +16,14 @@ from crm_assets.assets.common import (
     file_result,
     tags,
 )
-from crm_assets.assets.conversations import conversations, is_observed, observation
-from crm_assets.assets.progress import tell
-from crm_assets.conversations import AuditReport, DatasetRevision, check_dataset, read_revision
-from crm_assets.crm import tool_names
-from crm_assets.datasets import require_dataset
-from crm_assets.files import write_json
+from crm_assets.defs.assets.conversations import conversations, is_observed, observation
+from crm_assets.defs.assets.progress import tell
+from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
+from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.harness import audit_dataset
-from crm_assets.partitions import BASELINE_PARTITIONS, baseline_of
 from crm_assets.reporting.formats import counted
-from crm_assets.resources import ArtifactsResource
+from crm_assets.workspace.datasets import require_dataset
+from crm_assets.workspace.files import write_json
 
 __all__ = ["AUDIT_FACTS", "dataset_revision"]
 

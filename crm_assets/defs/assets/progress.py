@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from crm_assets.harness import Progress
+from crm_assets.engine import Progress
 
 __all__ = ["PROGRESS_LOGGER", "describe", "session_progress", "tell"]
 

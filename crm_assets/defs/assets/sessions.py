@@ -6,8 +6,8 @@ from typing import Any
 
 import dagster as dg
 
-from crm_assets.artifacts import BaselinePaths
-from crm_assets.assets.common import (
+from crm_assets.atlas.plan import run_plan
+from crm_assets.defs.assets.common import (
     GROUP,
     OWNERS,
     expected_errors,
@@ -15,16 +15,16 @@ from crm_assets.assets.common import (
     require,
     tags,
 )
-from crm_assets.assets.progress import session_progress, tell
-from crm_assets.assets.sessions_config import SessionsConfig
-from crm_assets.assets.tasks import atlas_tasks
-from crm_assets.atlas.plan import run_plan
+from crm_assets.defs.assets.progress import session_progress, tell
+from crm_assets.defs.assets.tasks import atlas_tasks
+from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
+from crm_assets.defs.resources import ArtifactsResource
+from crm_assets.defs.sessions_config import SessionsConfig
+from crm_assets.engine import BatchSummary
 from crm_assets.errors import InfrastructureError
-from crm_assets.harness import BatchSummary
 from crm_assets.llm import Spending, ledger_totals
-from crm_assets.partitions import BASELINE_PARTITIONS, baseline_of
 from crm_assets.reporting.formats import counted
-from crm_assets.resources import ArtifactsResource
+from crm_assets.workspace.baseline_files import BaselinePaths
 
 __all__ = ["POOL", "SessionsConfig", "atlas_sessions"]
 

@@ -5,7 +5,8 @@
 import dagster as dg
 from pydantic import Field
 
-from crm_assets.assets.common import (
+from crm_assets.atlas import write_tasks
+from crm_assets.defs.assets.common import (
     GROUP,
     OWNERS,
     StageConfig,
@@ -13,13 +14,12 @@ from crm_assets.assets.common import (
     file_result,
     tags,
 )
-from crm_assets.assets.dataset_revision import dataset_revision
-from crm_assets.assets.progress import tell
-from crm_assets.atlas import write_tasks
-from crm_assets.datasets import read_revision_file, require_dataset
-from crm_assets.partitions import BASELINE_PARTITIONS, baseline_of
+from crm_assets.defs.assets.dataset_revision import dataset_revision
+from crm_assets.defs.assets.progress import tell
+from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
+from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.reporting.formats import counted
-from crm_assets.resources import ArtifactsResource
+from crm_assets.workspace.datasets import read_revision_file, require_dataset
 
 __all__ = ["TasksConfig", "atlas_tasks"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from crm_assets.checks.blocking import BLOCKING
-from crm_assets.checks.smoke import SMOKE_JOB, SMOKE_NAMES, smoke_checklist
-from crm_assets.checks.warning import WARNINGS
+from crm_assets.defs.checks.blocking import BLOCKING
+from crm_assets.defs.checks.smoke import SMOKE_JOB, SMOKE_NAMES, smoke_checklist
+from crm_assets.defs.checks.warning import WARNINGS
 
 CHECKS = [*BLOCKING, *WARNINGS, smoke_checklist]
 

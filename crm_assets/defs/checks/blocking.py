@@ -4,11 +4,11 @@
 
 import dagster as dg
 
-from crm_assets.assets import atlas_sessions, atlas_tasks
-from crm_assets.checks.common import last_metadata, partition_check, result
-from crm_assets.consistency import find_dataset_change, find_session_mismatch, find_task_mismatch
-from crm_assets.partitions import baseline_of
-from crm_assets.resources import ArtifactsResource
+from crm_assets.audit.integrity import find_dataset_change, find_session_mismatch, find_task_mismatch
+from crm_assets.defs.assets import atlas_sessions, atlas_tasks
+from crm_assets.defs.checks.common import last_metadata, partition_check, result
+from crm_assets.defs.partitions import baseline_of
+from crm_assets.defs.resources import ArtifactsResource
 
 __all__ = ["BLOCKING", "dataset_unchanged", "sessions_match_tasks", "tasks_match_dataset"]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import dagster as dg
 
-from crm_assets.assets import atlas_sessions
-from crm_assets.assets.sessions_config import SessionsConfig
-from crm_assets.consistency import Verdict
+from crm_assets.audit.integrity import Verdict
+from crm_assets.defs.assets import atlas_sessions
+from crm_assets.defs.partitions import BASELINE_PARTITIONS
+from crm_assets.defs.sessions_config import SessionsConfig
 from crm_assets.errors import InfrastructureError, InputError
-from crm_assets.partitions import BASELINE_PARTITIONS
 
 __all__ = ["last_metadata", "partition_check", "result", "sessions_config"]
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from crm_assets.assets import atlas_sessions
+from crm_assets.defs.assets import atlas_sessions
+from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
+from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.errors import InputError
-from crm_assets.partitions import BASELINE_PARTITIONS, baseline_of
-from crm_assets.resources import ArtifactsResource
 
 __all__ = ["SMOKE_JOB", "SMOKE_NAMES", "smoke_checklist"]
 

@@ -8,18 +8,9 @@ import dagster as dg
 import orjson
 from pydantic import Field
 
-from crm_assets.artifacts import BaselinePaths
-from crm_assets.assets import atlas_sessions, baseline_metrics, dataset_revision
-from crm_assets.assets.dataset_revision import AUDIT_FACTS
-from crm_assets.assets.sessions_config import SessionsConfig
 from crm_assets.atlas.config_file import LoadedConfig
-from crm_assets.checks.common import last_metadata, partition_check, result, sessions_config
-from crm_assets.consistency import Verdict
-from crm_assets.errors import InputError
-from crm_assets.partitions import baseline_of
-from crm_assets.reporting import read_metrics
-from crm_assets.resources import ArtifactsResource, TelemetryResource
-from crm_assets.soundness import (
+from crm_assets.audit.integrity import Verdict
+from crm_assets.audit.quality_thresholds import (
     Budgets,
     find_audit_findings,
     find_drift,
@@ -27,6 +18,15 @@ from crm_assets.soundness import (
     find_overspending,
     find_untold_sessions,
 )
+from crm_assets.defs.assets import atlas_sessions, baseline_metrics, dataset_revision
+from crm_assets.defs.assets.dataset_revision import AUDIT_FACTS
+from crm_assets.defs.checks.common import last_metadata, partition_check, result, sessions_config
+from crm_assets.defs.partitions import baseline_of
+from crm_assets.defs.resources import ArtifactsResource, TelemetryResource
+from crm_assets.defs.sessions_config import SessionsConfig
+from crm_assets.errors import InputError
+from crm_assets.reporting import read_metrics
+from crm_assets.workspace.baseline_files import BaselinePaths
 
 __all__ = [
     "WARNINGS",
@@ -177,7 +177,7 @@ def leak_canary(
         options = sessions_config(context)
         if options.agent not in ("atlas", "student"):
             return Verdict.good(0)
-        from crm_assets.canary import find_leaks  # noqa: PLC0415  (brings the whole loop along)
+        from crm_assets.audit.leakage import find_leaks  # noqa: PLC0415  (brings the whole loop along)
 
         loaded = _loaded(artifacts, paths, options)
         report = find_leaks(paths, loaded, atlas=options.agent == "atlas", sample=config.sessions)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from crm_assets.resources.artifacts import ArtifactsResource
-from crm_assets.resources.postgres import PostgresResource
-from crm_assets.resources.sandbox import SandboxResource
-from crm_assets.resources.telemetry import TelemetryResource, TelemetryStatus
+from crm_assets.defs.resources.artifacts import ArtifactsResource
+from crm_assets.defs.resources.postgres import PostgresResource
+from crm_assets.defs.resources.sandbox import SandboxResource
+from crm_assets.defs.resources.telemetry import TelemetryResource, TelemetryStatus
 
 __all__ = [
     "ArtifactsResource",

@@ -7,9 +7,9 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from crm_assets.artifacts import BaselinePaths
-from crm_assets.keys import BaselineKey
-from crm_assets.project import Project, find_project
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project, find_project
 
 __all__ = ["ArtifactsResource"]
 

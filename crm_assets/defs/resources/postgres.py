@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import Field
 
 from crm_assets.database import Databases, connect_databases
-from crm_assets.project import Project, find_project
+from crm_assets.workspace.project import Project, find_project
 
 __all__ = ["PostgresResource"]
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from crm_assets.crm import Sandbox
-from crm_assets.resources.postgres import PostgresResource
+from crm_assets.defs.resources.postgres import PostgresResource
 
 __all__ = ["SandboxResource"]
 

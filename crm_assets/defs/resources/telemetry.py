@@ -9,8 +9,8 @@ from typing import NamedTuple
 import dagster as dg
 import psycopg
 
+from crm_assets.defs.resources.postgres import PostgresResource
 from crm_assets.errors import InfrastructureError
-from crm_assets.resources.postgres import PostgresResource
 
 __all__ = ["TelemetryResource", "TelemetryStatus"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from crm_assets.artifacts import BaselinePaths
 from crm_assets.errors import InputError
 from crm_assets.reporting.comparison.flips import find_flips
 from crm_assets.reporting.comparison.models import (
@@ -21,6 +20,7 @@ from crm_assets.reporting.comparison.provenance import compare_facts, read_facts
 from crm_assets.reporting.comparison.runs import RunOutcomes, read_run
 from crm_assets.reporting.comparison.significance import holm
 from crm_assets.reporting.formats import counted
+from crm_assets.workspace.baseline_files import BaselinePaths
 
 __all__ = ["compare_baselines"]
 

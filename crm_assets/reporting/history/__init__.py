@@ -5,10 +5,10 @@ Read from files alone: metrics.json says how a run went, sessions.jsonl what it 
 
 from __future__ import annotations
 
-from crm_assets.history.models import HISTORY_VERSION, History, HistoryRun
-from crm_assets.history.page import render_history
-from crm_assets.history.paths import HistoryPaths
-from crm_assets.history.read import HistoryUpdate, read_history, run_entry, update_history
+from crm_assets.reporting.history.models import HISTORY_VERSION, History, HistoryRun
+from crm_assets.reporting.history.page import render_history
+from crm_assets.reporting.history.paths import HistoryPaths
+from crm_assets.reporting.history.read import HistoryUpdate, read_history, run_entry, update_history
 
 __all__ = [
     "HISTORY_VERSION",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from crm_assets.artifacts import BaselinePaths
 from crm_assets.errors import InputError
-from crm_assets.history.models import History
-from crm_assets.keys import BaselineKey
-from crm_assets.project import Project
 from crm_assets.reporting.comparison import Comparison, compare_baselines
 from crm_assets.reporting.formats import plain
+from crm_assets.reporting.history.models import History
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 __all__ = ["compare_newest"]
 

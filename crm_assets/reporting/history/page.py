@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from crm_assets.history.models import History, HistoryRun
 from crm_assets.reporting.comparison import Comparison, render_markdown
 from crm_assets.reporting.comparison.wording import fact_values
 from crm_assets.reporting.formats import NOTHING, counted, dollars, interval, number, percent
+from crm_assets.reporting.history.models import History, HistoryRun
 from crm_assets.reporting.markdown import code, escape, table
 from crm_assets.reporting.plots import PictureFile
 

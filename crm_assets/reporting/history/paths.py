@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from crm_assets.project import Project
+from crm_assets.workspace.project import Project
 
 __all__ = ["HistoryPaths"]
 

@@ -8,18 +8,18 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from crm_assets.artifacts import BaselinePaths, finished_runs
 from crm_assets.errors import InputError
-from crm_assets.files import write_json, write_text
-from crm_assets.history.models import FileStamp, History, HistoryRun, RunFigures, Scalar
-from crm_assets.history.newest import compare_newest
-from crm_assets.history.page import render_history
-from crm_assets.history.paths import HistoryPaths
-from crm_assets.project import Project
 from crm_assets.reporting import Metrics, read_metrics
 from crm_assets.reporting.comparison import Comparison, compare_facts, read_facts
 from crm_assets.reporting.formats import plain
+from crm_assets.reporting.history.models import FileStamp, History, HistoryRun, RunFigures, Scalar
+from crm_assets.reporting.history.newest import compare_newest
+from crm_assets.reporting.history.page import render_history
+from crm_assets.reporting.history.paths import HistoryPaths
 from crm_assets.reporting.plots import Drawing, Pictures, draw, run_point, write_pictures
+from crm_assets.workspace.baseline_files import BaselinePaths, finished_runs
+from crm_assets.workspace.files import write_json, write_text
+from crm_assets.workspace.project import Project
 
 __all__ = ["HistoryUpdate", "read_history", "run_entry", "update_history"]
 

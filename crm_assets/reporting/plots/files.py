@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from crm_assets.files import write_text
 from crm_assets.reporting.markdown import escape
 from crm_assets.reporting.plots.drawing import NAMES, Drawing
+from crm_assets.workspace.files import write_text
 
 __all__ = ["PictureFile", "markdown_image", "write_pictures"]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import orjson
 
-from crm_assets.artifacts import RunFiles
 from crm_assets.atlas.plan import SessionPlan, run_plan
 from crm_assets.errors import CrmAssetsError
-from crm_assets.project import Project
+from crm_assets.workspace.baseline_files import RunFiles
+from crm_assets.workspace.project import Project
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 import pytest
 
-from crm_assets.artifacts import RunFiles
+from crm_assets.workspace.baseline_files import RunFiles
 from tests.atlas.loop import Loop
 
 __all__ = ["SdkProcess", "sdk_folder"]

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from crm_assets.artifacts import RunFiles
+from crm_assets.workspace.baseline_files import RunFiles
 from tests.atlas.loop import Loop, asked, models_at, offline_models, role_of, small_dataset
 from tests.llm.scripted_server import Recorded, Scripted, ScriptedServer, hang, refused, text
 

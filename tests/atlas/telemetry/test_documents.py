@@ -6,7 +6,6 @@ from typing import Any
 
 import orjson
 import pytest
-from harness.build import Caller, Harness, call, conversation, turn
 
 from crm_assets.atlas.config import DriftConfig
 from crm_assets.atlas.outcomes import ModeDecision
@@ -27,6 +26,7 @@ from crm_assets.database import Databases
 from crm_assets.harness import GroundTruthStore
 from crm_assets.llm.messages import Usage
 from crm_assets.llm.spending import Spending
+from tests.harness.build import Caller, Harness, call, conversation, turn
 
 from .build import KEY, LOOK_AGAIN, NO_REWARD, NOTHING_WRONG, RUN, end, learn, reward, start
 

@@ -19,7 +19,7 @@ Query = Callable[..., list[Any]]
 LIVES = """
 import sys
 sys.path.insert(0, sys.argv[2])
-from atlas.telemetry.build import start
+from tests.atlas.telemetry.build import start
 from crm_assets.atlas.telemetry import TelemetryStore
 store = TelemetryStore(sys.argv[1])
 store.__enter__()

@@ -193,7 +193,7 @@ def test_32_sessions_at_once_on_one_key_lose_nothing(telemetry_database: str) ->
 PROCESS = """
 import sys
 sys.path.insert(0, sys.argv[2])
-from atlas.telemetry.build import end, learn, start
+from tests.atlas.telemetry.build import end, learn, start
 from crm_assets.atlas.telemetry import TelemetryStore
 with TelemetryStore(sys.argv[1]) as store:
     for number in range(8):

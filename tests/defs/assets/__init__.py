@@ -1,1 +1,1 @@
-"""Tests of crm_assets.assets."""
+"""Tests of crm_assets.defs.assets."""

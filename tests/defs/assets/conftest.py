@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from crm_assets.artifacts import BaselinePaths
-from crm_assets.conversations.generator import write_dataset
-from crm_assets.keys import BaselineKey
-from crm_assets.project import Project
+from crm_assets.generator import write_dataset
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 CONVERSATIONS = 6
 

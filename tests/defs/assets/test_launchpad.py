@@ -8,12 +8,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from crm_assets.assets.sessions_config import SessionsConfig
 from crm_assets.atlas.plan import SessionPlan
-from crm_assets.checks import SMOKE_JOB
 from crm_assets.definitions import defs
-from crm_assets.jobs import BASELINE_JOB, HARNESS_JOB, JOBS
-from crm_assets.project import Project
+from crm_assets.defs.checks import SMOKE_JOB
+from crm_assets.defs.jobs import BASELINE_JOB, HARNESS_JOB, JOBS
+from crm_assets.defs.sessions_config import SessionsConfig
+from crm_assets.workspace.project import Project
 
 
 def fields(job: str, op: str) -> dict[str, Any]:

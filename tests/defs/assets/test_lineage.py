@@ -13,20 +13,25 @@ import dagster as dg
 import orjson
 import pytest
 
-import crm_assets.assets.sessions as sessions_module
-from crm_assets.artifacts import BaselinePaths, RunFiles
-from crm_assets.assets import conversations
+import crm_assets.defs.assets.sessions as sessions_module
 from crm_assets.atlas.plan import SessionPlan
 from crm_assets.conversations import DatasetError
-from crm_assets.conversations.generator import write_dataset
 from crm_assets.definitions import defs
+from crm_assets.defs.assets import conversations
 from crm_assets.errors import CrmAssetsError, InfrastructureError, InputError
-from crm_assets.execution import CheckFailed, LineageOptions, materialize, materialize_on, open_instance
-from crm_assets.files import read_json, sha256_of_file
-from crm_assets.keys import BaselineKey
-from crm_assets.project import Project
-
-from .conftest import CONVERSATIONS
+from crm_assets.generator import write_dataset
+from crm_assets.orchestration.materialize import (
+    CheckFailed,
+    LineageOptions,
+    materialize,
+    materialize_on,
+    open_instance,
+)
+from crm_assets.workspace.baseline_files import BaselinePaths, RunFiles
+from crm_assets.workspace.files import read_json, sha256_of_file
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
+from tests.defs.assets.conftest import CONVERSATIONS
 
 REPLAY = LineageOptions(SessionPlan("replay"))
 AGAIN = LineageOptions(SessionPlan("replay"), overwrite=True)
@@ -299,7 +304,7 @@ def test_infrastructure_that_fails_is_told_as_such_and_may_be_tried_again(
 
 @pytest.mark.parametrize(("error", "again"), [(InfrastructureError("x"), True), (InputError("x"), False)])
 def test_only_infrastructure_is_worth_a_retry(error: CrmAssetsError, again: bool) -> None:
-    from crm_assets.assets.common import expected_errors
+    from crm_assets.defs.assets.common import expected_errors
 
     with pytest.raises(dg.Failure) as raised, expected_errors():
         raise error

@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
-from crm_assets.assets.progress import describe, session_progress
-from crm_assets.harness import Progress
+from crm_assets.defs.assets.progress import describe, session_progress
+from crm_assets.engine import Progress
 from crm_assets.llm import Spending, Usage
 
 

@@ -9,14 +9,14 @@ import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 
-from crm_assets.assets import conversations
 from crm_assets.atlas.plan import SessionPlan
-from crm_assets.conversations.generator import write_dataset
 from crm_assets.definitions import defs
-from crm_assets.execution import LineageOptions, materialize_on, open_instance
-from crm_assets.keys import BaselineKey
-from crm_assets.partitions import multi_partition
-from crm_assets.project import Project
+from crm_assets.defs.assets import conversations
+from crm_assets.defs.partitions import multi_partition
+from crm_assets.generator import write_dataset
+from crm_assets.orchestration.materialize import LineageOptions, materialize_on, open_instance
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 STAGES = ["dataset_revision", "atlas_tasks"]
 RUN = "20260131T093000Z"

@@ -1,1 +1,1 @@
-"""Tests of crm_assets.checks."""
+"""Tests of crm_assets.defs.checks."""

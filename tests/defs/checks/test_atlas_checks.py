@@ -10,16 +10,16 @@ import dagster as dg
 import orjson
 import pytest
 
-from crm_assets.artifacts import BaselinePaths
 from crm_assets.atlas.plan import SessionPlan
 from crm_assets.atlas.smoke import read_smoke_log
-from crm_assets.checks import SMOKE_JOB, SMOKE_NAMES
-from crm_assets.conversations.generator import write_dataset
 from crm_assets.definitions import defs
-from crm_assets.execution import CheckFailed, LineageOptions, materialize_on
-from crm_assets.keys import BaselineKey
-from crm_assets.partitions import multi_partition
-from crm_assets.project import Project
+from crm_assets.defs.checks import SMOKE_JOB, SMOKE_NAMES
+from crm_assets.defs.partitions import multi_partition
+from crm_assets.generator import write_dataset
+from crm_assets.orchestration.materialize import CheckFailed, LineageOptions, materialize_on
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 KEY = BaselineKey.of("small", "20260131T093000Z")
 Lines = list[dict[str, Any]]
@@ -150,7 +150,7 @@ def smoke(instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
 def test_the_smoke_job_runs_one_conversation_and_evaluates_the_checklist(
     instance: dg.DagsterInstance, project: Project, paths: BaselinePaths
 ) -> None:
-    from crm_assets.partitions import register
+    from crm_assets.defs.partitions import register
 
     register(instance, KEY)
     result = smoke(instance)
@@ -168,7 +168,7 @@ def test_the_smoke_job_runs_one_conversation_and_evaluates_the_checklist(
 def test_a_smoke_run_that_misses_a_line_stops_before_the_metrics(
     instance: dg.DagsterInstance, project: Project, paths: BaselinePaths
 ) -> None:
-    from crm_assets.partitions import register
+    from crm_assets.defs.partitions import register
 
     config = project.configs / "crm_harness.dev.yaml"
     config.write_text(config.read_text().replace("forced_mode: paired", "forced_mode: auto"))
@@ -191,7 +191,7 @@ def test_a_smoke_run_that_misses_a_line_stops_before_the_metrics(
 def test_other_runs_say_nothing_of_the_smoke_checklist(
     instance: dg.DagsterInstance, project: Project
 ) -> None:
-    from crm_assets.partitions import register
+    from crm_assets.defs.partitions import register
 
     register(instance, KEY)
     job = defs.resolve_implicit_job_def_def_for_assets([dg.AssetKey("atlas_sessions")])

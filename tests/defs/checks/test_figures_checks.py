@@ -9,15 +9,15 @@ import dagster as dg
 import orjson
 import pytest
 
-from crm_assets.artifacts import BaselinePaths
 from crm_assets.atlas.plan import SessionPlan
-from crm_assets.conversations.generator import write_dataset
 from crm_assets.definitions import defs
-from crm_assets.execution import LineageOptions, materialize_on
-from crm_assets.jobs import BASELINE_JOB
-from crm_assets.keys import BaselineKey
-from crm_assets.partitions import multi_partition
-from crm_assets.project import Project
+from crm_assets.defs.jobs import BASELINE_JOB
+from crm_assets.defs.partitions import multi_partition
+from crm_assets.generator import write_dataset
+from crm_assets.orchestration.materialize import LineageOptions, materialize_on
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 KEY = BaselineKey.of("small", "20260131T093000Z")
 REPLAY = LineageOptions(SessionPlan("replay"))

@@ -1,1 +1,1 @@
-"""Tests of crm_assets.resources."""
+"""Tests of crm_assets.defs.resources."""

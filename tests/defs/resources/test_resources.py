@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 
 from crm_assets.crm import Sandbox
+from crm_assets.defs.resources import (
+    ArtifactsResource,
+    PostgresResource,
+    SandboxResource,
+    TelemetryResource,
+)
 from crm_assets.errors import InfrastructureError
-from crm_assets.keys import BaselineKey
-from crm_assets.project import Project
-from crm_assets.resources import ArtifactsResource, PostgresResource, SandboxResource, TelemetryResource
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 EMPTY = hashlib.sha256(b"").hexdigest()
 

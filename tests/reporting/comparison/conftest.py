@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from crm_assets.artifacts import BaselinePaths
-from crm_assets.keys import BaselineKey
-from crm_assets.project import Project
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 from ..conftest import Record, failed_turn, session, turn
 

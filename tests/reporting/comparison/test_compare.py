@@ -6,7 +6,6 @@ from typing import Any
 import orjson
 import pytest
 
-from crm_assets.artifacts import BaselinePaths
 from crm_assets.atlas import write_tasks
 from crm_assets.errors import InputError
 from crm_assets.reporting.comparison import (
@@ -16,6 +15,7 @@ from crm_assets.reporting.comparison import (
     compare_baselines,
     outcomes_of,
 )
+from crm_assets.workspace.baseline_files import BaselinePaths
 
 from ..conftest import REVISION, Record, session, turn, unrun
 from .conftest import RUN_A, RUN_B, Baseline, of_run, verdict, verdicts

@@ -1,1 +1,1 @@
-"""Tests of crm_assets.history."""
+"""Tests of crm_assets.reporting.history."""

@@ -9,16 +9,16 @@ import dagster as dg
 import orjson
 import pytest
 
-import crm_assets.history.read as read_module
-from crm_assets.artifacts import BaselinePaths
+import crm_assets.reporting.history.read as read_module
 from crm_assets.atlas.plan import SessionPlan
-from crm_assets.conversations.generator import write_dataset
-from crm_assets.execution import LineageOptions, materialize_on, refresh_history
-from crm_assets.files import read_json
-from crm_assets.history import History, HistoryPaths, read_history, update_history
-from crm_assets.keys import BaselineKey
-from crm_assets.project import Project
+from crm_assets.generator import write_dataset
+from crm_assets.orchestration.materialize import LineageOptions, materialize_on, refresh_history
 from crm_assets.reporting.comparison import Comparison
+from crm_assets.reporting.history import History, HistoryPaths, read_history, update_history
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.files import read_json
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
 
 FIRST, SECOND, THIRD = "20260130T093000Z", "20260131T093000Z", "20260201T093000Z"
 

@@ -1,0 +1,1 @@
+"""Drives a Dagster instance: runs the lineage, backfills, storage, launcher, event log."""

@@ -1,0 +1,1 @@
+"""Where a project keeps its things: datasets, baselines, keys, manifests, files."""
