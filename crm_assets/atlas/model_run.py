@@ -36,7 +36,7 @@ from crm_assets.harness import AgentSpec, ConversationRunner, make_agent
 from crm_assets.llm import (
     Budget,
     Ledger,
-    ModelDoor,
+    ModelClient,
     ModelSpec,
     ProviderLimits,
     RecordingModels,
@@ -186,15 +186,15 @@ def _models(run: ModelRun, ledger: Ledger, project: Project) -> RecordingModels:
             raise InputError(f"{run.replay} is this run's own ledger; replay it into another run.")
         return ReplayModels(run.replay, ledger=ledger)
     config, options = run.config.config, run.options
-    door = ModelDoor(
+    client = ModelClient(
         read_environment(project),
         ledger=ledger,
         limits={name: ProviderLimits(**limits.model_dump()) for name, limits in config.limits.items()},
         budget=Budget(options.budget_usd, options.budget_tokens),
         processes=_model_processes(run, ledger),
     )
-    door.require(_asked(run))
-    return door
+    client.require(_asked(run))
+    return client
 
 
 def _model_processes(run: ModelRun, ledger: Ledger) -> int:
@@ -225,7 +225,7 @@ def _flow(
 ) -> SessionFlow:
     config = run.config.config
     runner = ConversationRunner(
-        pool, make_agent(AgentSpec("noop")), database_is_near=place.databases.sandbox_is_near
+        pool, make_agent(AgentSpec("noop")), database_is_local=place.databases.sandbox_is_local
     )
     total = models.ledger.total
     facts = place.facts

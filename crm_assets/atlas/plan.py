@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from crm_assets.engine import BatchSummary, Progress
     from crm_assets.harness import AgentName
 
-__all__ = ["DEFAULT_CONFIG", "Performer", "SessionPlan", "find_ledger", "run_plan"]
+__all__ = ["DEFAULT_CONFIG", "AgentKind", "SessionPlan", "find_ledger", "run_plan"]
 
-Performer = Literal["atlas", "student", "replay", "noop", "recorded"]
+AgentKind = Literal["atlas", "student", "replay", "noop", "recorded"]
 """Who works: the whole Atlas loop, its student alone, or an agent that needs no model."""
 
 DEFAULT_CONFIG = "crm_harness.dev.yaml"
@@ -34,7 +34,7 @@ _SESSIONS_AT_A_TIME = 16  # of language models, which mostly wait
 class SessionPlan:
     """A user's choices; None leaves one to the configuration or to what suits the agent."""
 
-    agent: Performer = "atlas"
+    agent: AgentKind = "atlas"
     recorded: Path | None = None
     """The past results file of the agent `recorded`."""
     config: Path | None = None
@@ -57,8 +57,8 @@ class SessionPlan:
     """The ledger of a recorded run, to be answered from."""
 
     def __post_init__(self) -> None:
-        if self.agent not in get_args(Performer):
-            raise InputError(f"There is no agent {self.agent!r}; choose {', '.join(get_args(Performer))}.")
+        if self.agent not in get_args(AgentKind):
+            raise InputError(f"There is no agent {self.agent!r}; choose {', '.join(get_args(AgentKind))}.")
         if self.asks_models:
             if self.recorded is not None:
                 raise InputError("Only the agent 'recorded' takes the results file of a past run.")

@@ -127,14 +127,14 @@ class _Run:
 class _Truths:
     """Ground truths, one at a time: their store is not for two at once."""
 
-    def __init__(self, store: GroundTruthStore, *, near: bool) -> None:
+    def __init__(self, store: GroundTruthStore, *, is_local: bool) -> None:
         self._store = store
-        self._near = near
+        self._is_local = is_local
         self._alone = asyncio.Lock()
 
     async def get(self, task: AtlasTask) -> GroundTruth | Exception:
         """The ground truth of a task, or what kept it from being computed."""
-        if self._near:
+        if self._is_local:
             return self._store.get_many([task.conversation])[0]
         async with self._alone:
             found = await in_thread(lambda: self._store.get_many([task.conversation]))
@@ -228,7 +228,7 @@ async def _sandboxes(databases: Databases, size: int) -> AsyncIterator[tuple[San
     try:
         store = GroundTruthStore(databases.sandbox, alone)
         try:
-            yield pool, _Truths(store, near=databases.sandbox_is_near)
+            yield pool, _Truths(store, is_local=databases.sandbox_is_local)
         finally:
             store.close()
     finally:

@@ -19,7 +19,7 @@ from crm_assets.workspace.project import Project, find_project
 if TYPE_CHECKING:
     import dagster as dg
 
-    from crm_assets.atlas.plan import Performer
+    from crm_assets.atlas.plan import AgentKind
     from crm_assets.orchestration.backfills import Backfill
 
 __all__ = ["backfill"]
@@ -52,7 +52,7 @@ def backfill(
     new: int | None,
     label: str,
     rescore: bool,
-    agent: Performer,
+    agent: AgentKind,
     limit: int | None,
     overwrite: bool,
     resume: bool,

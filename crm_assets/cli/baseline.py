@@ -22,7 +22,7 @@ from crm_assets.workspace.keys import BaselineKey, RunKey
 from crm_assets.workspace.project import Project, find_project
 
 if TYPE_CHECKING:
-    from crm_assets.atlas.plan import Performer
+    from crm_assets.atlas.plan import AgentKind
 
 __all__ = ["baseline"]
 
@@ -41,7 +41,7 @@ def baseline(
     *,
     dataset: str,
     run: str | None,
-    agent: Performer,
+    agent: AgentKind,
     limit: int | None,
     overwrite: bool,
     resume: bool,

@@ -14,7 +14,7 @@ from crm_assets.errors import InputError
 
 if TYPE_CHECKING:
     from crm_assets.atlas.config_file import ModelRole
-    from crm_assets.atlas.plan import Performer, SessionPlan
+    from crm_assets.atlas.plan import AgentKind, SessionPlan
     from crm_assets.engine import Progress
     from crm_assets.harness import AgentName, AgentSpec
     from crm_assets.workspace.project import Project
@@ -34,7 +34,7 @@ __all__ = [
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 AGENTS = ("replay", "noop", "recorded")
-PERFORMERS = ("atlas", "student", *AGENTS)
+AGENT_KINDS = ("atlas", "student", *AGENTS)
 
 
 def plan_options(command: _Command) -> _Command:
@@ -45,7 +45,7 @@ def plan_options(command: _Command) -> _Command:
                      help="Processes, where no model is asked."),
         click.option("--recorded", type=click.Path(path_type=Path),
                      help="The past results file that the agent 'recorded' takes its calls from."),
-        click.option("--agent", type=click.Choice(PERFORMERS), default="atlas", show_default=True,
+        click.option("--agent", type=click.Choice(AGENT_KINDS), default="atlas", show_default=True,
                      help="Who works: the Atlas loop, its student alone, the ground truth, nobody, or a "
                      "past run."),
     ):  # fmt: skip
@@ -81,7 +81,7 @@ def model_options(command: _Command) -> _Command:
 
 
 def session_plan(
-    agent: Performer,
+    agent: AgentKind,
     *,
     project: Project,
     dataset: str,

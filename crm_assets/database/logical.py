@@ -46,7 +46,7 @@ class Databases:
         return configured if configured and not self.telemetry_is_set else self.telemetry
 
     @property
-    def sandbox_is_near(self) -> bool:
+    def sandbox_is_local(self) -> bool:
         """Whether the sandbox's server is on this machine, so that a statement takes microseconds."""
         host = str(conninfo_to_dict(self.sandbox).get("host") or "")
         return host.startswith("/") or host in ("", "localhost", "127.0.0.1", "::1")

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from crm_assets.atlas.config_file import ModelRole
-from crm_assets.atlas.plan import Performer, SessionPlan, find_ledger
+from crm_assets.atlas.plan import AgentKind, SessionPlan, find_ledger
 from crm_assets.defs.assets.common import StageConfig
 from crm_assets.workspace.project import Project
 
@@ -23,7 +23,7 @@ _ROLES: tuple[ModelRole, ...] = ("student", "teacher", "judge", "learner")
 class SessionsConfig(StageConfig):
     """Options of `atlas_sessions`."""
 
-    agent: Performer = Field(
+    agent: AgentKind = Field(
         default="atlas",
         description="Who works: 'atlas' (student, teacher, judges, learner), 'student' (it alone), "
         "'replay' (the ground truth), 'noop' (does nothing) or 'recorded' (a past results file).",

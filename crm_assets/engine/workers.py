@@ -119,7 +119,7 @@ async def _work(job: _Job) -> AsyncGenerator[Report, None]:
     pool = SandboxPool(conninfo, size=job.concurrency, on_open=follow)
     truths = SandboxPool(conninfo, on_open=follow)
     store = GroundTruthStore(conninfo, truths)
-    runner = ConversationRunner(pool, agent, database_is_near=job.databases.sandbox_is_near)
+    runner = ConversationRunner(pool, agent, database_is_local=job.databases.sandbox_is_local)
     try:
         with pinned_to_core(job.number if ours else None):
             async with (

@@ -54,18 +54,18 @@ class ConversationRunner:
         pool: where they run.
         agent: who works, where a run names nobody else.
         judge: who decides what comparison cannot, where a run names nobody else; None for nobody.
-        database_is_near: whether a statement takes less than handing the wait to a thread would.
+        database_is_local: whether a statement takes less than handing the wait to a thread would.
     """
 
     def __init__(
-        self, pool: SandboxPool, agent: Agent, *, judge: Judge | None = None, database_is_near: bool = True
+        self, pool: SandboxPool, agent: Agent, *, judge: Judge | None = None, database_is_local: bool = True
     ) -> None:
         self._pool = pool
         self._agent = agent
         self._judge = judge
         # A local server answers in microseconds, less than handing the wait to a thread would take;
         # a distant one would hold up every other session meanwhile.
-        self._near = database_is_near
+        self._is_local = database_is_local
 
     async def run(
         self,
@@ -142,7 +142,7 @@ class ConversationRunner:
         self, work: Callable[[], _Result], *, undo: Callable[[_Result], object] | None = None
     ) -> _Result:
         """Do database work: here and now if the server is near, else without holding others up."""
-        return work() if self._near else await in_thread(work, undo=undo)
+        return work() if self._is_local else await in_thread(work, undo=undo)
 
     async def _run_turn(
         self, progress: _Progress, turn: Turn, session: Session, agent: AgentSession

@@ -1,4 +1,4 @@
-"""The only door to language models.
+"""The only client to language models.
 
 litellm, which is heavy, is imported when the first model is asked, not before.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from crm_assets.llm.asking import RecordingModels
 from crm_assets.llm.budget import Budget
-from crm_assets.llm.client import ModelDoor
+from crm_assets.llm.client import ModelClient
 from crm_assets.llm.entries import LedgerEntry, read_ledger
 from crm_assets.llm.errors import BudgetExhausted, MalformedReply, ModelError
 from crm_assets.llm.interface import ROLES, Answer, Caller, Models, ReplyCheck, Role
@@ -39,7 +39,7 @@ __all__ = [
     "LedgerEntry",
     "MalformedReply",
     "Message",
-    "ModelDoor",
+    "ModelClient",
     "ModelError",
     "ModelSpec",
     "Models",

@@ -16,7 +16,7 @@ from crm_assets.llm.failures import Failure, failure_of
 from crm_assets.llm.messages import ChatRequest
 from crm_assets.llm.pricing import Price, price_of
 from crm_assets.llm.quiet import import_litellm
-from crm_assets.llm.replies import Sent, read_response
+from crm_assets.llm.replies import Completion, read_response
 from crm_assets.llm.spec import ModelSpec
 
 __all__ = ["Backend", "LitellmBackend", "without_logging"]
@@ -56,7 +56,7 @@ class Backend(Protocol):
     def address(self, spec: ModelSpec) -> str:
         """Provider and server: who shares limits."""
 
-    async def send(self, request: ChatRequest) -> Sent:
+    async def send(self, request: ChatRequest) -> Completion:
         """Send a request, once, and wait for what comes; never longer than the model's timeout."""
 
     async def aclose(self) -> None:
@@ -106,7 +106,7 @@ class LitellmBackend:
             route = self._routes[spec] = self._make_route(spec)
         return route
 
-    async def send(self, request: ChatRequest) -> Sent:
+    async def send(self, request: ChatRequest) -> Completion:
         """Send a request, once, and wait for what comes; never longer than the model's timeout.
 
         Raises:
@@ -130,7 +130,7 @@ class LitellmBackend:
         finally:
             self._loaded.add(route.spec.provider)
         # Outside of the handler, so that nothing raised from here on holds on to litellm's exception.
-        return Sent(failure=failure)
+        return Completion(failure=failure)
 
     async def aclose(self) -> None:
         """Close all connections."""

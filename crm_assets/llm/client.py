@@ -1,4 +1,4 @@
-"""The door to the models: the only way that the rest of crm_assets asks one.
+"""The client to the models: the only way that the rest of crm_assets asks one.
 
 Each attempt is in the ledger before its reply is handed on, whatever comes of it.
 """
@@ -27,16 +27,16 @@ from crm_assets.llm.limits import ProviderLimiter, ProviderLimits
 from crm_assets.llm.messages import ChatRequest
 from crm_assets.llm.processes import BackendProcesses
 from crm_assets.llm.redaction import make_redactor
-from crm_assets.llm.replies import Sent
+from crm_assets.llm.replies import Completion
 from crm_assets.llm.retries import RetryPolicy
 from crm_assets.llm.spec import ModelSpec
 
-__all__ = ["ModelDoor"]
+__all__ = ["ModelClient"]
 
 _CHARACTERS_A_TOKEN = 4
 
 
-class ModelDoor(RecordingModels):
+class ModelClient(RecordingModels):
     """Asks the models themselves, through litellm.
 
     What an earlier start of the run has been answered is not asked again: the ledger's reply is the reply.
@@ -53,7 +53,7 @@ class ModelDoor(RecordingModels):
         seed: int | None = None,
         processes: int = 0,
     ) -> None:
-        """Open the door; nothing is imported or connected before the first call.
+        """Open the client; nothing is imported or connected before the first call.
 
         Args:
             environment: where keys are found (`database.read_environment`).
@@ -116,12 +116,12 @@ class ModelDoor(RecordingModels):
         limiter = self._limiter(spec)
         async with limiter.slot(_estimate(call.request) if limiter.counts_tokens else 0) as slot:
             self._may_ask(spec)
-            sent, entry = await self._send(call, len(attempts) + 1)
-            failure = sent.failure
+            completion, entry = await self._send(call, len(attempts) + 1)
+            failure = completion.failure
             wait = self._asked_wait(failure)
             limiter.report(
                 slot,
-                tokens=sent.usage.total_tokens,
+                tokens=completion.usage.total_tokens,
                 failure=failure.kind if failure else None,
                 wait_seconds=wait,
             )
@@ -129,26 +129,26 @@ class ModelDoor(RecordingModels):
             return entry, 0.0
         return entry, self._retries.delay_seconds(attempts.failures_in_transport + 1, self._dice)
 
-    async def _send(self, call: Call, number: int) -> tuple[Sent, LedgerEntry]:
+    async def _send(self, call: Call, number: int) -> tuple[Completion, LedgerEntry]:
         started_at, started = datetime.now(timezone.utc), time.perf_counter()
 
-        def record(sent: Sent, error: CallError | None) -> LedgerEntry:
+        def record(completion: Completion, error: CallError | None) -> LedgerEntry:
             seconds = time.perf_counter() - started
-            entry = _entry(call, number, sent, error, started_at=started_at, latency_seconds=seconds)
+            entry = _entry(call, number, completion, error, started_at=started_at, latency_seconds=seconds)
             self.ledger.append(entry)
             return entry
 
         try:
-            sent = await self._backend.send(call.request)
+            completion = await self._backend.send(call.request)
         except asyncio.CancelledError:
-            record(Sent(), CallError(kind="cancelled", message="the caller did not wait for it"))
+            record(Completion(), CallError(kind="cancelled", message="the caller did not wait for it"))
             raise
-        return sent, record(sent, self._error(call, sent))
+        return completion, record(completion, self._error(call, completion))
 
-    def _error(self, call: Call, sent: Sent) -> CallError | None:
-        if sent.failure is not None:
-            return CallError(kind=sent.failure.kind, message=sent.failure.message)
-        complaint = call.check(sent.reply) if call.check and sent.reply else None
+    def _error(self, call: Call, completion: Completion) -> CallError | None:
+        if completion.failure is not None:
+            return CallError(kind=completion.failure.kind, message=completion.failure.message)
+        complaint = call.check(completion.reply) if call.check and completion.reply else None
         return CallError(kind="malformed", message=one_line(complaint, self._redact)) if complaint else None
 
     def _asked_wait(self, failure: Failure | None) -> float | None:
@@ -200,13 +200,13 @@ def _estimate(request: ChatRequest) -> int:
 def _entry(
     call: Call,
     number: int,
-    sent: Sent,
+    completion: Completion,
     error: CallError | None,
     *,
     started_at: datetime,
     latency_seconds: float,
 ) -> LedgerEntry:
-    reply = sent.reply
+    reply = completion.reply
     return LedgerEntry(
         session=call.caller.session,
         role=call.caller.role,
@@ -216,11 +216,11 @@ def _entry(
         attempt=number,
         started_at=started_at.isoformat(timespec="milliseconds"),
         latency_seconds=round(latency_seconds, 6),
-        prompt_tokens=sent.usage.prompt_tokens,
-        completion_tokens=sent.usage.completion_tokens,
-        cached_tokens=sent.usage.cached_tokens,
-        reasoning_tokens=sent.usage.reasoning_tokens,
-        cost_usd=sent.cost_usd,
+        prompt_tokens=completion.usage.prompt_tokens,
+        completion_tokens=completion.usage.completion_tokens,
+        cached_tokens=completion.usage.cached_tokens,
+        reasoning_tokens=completion.usage.reasoning_tokens,
+        cost_usd=completion.cost_usd,
         error=error,
         reply=None
         if reply is None

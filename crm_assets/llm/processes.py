@@ -25,7 +25,7 @@ from crm_assets.llm.messages import ChatRequest, FunctionTool
 from crm_assets.llm.pricing import Price, price_of
 from crm_assets.llm.quiet import import_litellm
 from crm_assets.llm.redaction import make_redactor
-from crm_assets.llm.replies import Sent
+from crm_assets.llm.replies import Completion
 from crm_assets.llm.spec import ModelSpec
 
 __all__ = ["BackendProcesses", "serve"]
@@ -35,12 +35,12 @@ _PATIENCE_SECONDS = 10.0
 _MOST_STILLBORN = 5
 _PROGRAM = "import sys; from crm_assets.llm.processes import serve; serve(int(sys.argv[1]))"
 
-_ENDED = Sent(failure=Failure("connection", "the process that asks models ended"))
+_ENDED = Completion(failure=Failure("connection", "the process that asks models ended"))
 
 Tools = tuple[FunctionTool, ...]
 Question = tuple[int, "ChatRequest | None", int, "Tools | None"]
 """Number, request without its tools (None to give the call up), which tools, and these the first time."""
-Answer = tuple[int, "Sent | str"]
+Answer = tuple[int, "Completion | str"]
 """Number, and what came of it, or what went wrong with us."""
 
 
@@ -51,7 +51,7 @@ class _Peer:
     process: subprocess.Popen[bytes]
     writer: asyncio.StreamWriter
     listening: asyncio.Task[None] | None = None
-    waiting: dict[int, asyncio.Future[Sent | str]] = field(default_factory=dict)
+    waiting: dict[int, asyncio.Future[Completion | str]] = field(default_factory=dict)
     known_tools: set[int] = field(default_factory=set)
     alive: bool = True
     answered: bool = False
@@ -105,7 +105,7 @@ class BackendProcesses:
             self._addresses[spec] = address_of(spec, self._environment)
         return self._addresses[spec]
 
-    async def send(self, request: ChatRequest) -> Sent:
+    async def send(self, request: ChatRequest) -> Completion:
         """Send a request, once, and wait for what comes; never longer than the model's timeout.
 
         Raises:
@@ -116,7 +116,7 @@ class BackendProcesses:
             return _ENDED
         self._numbers += 1
         number = self._numbers
-        future: asyncio.Future[Sent | str] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Completion | str] = asyncio.get_running_loop().create_future()
         peer.waiting[number] = future
         tools, first = self._tool_set(peer, request.tools)
         _write(peer.writer, (number, replace(request, tools=()), tools, first))
@@ -279,7 +279,7 @@ class _Server:
         task.add_done_callback(lambda _: self._tasks.pop(number, None))
 
     async def _answer(self, number: int, request: ChatRequest, writer: asyncio.StreamWriter) -> None:
-        answer: Sent | str
+        answer: Completion | str
         try:
             answer = await self._backend.send(request)
         except Exception as error:  # whatever it is, the one who waits must hear of it

@@ -10,14 +10,14 @@ from crm_assets.llm.failures import Failure
 from crm_assets.llm.messages import ChatReply, FunctionCall, Usage
 from crm_assets.llm.pricing import Price
 
-__all__ = ["Sent", "read_response"]
+__all__ = ["Completion", "read_response"]
 
 _UNWRITABLE = re.compile("[\ud800-\udfff\x00]")
 """Half characters cannot be encoded, and Postgres' JSON takes no NUL."""
 
 
 @dataclass(frozen=True)
-class Sent:
+class Completion:
     """What came of one request."""
 
     reply: ChatReply | None = None
@@ -28,7 +28,7 @@ class Sent:
     """US dollars; None where the price is unknown."""
 
 
-def read_response(response: Any, price: Price) -> Sent:
+def read_response(response: Any, price: Price) -> Completion:
     """The reply in a `litellm.ModelResponse`, its tokens and its cost."""
     usage = _usage(getattr(response, "usage", None))
     hidden = getattr(response, "_hidden_params", None) or {}
@@ -36,8 +36,8 @@ def read_response(response: Any, price: Price) -> Sent:
     try:
         content, calls, finish_reason = _message(response)
     except ValueError as error:
-        return Sent(failure=Failure("malformed", str(error)), usage=usage, cost_usd=cost)
-    return Sent(ChatReply(content, calls, finish_reason, usage, cost), None, usage, cost)
+        return Completion(failure=Failure("malformed", str(error)), usage=usage, cost_usd=cost)
+    return Completion(ChatReply(content, calls, finish_reason, usage, cost), None, usage, cost)
 
 
 def _message(response: Any) -> tuple[str | None, tuple[FunctionCall, ...], str]:

@@ -222,9 +222,9 @@ class Stage:
         return Played(finished, models, store)
 
     def flow(
-        self, loaded: LoadedConfig, models: MemoryModels, store: SessionStore, *, near: bool = True
+        self, loaded: LoadedConfig, models: MemoryModels, store: SessionStore, *, is_local: bool = True
     ) -> AtlasFlow:
-        runner = ConversationRunner(self.pool, make_agent(AgentSpec("noop")), database_is_near=near)
+        runner = ConversationRunner(self.pool, make_agent(AgentSpec("noop")), database_is_local=is_local)
         handles = {tool.name: tool.description for tool in TOOLS.values()}
         worker = SessionWorker(
             loaded.config, loaded.learning_mode, models, runner, handles=handles, clock=lambda: NOW

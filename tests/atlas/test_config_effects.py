@@ -19,7 +19,7 @@ from crm_assets.atlas.playbook import LearningState
 from crm_assets.atlas.rewards import JUDGE_TEMPERATURES
 from crm_assets.atlas.telemetry import TelemetryStore
 from crm_assets.database import Databases
-from crm_assets.llm import ChatRequest, ModelDoor, ModelError, ModelSpec, ProviderLimits
+from crm_assets.llm import ChatRequest, ModelClient, ModelError, ModelSpec, ProviderLimits
 from tests.atlas.configs import config, model
 from tests.atlas.loop import loop_project, without_times
 from tests.atlas.play import Say, Stage, context, document_of
@@ -201,8 +201,8 @@ class Opened(TelemetryStore):
         super().__init__(conninfo, **settings)
 
 
-class Door(ModelDoor):
-    """A door that tells which limits it was given."""
+class Client(ModelClient):
+    """A client that tells which limits it was given."""
 
     limits: ClassVar[list[Any]] = []
 
@@ -215,9 +215,9 @@ def test_storage_and_limits_make_a_difference_to_a_run(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("crm_assets.atlas.model_run.TelemetryStore", Opened)
-    monkeypatch.setattr("crm_assets.atlas.model_run.ModelDoor", Door)
+    monkeypatch.setattr("crm_assets.atlas.model_run.ModelClient", Client)
     monkeypatch.setattr(Opened, "how", [])
-    monkeypatch.setattr(Door, "limits", [])
+    monkeypatch.setattr(Client, "limits", [])
     offline = {
         section: {key: {"provider": "offline", "model": name} for key in keys}
         for section, keys, name in (
@@ -240,7 +240,7 @@ def test_storage_and_limits_make_a_difference_to_a_run(
         assert loop.run(files, path).total == 1
         assert Opened.how == [tuple(storage.values())]
         assert elsewhere.query("SELECT status FROM sessions") == [("succeeded",)]
-        assert Door.limits == [{"offline": ProviderLimits(**limits)}]
+        assert Client.limits == [{"offline": ProviderLimits(**limits)}]
         # The environment's database counts first.
         named = elsewhere.config(offline, {"storage": {**storage, "database_url": loop.telemetry}})
         assert elsewhere.run(elsewhere.tasks([TALK.model_dump(mode="json")]), named).total == 1

@@ -93,7 +93,7 @@ def truth_of(stage: Stage) -> GroundTruth:
 
 def runner(pool: SandboxPool) -> ConversationRunner:
     agent = Caller((call("client_search", name="Acme"), "Found."))
-    return ConversationRunner(pool, agent, database_is_near=False)
+    return ConversationRunner(pool, agent, database_is_local=False)
 
 
 async def wait_for_statement(overlap: Overlap) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crm_assets.database import Databases
-from crm_assets.llm import LedgerEntry, ModelDoor, RetryPolicy
+from crm_assets.llm import LedgerEntry, ModelClient, RetryPolicy
 from crm_assets.offline_models import FaultPlan, OfflineServer
 from crm_assets.offline_models.faults import FAULT_KINDS
 from crm_assets.workspace.baseline_files import RunFiles
@@ -37,12 +37,12 @@ def loop(databases: Databases) -> Iterator[Loop]:
     """Retries come at once, and time stands still: what a seed's faults hit is always the same."""
     with pytest.MonkeyPatch.context() as patch, loop_project(databases) as made:
         patch.setattr("crm_assets.atlas.store._now", lambda: NOW)
-        patch.setattr("crm_assets.atlas.model_run.ModelDoor", _hasty)
+        patch.setattr("crm_assets.atlas.model_run.ModelClient", _hasty)
         yield made
 
 
-def _hasty(*arguments: Any, **settings: Any) -> ModelDoor:
-    return ModelDoor(*arguments, **settings, retries=RetryPolicy(base_seconds=0.002, longest_seconds=0.1))
+def _hasty(*arguments: Any, **settings: Any) -> ModelClient:
+    return ModelClient(*arguments, **settings, retries=RetryPolicy(base_seconds=0.002, longest_seconds=0.1))
 
 
 def play(loop: Loop, url: str, run: str, **parts: Any) -> RunFiles:
@@ -153,8 +153,8 @@ def hanging(*roles: str) -> Any:
 def impatient(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two attempts a call."""
     monkeypatch.setattr(
-        "crm_assets.atlas.model_run.ModelDoor",
-        lambda *a, **k: ModelDoor(*a, **k, retries=RetryPolicy(attempts=2, base_seconds=0.001)),
+        "crm_assets.atlas.model_run.ModelClient",
+        lambda *a, **k: ModelClient(*a, **k, retries=RetryPolicy(attempts=2, base_seconds=0.001)),
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from crm_assets.atlas.plan import SessionPlan
 from crm_assets.database import Databases
 from crm_assets.errors import ConfigError
-from crm_assets.llm import ModelDoor, RetryPolicy
+from crm_assets.llm import ModelClient, RetryPolicy
 from crm_assets.orchestration.materialize import LineageOptions, materialize_on
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.keys import BaselineKey
@@ -99,7 +99,7 @@ class Leavings:
 @pytest.fixture
 def loop(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(
-        "crm_assets.atlas.model_run.ModelDoor", lambda *a, **k: ModelDoor(*a, **k, retries=FAST)
+        "crm_assets.atlas.model_run.ModelClient", lambda *a, **k: ModelClient(*a, **k, retries=FAST)
     )
     with loop_project(databases, **SECRETS) as made:
         yield made

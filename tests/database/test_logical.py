@@ -66,7 +66,7 @@ def exists(conninfo: str, database: str) -> bool:
 
 def test_the_project_s_own_three(embedded_project: Project, databases: Databases) -> None:
     assert databases.embedded
-    assert databases.sandbox_is_near
+    assert databases.sandbox_is_local
     for conninfo, name in ((databases.sandbox, "crm_sandbox"), (databases.telemetry, "atlas")):
         with psycopg.connect(conninfo) as connection:
             assert connection.info.dbname == name
@@ -209,7 +209,7 @@ def test_a_port_that_is_none_stops_before_anything_starts(
     ],
 )
 def test_whether_the_sandbox_is_near(sandbox: str, near: bool) -> None:
-    assert Databases(sandbox=sandbox, telemetry="", dagster="", embedded=False).sandbox_is_near is near
+    assert Databases(sandbox=sandbox, telemetry="", dagster="", embedded=False).sandbox_is_local is near
 
 
 @pytest.mark.parametrize(

@@ -747,8 +747,8 @@ def test_a_distant_database_gives_the_same_result_as_a_near_one(harness: Harness
     steps = conversation(SEARCH, turn("create_new_client", NEW_CLIENT), refused("client_search", {"x": 1}))
     truth = harness.truth(steps)
 
-    def run(*, near: bool) -> Mapping[str, Any]:
-        runner = ConversationRunner(harness.pool, REPLAY, database_is_near=near)
+    def run(*, is_local: bool) -> Mapping[str, Any]:
+        runner = ConversationRunner(harness.pool, REPLAY, database_is_local=is_local)
         result = dataclasses.asdict(asyncio.run(runner.run(steps, truth)))
         assert math.isfinite(result["metadata"].pop("duration_seconds"))
         for entry in result["per_turn_results"]:

@@ -1,4 +1,4 @@
-"""What tests of the door ask with."""
+"""What tests of the client ask with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from crm_assets.llm import (
     Ledger,
     LedgerEntry,
     Message,
-    ModelDoor,
+    ModelClient,
     ModelSpec,
     RetryPolicy,
     read_ledger,
@@ -35,7 +35,7 @@ __all__ = [
     "kinds",
     "run",
     "spec_of",
-    "with_door",
+    "with_client",
 ]
 
 KEYS = {"OPENAI_API_KEY": "sk-canary-openai-4711"}
@@ -78,14 +78,14 @@ def run(work: Awaitable[_T]) -> _T:
     return asyncio.run(bounded())
 
 
-def with_door(
-    work: Callable[[ModelDoor], Awaitable[_T]], path: Path | None = None, /, **options: Any
+def with_client(
+    work: Callable[[ModelClient], Awaitable[_T]], path: Path | None = None, /, **options: Any
 ) -> _T:
-    """The result of `work` with a door whose ledger is at `path`."""
+    """The result of `work` with a client whose ledger is at `path`."""
 
     async def opened() -> _T:
         with Ledger(path) as ledger:
-            door = ModelDoor(
+            client = ModelClient(
                 options.pop("environment", KEYS),
                 ledger=ledger,
                 retries=options.pop("retries", FAST),
@@ -93,9 +93,9 @@ def with_door(
                 **options,
             )
             try:
-                return await work(door)
+                return await work(client)
             finally:
-                await door.aclose()
+                await client.aclose()
 
     return run(opened())
 

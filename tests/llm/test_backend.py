@@ -7,22 +7,22 @@ import threading
 
 import pytest
 
-from crm_assets.llm import Answer, ModelDoor, ModelSpec
-from tests.llm.asking import ALICE, ask, run, spec_of, with_door
+from crm_assets.llm import Answer, ModelClient, ModelSpec
+from tests.llm.asking import ALICE, ask, run, spec_of, with_client
 from tests.llm.scripted_server import ScriptedServer, broken, hang, refused, text
 
 _PROGRAM = """
 import asyncio, sys, threading
-from crm_assets.llm import Caller, ChatRequest, Message, ModelDoor, ModelError, ModelSpec, RetryPolicy
+from crm_assets.llm import Caller, ChatRequest, Message, ModelClient, ModelError, ModelSpec, RetryPolicy
 modules = set(sys.modules)
 assert not modules & {"litellm", "openai", "aiohttp"}, "imported too early"
 
 async def main():
-    door = ModelDoor({"OPENAI_API_KEY": "sk-canary"}, retries=RetryPolicy(base_seconds=0.001))
+    client = ModelClient({"OPENAI_API_KEY": "sk-canary"}, retries=RetryPolicy(base_seconds=0.001))
     spec = ModelSpec(provider="openai", model="gpt-4.1-mini", api_base=sys.argv[1], timeout_seconds=30)
     async def one(n):
         try:
-            await door.complete(Caller("s", "student"), ChatRequest(spec, (Message("user", str(n)),)))
+            await client.complete(Caller("s", "student"), ChatRequest(spec, (Message("user", str(n)),)))
         except ModelError:
             pass
     await asyncio.gather(*(one(n) for n in range(20)))
@@ -30,7 +30,7 @@ async def main():
     await asyncio.sleep(0.3)
     slow.cancel()
     await asyncio.gather(slow, return_exceptions=True)
-    await door.aclose()
+    await client.aclose()
     assert asyncio.all_tasks() == {asyncio.current_task()}, asyncio.all_tasks()
 
 asyncio.run(main())
@@ -57,23 +57,23 @@ def test_nothing_is_said_and_nothing_left_behind():
 
 def test_an_offline_model_goes_the_same_way():
     spec = ModelSpec(provider="offline", model="teacher")
-    answer = with_door(lambda door: door.complete(ALICE, ask(spec)), environment={})
+    answer = with_client(lambda client: client.complete(ALICE, ask(spec)), environment={})
     assert answer.reply.content
     assert answer.spending.usage.prompt_tokens > 0
     assert answer.spending.cost_usd == 0.0
 
 
 def test_one_door_after_another_works_in_one_process():
-    async def one(door: ModelDoor) -> Answer:
-        return await door.complete(ALICE, ask(spec))
+    async def one(client: ModelClient) -> Answer:
+        return await client.complete(ALICE, ask(spec))
 
     with ScriptedServer() as server:
         spec = spec_of(server)
         for _ in range(3):
-            assert with_door(one).reply.content == "fine"
+            assert with_client(one).reply.content == "fine"
 
         async def side_by_side() -> list[Answer]:
-            doors = [ModelDoor({"OPENAI_API_KEY": "x"}) for _ in range(2)]
+            doors = [ModelClient({"OPENAI_API_KEY": "x"}) for _ in range(2)]
             first = await one(doors[0])
             await doors[0].aclose()
             second = await one(doors[1])  # another's closing is nothing to it
@@ -96,13 +96,13 @@ def test_calls_are_dispatched_without_a_thread(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(dispatch, "_only_dispatches", watch)
 
-    async def work(door: ModelDoor) -> None:
-        await door.complete(ALICE, ask(spec))
+    async def work(client: ModelClient) -> None:
+        await client.complete(ALICE, ask(spec))
         threads.append(await asyncio.to_thread(lambda: threading.current_thread().name))
 
     with ScriptedServer() as server:
         spec = spec_of(server)
-        with_door(work)
+        with_client(work)
     assert judged.count(True) == 1
     assert threads[0].startswith("asyncio")
     with pytest.raises(ZeroDivisionError):

@@ -14,14 +14,14 @@ from crm_assets.llm import (
     Caller,
     FunctionCall,
     MalformedReply,
-    ModelDoor,
+    ModelClient,
     ModelError,
     ModelSpec,
     ProviderLimits,
     RetryPolicy,
     Usage,
 )
-from tests.llm.asking import ALICE, TOOLS, ask, entries, is_fine, kinds, spec_of, with_door
+from tests.llm.asking import ALICE, TOOLS, ask, entries, is_fine, kinds, spec_of, with_client
 from tests.llm.scripted_server import (
     Faults,
     Scripted,
@@ -57,7 +57,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_reply_comes_with_its_calls_tokens_and_cost(path: Path):
     with ScriptedServer(calls(("create_client", '{"name": "Ada"}'))) as server:
-        answer = with_door(lambda door: door.complete(ALICE, ask(spec_of(server), tools=TOOLS)), path)
+        answer = with_client(lambda client: client.complete(ALICE, ask(spec_of(server), tools=TOOLS)), path)
     assert answer.reply.tool_calls == (FunctionCall("call_0", "create_client", '{"name": "Ada"}'),)
     assert (answer.reply.content, answer.reply.finish_reason) == (None, "tool_calls")
     assert answer.reply.usage == answer.spending.usage == Usage(10, 5)
@@ -72,8 +72,8 @@ def test_a_reply_comes_with_its_calls_tokens_and_cost(path: Path):
 def test_a_request_is_sent_as_it_was_asked(path: Path):
     with ScriptedServer(text()) as server:
         spec = spec_of(server, temperature=0.3, max_output_tokens=77)
-        with_door(lambda door: door.complete(ALICE, ask(spec, tools=TOOLS, tool_choice="required")))
-        with_door(lambda door: door.complete(ALICE, ask(spec, json_object=True)))
+        with_client(lambda client: client.complete(ALICE, ask(spec, tools=TOOLS, tool_choice="required")))
+        with_client(lambda client: client.complete(ALICE, ask(spec, json_object=True)))
     with_tools, with_json = (request.body for request in server.requests)
     assert with_tools["model"] == "gpt-4.1-mini"
     assert with_tools["messages"][1] == {"role": "user", "content": "hello"}
@@ -90,8 +90,8 @@ def test_the_tools_of_a_request_are_left_alone():
     with ScriptedServer(refused(400)) as server:
         spec = spec_of(server, provider="gemini", model="gemini-2.5-flash")
         with pytest.raises(ModelError):
-            with_door(
-                lambda door: door.complete(ALICE, ask(spec, tools=TOOLS)),
+            with_client(
+                lambda client: client.complete(ALICE, ask(spec, tools=TOOLS)),
                 environment={"GEMINI_API_KEY": "AIzaCanaryCanary"},
             )
     assert "functionDeclarations" in orjson.dumps(server.requests[0].body).decode().replace("_d", "D")
@@ -101,14 +101,14 @@ def test_the_tools_of_a_request_are_left_alone():
 def test_a_parameter_that_the_model_does_not_take_is_left_out():
     with ScriptedServer(text()) as server:
         spec = spec_of(server, model="gpt-5-mini", temperature=0.2)
-        with_door(lambda door: door.complete(ALICE, ask(spec)))
+        with_client(lambda client: client.complete(ALICE, ask(spec)))
     assert "temperature" not in server.requests[0].body
 
 
 @pytest.mark.parametrize("kind", PASSING)
 def test_what_may_pass_is_tried_again_and_recorded(path: Path, kind: str):
     with ScriptedServer([PASSING[kind], text()]) as server:
-        answer = with_door(lambda door: door.complete(ALICE, ask(spec_of(server))), path)
+        answer = with_client(lambda client: client.complete(ALICE, ask(spec_of(server))), path)
     assert answer.reply.content == "fine"
     assert (answer.spending.calls, answer.spending.failed_calls) == (2, 1)
     assert kinds(path) == [kind, None]
@@ -119,7 +119,7 @@ def test_what_may_pass_is_tried_again_and_recorded(path: Path, kind: str):
 @pytest.mark.parametrize("status", [408, 409, 502, 503, 529])
 def test_a_server_in_trouble_is_asked_again(path: Path, status: int):
     with ScriptedServer([refused(status), text()]) as server:
-        with_door(lambda door: door.complete(ALICE, ask(spec_of(server))), path)
+        with_client(lambda client: client.complete(ALICE, ask(spec_of(server))), path)
     assert kinds(path) == ["server_error", None]
 
 
@@ -129,8 +129,8 @@ def test_a_server_in_trouble_is_asked_again(path: Path, status: int):
 def test_other_providers_bodies_are_asked_for_again_too(path: Path, body: bytes, kind: str):
     with ScriptedServer(Scripted(body)) as server, pytest.raises(ModelError):
         spec = spec_of(server, provider="gemini", model="gemini-2.5-flash")
-        with_door(
-            lambda door: door.complete(ALICE, ask(spec)),
+        with_client(
+            lambda client: client.complete(ALICE, ask(spec)),
             path,
             environment={"GEMINI_API_KEY": "AIzaCanaryCanary"},
             retries=RetryPolicy(attempts=2, malformed_attempts=2, base_seconds=0.001),
@@ -141,30 +141,30 @@ def test_other_providers_bodies_are_asked_for_again_too(path: Path, body: bytes,
 def test_nobody_waits_for_hours_because_a_provider_says_so(path: Path):
     with ScriptedServer([rate_limited(retry_after="7200"), text()]) as server:
         policy = RetryPolicy(base_seconds=0.001, longest_seconds=0.05)
-        with_door(lambda door: door.complete(ALICE, ask(spec_of(server))), path, retries=policy)
+        with_client(lambda client: client.complete(ALICE, ask(spec_of(server))), path, retries=policy)
     assert kinds(path) == ["rate_limited", None]
 
 
 def test_a_body_that_breaks_off_is_asked_for_again(path: Path):
     with ScriptedServer([Scripted(text("x" * 500).body, cut=80), text()]) as server:
-        with_door(lambda door: door.complete(ALICE, ask(spec_of(server))), path)
+        with_client(lambda client: client.complete(ALICE, ask(spec_of(server))), path)
     assert kinds(path) == ["connection", None]
 
 
 def test_a_server_that_hangs_holds_nobody_up(path: Path):
     with ScriptedServer([hang(), text()]) as server:
         spec = spec_of(server, timeout_seconds=0.5)
-        with_door(lambda door: door.complete(ALICE, ask(spec)), path)
+        with_client(lambda client: client.complete(ALICE, ask(spec)), path)
     assert kinds(path) == ["timeout", None]
 
 
 def test_a_server_that_drips_holds_nobody_up(path: Path):
-    async def twice(door: ModelDoor) -> None:
-        await door.complete(ALICE, ask(spec_of(server, timeout_seconds=0.3), "first"))
-        await door.complete(ALICE, ask(spec_of(server, timeout_seconds=0.3), "second"))
+    async def twice(client: ModelClient) -> None:
+        await client.complete(ALICE, ask(spec_of(server, timeout_seconds=0.3), "first"))
+        await client.complete(ALICE, ask(spec_of(server, timeout_seconds=0.3), "second"))
 
     with ScriptedServer([text(), Scripted(drip=True), text()]) as server:
-        with_door(twice, path)
+        with_client(twice, path)
     assert kinds(path) == [None, "timeout", None]
 
 
@@ -173,7 +173,7 @@ def test_a_call_is_given_up_after_eight_attempts(path: Path):
         ScriptedServer(refused(503, "the disk is on fire")) as server,
         pytest.raises(ModelError, match=r"gave no reply in 8 attempts.*the disk is on fire") as raised,
     ):
-        with_door(lambda door: door.complete(ALICE, ask(spec_of(server))), path)
+        with_client(lambda client: client.complete(ALICE, ask(spec_of(server))), path)
     assert not isinstance(raised.value, MalformedReply)
     assert len(server.requests) == len(entries(path)) == 8
 
@@ -184,7 +184,7 @@ def test_what_is_refused_is_not_asked_again(path: Path, status: int):
         ScriptedServer(refused(status, "no such thing")) as server,
         pytest.raises(ModelError, match="refused the request: no such thing"),
     ):
-        with_door(lambda door: door.complete(ALICE, ask(spec_of(server))), path)
+        with_client(lambda client: client.complete(ALICE, ask(spec_of(server))), path)
     assert len(server.requests) == 1
     assert kinds(path) == ["rejected"]
 
@@ -192,7 +192,7 @@ def test_what_is_refused_is_not_asked_again(path: Path, status: int):
 def test_too_long_a_request_is_called_so(path: Path):
     answer = refused(400, "maximum context length is 8192 tokens", code="context_length_exceeded")
     with ScriptedServer(answer) as server, pytest.raises(ModelError, match="too long for openai"):
-        with_door(lambda door: door.complete(ALICE, ask(spec_of(server))), path)
+        with_client(lambda client: client.complete(ALICE, ask(spec_of(server))), path)
     assert kinds(path) == ["context_window"]
 
 
@@ -206,14 +206,14 @@ def test_too_long_a_request_is_called_so(path: Path):
     ids=["401", "403", "quota"],
 )
 def test_who_is_turned_away_does_not_knock_again(path: Path, answer: Scripted):
-    async def many(door: ModelDoor) -> list[BaseException | object]:
+    async def many(client: ModelClient) -> list[BaseException | object]:
         spec = spec_of(server)
-        first = await asyncio.gather(door.complete(ALICE, ask(spec)), return_exceptions=True)
-        rest = [door.complete(ALICE, ask(spec, str(n))) for n in range(20)]
+        first = await asyncio.gather(client.complete(ALICE, ask(spec)), return_exceptions=True)
+        rest = [client.complete(ALICE, ask(spec, str(n))) for n in range(20)]
         return [*first, *await asyncio.gather(*rest, return_exceptions=True)]
 
     with ScriptedServer(answer) as server:
-        outcomes = with_door(many, path)
+        outcomes = with_client(many, path)
     assert len(server.requests) == len(entries(path)) == 1
     assert kinds(path) == ["authentication"]
     for outcome in outcomes:
@@ -222,21 +222,21 @@ def test_who_is_turned_away_does_not_knock_again(path: Path, answer: Scripted):
 
 
 def test_everyone_waits_as_long_as_the_provider_asks(path: Path):
-    async def together(door: ModelDoor) -> float:
+    async def together(client: ModelClient) -> float:
         started = time.perf_counter()
-        await door.complete(ALICE, ask(spec_of(server), "warm up"))
-        first = asyncio.create_task(door.complete(ALICE, ask(spec_of(server), "limited")))
+        await client.complete(ALICE, ask(spec_of(server), "warm up"))
+        first = asyncio.create_task(client.complete(ALICE, ask(spec_of(server), "limited")))
         while len(server.requests) < 2:
             await asyncio.sleep(0.005)
         await asyncio.sleep(0.1)  # the refusal has arrived
         started = time.perf_counter()
-        await door.complete(ALICE, ask(spec_of(server), "another"))
+        await client.complete(ALICE, ask(spec_of(server), "another"))
         waited = time.perf_counter() - started
         await first
         return waited
 
     with ScriptedServer([text(), rate_limited(retry_after_ms="700"), text()]) as server:
-        waited = with_door(together, path)
+        waited = with_client(together, path)
     assert 0.4 < waited < 3
     assert kinds(path)[:2] == [None, "rate_limited"]
 
@@ -258,7 +258,7 @@ def test_everyone_waits_as_long_as_the_provider_asks(path: Path):
 )
 def test_a_reply_of_the_wrong_shape_is_asked_for_again(path: Path, reply: Scripted):
     with ScriptedServer([reply, text()]) as server:
-        answer = with_door(lambda door: door.complete(ALICE, ask(spec_of(server))), path)
+        answer = with_client(lambda client: client.complete(ALICE, ask(spec_of(server))), path)
     assert answer.reply.content == "fine"
     assert kinds(path) == ["malformed", None]
 
@@ -268,14 +268,16 @@ def test_a_reply_without_any_shape_ends_in_a_malformed_reply(path: Path):
         ScriptedServer(broken({"choices": []})) as server,
         pytest.raises(MalformedReply, match="5 attempts") as raised,
     ):
-        with_door(lambda door: door.complete(ALICE, ask(spec_of(server))), path)
+        with_client(lambda client: client.complete(ALICE, ask(spec_of(server))), path)
     assert raised.value.reply is None
     assert len(server.requests) == 5
 
 
 def test_a_reply_of_the_wrong_form_is_asked_for_again_and_paid(path: Path):
     with ScriptedServer([text("nonsense"), text(None), text("fine")]) as server:
-        answer = with_door(lambda door: door.complete(ALICE, ask(spec_of(server)), check=is_fine), path)
+        answer = with_client(
+            lambda client: client.complete(ALICE, ask(spec_of(server)), check=is_fine), path
+        )
     assert answer.reply.content == "fine"
     assert (answer.spending.calls, answer.spending.failed_calls) == (3, 2)
     assert answer.spending.usage == Usage(30, 15)
@@ -289,7 +291,7 @@ def test_a_reply_of_the_wrong_form_is_asked_for_again_and_paid(path: Path):
 def test_the_last_reply_of_the_wrong_form_is_handed_on(path: Path):
     script = [text("one"), text("two"), text("three"), text("four"), text("five"), text("fine")]
     with ScriptedServer(script) as server, pytest.raises(MalformedReply, match="said 'five'") as raised:
-        with_door(lambda door: door.complete(ALICE, ask(spec_of(server)), check=is_fine), path)
+        with_client(lambda client: client.complete(ALICE, ask(spec_of(server)), check=is_fine), path)
     assert raised.value.reply is not None
     assert raised.value.reply.content == "five"
     assert raised.value.spending is not None
@@ -300,7 +302,7 @@ def test_the_last_reply_of_the_wrong_form_is_handed_on(path: Path):
 def test_text_that_no_database_takes_is_made_fit():
     body = b'{"choices": [{"finish_reason": "stop", "message": {"content": "a\\ud800\\u0000b"}}]}'
     with ScriptedServer(Scripted(body)) as server:
-        answer = with_door(lambda door: door.complete(ALICE, ask(spec_of(server))))
+        answer = with_client(lambda client: client.complete(ALICE, ask(spec_of(server))))
     assert answer.reply.content == "a\ufffd\ufffdb"
 
 
@@ -308,22 +310,22 @@ def test_with_faults_in_a_third_of_the_calls_none_is_lost(path: Path):
     faults = [*PASSING.values(), rate_limited(retry_after_ms="20"), hang(), text("nonsense"), text(None)]
     faults += [broken([]), text([1]), Scripted(text("x" * 99).body, cut=20)]
 
-    async def many(door: ModelDoor) -> list[str | None]:
+    async def many(client: ModelClient) -> list[str | None]:
         async def one(number: int) -> str | None:
             caller = Caller(f"s{number % 20}", "teacher" if number % 2 else "student")
-            answer = await door.complete(caller, ask(spec, f"question {number}"), check=is_fine)
+            answer = await client.complete(caller, ask(spec, f"question {number}"), check=is_fine)
             spending[number] = answer.spending.calls
             return answer.reply.content
 
         spending: dict[int, int] = {}
         replies = await asyncio.gather(*(one(number) for number in range(150)))
-        assert sum(spending.values()) == door.ledger.total().calls
-        assert door.ledger.total().failed_calls == server.faulty
+        assert sum(spending.values()) == client.ledger.total().calls
+        assert client.ledger.total().failed_calls == server.faulty
         return replies
 
     with ScriptedServer(text(), faults=Faults(0.3, faults, seed=7)) as server:
         spec = spec_of(server, timeout_seconds=0.5)
-        replies = with_door(
+        replies = with_client(
             many, path, retries=RetryPolicy(attempts=20, malformed_attempts=20, base_seconds=0.01)
         )
     assert replies == ["fine"] * 150
@@ -334,81 +336,81 @@ def test_with_faults_in_a_third_of_the_calls_none_is_lost(path: Path):
 
 
 def test_a_cancelled_call_leaves_the_ledger_whole(path: Path):
-    async def interrupted(door: ModelDoor) -> None:
-        await door.complete(ALICE, ask(spec_of(server), "before"))
-        task = asyncio.create_task(door.complete(ALICE, ask(spec_of(server), "during")))
+    async def interrupted(client: ModelClient) -> None:
+        await client.complete(ALICE, ask(spec_of(server), "before"))
+        task = asyncio.create_task(client.complete(ALICE, ask(spec_of(server), "during")))
         while len(server.requests) < 2:
             await asyncio.sleep(0.005)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert door.spent(ALICE.session)["student"].calls == 2
+        assert client.spent(ALICE.session)["student"].calls == 2
 
     with ScriptedServer([text(), hang()]) as server:
-        with_door(interrupted, path)
+        with_client(interrupted, path)
     assert kinds(path) == [None, "cancelled"]
     assert entries(path)[1].usage == Usage()
 
 
 def test_a_budget_in_tokens_stops_the_run(path: Path):
-    async def until_spent(door: ModelDoor) -> int:
+    async def until_spent(client: ModelClient) -> int:
         for number in range(100):
             try:
-                await door.complete(ALICE, ask(spec_of(server), str(number)))
+                await client.complete(ALICE, ask(spec_of(server), str(number)))
             except BudgetExhausted:
                 return number
         return 100
 
     with ScriptedServer(text()) as server:
-        assert with_door(until_spent, path, budget=Budget(tokens=45)) == 3
+        assert with_client(until_spent, path, budget=Budget(tokens=45)) == 3
         assert (
-            with_door(until_spent, path, budget=Budget(tokens=45)) == 3
+            with_client(until_spent, path, budget=Budget(tokens=45)) == 3
         )  # what it was told it still knows
         assert len(server.requests) == 3
-        assert with_door(until_spent, path, budget=Budget(tokens=46)) == 4  # earlier starts count
+        assert with_client(until_spent, path, budget=Budget(tokens=46)) == 4  # earlier starts count
 
 
 def test_a_budget_in_dollars_stops_the_run():
-    async def until_spent(door: ModelDoor) -> int:
+    async def until_spent(client: ModelClient) -> int:
         for number in range(100):
             try:
-                await door.complete(ALICE, ask(spec_of(server), str(number)))
+                await client.complete(ALICE, ask(spec_of(server), str(number)))
             except BudgetExhausted:
                 return number
         return 100
 
     with ScriptedServer(text()) as server:  # $0.000012 a call
-        assert with_door(until_spent, budget=Budget(usd=0.00003)) == 3
+        assert with_client(until_spent, budget=Budget(usd=0.00003)) == 3
 
 
 @pytest.mark.parametrize("model", ["my-own-model", "gpt-9"])
 def test_a_budget_in_dollars_needs_a_price(model: str):
-    async def ask_it(door: ModelDoor) -> None:
+    async def ask_it(client: ModelClient) -> None:
         with pytest.raises(ConfigError, match="usd_per_million_prompt_tokens"):
-            door.require([spec_of(server, model=model)])
+            client.require([spec_of(server, model=model)])
         with pytest.raises(ConfigError, match="usd_per_million_prompt_tokens"):
-            await door.complete(ALICE, ask(spec_of(server, model=model)))
+            await client.complete(ALICE, ask(spec_of(server, model=model)))
         own = spec_of(
             server, model=model, usd_per_million_prompt_tokens=2, usd_per_million_completion_tokens=10
         )
-        door.require([own])
-        answer = await door.complete(ALICE, ask(own))
+        client.require([own])
+        answer = await client.complete(ALICE, ask(own))
         assert answer.reply.cost_usd == pytest.approx(10 * 2e-6 + 5 * 10e-6)
 
     with ScriptedServer(text()) as server:
-        with_door(ask_it, budget=Budget(usd=1))
+        with_client(ask_it, budget=Budget(usd=1))
         assert len(server.requests) == 1
 
 
 def test_without_a_price_the_cost_is_unknown_and_not_nothing():
     with ScriptedServer(text()) as server:
-        answer = with_door(lambda door: door.complete(ALICE, ask(spec_of(server, model="gpt-9"))))
+        answer = with_client(lambda client: client.complete(ALICE, ask(spec_of(server, model="gpt-9"))))
     assert answer.spending.cost_usd is None
 
 
 def test_cached_tokens_cost_less():
     with ScriptedServer(text(prompt=1000, completion=10, cached=400, reasoning=3)) as server:
-        answer = with_door(lambda door: door.complete(ALICE, ask(spec_of(server))))
+        answer = with_client(lambda client: client.complete(ALICE, ask(spec_of(server))))
     assert answer.reply.usage == Usage(1000, 10, 400, 3)
     assert answer.reply.cost_usd == pytest.approx(600 * 0.4e-6 + 400 * 0.1e-6 + 10 * 1.6e-6)
 
@@ -416,69 +418,69 @@ def test_cached_tokens_cost_less():
 def test_a_missing_key_is_named_before_anything_is_sent():
     spec = ModelSpec(provider="openai", model="gpt-4.1-mini", api_key_env="MY_KEY")
 
-    async def without(door: ModelDoor) -> None:
+    async def without(client: ModelClient) -> None:
         with pytest.raises(ConfigError, match="MY_KEY"):
-            door.require([spec])
+            client.require([spec])
         with pytest.raises(ConfigError, match="MY_KEY"):
-            await door.complete(ALICE, ask(spec))
+            await client.complete(ALICE, ask(spec))
 
-    with_door(without, environment={})
+    with_client(without, environment={})
 
 
 def test_a_server_of_ones_own_needs_no_key():
     with ScriptedServer(text()) as server:
-        with_door(lambda door: door.complete(ALICE, ask(spec_of(server))), environment={})
+        with_client(lambda client: client.complete(ALICE, ask(spec_of(server))), environment={})
         for name in ("OPENAI_BASE_URL", "OPENAI_API_BASE"):
             spec = ModelSpec(provider="openai", model="gpt-4.1-mini")
-            with_door(
-                lambda door, spec=spec: door.complete(ALICE, ask(spec)), environment={name: server.url}
+            with_client(
+                lambda client, spec=spec: client.complete(ALICE, ask(spec)), environment={name: server.url}
             )
     assert len(server.requests) == 3
 
 
 def test_no_more_calls_at_a_time_than_allowed():
-    async def many(door: ModelDoor) -> None:
-        await asyncio.gather(*(door.complete(ALICE, ask(spec_of(server), str(n))) for n in range(30)))
+    async def many(client: ModelClient) -> None:
+        await asyncio.gather(*(client.complete(ALICE, ask(spec_of(server), str(n))) for n in range(30)))
 
     with ScriptedServer(text(), latency_seconds=0.05) as server:
-        with_door(many, limits={"openai": ProviderLimits(max_connections=7)})
+        with_client(many, limits={"openai": ProviderLimits(max_connections=7)})
     assert server.at_once == 7
 
 
 def test_requests_a_minute_are_kept_to():
-    async def many(door: ModelDoor) -> float:
-        await door.complete(ALICE, ask(spec_of(server), "warm up"))
+    async def many(client: ModelClient) -> float:
+        await client.complete(ALICE, ask(spec_of(server), "warm up"))
         started = time.perf_counter()
-        await asyncio.gather(*(door.complete(ALICE, ask(spec_of(server), str(n))) for n in range(7)))
+        await asyncio.gather(*(client.complete(ALICE, ask(spec_of(server), str(n))) for n in range(7)))
         return time.perf_counter() - started
 
     with ScriptedServer(text()) as server:
         # 4 a second, and a second's worth at once: 3 or 4 of the 7 have to wait for their quarter of it
-        assert 0.7 < with_door(many, limits={"openai": ProviderLimits(requests_per_minute=240)}) < 3
+        assert 0.7 < with_client(many, limits={"openai": ProviderLimits(requests_per_minute=240)}) < 3
     assert len(server.requests) == 8
 
 
 def test_what_was_answered_in_an_earlier_start_is_not_asked_again(path: Path):
     def session(stops_there: bool):
-        async def work(door: ModelDoor) -> list[str | None]:
+        async def work(client: ModelClient) -> list[str | None]:
             replies = []
             for text_ in ("one", "two", "two"):
-                answer = await door.complete(ALICE, ask(spec_of(server), text_))
+                answer = await client.complete(ALICE, ask(spec_of(server), text_))
                 replies.append(answer.reply.content)
                 spending.append(answer.spending)
             if stops_there:
                 return replies
-            replies.append((await door.complete(ALICE, ask(spec_of(server), "three"))).reply.content)
+            replies.append((await client.complete(ALICE, ask(spec_of(server), "three"))).reply.content)
             return replies
 
         return work
 
     spending: list[object] = []
     with ScriptedServer([text("1"), refused(500), text("2"), text("2 again"), text("3")]) as server:
-        assert with_door(session(True), path) == ["1", "2", "2 again"]
+        assert with_client(session(True), path) == ["1", "2", "2 again"]
         first = list(spending)
         spending.clear()
-        assert with_door(session(False), path) == ["1", "2", "2 again", "3"]
+        assert with_client(session(False), path) == ["1", "2", "2 again", "3"]
     assert spending == first  # retries included, as in an uninterrupted run
     assert len(server.requests) == 5
     assert [(entry.ordinal, entry.attempt) for entry in entries(path)] == [
@@ -493,7 +495,7 @@ def test_what_was_answered_in_an_earlier_start_is_not_asked_again(path: Path):
 def test_what_failed_in_an_earlier_start_is_asked_again(path: Path):
     with ScriptedServer([*[refused(500)] * 9, text()]) as server:
         with pytest.raises(ModelError):
-            with_door(lambda door: door.complete(ALICE, ask(spec_of(server))), path)
-        answer = with_door(lambda door: door.complete(ALICE, ask(spec_of(server))), path)
+            with_client(lambda client: client.complete(ALICE, ask(spec_of(server))), path)
+        answer = with_client(lambda client: client.complete(ALICE, ask(spec_of(server))), path)
     assert answer.spending.calls == 10
     assert [entry.attempt for entry in entries(path)] == list(range(1, 11))

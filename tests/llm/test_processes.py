@@ -20,7 +20,7 @@ from crm_assets.llm import (
     FunctionTool,
     Ledger,
     Message,
-    ModelDoor,
+    ModelClient,
     ModelError,
     ModelSpec,
     RetryPolicy,
@@ -39,20 +39,20 @@ def request(spec: ModelSpec, text: str = "List the quote prefixes.") -> ChatRequ
     return ChatRequest(spec, (Message("user", text),), tools=TOOLS)
 
 
-def with_door(work: Callable[[ModelDoor], Awaitable[object]], *, processes: int = 2) -> Ledger:
+def with_client(work: Callable[[ModelClient], Awaitable[object]], *, processes: int = 2) -> Ledger:
     ledger = Ledger()
 
     async def main() -> None:
-        door = ModelDoor(
+        client = ModelClient(
             {"OPENAI_API_KEY": KEY},
             ledger=ledger,
             processes=processes,
             retries=RetryPolicy(base_seconds=0.001),
         )
         try:
-            await work(door)
+            await work(client)
         finally:
-            await door.aclose()
+            await client.aclose()
 
     before = set(psutil.Process().children(recursive=True))
     asyncio.run(main())
@@ -67,13 +67,14 @@ def test_replies_are_those_of_one_process() -> None:
 
     for processes in (0, 2):
 
-        async def ask(door: ModelDoor, processes: int = processes) -> None:
+        async def ask(client: ModelClient, processes: int = processes) -> None:
             asked = [
-                door.complete(Caller(f"s{n}", "student"), request(OFFLINE, t)) for n, t in enumerate(texts)
+                client.complete(Caller(f"s{n}", "student"), request(OFFLINE, t))
+                for n, t in enumerate(texts)
             ]
             replies[processes] = [answer.reply for answer in await asyncio.gather(*asked)]
 
-        with_door(ask, processes=processes)
+        with_client(ask, processes=processes)
     assert replies[0] == replies[2]
 
 
@@ -83,10 +84,10 @@ def test_a_process_that_is_killed_costs_an_attempt_and_no_call() -> None:
     with OfflineServer(latency_seconds=0.5) as server:
         spec = spec.model_copy(update={"api_base": server.url})
 
-        async def ask(door: ModelDoor) -> None:
-            await door.complete(Caller("first", "student"), request(spec))
+        async def ask(client: ModelClient) -> None:
+            await client.complete(Caller("first", "student"), request(spec))
             asked = [
-                asyncio.ensure_future(door.complete(Caller(f"s{n}", "student"), request(spec)))
+                asyncio.ensure_future(client.complete(Caller(f"s{n}", "student"), request(spec)))
                 for n in range(4)
             ]
             await asyncio.sleep(0.2)
@@ -99,7 +100,7 @@ def test_a_process_that_is_killed_costs_an_attempt_and_no_call() -> None:
             answers = await asyncio.gather(*asked)
             assert all(answer.reply.tool_calls for answer in answers)
 
-        ledger = with_door(ask, processes=1)
+        ledger = with_client(ask, processes=1)
     total = ledger.total()
     assert total.calls - total.failed_calls == 5
     assert total.failed_calls == 4
@@ -112,31 +113,31 @@ def test_a_call_that_is_given_up_is_given_up_there_too_and_no_key_can_be_seen() 
         )
         took: list[float] = []
 
-        async def ask(door: ModelDoor) -> None:
-            await door.complete(Caller("warm", "student"), request(OFFLINE))
+        async def ask(client: ModelClient) -> None:
+            await client.complete(Caller("warm", "student"), request(OFFLINE))
             lines = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
             assert not [line for line in lines if KEY in line]
-            asked = asyncio.ensure_future(door.complete(Caller("s", "student"), request(spec)))
+            asked = asyncio.ensure_future(client.complete(Caller("s", "student"), request(spec)))
             await asyncio.sleep(0.1)
             asked.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asked
             took.append(time.monotonic())
 
-        ledger = with_door(ask, processes=1)
+        ledger = with_client(ask, processes=1)
         assert time.monotonic() - took[0] < 10, "the process did not wait for the answer"
     assert (ledger.total().calls, ledger.total().failed_calls) == (2, 1)
 
 
 def test_a_missing_key_is_told_before_a_process_starts() -> None:
-    async def ask(door: ModelDoor) -> None:
+    async def ask(client: ModelClient) -> None:
         with pytest.raises(ConfigError, match="GEMINI_API_KEY"):
-            await door.complete(Caller("s", "judge"), request(ModelSpec(provider="gemini", model="g")))
+            await client.complete(Caller("s", "judge"), request(ModelSpec(provider="gemini", model="g")))
         assert not [
             c for c in psutil.Process().children() if "processes import serve" in " ".join(c.cmdline())
         ]
 
-    with_door(ask)
+    with_client(ask)
 
 
 def test_processes_that_cannot_start_are_one_sentence_and_no_endless_loop(
@@ -144,13 +145,13 @@ def test_processes_that_cannot_start_are_one_sentence_and_no_endless_loop(
 ) -> None:
     monkeypatch.setattr("crm_assets.llm.processes._PROGRAM", "raise SystemExit('no memory')")
 
-    async def ask(door: ModelDoor) -> None:
+    async def ask(client: ModelClient) -> None:
         with pytest.raises(InfrastructureError, match="end before they have asked anything"):
             for n in range(20):
                 with contextlib.suppress(ModelError):
-                    await door.complete(Caller(f"s{n}", "student"), request(OFFLINE))
+                    await client.complete(Caller(f"s{n}", "student"), request(OFFLINE))
 
-    with_door(ask)
+    with_client(ask)
 
 
 def test_a_process_that_ends_while_another_one_starts_costs_an_attempt_and_no_call(
@@ -171,11 +172,11 @@ def test_a_process_that_ends_while_another_one_starts_costs_an_attempt_and_no_ca
 
     monkeypatch.setattr(BackendProcesses, "_start", slow_start)
 
-    async def ask(door: ModelDoor) -> None:
-        answer = await asyncio.wait_for(door.complete(Caller("s", "student"), request(OFFLINE)), 60)
+    async def ask(client: ModelClient) -> None:
+        answer = await asyncio.wait_for(client.complete(Caller("s", "student"), request(OFFLINE)), 60)
         assert answer.reply.tool_calls
 
-    total = with_door(ask).total()
+    total = with_client(ask).total()
     assert (total.calls, total.failed_calls) == (2, 1)
 
 
@@ -186,10 +187,11 @@ def test_the_runs_own_process_imports_no_litellm() -> None:
         "import asyncio, sys\n"
         "from crm_assets.llm import *\n"
         "async def main():\n"
-        "    door = ModelDoor({}, processes=1)\n"
+        "    client = ModelClient({}, processes=1)\n"
         "    spec = ModelSpec(provider='offline', model='student')\n"
-        "    await door.complete(Caller('s', 'student'), ChatRequest(spec, (Message('user', 'Hello'),)))\n"
-        "    await door.aclose()\n"
+        "    await client.complete(Caller('s', 'student'), "
+        "ChatRequest(spec, (Message('user', 'Hello'),)))\n"
+        "    await client.aclose()\n"
         "asyncio.run(main())\n"
         "print('litellm' in sys.modules)\n"
     )

@@ -23,7 +23,7 @@ from crm_assets.llm import (
     Role,
     Spending,
 )
-from tests.llm.asking import ALICE, FAST, TOOLS, ask, is_fine, kinds, run, with_door
+from tests.llm.asking import ALICE, FAST, TOOLS, ask, is_fine, kinds, run, with_client
 from tests.llm.scripted_server import (
     Faults,
     ScriptedServer,
@@ -81,7 +81,7 @@ def test_a_recorded_run_comes_out_the_same_without_a_network(recorded: Path, rep
         return [await one(number) for number in range(40)], models.spent("s")
 
     with ScriptedServer(text(), faults=Faults(0.5, faults, seed=3)) as server:
-        was = with_door(lambda door: session(door, on(server)), recorded, retries=HASTY)
+        was = with_client(lambda client: session(client, on(server)), recorded, retries=HASTY)
         count = len(server.requests)
     assert any(not isinstance(one, Answer) for one in was[0])  # some were given up
     assert any(isinstance(one, Answer) and one.spending.failed_calls for one in was[0])
@@ -95,7 +95,7 @@ def test_a_recorded_run_comes_out_the_same_without_a_network(recorded: Path, rep
 
 def test_a_replay_needs_neither_litellm_nor_a_key(recorded: Path):
     with ScriptedServer([refused(500), calls(("create_client", "{}"))]) as server:
-        with_door(lambda door: door.complete(ALICE, ask(on(server), tools=TOOLS)), recorded)
+        with_client(lambda client: client.complete(ALICE, ask(on(server), tools=TOOLS)), recorded)
     code = f"""
 import asyncio, sys
 from pathlib import Path
@@ -114,7 +114,7 @@ print(answer.reply.tool_calls[0].name, answer.spending.calls, "litellm" in sys.m
 )
 def test_failures_come_out_the_same(recorded: Path, answer: Any):
     with ScriptedServer(answer) as server:
-        was = with_door(lambda door: outcome(door, ALICE, on(server), "q", check=is_fine), recorded)
+        was = with_client(lambda client: outcome(client, ALICE, on(server), "q", check=is_fine), recorded)
     models = ReplayModels(recorded)
     assert run(outcome(models, ALICE, SPEC, "q", check=is_fine)) == was
     assert not isinstance(was, Answer)
@@ -131,7 +131,7 @@ def test_failures_come_out_the_same(recorded: Path, answer: Any):
 )
 def test_what_was_not_recorded_is_not_made_up(recorded: Path, caller: Caller, text_: str):
     with ScriptedServer() as server:
-        with_door(lambda door: door.complete(ALICE, ask(on(server))), recorded)
+        with_client(lambda client: client.complete(ALICE, ask(on(server))), recorded)
     with pytest.raises(ModelError, match=rf"no such call of the {caller.role} in session {caller.session}"):
         run(ReplayModels(recorded).complete(caller, ask(SPEC, text_)))
 
@@ -141,7 +141,7 @@ def test_each_time_counts_once(recorded: Path):
         return [(await models.complete(ALICE, ask(spec))).reply.content for _ in range(2)]
 
     with ScriptedServer([text("first"), text("second")]) as server:
-        with_door(lambda door: twice(door, on(server)), recorded)
+        with_client(lambda client: twice(client, on(server)), recorded)
     models = ReplayModels(recorded)
     assert run(twice(models, SPEC)) == ["first", "second"]
     with pytest.raises(ModelError, match="no such call"):
@@ -158,8 +158,8 @@ def test_a_call_that_was_given_up_by_its_caller_ends_in_a_timeout(recorded: Path
         return "got it"
 
     with ScriptedServer([text(), hang()]) as server:
-        with_door(lambda door: door.complete(ALICE, ask(on(server), "warm up")))
-        assert with_door(lambda door: impatient(door, on(server)), recorded) == "gave up"
+        with_client(lambda client: client.complete(ALICE, ask(on(server), "warm up")))
+        assert with_client(lambda client: impatient(client, on(server)), recorded) == "gave up"
     models = ReplayModels(recorded)
     assert run(impatient(models, SPEC)) == "gave up"
     assert models.spent(ALICE.session)["student"] == Spending(calls=1, failed_calls=1)
@@ -169,14 +169,14 @@ def test_a_call_that_was_given_up_by_its_caller_ends_in_a_timeout(recorded: Path
 def test_a_run_of_several_starts_is_replayed_as_one(recorded: Path):
     with ScriptedServer([*[refused(500)] * 9, text("at last")]) as server:
         with pytest.raises(ModelError):
-            with_door(lambda door: door.complete(ALICE, ask(on(server))), recorded)
-        was = with_door(lambda door: door.complete(ALICE, ask(on(server))), recorded)
+            with_client(lambda client: client.complete(ALICE, ask(on(server))), recorded)
+        was = with_client(lambda client: client.complete(ALICE, ask(on(server))), recorded)
     assert run(ReplayModels(recorded).complete(ALICE, ask(SPEC))) == was
 
 
 def test_an_interrupted_replay_records_nothing_twice(recorded: Path, replayed: Path):
     with ScriptedServer([refused(500), text()]) as server:
-        with_door(lambda door: door.complete(ALICE, ask(on(server))), recorded)
+        with_client(lambda client: client.complete(ALICE, ask(on(server))), recorded)
     for _ in range(2):
         with Ledger(replayed) as ledger:
             models = ReplayModels(recorded, ledger=ledger, retries=FAST)
@@ -191,10 +191,10 @@ def test_sessions_start_from_what_they_started_from(recorded: Path, replayed: Pa
         models.note("s", "learning", state)
         return state
 
-    assert with_door(start, recorded) == {"fresh": True}
+    assert with_client(start, recorded) == {"fresh": True}
     with Ledger(recorded) as ledger:
         ledger.note("s", "learning", {"version": 4})
-    assert with_door(start, recorded) == {"version": 4}
+    assert with_client(start, recorded) == {"version": 4}
     with Ledger(replayed) as ledger:
         assert run(start(ReplayModels(recorded, ledger=ledger))) == {"version": 4}
         assert ledger.noted("s", "learning") == {"version": 4}

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from crm_assets.errors import CrmAssetsError
-from crm_assets.llm import Caller, ModelDoor, ModelError, make_redactor
+from crm_assets.llm import Caller, ModelClient, ModelError, make_redactor
 from crm_assets.llm.redaction import REDACTED
-from tests.llm.asking import ask, spec_of, with_door
+from tests.llm.asking import ask, spec_of, with_client
 from tests.llm.scripted_server import Recorded, Scripted, ScriptedServer, broken, refused
 
 CANARIES = {
@@ -104,12 +104,12 @@ def test_keys_are_nowhere_to_be_found(provider: str, model: str, question: str, 
     with ScriptedServer(lambda request: echo(question, request)) as server:
         spec = spec_of(server, provider=provider, model=model)
 
-        async def provoke(door: ModelDoor) -> None:
+        async def provoke(client: ModelClient) -> None:
             with pytest.raises(CrmAssetsError) as raised:
-                await door.complete(Caller("s", "student"), ask(spec))
+                await client.complete(Caller("s", "student"), ask(spec))
             places.told.append(everything_in(raised.value))
 
-        with_door(provoke, places.ledger, environment=CANARIES)
+        with_client(provoke, places.ledger, environment=CANARIES)
         assert "canary" in str(server.requests[0].headers)  # it did get the key
     assert places.ledger.read_text()
     assert places.told
@@ -118,8 +118,9 @@ def test_keys_are_nowhere_to_be_found(provider: str, model: str, question: str, 
 
 def test_an_error_holds_on_to_nothing_that_knows_a_key():
     with ScriptedServer(refused(400)) as server, pytest.raises(ModelError) as raised:
-        with_door(
-            lambda door: door.complete(Caller("s", "student"), ask(spec_of(server))), environment=CANARIES
+        with_client(
+            lambda client: client.complete(Caller("s", "student"), ask(spec_of(server))),
+            environment=CANARIES,
         )
     assert raised.value.__cause__ is None
     assert raised.value.__context__ is None

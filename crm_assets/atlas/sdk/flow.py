@@ -1,4 +1,4 @@
-"""How a session goes with `engine: sdk`: the Atlas SDK drives it, on our sandbox and through our door."""
+"""How a session goes with `engine: sdk`: the Atlas SDK drives it, on our sandbox and through our client."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _DISTRIBUTION = "arc-atlas"
 _VERSION = "0.1.16"
 
 KEY_VARIABLE = "CRM_ASSETS_SDK_KEY"
-"""The SDK wants a variable with a key for each model. This one holds none: the door has the keys."""
+"""The SDK wants a variable with a key for each model. This one holds none: the client has the keys."""
 
 _SWITCHES = (
     "ATLAS_OFFLINE_MODE",  # would answer every call with a mock and reward nothing but 0
@@ -85,7 +85,7 @@ def load_sdk() -> AtlasSdk:
         logger.setLevel(logging.CRITICAL)
     drops = litellm.drop_params
     core = import_module("atlas.core")
-    # The SDK turns it on for the whole process; the door leaves parameters out where it must, no sooner.
+    # The SDK turns it on for the whole process; the client leaves parameters out where it must, no sooner.
     litellm.drop_params = drops
     loader, storage = import_module("atlas.config.loader"), import_module("atlas.runtime.storage.database")
     return AtlasSdk(
@@ -106,7 +106,7 @@ def sdk_environment() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in (*_SWITCHES, KEY_VARIABLE)}
     for name in _SWITCHES:
         os.environ.pop(name, None)
-    os.environ[KEY_VARIABLE] = "none: the calls go through the door of crm_assets"
+    os.environ[KEY_VARIABLE] = "none: the calls go through the client of crm_assets"
     try:
         yield
     finally:

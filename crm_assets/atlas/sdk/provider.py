@@ -1,8 +1,8 @@
-"""The way from the SDK's calls of litellm to the door: a provider of litellm's.
+"""The way from the SDK's calls of litellm to the client: a provider of litellm's.
 
 The SDK asks `litellm.acompletion` for the models of its configuration. Those are named
 `crm_assets/<place>/<provider>/<model>`, and litellm hands calls for them to the handler here, which asks
-the door on the account of the session that is running, in the role that the place has. So the SDK's calls
+the client on the account of the session that is running, in the role that the place has. So the SDK's calls
 have the same limits, retries, budget and ledger as all others, and are counted by role; nothing of the
 SDK or litellm is changed for it.
 """
@@ -53,8 +53,8 @@ def _handler() -> Any:
 
     from crm_assets.atlas.sdk.session import current_session  # noqa: PLC0415  (it imports this module)
 
-    class Door(CustomLLM):
-        """Hands litellm's calls to the door."""
+    class Client(CustomLLM):
+        """Hands litellm's calls to the client."""
 
         async def acompletion(self, *args: Any, **kwargs: Any) -> ModelResponse:
             """Ask, on the account of the session that is running."""
@@ -65,7 +65,7 @@ def _handler() -> Any:
             _fill(response, kwargs["model"], reply)
             return response
 
-    return Door()
+    return Client()
 
 
 def _messages(documents: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:

@@ -19,10 +19,10 @@ from crm_assets.llm import ModelSpec
 __all__ = ["database_url", "sdk_config"]
 
 _NEVER_SECONDS = 24 * 3600.0
-"""How long the SDK waits for the door, which has timeouts and retries of its own."""
+"""How long the SDK waits for the client, which has timeouts and retries of its own."""
 
 _LEAST_PROBE_SECONDS = 1.0
-"""The SDK takes no less; the door cuts the probe off sooner where the configuration says so."""
+"""The SDK takes no less; the client cuts the probe off sooner where the configuration says so."""
 
 _PASSED_ON = ("sslmode", "sslrootcert", "sslcert", "sslkey", "options", "application_name")
 """What asyncpg knows of libpq's settings besides address and user; others it would send to the server."""
@@ -73,7 +73,7 @@ def sdk_config(loaded: LoadedConfig, address: str, sdk: AtlasSdk) -> dict[str, A
 
 
 def _llm(place: Place, spec: ModelSpec) -> dict[str, Any]:
-    """An LLM section whose calls come to the door, which knows the model's server and key."""
+    """An LLM section whose calls come to the client, which knows the model's server and key."""
     return {
         "provider": "openai",
         "model": model_name(place, spec),
