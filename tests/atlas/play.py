@@ -214,7 +214,7 @@ class Stage:
         loaded = LoadedConfig(Path("loop.yaml"), config, offline=False)
         models = MemoryModels(script or {}, seconds=seconds)
         store = MemoryStore(start_from or context())
-        flow = self.flow(loaded, models, store, near=near)
+        flow = self.flow(loaded, models, store, is_local=near)
         known = truth or self.truths.get_many([conversation])[0]
         name = task_id(conversation.conversation_id, RUN)
         task = AtlasTask(task_id=name, run_id=RUN, conversation=conversation, dataset_revision="5e" * 32)

@@ -154,17 +154,17 @@ def test_a_step_timeout_waits_for_the_statement_too(
     truth = truth_of(stage)
     with busy(databases, pool) as free:
         threading.Timer(0.4, free.set).start()
-        late = distant.play(TALK, setting, truth=truth, near=False)
+        late = distant.play(TALK, setting, truth=truth, is_local=False)
     assert late.finished.status == "infrastructure_error"
     assert "longer than 0.1 s" in late.record["conversation_result"]["error_message"]
     calm = config(orchestration={"forced_mode": "auto"})
-    assert distant.play(TALK, calm, truth=truth, near=False).finished.status == "completed"
+    assert distant.play(TALK, calm, truth=truth, is_local=False).finished.status == "completed"
 
 
 def test_sessions_over_a_distant_database_come_to_the_same(stage: Stage, pool: SandboxPool):
     setting = config(orchestration={"forced_mode": "paired"})
     near = stage.play(TALK, setting)
-    distant = Stage(pool, stage.truths).play(TALK, setting, near=False)
+    distant = Stage(pool, stage.truths).play(TALK, setting, is_local=False)
     assert (
         distant.record["conversation_result"]["per_turn_results"]
         == (near.record["conversation_result"]["per_turn_results"])

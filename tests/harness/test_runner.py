@@ -755,7 +755,7 @@ def test_a_distant_database_gives_the_same_result_as_a_near_one(harness: Harness
             entry["result"] = _without_times(entry["result"])
         return result
 
-    assert run(near=True) == run(near=False)
+    assert run(is_local=True) == run(is_local=False)
 
 
 def _without_times(value: Any) -> Any:
