@@ -208,13 +208,13 @@ class Stage:
         start_from: SessionContext | None = None,
         seconds: float = 0.0,
         truth: GroundTruth | Exception | None = None,
-        near: bool = True,
+        is_local: bool = True,
     ) -> Played:
         """Take one session to its end; `seconds` is what each answer takes."""
         loaded = LoadedConfig(Path("loop.yaml"), config, offline=False)
         models = MemoryModels(script or {}, seconds=seconds)
         store = MemoryStore(start_from or context())
-        flow = self.flow(loaded, models, store, is_local=near)
+        flow = self.flow(loaded, models, store, is_local=is_local)
         known = truth or self.truths.get_many([conversation])[0]
         name = task_id(conversation.conversation_id, RUN)
         task = AtlasTask(task_id=name, run_id=RUN, conversation=conversation, dataset_revision="5e" * 32)
