@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 
-from crm_assets.errors import InfrastructureError
+from crm_assets.errors import InfrastructureError, last_line
 from crm_assets.harness import code_fingerprint
 from crm_assets.workspace.git import ask_git
 
@@ -47,8 +47,7 @@ def _server_version(conninfo: str) -> str:
             return connection.info.parameter_status("server_version") or "unknown"
     except psycopg.OperationalError as error:
         raise InfrastructureError(
-            f"The sandbox database does not answer ({str(error).strip().splitlines()[-1]}); run "
-            "`crm-assets doctor`."
+            f"The sandbox database does not answer ({last_line(error)}); run `crm-assets doctor`."
         ) from error
 
 

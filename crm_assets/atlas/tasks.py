@@ -11,7 +11,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from crm_assets.conversations import Conversation, load_conversations
-from crm_assets.errors import InputError
+from crm_assets.errors import InputError, first_line
 from crm_assets.workspace.files import atomic_writer, write_jsonl
 
 __all__ = [
@@ -155,5 +155,6 @@ def parse_task(path: Path, number: int, line: bytes) -> AtlasTask:
 
 
 def _no_task(path: Path, number: int, error: Exception) -> InputError:
-    reason = str(error).splitlines()[0]
-    return InputError(f"{path}, line {number} is not a task ({reason}); materialize atlas_tasks again.")
+    return InputError(
+        f"{path}, line {number} is not a task ({first_line(error)}); materialize atlas_tasks again."
+    )

@@ -32,7 +32,7 @@ from crm_assets.crm.provision import (
 )
 from crm_assets.crm.seeds import SeedRows, seed_statement
 from crm_assets.crm.tools import find_tool
-from crm_assets.errors import InfrastructureError
+from crm_assets.errors import InfrastructureError, first_line
 
 __all__ = ["Rows", "Sandbox", "Session", "deterministic_ids"]
 
@@ -94,7 +94,7 @@ class Sandbox:
             )
         except psycopg.OperationalError as error:
             raise InfrastructureError(
-                f"The sandbox database does not answer ({_first_line(error)}); run `crm-assets doctor`."
+                f"The sandbox database does not answer ({first_line(error)}); run `crm-assets doctor`."
             ) from error
         try:
             _refuse_other_encodings(connection)
@@ -106,7 +106,7 @@ class Sandbox:
         except psycopg.Error as error:
             connection.close()
             raise InfrastructureError(
-                f"The sandbox could not be set up ({_first_line(error)}); run `crm-assets doctor`."
+                f"The sandbox could not be set up ({first_line(error)}); run `crm-assets doctor`."
             ) from error
         except BaseException:
             connection.close()
@@ -160,7 +160,7 @@ class Sandbox:
         """Send a command that psycopg need not understand."""
         result = self._connection.pgconn.exec_(command)
         if result.status != ExecStatus.COMMAND_OK:
-            reason = (result.error_message.decode(errors="replace").strip() or "no reason").splitlines()[0]
+            reason = first_line(result.error_message.decode(errors="replace").strip() or "no reason")
             raise InfrastructureError(f"The sandbox database refused {command.decode()} ({reason}).")
 
     def query(self, query: str, parameters: Sequence[object]) -> list[Any]:
@@ -218,7 +218,7 @@ class Session:
                 )
         except psycopg.Error as error:
             sandbox.control(b"ROLLBACK")
-            raise InfrastructureError(f"Seeding failed: {_first_line(error)}") from error
+            raise InfrastructureError(f"Seeding failed: {first_line(error)}") from error
 
     def __enter__(self) -> Session:
         return self
@@ -246,7 +246,7 @@ class Session:
         except psycopg.Error as error:
             self._undo()
             raise InfrastructureError(
-                f"The database failed during {name} ({_first_line(error)})."
+                f"The database failed during {name} ({first_line(error)})."
             ) from error
         if tool.action.writes:
             self._saved = False
@@ -268,7 +268,7 @@ class Session:
             rows = self._sandbox.query(_ALL_ROWS, ())
         except psycopg.Error as error:
             raise InfrastructureError(
-                f"The database failed while reading the state ({_first_line(error)})."
+                f"The database failed while reading the state ({first_line(error)})."
             ) from error
         for table, row in rows:
             state.setdefault(table, []).append(orjson.loads(row))
@@ -320,7 +320,3 @@ def _settle(connection: psycopg.Connection, schema: str) -> None:
     connection.execute("SET synchronous_commit TO off")
     connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(SESSION_ROLE)))
     connection.prepare_threshold = 0
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -23,7 +23,7 @@ from types import ModuleType
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from crm_assets.errors import InfrastructureError
+from crm_assets.errors import InfrastructureError, first_line
 from crm_assets.workspace.project import Project
 
 __all__ = ["embedded_address", "start_embedded", "stop_embedded"]
@@ -83,7 +83,7 @@ def _refusal(address: str) -> str | None:
             psycopg.connect(address, connect_timeout=5).close()
         except psycopg.OperationalError as error:
             if not _lives(address) or time.monotonic() > give_up:
-                return _reason(error)
+                return first_line(error)
             time.sleep(0.1)
         else:
             return None
@@ -124,7 +124,7 @@ def start_embedded(project: Project) -> str:
             _start(folder)
     except Exception as error:  # the wheel raises whatever its subprocesses and asserts give it
         raise InfrastructureError(
-            f"The embedded Postgres could not be started ({_reason(error)}); see {folder / 'log'}, "
+            f"The embedded Postgres could not be started ({first_line(error)}); see {folder / 'log'}, "
             "or set DB_HOST to use a server of your own."
         ) from error
     address = embedded_address(project)
@@ -133,10 +133,6 @@ def start_embedded(project: Project) -> str:
             f"The embedded Postgres started but does not answer; see {folder / 'log'}."
         )
     return address
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from crm_assets.database.embedded import start_embedded
 from crm_assets.database.settings import ServerSettings, read_environment
-from crm_assets.errors import ConfigError, InfrastructureError
+from crm_assets.errors import ConfigError, InfrastructureError, last_line
 from crm_assets.workspace.project import Project, find_project
 
 __all__ = ["Databases", "connect_databases"]
@@ -110,10 +110,9 @@ def _ensure_databases(server: str, names: list[str]) -> None:
         connection = _connect_any(server, ["postgres", *names])
     except psycopg.OperationalError as error:
         where = conninfo_to_dict(server)
-        reason = str(error).strip().splitlines()[-1]
         raise InfrastructureError(
-            f"Postgres at {where.get('host')}:{where.get('port')} does not answer ({reason}); start "
-            "it or correct DB_HOST, DB_PORT, DB_USER and DB_PASSWORD."
+            f"Postgres at {where.get('host')}:{where.get('port')} does not answer ({last_line(error)}); "
+            "start it or correct DB_HOST, DB_PORT, DB_USER and DB_PASSWORD."
         ) from error
     with connection:
         rows = connection.execute(

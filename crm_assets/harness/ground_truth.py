@@ -27,7 +27,7 @@ from crm_assets.conversations import (
     turn_output,
 )
 from crm_assets.crm import Sandbox, SandboxPool, SeedRows, Session, ToolError, deterministic_ids, plan_seeds
-from crm_assets.errors import CrmAssetsError, InfrastructureError
+from crm_assets.errors import CrmAssetsError, InfrastructureError, first_line
 from crm_assets.harness.state import CanonicalState, canonical_state, created_rows
 
 __all__ = ["GroundTruth", "GroundTruthStore", "error_is_expected", "ids_of", "replay_finding"]
@@ -263,8 +263,9 @@ def _load(document: str) -> GroundTruth:
 
 
 def _failure(error: psycopg.Error) -> InfrastructureError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return InfrastructureError(f"The store of ground truths failed ({reason}); run `crm-assets doctor`.")
+    return InfrastructureError(
+        f"The store of ground truths failed ({first_line(error)}); run `crm-assets doctor`."
+    )
 
 
 def replay_finding(conversation: Conversation, truth: GroundTruth | Exception) -> ReplayFinding | None:

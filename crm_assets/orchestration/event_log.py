@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from crm_assets.audit.models import DagsterRecords, DagsterRun, Materialized
-from crm_assets.errors import InfrastructureError
+from crm_assets.errors import InfrastructureError, first_line
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
 
@@ -44,7 +44,7 @@ def read_dagster(project: Project, key: BaselineKey) -> DagsterRecords:
                 runs += _runs(instance, dg.RunsFilter(run_ids=others))
     except SQLAlchemyError as error:
         raise InfrastructureError(
-            f"Dagster's storage does not answer ({str(error).splitlines()[0]}); run `crm-assets doctor`."
+            f"Dagster's storage does not answer ({first_line(error)}); run `crm-assets doctor`."
         ) from error
     runs.sort(key=lambda run: run.started or "")
     return DagsterRecords(runs=tuple(runs), materializations=tuple(made))

@@ -17,7 +17,7 @@ from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from crm_assets.database import connect_databases
-from crm_assets.errors import ConfigError, InfrastructureError
+from crm_assets.errors import ConfigError, InfrastructureError, last_line
 from crm_assets.workspace.project import find_project
 
 __all__ = ["ProjectPostgresStorage"]
@@ -83,10 +83,6 @@ def _probe(url: str) -> None:
         ) from error
     except OperationalError as error:
         raise InfrastructureError(
-            f"The database of Dagster's storage does not answer ({_reason(error)}); start its server or "
-            "correct DAGSTER_DATABASE_URL."
+            f"The database of Dagster's storage does not answer ({last_line(error.orig)}); start its "
+            "server or correct DAGSTER_DATABASE_URL."
         ) from error
-
-
-def _reason(error: OperationalError) -> str:
-    return str(error.orig).strip().splitlines()[-1].strip()

@@ -12,7 +12,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import set_json_loads
 
-from crm_assets.errors import ConfigError, InfrastructureError
+from crm_assets.errors import ConfigError, InfrastructureError, first_line, last_line
 
 __all__ = ["ConnectionPool", "connect", "database_failure"]
 
@@ -66,7 +66,7 @@ def _check_address(conninfo: str) -> None:
 
 
 def _reason(error: psycopg.Error, conninfo: str = "") -> str:
-    text = (str(error).strip() or type(error).__name__).splitlines()[-1]
+    text = last_line(error)
     password = str(conninfo_to_dict(conninfo).get("password") or "")
     return text.replace(password, "***") if password else text
 
@@ -79,8 +79,7 @@ def database_failure(error: psycopg.Error) -> InfrastructureError:
             "what keeps its server busy."
         )
     return InfrastructureError(
-        f"The telemetry database failed ({(str(error).strip() or type(error).__name__).splitlines()[0]}); "
-        "run `crm-assets doctor`."
+        f"The telemetry database failed ({first_line(error)}); run `crm-assets doctor`."
     )
 
 

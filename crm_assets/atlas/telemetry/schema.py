@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import psycopg
 
-from crm_assets.errors import InfrastructureError
+from crm_assets.errors import InfrastructureError, first_line
 
 __all__ = ["Migration", "all_migrations", "migrate", "schema_version"]
 
@@ -71,7 +71,7 @@ def migrate(connection: psycopg.Connection) -> tuple[str, ...]:
         info = connection.info
         raise InfrastructureError(
             f"User {info.user!r} may not set up the telemetry tables in database {info.dbname!r} "
-            f"({_first_line(error)}); have an administrator run: GRANT CREATE ON SCHEMA public TO "
+            f"({first_line(error)}); have an administrator run: GRANT CREATE ON SCHEMA public TO "
             f'"{info.user}", and make it the owner of tables that are there.'
         ) from error
     except psycopg.errors.LockNotAvailable as error:
@@ -82,7 +82,7 @@ def migrate(connection: psycopg.Connection) -> tuple[str, ...]:
     except psycopg.Error as error:
         raise InfrastructureError(
             f"The telemetry tables of database {connection.info.dbname!r} could not be set up "
-            f"({_first_line(error)}); set STORAGE__DATABASE_URL to another database."
+            f"({first_line(error)}); set STORAGE__DATABASE_URL to another database."
         ) from error
 
 
@@ -118,7 +118,3 @@ def _apply(connection: psycopg.Connection) -> tuple[str, ...]:
             f"INSERT INTO {_TABLE} (version, name) VALUES (%s, %s)", (migration.version, migration.name)
         )
     return tuple(migration.name for migration in wanted)
-
-
-def _first_line(error: psycopg.Error) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -10,7 +10,7 @@ import dagster as dg
 import psycopg
 
 from crm_assets.defs.resources.postgres import PostgresResource
-from crm_assets.errors import InfrastructureError
+from crm_assets.errors import InfrastructureError, last_line
 
 __all__ = ["TelemetryResource", "TelemetryStatus"]
 
@@ -43,10 +43,9 @@ class TelemetryResource(dg.ConfigurableResource[None]):
         try:
             connection = psycopg.connect(address, connect_timeout=_CONNECT_TIMEOUT)
         except psycopg.OperationalError as error:
-            reason = str(error).strip().splitlines()[-1]
             raise InfrastructureError(
-                f"The telemetry database does not answer ({reason}); correct STORAGE__DATABASE_URL "
-                "or start its server."
+                f"The telemetry database does not answer ({last_line(error)}); correct "
+                "STORAGE__DATABASE_URL or start its server."
             ) from error
         with connection:
             yield connection
