@@ -6,8 +6,6 @@ runs can be followed.
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,9 +14,10 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from crm_assets.errors import InfrastructureError, InputError
+from crm_assets.errors import InputError
 from crm_assets.workspace.baseline_files import BaselinePaths, RunFiles
 from crm_assets.workspace.files import json_line
+from crm_assets.workspace.jsonl import append_line, read_lines
 from crm_assets.workspace.project import Project
 
 __all__ = ["SmokeCheck", "SmokeEntry", "append_smoke_log", "smoke_checks", "smoke_log"]
@@ -188,7 +187,7 @@ def append_smoke_log(
         passed=all(check.passed for check in checks),
         checks=checks,
     )
-    _append(smoke_log(project), json_line(entry.model_dump()))
+    append_line(smoke_log(project), json_line(entry.model_dump()))
     return entry
 
 
@@ -201,16 +200,5 @@ def read_smoke_log(project: Project) -> Iterator[SmokeEntry]:
     """The smoke runs of a project, oldest first; none where there was none."""
     path = smoke_log(project)
     if path.is_file():
-        for line in path.read_bytes().splitlines():
-            yield SmokeEntry.model_validate_json(line)
-
-
-def _append(path: Path, line: bytes) -> None:
-    """Add a line whole, whoever else adds one."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab", buffering=0) as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            os.write(handle.fileno(), line)
-    except OSError as error:
-        raise InfrastructureError(f"Could not write {path}: {error.strerror or error}.") from error
+        for line in read_lines(path):
+            yield SmokeEntry.model_validate_json(line.data)

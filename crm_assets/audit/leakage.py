@@ -31,6 +31,7 @@ from crm_assets.llm.attempts import Attempts
 from crm_assets.llm.entries import LedgerEntry
 from crm_assets.llm.ledger import Recording
 from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.jsonl import read_lines, read_lines_at
 
 __all__ = ["CanaryReport", "find_leaks"]
 
@@ -200,20 +201,14 @@ def find_leaks(paths: BaselinePaths, config: LoadedConfig, *, atlas: bool, sampl
 
 def _sample(paths: BaselinePaths, sample: int) -> Iterator[_Session]:
     """Sessions that ran to their end, evenly spread."""
-    places = []
+    offsets = [line.offset for line in read_lines(paths.sessions)]
+    step = max(1, -(-len(offsets) // sample))
     try:
-        with paths.sessions.open("rb") as handle:
-            place = 0
-            for line in handle:
-                places.append(place)
-                place += len(line)
-            step = max(1, -(-len(places) // sample))
-            for start in places[::step]:
-                handle.seek(start)
-                session = orjson.loads(handle.readline())
-                if session["status"] == "succeeded":
-                    yield _Session(session)
-    except (OSError, ValueError, KeyError) as error:
+        for line in read_lines_at(paths.sessions, offsets[::step]):
+            session = orjson.loads(line)
+            if session["status"] == "succeeded":
+                yield _Session(session)
+    except (ValueError, KeyError) as error:
         raise InputError(f"Cannot read the sessions {paths.sessions}: {error}.") from error
 
 

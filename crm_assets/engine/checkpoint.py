@@ -8,8 +8,6 @@ the source's order.
 
 from __future__ import annotations
 
-import fcntl
-import itertools
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -22,6 +20,7 @@ import orjson
 
 from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.workspace.files import atomic_writer
+from crm_assets.workspace.jsonl import open_locked, read_lines, read_lines_at, write_lines
 
 __all__ = ["ResultsFile", "Tally", "sidecar_of"]
 
@@ -61,8 +60,7 @@ class ResultsFile:
         self.tally = Tally()
         self.finished: set[str] = set()
         """Keys of the conversations that are done."""
-        self._lines: dict[str, tuple[int, int]] = {}
-        """Where each line begins and how long it is."""
+        self._offsets: dict[str, int] = {}
         self._end = 0
         self._identity = dict(identity)
         self._sidecar = sidecar_of(path)
@@ -78,9 +76,7 @@ class ResultsFile:
             InfrastructureError: the disk refused.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = self._sidecar.open("a+b", buffering=0)
-            self._claim(self._lock)
+            self._lock = self._claim()
             if self._overwrite:
                 self.path.unlink(missing_ok=True)
             if self.path.exists() and self.path.stat().st_size:
@@ -117,15 +113,9 @@ class ResultsFile:
             if handle is not None:
                 handle.close()
 
-    def _claim(self, lock: FileIO) -> None:
-        """Keep other processes from writing the same results."""
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"{self.path} is being written by another process; wait for it, or choose another "
-                "output file."
-            ) from None
+    def _claim(self) -> FileIO:
+        """Keep other processes from writing the same results, even while the file itself is replaced."""
+        return open_locked(self._sidecar, guards=self.path)
 
     def _write_identity(self, lock: FileIO) -> None:
         lock.truncate(0)
@@ -138,28 +128,19 @@ class ResultsFile:
         batch = list(entries)
         self._write(self._handle, [line for *_, line in batch])
         for key, status, success, line in batch:
-            self._note(key, len(line))
-            self.tally.add(status, success)
+            self._note(key, status, success, self._end)
+            self._end += len(line)
 
-    def _note(self, key: str, length: int) -> None:
-        """Remember that a conversation is done, and where its line is."""
+    def _note(self, key: str, status: str, success: bool | None, offset: int) -> None:
+        """Count a conversation that is done, and remember where its line begins."""
         self.finished.add(key)
-        self._lines[key] = (self._end, length)
-        self._end += length
+        self._offsets[key] = offset
+        self.tally.add(status, success)
 
     def _write(self, handle: FileIO, lines: list[bytes]) -> None:
-        """Write lines at once; where the disk refuses, whole ones as far as they went."""
-        before = handle.seek(0, os.SEEK_END)
-        rest = memoryview(b"".join(lines))
         try:
-            while rest:
-                rest = rest[handle.write(rest) :]  # a full disk may take a part before it refuses
+            write_lines(handle, lines)
         except OSError as error:
-            with suppress(OSError):
-                written = handle.seek(0, os.SEEK_END) - before
-                ends = itertools.accumulate(len(line) for line in lines)
-                whole = itertools.takewhile(lambda end: end <= written, ends)
-                handle.truncate(before + max(whole, default=0))
             raise self._disk(error) from error
 
     def finish(self, order: Iterable[str]) -> None:
@@ -193,30 +174,31 @@ class ResultsFile:
     def _recover(self) -> None:
         """Read what is done; rewrite the file without torn lines and ones to be run again."""
         clean = True
-        with self.path.open("rb") as handle:
-            for line in handle:
-                entry = _read_entry(line)
-                if entry is None or entry[1] in _TO_BE_RUN_AGAIN:
-                    clean = False
-                else:
-                    self._note(entry[0], len(line))
-                    self.tally.add(entry[1], entry[2])
+        for line in read_lines(self.path):
+            entry = None if line.is_torn else _read_entry(line.data)
+            if entry is None or entry[1] in _TO_BE_RUN_AGAIN:
+                clean = False
+            else:
+                self._note(*entry, line.offset)
+            self._end = line.offset + len(line.data)
         if not clean:
-            with atomic_writer(self.path) as target, self.path.open("rb") as handle:
-                for line in handle:
-                    entry = _read_entry(line)
-                    if entry is not None and entry[1] not in _TO_BE_RUN_AGAIN:
-                        target.write(line)
+            self._rewrite(self._offsets)
 
     def _sort(self, order: Iterable[str]) -> None:
-        wanted = [key for key in order if key in self._lines]
-        if wanted == list(self._lines):
-            return
-        with atomic_writer(self.path) as target, self.path.open("rb") as handle:
-            for key in wanted:
-                offset, length = self._lines[key]
-                handle.seek(offset)
-                target.write(handle.read(length))
+        wanted = [key for key in order if key in self._offsets]
+        if wanted != list(self._offsets):
+            self._rewrite(wanted)
+
+    def _rewrite(self, keys: Iterable[str]) -> None:
+        """Keep the lines of `keys` alone, in that order."""
+        offsets = {key: self._offsets[key] for key in keys}
+        end = 0
+        with atomic_writer(self.path) as target:
+            for key, line in zip(offsets, read_lines_at(self.path, list(offsets.values())), strict=True):
+                target.write(line)
+                offsets[key] = end
+                end += len(line)
+        self._offsets, self._end = offsets, end
 
     def _disk(self, error: OSError) -> InfrastructureError:
         return InfrastructureError(
@@ -231,9 +213,7 @@ def sidecar_of(path: Path) -> Path:
 
 
 def _read_entry(line: bytes) -> tuple[str, str, bool | None] | None:
-    """Key, status and success of a line; None if it is torn or none of ours."""
-    if not line.endswith(b"\n"):
-        return None
+    """Return key, status and success of a line; None if it is no session or result."""
     try:
         document = orjson.loads(line)
     except orjson.JSONDecodeError:

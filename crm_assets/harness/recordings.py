@@ -15,6 +15,7 @@ import orjson
 
 from crm_assets.errors import InputError
 from crm_assets.records.results import TokenUsage
+from crm_assets.workspace.jsonl import read_line_at, read_lines
 
 __all__ = ["Origin", "RecordedTurn", "Recordings"]
 
@@ -48,10 +49,7 @@ class Recordings:
         self._path = path
         self._offsets: dict[str, int] = {}
         self.origin = Origin(None, None)
-        try:
-            self._index()
-        except OSError as error:
-            raise InputError(f"Cannot read the recorded run {path}: {error.strerror or error}.") from error
+        self._index()
         if not self._offsets:
             raise InputError(f"The recorded run {path} holds no conversation.")
 
@@ -59,15 +57,12 @@ class Recordings:
         return conversation_id in self._offsets
 
     def _index(self) -> None:
-        with self._path.open("rb") as handle:
-            offset = 0
-            for number, line in enumerate(handle, start=1):
-                if line.strip():
-                    document = self._parse(line, number)
-                    self._offsets[document["conversation_id"]] = offset
-                    if self.origin.model is None:
-                        self.origin = _origin(document)
-                offset += len(line)
+        for line in read_lines(self._path):
+            if line.data.strip():
+                document = self._parse(line.data, line.number)
+                self._offsets[document["conversation_id"]] = line.offset
+                if self.origin.model is None:
+                    self.origin = _origin(document)
 
     def _parse(self, line: bytes, number: int) -> dict[str, Any]:
         try:
@@ -87,9 +82,7 @@ class Recordings:
         offset = self._offsets.get(conversation_id)
         if offset is None:
             return {}
-        with self._path.open("rb") as handle:
-            handle.seek(offset)
-            document = self._parse(handle.readline(), 0)
+        document = self._parse(read_line_at(self._path, offset), 0)
         return {
             int(entry["turn_id"]): _turn(entry) for entry in document["per_turn_results"] if _was_run(entry)
         }

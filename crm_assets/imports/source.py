@@ -11,6 +11,7 @@ import orjson
 
 from crm_assets.harness.recordings import Origin, Recordings
 from crm_assets.workspace.files import sha256_of_file
+from crm_assets.workspace.jsonl import read_line_at, read_lines
 
 __all__ = ["Format", "ResultsFile", "recorded_verdicts"]
 
@@ -81,18 +82,13 @@ class ResultsFile:
         place = self._places.get(conversation_id)
         if place is None:
             return None
-        with self.path.open("rb") as handle:
-            handle.seek(place.offset)
-            document: dict[str, Any] = orjson.loads(handle.readline())
+        document: dict[str, Any] = orjson.loads(read_line_at(self.path, place.offset))
         return document
 
     def _documents(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        with self.path.open("rb") as handle:
-            offset = 0
-            for line in handle:
-                if line.strip():
-                    yield offset, orjson.loads(line)
-                offset += len(line)
+        for line in read_lines(self.path):
+            if line.data.strip():
+                yield line.offset, orjson.loads(line.data)
 
 
 def _result_of(document: Mapping[str, Any]) -> Mapping[str, Any]:

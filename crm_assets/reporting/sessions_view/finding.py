@@ -14,6 +14,8 @@ from pydantic import ValidationError
 from crm_assets.errors import InputError
 from crm_assets.reporting.lines import read_lines
 from crm_assets.reporting.sessions_view.records import ShownSession
+from crm_assets.workspace.jsonl import read_line_at
+from crm_assets.workspace.jsonl import read_lines as read_jsonl
 
 __all__ = ["Found", "SessionSummary", "find_session", "read_summaries"]
 
@@ -106,15 +108,9 @@ def find_session(sessions: Path, wanted: str, epoch: int | None = None) -> Found
 def _candidates(sessions: Path, wanted: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """The lines that may be of the conversation: most need not be parsed."""
     text = orjson.dumps(wanted)[1:-1]
-    try:
-        with sessions.open("rb") as handle:
-            offset = 0
-            for number, line in enumerate(handle, 1):
-                if text in line:
-                    yield number, offset, _parse(sessions, number, line)
-                offset += len(line)
-    except OSError as error:
-        raise InputError(f"Cannot read {sessions}: {error.strerror or error}.") from error
+    for number, offset, line in read_jsonl(sessions):
+        if text in line:
+            yield number, offset, _parse(sessions, number, line)
 
 
 def _parse(sessions: Path, number: int, line: bytes) -> dict[str, Any]:
@@ -143,9 +139,7 @@ def _choose(places: dict[str, Any], wanted: str, sessions: Path) -> str:
 
 
 def _read(sessions: Path, number: int, offset: int) -> ShownSession:
-    with sessions.open("rb") as handle:
-        handle.seek(offset)
-        line = handle.readline()
+    line = read_line_at(sessions, offset)
     try:
         return ShownSession.model_validate_json(line)
     except ValidationError as error:

@@ -1,0 +1,147 @@
+"""JSON Lines files: read as a stream or by offset, append under a lock, recover from a torn line."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from io import FileIO
+from pathlib import Path
+from typing import NamedTuple
+
+from crm_assets.errors import InfrastructureError, InputError
+
+__all__ = [
+    "Line",
+    "append_line",
+    "open_locked",
+    "read_line_at",
+    "read_lines",
+    "read_lines_at",
+    "write_lines",
+]
+
+
+class Line(NamedTuple):
+    """One line of a file."""
+
+    number: int
+    """From 1."""
+    offset: int
+    """Bytes before it."""
+    data: bytes
+    """Its content, newline included."""
+
+    @property
+    def is_torn(self) -> bool:
+        """Tell whether a crash cut it off: every line that was written whole ends with a newline."""
+        return not self.data.endswith(b"\n")
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """Read a file line by line, in constant memory.
+
+    Raises:
+        InputError: the file is missing or cannot be read.
+    """
+    try:
+        with path.open("rb") as handle:
+            offset = 0
+            for number, data in enumerate(handle, 1):
+                yield Line(number, offset, data)
+                offset += len(data)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def read_lines_at(path: Path, offsets: Iterable[int]) -> Iterator[bytes]:
+    """Read the lines that begin at `offsets`, in that order.
+
+    Raises:
+        InputError: the file is missing or cannot be read.
+    """
+    try:
+        with path.open("rb") as handle:
+            for offset in offsets:
+                handle.seek(offset)
+                yield handle.readline()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def read_line_at(path: Path, offset: int) -> bytes:
+    """Read the line that begins at `offset`.
+
+    Raises:
+        InputError: the file is missing or cannot be read.
+    """
+    return next(read_lines_at(path, (offset,)))
+
+
+def open_locked(path: Path, *, wait: bool = False, guards: Path | None = None) -> FileIO:
+    """Open `path` for reading and appending, unbuffered and locked until it is closed.
+
+    The file and its folder are created if they are missing.
+
+    Args:
+        path: the file.
+        wait: wait for another process that holds the lock; otherwise refuse.
+        guards: the file that the lock is for, if it is not `path` itself.
+
+    Raises:
+        InputError: another process holds the lock.
+        OSError: the disk refused.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = path.open("a+b", buffering=0)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.close()
+        raise InputError(
+            f"{guards or path} is being written by another process; wait for it, or choose another "
+            "output file."
+        ) from None
+    except BaseException:
+        handle.close()
+        raise
+    return handle
+
+
+def write_lines(handle: FileIO, lines: Sequence[bytes]) -> None:
+    """Append lines in one go; if the disk refuses, keep those that were written whole.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    before = handle.seek(0, os.SEEK_END)
+    rest = memoryview(b"".join(lines))
+    try:
+        while rest:
+            rest = rest[handle.write(rest) :]  # a full disk may take a part before it refuses
+    except OSError:
+        with suppress(OSError):
+            written = handle.seek(0, os.SEEK_END) - before
+            ends = itertools.accumulate(map(len, lines))
+            whole = itertools.takewhile(lambda end: end <= written, ends)
+            handle.truncate(before + max(whole, default=0))
+        raise
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Append one line, waiting for other processes that append to the same file.
+
+    Raises:
+        InfrastructureError: the disk refused.
+    """
+    try:
+        with open_locked(path, wait=True) as handle:
+            write_lines(handle, [line])
+    except OSError as error:
+        raise InfrastructureError(f"Could not write {path}: {error.strerror or error}.") from error
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(f"Cannot read {path}: {error.strerror or error}.")
