@@ -100,7 +100,9 @@ def run_loop(
     kept: list[Stored] = []
     with _kept_sessions(kept):
         before, started = _cpu(), time.perf_counter()
-        summary = run_models(files, run, project=project, dataset="bench")
+        summary = run_models(
+            files, run, project=project, databases=connect_databases(project), dataset="bench"
+        )
         seconds, after = time.perf_counter() - started, _cpu()
     assert summary.infrastructure_errors == 0, summary
     entries = list(read_ledger(files.ledger))
@@ -206,7 +208,14 @@ def memory_over_sessions(project: Project, dataset: Path, folder: Path) -> list[
         seen.append((progress.done, process.memory_info().rss / 1e6))
 
     with mock.patch("crm_assets.llm.client.LitellmBackend", _Canned):
-        run_models(files, run, project=project, dataset="bench", progress=note)
+        run_models(
+            files,
+            run,
+            project=project,
+            databases=connect_databases(project),
+            dataset="bench",
+            progress=note,
+        )
     return seen
 
 
@@ -222,7 +231,7 @@ def own_cpu_ms(project: Project, folder: Path, recorded: Path) -> float:
         configuration("http://nowhere", "off"), options=RunOptions(concurrency=64), replay=before.ledger
     )
     started = _cpu()
-    summary = run_models(files, run, project=project, dataset="bench")
+    summary = run_models(files, run, project=project, databases=connect_databases(project), dataset="bench")
     assert summary.infrastructure_errors == 0, summary
     return (_cpu() - started) / summary.total * 1000
 

@@ -40,7 +40,7 @@ def throughput(project: Project, dataset: Path, count: int, workers: int, folder
     summary = run_harness(
         dataset,
         folder / f"replay-{workers}.jsonl",
-        project=project,
+        databases=connect_databases(project),
         agent=REPLAY,
         limits=Limits(workers=workers),
         overwrite=True,
@@ -59,7 +59,7 @@ def drift(project: Project, dataset: Path, count: int, window: int, folder: Path
     run_harness(
         dataset,
         folder / "drift.jsonl",
-        project=project,
+        databases=connect_databases(project),
         agent=REPLAY,
         overwrite=True,
         progress=note,
@@ -188,7 +188,13 @@ def where_time_goes(project: Project, dataset: Path, folder: Path) -> list[tuple
     """Share of the time of a one-process replay by package (profiled, so shares rather than seconds)."""
     profile = cProfile.Profile()
     profile.enable()
-    run_harness(dataset, folder / "profile.jsonl", project=project, agent=REPLAY, overwrite=True)
+    run_harness(
+        dataset,
+        folder / "profile.jsonl",
+        databases=connect_databases(project),
+        agent=REPLAY,
+        overwrite=True,
+    )
     profile.disable()
     shares: dict[str, float] = {}
     stats: Any = pstats.Stats(profile)

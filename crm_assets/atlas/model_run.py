@@ -28,7 +28,7 @@ from crm_assets.atlas.student_prompt import prompt_sha256
 from crm_assets.atlas.tasks import task_lines
 from crm_assets.atlas.telemetry import TelemetryStore
 from crm_assets.crm import TOOLS, SandboxPool
-from crm_assets.database import Databases, connect_databases, read_environment
+from crm_assets.database import Databases, read_environment
 from crm_assets.engine import BatchSummary, Progress
 from crm_assets.engine.batch import default_workers
 from crm_assets.errors import InputError
@@ -130,6 +130,7 @@ def run_models(
     run: ModelRun,
     *,
     project: Project,
+    databases: Databases,
     dataset: str,
     progress: Callable[[Progress], None] | None = None,
 ) -> BatchSummary:
@@ -147,7 +148,6 @@ def run_models(
     require_tasks(files)
     if run.by_sdk and run.replay is not None:
         raise InputError("A replay asks nobody, and so needs no engine: leave engine: sdk out of it.")
-    databases = connect_databases(project)
     description = describe_run(run)
     facts = run_facts(files, project, dataset, databases, description, config=run.config.path)
     with Ledger(files.ledger) as ledger:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from crm_assets.atlas.config import Engine, ExecutionMode
     from crm_assets.atlas.model_run import ModelRun
     from crm_assets.atlas.transcript import Feedback
+    from crm_assets.database import Databases
     from crm_assets.engine import BatchSummary, Progress
     from crm_assets.harness import AgentName
 
@@ -96,6 +97,7 @@ def run_plan(
     plan: SessionPlan,
     *,
     project: Project,
+    databases: Databases,
     dataset: str,
     progress: Callable[[Progress], None] | None = None,
 ) -> BatchSummary:
@@ -110,7 +112,12 @@ def run_plan(
         from crm_assets.atlas.model_run import run_models  # noqa: PLC0415  (not for scripted agents)
 
         return run_models(
-            files, model_run(plan, project), project=project, dataset=dataset, progress=progress
+            files,
+            model_run(plan, project),
+            project=project,
+            databases=databases,
+            dataset=dataset,
+            progress=progress,
         )
     from crm_assets.atlas.sessions import run_sessions  # noqa: PLC0415
     from crm_assets.engine import Limits  # noqa: PLC0415
@@ -119,6 +126,7 @@ def run_plan(
     return run_sessions(
         files,
         project=project,
+        databases=databases,
         dataset=dataset,
         agent=AgentSpec(name=cast("AgentName", plan.agent), recorded=plan.recorded),
         limits=Limits(workers=plan.workers, concurrency=plan.concurrency or 1),

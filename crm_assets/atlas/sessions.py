@@ -10,7 +10,7 @@ from typing import Any
 from crm_assets.atlas.records import harness_record
 from crm_assets.atlas.software import software_versions
 from crm_assets.atlas.tasks import AtlasTask, read_task_ids, read_tasks
-from crm_assets.database import Databases, connect_databases
+from crm_assets.database import Databases
 from crm_assets.engine import BatchSummary, Item, Limits, Progress, run_batch
 from crm_assets.errors import InputError
 from crm_assets.harness import AgentSpec, code_fingerprint, make_agent
@@ -49,6 +49,7 @@ def run_sessions(
     files: RunFiles,
     *,
     project: Project,
+    databases: Databases,
     dataset: str,
     agent: AgentSpec,
     limits: Limits = Limits(),  # noqa: B008  (frozen)
@@ -64,7 +65,6 @@ def run_sessions(
         InfrastructureError: the database or the disk failed for good; what is done is kept.
     """
     require_tasks(files)
-    databases = connect_databases(project)
     description = dict(make_agent(agent).describe())
     facts = run_facts(files, project, dataset, databases, description, config=None)
     summary = run_batch(

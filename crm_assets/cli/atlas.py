@@ -65,12 +65,20 @@ def run(
 
     from crm_assets.atlas import copy_tasks
     from crm_assets.atlas.plan import run_plan
+    from crm_assets.database import connect_databases
     from crm_assets.reporting import RunInfo, compute_metrics, render_readme, summary_table, write_metrics
     from crm_assets.workspace.files import write_text
 
     copy_tasks(task_file, files.tasks, limit=limit)
     with live_progress(name) as progress:
-        run_plan(files, plan, project=project, dataset=name, progress=progress)
+        run_plan(
+            files,
+            plan,
+            project=project,
+            databases=connect_databases(project),
+            dataset=name,
+            progress=progress,
+        )
     metrics = compute_metrics(files.sessions, run=RunInfo())
     write_metrics(files.metrics, metrics)
     write_text(files.readme, render_readme(metrics))

@@ -62,9 +62,10 @@ def audit(file: Path, as_json: bool) -> None:
     if not file.is_file():
         raise InputError(f"{file} is not a file: give the path of a JSON Lines dataset.")
 
+    from crm_assets.database import connect_databases
     from crm_assets.harness import audit_dataset
 
-    report = audit_dataset(file, project=find_project())
+    report = audit_dataset(file, databases=connect_databases(find_project()))
     if as_json:
         click.echo(report.model_dump_json(indent=2))
         return

@@ -56,13 +56,14 @@ def harness(
 
     from rich.console import Console
 
+    from crm_assets.database import connect_databases
     from crm_assets.engine import Limits, run_harness
 
     with live_progress(f"{dataset.stem}, {agent}") as progress:
         summary = run_harness(
             dataset,
             output,
-            project=find_project(),
+            databases=connect_databases(find_project()),
             agent=spec,
             sample=sample,
             seed=seed,

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from crm_assets.conversations import check_dataset, conversation_ids, reload_conversations
 from crm_assets.crm import tool_names
-from crm_assets.database import connect_databases
+from crm_assets.database import Databases
 from crm_assets.engine.batch import BatchSummary, Item, Limits, Progress, run_batch
 from crm_assets.errors import InputError
 from crm_assets.harness.agents import AgentSpec, make_agent
 from crm_assets.harness.ground_truth import code_fingerprint
 from crm_assets.records.results import ConversationResult
-from crm_assets.workspace.project import Project
 
 __all__ = ["run_harness"]
 
@@ -52,7 +51,7 @@ def run_harness(
     dataset: Path,
     output: Path,
     *,
-    project: Project,
+    databases: Databases,
     agent: AgentSpec,
     sample: int | None = None,
     seed: int = 0,
@@ -65,7 +64,7 @@ def run_harness(
     Args:
         dataset: a conversations file.
         output: a results file; one of the same run is resumed.
-        project: whose databases to use.
+        databases: whose sandbox to use.
         agent: who works.
         sample: how many conversations to draw; None for all.
         seed: of the draw.
@@ -86,7 +85,6 @@ def run_harness(
         "seed": seed if sample is not None else None,
         "code": code_fingerprint(),
     }
-    databases = connect_databases(project)
     return run_batch(
         DatasetSource(dataset, _draw(summary.count, sample, seed)),
         output,

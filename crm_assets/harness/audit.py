@@ -7,14 +7,13 @@ from pathlib import Path
 
 from crm_assets.conversations import AuditReport, Conversation, ReplayFinding, audit
 from crm_assets.crm import SandboxPool, created_ids, seed_fields
-from crm_assets.database import connect_databases
+from crm_assets.database import Databases
 from crm_assets.harness.ground_truth import GroundTruthStore, replay_finding
-from crm_assets.workspace.project import Project
 
 __all__ = ["audit_dataset"]
 
 
-def audit_dataset(path: Path, *, project: Project) -> AuditReport:
+def audit_dataset(path: Path, *, databases: Databases) -> AuditReport:
     """Audit the dataset at `path`, replaying what has not been replayed before.
 
     The end states found on the way are kept, so that runs over the dataset need not compute them.
@@ -24,9 +23,8 @@ def audit_dataset(path: Path, *, project: Project) -> AuditReport:
         InputError: it cannot be read.
         InfrastructureError: the database failed.
     """
-    conninfo = connect_databases(project).sandbox
-    with SandboxPool(conninfo) as pool:
-        store = GroundTruthStore(conninfo, pool)
+    with SandboxPool(databases.sandbox) as pool:
+        store = GroundTruthStore(databases.sandbox, pool)
         try:
 
             def replay(conversations: Sequence[Conversation]) -> list[ReplayFinding | None]:

@@ -19,7 +19,7 @@ from psycopg import sql
 
 from crm_assets.atlas import write_tasks
 from crm_assets.atlas.plan import SessionPlan, run_plan
-from crm_assets.database import Databases
+from crm_assets.database import Databases, connect_databases
 from crm_assets.engine import BatchSummary
 from crm_assets.generator import generate
 from crm_assets.llm import LedgerEntry, Message, read_ledger
@@ -139,7 +139,14 @@ class Loop:
     ) -> BatchSummary:
         """Work off the tasks."""
         chosen = SessionPlan(config=config, **{"concurrency": 4, **plan})
-        return run_plan(files, chosen, project=self.project, dataset=dataset, progress=progress)
+        return run_plan(
+            files,
+            chosen,
+            project=self.project,
+            databases=connect_databases(self.project),
+            dataset=dataset,
+            progress=progress,
+        )
 
     def lines(self, files: RunFiles) -> list[Document]:
         """The sessions of a run."""

@@ -184,6 +184,7 @@ import socket, sys
 from pathlib import Path
 from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.atlas.plan import SessionPlan, run_plan
+from crm_assets.database import connect_databases
 from crm_assets.workspace.project import Project
 
 connect = socket.socket.connect
@@ -195,7 +196,8 @@ socket.socket.connect = socket.socket.connect_ex = refuse
 
 root, folder, config, ledger = map(Path, sys.argv[1:])
 plan = SessionPlan(config=config, epochs=2, concurrency=4, replay=ledger)
-run_plan(RunFiles(folder), plan, project=Project(root), dataset="dev")
+project = Project(root)
+run_plan(RunFiles(folder), plan, project=project, databases=connect_databases(project), dataset="dev")
 assert "litellm" not in sys.modules, "a replay imported litellm"
 """
 

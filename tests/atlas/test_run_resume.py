@@ -172,13 +172,15 @@ from pathlib import Path
 from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.atlas import store
 from crm_assets.atlas.plan import SessionPlan, run_plan
+from crm_assets.database import connect_databases
 from crm_assets.workspace.project import Project
 
 now = datetime.datetime.fromisoformat(sys.argv[4])
 store._now = lambda: now
 root, folder, config = map(Path, sys.argv[1:4])
 plan = SessionPlan(config=config, concurrency=3, epochs=2)
-run_plan(RunFiles(folder), plan, project=Project(root), dataset="dev")
+project = Project(root)
+run_plan(RunFiles(folder), plan, project=project, databases=connect_databases(project), dataset="dev")
 """
 
 

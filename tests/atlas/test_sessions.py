@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from crm_assets.atlas import run_sessions, write_tasks
-from crm_assets.database import Databases
+from crm_assets.database import Databases, connect_databases
 from crm_assets.engine import BatchSummary, Limits, Progress
 from crm_assets.errors import InputError
 from crm_assets.harness import AgentSpec
@@ -80,7 +80,14 @@ def run(project: Project, tasks: Path, sessions: Path) -> Sessions:
     """Works off the tasks."""
 
     def run_here(agent: AgentSpec = AgentSpec("replay"), **options: Any) -> BatchSummary:  # noqa: B008
-        return run_sessions(RunFiles(tasks.parent), project=project, dataset="dev", agent=agent, **options)
+        return run_sessions(
+            RunFiles(tasks.parent),
+            project=project,
+            databases=connect_databases(project),
+            dataset="dev",
+            agent=agent,
+            **options,
+        )
 
     return run_here
 

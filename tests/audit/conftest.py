@@ -12,6 +12,7 @@ from crm_assets.atlas.sessions import run_sessions
 from crm_assets.audit import write_manifest
 from crm_assets.audit.recompute import recompute_metrics, recompute_readme
 from crm_assets.conversations import read_revision
+from crm_assets.database import Databases
 from crm_assets.generator import write_dataset
 from crm_assets.harness import AgentSpec
 from crm_assets.reporting import write_metrics
@@ -25,7 +26,7 @@ DATASET = "data/conversations/sealed.jsonl"
 
 
 @pytest.fixture(scope="session")
-def made(embedded_project: Project) -> BaselinePaths:
+def made(embedded_project: Project, databases: Databases) -> BaselinePaths:
     """Nobody's run over six conversations, so that there is something to be wrong in."""
     source = embedded_project.dataset_file(KEY.dataset)
     write_dataset(source, 6, seed=11)
@@ -33,7 +34,13 @@ def made(embedded_project: Project) -> BaselinePaths:
     revision = read_revision(source, KEY.dataset, root=embedded_project.root)
     write_json(paths.revision, revision.model_dump(mode="json"))
     write_tasks(source, paths.tasks, dataset_revision=revision.sha256, run_id=KEY.run_id)
-    run_sessions(paths, project=embedded_project, dataset=KEY.dataset, agent=AgentSpec("noop"))
+    run_sessions(
+        paths,
+        project=embedded_project,
+        databases=databases,
+        dataset=KEY.dataset,
+        agent=AgentSpec("noop"),
+    )
     write_pages(embedded_project, paths)
     return paths
 

@@ -19,7 +19,7 @@ import pytest
 
 from crm_assets.conversations import DatasetError, Finding
 from crm_assets.crm import ENTITIES, TOOLS
-from crm_assets.database import Databases
+from crm_assets.database import Databases, connect_databases
 from crm_assets.engine import BatchSummary, Item, Limits, Progress, run_batch, run_harness, workers
 from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.harness import AgentSession, AgentSpec, Outcome, ToolCall
@@ -51,13 +51,13 @@ def output(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(embedded_project: Project, output: Path) -> Run:
+def run(databases: Databases, output: Path) -> Run:
     """Runs the harness on the suite's own server, from a dataset to `output`."""
 
     def run_here(
         dataset: Path, *, agent: AgentSpec = REPLAY, to: Path = output, **options: Any
     ) -> BatchSummary:
-        return run_harness(dataset, to, project=embedded_project, agent=agent, **options)
+        return run_harness(dataset, to, databases=databases, agent=agent, **options)
 
     return run_here
 
@@ -363,7 +363,7 @@ def test_a_database_that_is_down_is_one_sentence_and_leaves_no_file(
     monkeypatch.setenv("DB_PORT", "1")
     dataset = write_dataset(tmp_path / "d.jsonl", many(2))
     with pytest.raises(InfrastructureError, match="does not answer") as failure:
-        run_harness(dataset, output, project=Project(tmp_path), agent=REPLAY)
+        run_harness(dataset, output, databases=connect_databases(Project(tmp_path)), agent=REPLAY)
     assert "\n" not in str(failure.value)
     assert not output.exists()
 
@@ -388,7 +388,9 @@ def test_a_database_that_goes_away_is_never_the_agents_fault(
                 connection.execute(f'DROP DATABASE "{os.environ["DB_NAME"]}" WITH (FORCE)')
 
     with pytest.raises(InfrastructureError) as failure:
-        run_harness(dataset, output, project=lonely_project, agent=REPLAY, progress=drop)
+        run_harness(
+            dataset, output, databases=connect_databases(lonely_project), agent=REPLAY, progress=drop
+        )
     assert "\n" not in str(failure.value)
     lines = read_lines(output)
     assert {line["overall_success"] for line in lines if line["status"] == "completed"} == {True}
@@ -397,7 +399,7 @@ def test_a_database_that_goes_away_is_never_the_agents_fault(
         for line in lines
         if line["status"] != "completed"
     )
-    summary = run_harness(dataset, output, project=lonely_project, agent=REPLAY)
+    summary = run_harness(dataset, output, databases=connect_databases(lonely_project), agent=REPLAY)
     assert summary.succeeded == summary.total == 150
     assert summary.resumed >= 5
 

@@ -11,7 +11,6 @@ from crm_assets.crm import SandboxPool
 from crm_assets.database import Databases
 from crm_assets.engine import run_harness
 from crm_assets.harness import AgentSpec, GroundTruth, GroundTruthStore, canonical_state
-from crm_assets.workspace.project import Project
 
 from .build import read_lines
 
@@ -20,11 +19,11 @@ DATASETS = ["clbench_eval", "clbench_chains_failures", "clbench_chains_clean", "
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_every_turn_of_the_ground_truth_is_right_and_every_state_matches(
-    corpus: Path, embedded_project: Project, tmp_path: Path, name: str
+    corpus: Path, databases: Databases, tmp_path: Path, name: str
 ):
     output = tmp_path / "out.jsonl"
     dataset = corpus / f"{name}.jsonl"
-    summary = run_harness(dataset, output, project=embedded_project, agent=AgentSpec("replay"))
+    summary = run_harness(dataset, output, databases=databases, agent=AgentSpec("replay"))
     assert summary.succeeded == summary.total == sum(1 for _ in load_conversations(dataset))
     assert summary.sandboxes_discarded == 0
     for line in read_lines(output):
@@ -38,11 +37,11 @@ def test_every_turn_of_the_ground_truth_is_right_and_every_state_matches(
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_doing_nothing_scores_nothing_and_matches_no_state_that_should_have_changed(
-    corpus: Path, embedded_project: Project, databases: Databases, tmp_path: Path, name: str
+    corpus: Path, databases: Databases, tmp_path: Path, name: str
 ):
     output = tmp_path / "out.jsonl"
     dataset = corpus / f"{name}.jsonl"
-    run_harness(dataset, output, project=embedded_project, agent=AgentSpec("noop"))
+    run_harness(dataset, output, databases=databases, agent=AgentSpec("noop"))
     lines = read_lines(output)
     assert not any(
         turn["success"] or turn["tool_success"] for line in lines for turn in line["per_turn_results"]
@@ -73,14 +72,14 @@ def _state_unchanged(dataset: Path, conninfo: str) -> dict[str, bool]:
 
 
 def test_the_recorded_claude_run_gets_a_verdict_for_every_turn_that_was_run(
-    corpus: Path, embedded_project: Project, tmp_path: Path
+    corpus: Path, databases: Databases, tmp_path: Path
 ):
     output = tmp_path / "out.jsonl"
     past = corpus / "clbench_recorded_claude.jsonl"
     summary = run_harness(
         corpus / "clbench_chains_enriched.jsonl",
         output,
-        project=embedded_project,
+        databases=databases,
         agent=AgentSpec("recorded", past),
     )
     assert (summary.total, summary.not_recorded, summary.infrastructure_errors) == (56, 24, 0)
@@ -106,7 +105,7 @@ def test_the_recorded_claude_run_gets_a_verdict_for_every_turn_that_was_run(
 
 
 def test_the_recorded_gpt_run_gets_verdicts_where_its_conversations_are_known(
-    corpus: Path, embedded_project: Project, tmp_path: Path
+    corpus: Path, databases: Databases, tmp_path: Path
 ):
     past = corpus / "clbench_recorded_gpt41.jsonl"
     recorded = {line["conversation_id"]: line for line in read_lines(past)}
@@ -119,7 +118,7 @@ def test_the_recorded_gpt_run_gets_verdicts_where_its_conversations_are_known(
     dataset = tmp_path / "known.jsonl"
     dataset.write_bytes(b"".join(known))
     output = tmp_path / "out.jsonl"
-    run_harness(dataset, output, project=embedded_project, agent=AgentSpec("recorded", past))
+    run_harness(dataset, output, databases=databases, agent=AgentSpec("recorded", past))
     [line] = read_lines(output)
     then = recorded[line["conversation_id"]]["per_turn_results"]
     assert (line["status"], line["turns_executed"]) == ("completed", len(then))

@@ -7,12 +7,12 @@ from typing import Any
 import orjson
 import pytest
 
+from crm_assets.database import Databases
 from crm_assets.engine import run_harness
 from crm_assets.errors import InputError
 from crm_assets.harness import Agent, AgentSpec, make_agent
 from crm_assets.records import ConversationResult, TokenUsage
 from crm_assets.workspace.files import json_line
-from crm_assets.workspace.project import Project
 
 from .build import (
     ACME,
@@ -296,14 +296,14 @@ def _verdicts(result: ConversationResult) -> object:
     )
 
 
-def test_a_results_file_can_be_scored_again(embedded_project: Project, tmp_path: Path):
+def test_a_results_file_can_be_scored_again(databases: Databases, tmp_path: Path):
     bad = document(SEARCH, conversation_id="bad", seeds={"Client": {"nope": {}}})
     dataset = write_dataset(
         tmp_path / "d.jsonl", [document(turn("create_new_client", NEW_CLIENT), SEARCH), bad]
     )
     first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
-    run_harness(dataset, first, project=embedded_project, agent=AgentSpec("replay"))
-    summary = run_harness(dataset, second, project=embedded_project, agent=AgentSpec("recorded", first))
+    run_harness(dataset, first, databases=databases, agent=AgentSpec("replay"))
+    summary = run_harness(dataset, second, databases=databases, agent=AgentSpec("recorded", first))
     assert (summary.succeeded, summary.infrastructure_errors, summary.not_recorded) == (1, 1, 0)
     assert read_lines(second)[0]["state_match"] is True
 

@@ -19,7 +19,7 @@ from crm_assets.defs.assets.common import (
 from crm_assets.defs.assets.conversations import conversations, is_observed, observation
 from crm_assets.defs.assets.progress import tell
 from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
-from crm_assets.defs.resources import ArtifactsResource
+from crm_assets.defs.resources import ArtifactsResource, PostgresResource
 from crm_assets.harness import audit_dataset
 from crm_assets.reporting.formats import counted
 from crm_assets.workspace.datasets import require_dataset
@@ -48,7 +48,10 @@ AUDIT_FACTS = (
     kinds={"json", "postgres"},
 )
 def dataset_revision(
-    context: dg.AssetExecutionContext, config: StageConfig, artifacts: ArtifactsResource
+    context: dg.AssetExecutionContext,
+    config: StageConfig,
+    artifacts: ArtifactsResource,
+    postgres: PostgresResource,
 ) -> dg.MaterializeResult[None]:
     """The exact data of this baseline: content hash, commit, and an audit of what it holds.
 
@@ -64,7 +67,7 @@ def dataset_revision(
         paths.protect(overwrite=config.overwrite)  # before the work, not after it
         check_dataset(source, known_tools=tool_names())
         revision = read_revision(source, key.dataset)
-        report = audit_dataset(source, project=project)
+        report = audit_dataset(source, databases=postgres.databases())
         paths.begin(paths.revision, overwrite=config.overwrite)
         write_json(paths.revision, revision.model_dump(mode="json"))
     _observe(context, key.dataset, revision.sha256)

@@ -18,7 +18,7 @@ from crm_assets.defs.assets.common import (
 from crm_assets.defs.assets.progress import session_progress, tell
 from crm_assets.defs.assets.tasks import atlas_tasks
 from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
-from crm_assets.defs.resources import ArtifactsResource
+from crm_assets.defs.resources import ArtifactsResource, PostgresResource
 from crm_assets.defs.sessions_config import SessionsConfig
 from crm_assets.engine import BatchSummary
 from crm_assets.errors import InfrastructureError
@@ -45,7 +45,10 @@ _PAUSE_SECONDS = 15.0
     pool=POOL,
 )
 def atlas_sessions(
-    context: dg.AssetExecutionContext, config: SessionsConfig, artifacts: ArtifactsResource
+    context: dg.AssetExecutionContext,
+    config: SessionsConfig,
+    artifacts: ArtifactsResource,
+    postgres: PostgresResource,
 ) -> dg.MaterializeResult[None]:
     """A session for each task, run on the CRM sandbox and verified turn by turn: `sessions.jsonl`.
 
@@ -68,6 +71,7 @@ def atlas_sessions(
                 paths,
                 plan,
                 project=artifacts.project,
+                databases=postgres.databases(),
                 dataset=key.dataset,
                 progress=session_progress(context),
             )

@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 
 from crm_assets.atlas.plan import SessionPlan, run_plan
+from crm_assets.database import connect_databases
 from crm_assets.errors import CrmAssetsError
 from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.workspace.project import Project
@@ -25,12 +26,14 @@ def main() -> None:
 def outcome(order: dict[str, object]) -> dict[str, object]:
     fields = dict(order["plan"])  # type: ignore[call-overload]
     plan = SessionPlan(**{**fields, "config": Path(fields["config"])})
+    project = Project(Path(str(order["root"])))
     started, cpu = time.perf_counter(), time.process_time()
     try:
         summary = run_plan(
             RunFiles(Path(str(order["folder"]))),
             plan,
-            project=Project(Path(str(order["root"]))),
+            project=project,
+            databases=connect_databases(project),
             dataset="dev",
         )
     except CrmAssetsError as error:
