@@ -2,89 +2,44 @@
 
 from __future__ import annotations
 
-import threading
+import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 
 import orjson
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import TupleRow
 from psycopg.types.json import set_json_loads
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from crm_assets.errors import ConfigError, InfrastructureError, first_line, last_line
 
-__all__ = ["ConnectionPool", "connect", "database_failure"]
+__all__ = ["Connection", "Connections", "check_if_idle", "database_failure"]
 
-_CONNECT_TIMEOUT = 10
+_CONNECT_SECONDS = 10
 _PATIENCE_SECONDS = 60.0
+"""Longest wait for a connection while all are in use."""
+_ATTEMPT_SECONDS = 1.0
+"""Wait after which a caller asks whether connecting fails."""
 _IDLE_SECONDS = 5.0
-"""After so long a connection is asked whether it still lives before it is used."""
+"""A connection that was idle for longer is checked before it is used."""
+
+# It logs each failed attempt to connect; callers get the reason as an exception.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
-def connect(conninfo: str, *, statement_timeout_seconds: float) -> psycopg.Connection:
-    """A connection in autocommit mode; its transactions are READ COMMITTED, its JSON read by orjson.
+class Connection(psycopg.Connection[TupleRow]):
+    """A connection that knows when it was last checked."""
 
-    Raises:
-        ConfigError: `conninfo` is no address.
-        InfrastructureError: nothing answers there. Neither text holds a password.
+    checked_at = 0.0
+    """Value of `time.monotonic`, seconds."""
+
+
+class Connections(ConnectionPool[Connection]):
+    """Open connections when they are needed, keep them, and lend them to threads (`connection`).
+
+    They are in autocommit mode; their transactions are READ COMMITTED, their JSON is read by orjson.
     """
-    _check_address(conninfo)
-    try:
-        connection = psycopg.connect(
-            conninfo,
-            autocommit=True,
-            connect_timeout=_CONNECT_TIMEOUT,
-            application_name="crm_assets telemetry",
-        )
-        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-        set_json_loads(orjson.loads, connection)
-        # Not by the option of the address: connection poolers refuse that.
-        connection.execute(
-            "SELECT set_config('statement_timeout', %s, false)",
-            (f"{statement_timeout_seconds * 1000:.0f}",),
-        )
-    except psycopg.OperationalError as error:
-        raise InfrastructureError(
-            f"The telemetry database does not answer ({_reason(error, conninfo)}); correct "
-            "STORAGE__DATABASE_URL or start its server."
-        ) from None  # psycopg's own text may hold parts of the address
-    return connection
-
-
-def _check_address(conninfo: str) -> None:
-    try:
-        host = conninfo_to_dict(conninfo).get("host")
-    except psycopg.ProgrammingError:
-        raise ConfigError(
-            "STORAGE__DATABASE_URL must be a URL like postgresql://user:password@host:5432/atlas."
-        ) from None  # its text quotes the address, password and all
-    if "@" in str(host):
-        raise ConfigError(
-            "STORAGE__DATABASE_URL has an '@' too many; write one that belongs to a password as %40."
-        )
-
-
-def _reason(error: psycopg.Error, conninfo: str = "") -> str:
-    text = last_line(error)
-    password = str(conninfo_to_dict(conninfo).get("password") or "")
-    return text.replace(password, "***") if password else text
-
-
-def database_failure(error: psycopg.Error) -> InfrastructureError:
-    """What a failed statement is to the user: one sentence."""
-    if isinstance(error, psycopg.errors.QueryCanceled):
-        return InfrastructureError(
-            "The telemetry database took too long; raise storage.statement_timeout_seconds or look at "
-            "what keeps its server busy."
-        )
-    return InfrastructureError(
-        f"The telemetry database failed ({first_line(error)}); run `crm-assets doctor`."
-    )
-
-
-class ConnectionPool:
-    """At most `max_connections` connections, opened when needed and kept."""
 
     def __init__(
         self,
@@ -94,92 +49,119 @@ class ConnectionPool:
         max_connections: int,
         statement_timeout_seconds: float,
     ) -> None:
-        self._conninfo = conninfo
-        self._min, self._max = min_connections, max_connections
-        self._timeout = statement_timeout_seconds
-        self._idle: list[tuple[psycopg.Connection, float]] = []
-        self._open = 0
-        self._closed = False
-        self._changed = threading.Condition()
-
-    def connect(self) -> psycopg.Connection:
-        """A connection beside the pool, for the caller to close."""
-        return connect(self._conninfo, statement_timeout_seconds=self._timeout)
-
-    def open(self) -> None:
-        """Open the first `min_connections`.
+        """Prepare the pool; `open` starts it, once.
 
         Raises:
-            InfrastructureError: the database does not answer.
+            ConfigError: `conninfo` is invalid. The message does not contain its password.
         """
-        with self._changed:
-            self._closed = False
-            while self._open < self._min:
-                self._idle.append((self.connect(), time.monotonic()))
-                self._open += 1
+        self._address = _address(conninfo)
+        self._statement_timeout = f"{statement_timeout_seconds * 1000:.0f}"
+        super().__init__(
+            self._address,
+            connection_class=Connection,
+            kwargs={"autocommit": True},
+            configure=self._configure_connection,
+            check=check_if_idle,
+            min_size=min_connections,
+            max_size=max_connections,
+            reconnect_timeout=0.0,  # the next caller that waits starts the next attempt
+            open=False,
+        )
 
-    @contextmanager
-    def connection(self) -> Iterator[psycopg.Connection]:
-        """A connection for the length of a block; wait while all are out.
+    def _configure_connection(self, connection: Connection) -> None:
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        set_json_loads(orjson.loads, connection)
+        # Not by the option of the address: connection poolers refuse that.
+        connection.execute("SELECT set_config('statement_timeout', %s, false)", (self._statement_timeout,))
+        connection.checked_at = time.monotonic()
+
+    def connect(self) -> Connection:
+        """Open a connection outside the pool, for the caller to close.
 
         Raises:
-            InfrastructureError: none can be opened, or none came back in a minute.
+            InfrastructureError: the database does not answer. The message does not contain the password.
         """
-        taken = self._take()
         try:
-            yield taken
-        finally:
-            self._give_back(taken)
-
-    def _take(self) -> psycopg.Connection:
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._idle or self._open < self._max, _PATIENCE_SECONDS):
-                raise InfrastructureError(
-                    f"All {self._max} connections to the telemetry database were busy for "
-                    f"{_PATIENCE_SECONDS:.0f} s; raise storage.max_connections."
-                )
-            if not self._idle:
-                self._open += 1
-                connection = None
-            else:
-                connection, since = self._idle.pop()
-        try:
-            if connection is None:
-                return self.connect()
-            if time.monotonic() - since > _IDLE_SECONDS and not is_alive(connection):
-                connection.close()
-                return self.connect()
-        except BaseException:
-            with self._changed:
-                self._open -= 1
-                self._changed.notify()
-            raise
+            connection = Connection.connect(self._address, autocommit=True)
+            self._configure_connection(connection)
+        except psycopg.OperationalError as error:
+            raise InfrastructureError(
+                f"The telemetry database does not answer ({_reason(error, self._address)}); correct "
+                "STORAGE__DATABASE_URL or start its server."
+            ) from None  # psycopg's own text may hold parts of the address
         return connection
 
-    def _give_back(self, connection: psycopg.Connection) -> None:
-        with self._changed:
-            if self._closed or connection.closed:
-                connection.close()
-                self._open -= 1
-            else:
-                self._idle.append((connection, time.monotonic()))
-            self._changed.notify()
+    def getconn(self, timeout: float | None = None) -> Connection:
+        """Take a connection out of the pool; wait while all are in use.
 
-    def close(self) -> None:
-        """Close the idle connections; those that are out close when they come back."""
-        with self._changed:
-            self._closed = True
-            for connection, _ in self._idle:
-                with suppress(psycopg.Error):  # it may be broken; it is to go anyway
-                    connection.close()
-            self._open -= len(self._idle)
-            self._idle.clear()
+        The pool connects in the background and reports no failure. So a caller that waits while attempts
+        fail connects itself, which raises the reason.
+
+        Args:
+            timeout: longest wait, seconds; by default a minute.
+
+        Raises:
+            InfrastructureError: the database does not answer, or all connections stayed in use.
+        """
+        patience = _PATIENCE_SECONDS if timeout is None else timeout
+        give_up_at = time.monotonic() + patience
+        while True:
+            failures = self._failed_attempts()
+            try:
+                return super().getconn(min(_ATTEMPT_SECONDS, patience))
+            except PoolTimeout:
+                if self._failed_attempts() > failures:
+                    self.connect().close()
+            if time.monotonic() >= give_up_at:
+                raise InfrastructureError(
+                    f"All {self.max_size} connections to the telemetry database were busy for "
+                    f"{patience:.0f} s; raise storage.max_connections."
+                )
+
+    def _failed_attempts(self) -> int:
+        return self.get_stats().get("connections_errors", 0)
 
 
-def is_alive(connection: psycopg.Connection) -> bool:
-    """Whether the server still answers on `connection`."""
+def check_if_idle(connection: Connection) -> None:
+    """Ask the server whether a connection still works, if that was not known a moment ago.
+
+    Raises:
+        psycopg.OperationalError: it does not.
+    """
+    if time.monotonic() - connection.checked_at > _IDLE_SECONDS:
+        ConnectionPool.check_connection(connection)
+        connection.checked_at = time.monotonic()
+
+
+def _address(conninfo: str) -> str:
     try:
-        connection.execute("SELECT 1")
-    except psycopg.OperationalError:
-        return False
-    return True
+        address = make_conninfo(
+            conninfo, connect_timeout=_CONNECT_SECONDS, application_name="crm_assets telemetry"
+        )
+    except psycopg.ProgrammingError:
+        raise ConfigError(
+            "STORAGE__DATABASE_URL must be a URL like postgresql://user:password@host:5432/atlas."
+        ) from None  # its text quotes the address, password and all
+    if "@" in str(conninfo_to_dict(address).get("host")):
+        raise ConfigError(
+            "STORAGE__DATABASE_URL has an '@' too many; write one that belongs to a password as %40."
+        )
+    return address
+
+
+def _reason(error: psycopg.Error, conninfo: str) -> str:
+    text = last_line(error)
+    password = str(conninfo_to_dict(conninfo).get("password") or "")
+    return text.replace(password, "***") if password else text
+
+
+def database_failure(error: psycopg.Error) -> InfrastructureError:
+    """Return the error that tells the user in one sentence why a statement failed."""
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        return InfrastructureError(
+            "The telemetry database took too long; raise storage.statement_timeout_seconds or look at "
+            "what keeps its server busy."
+        )
+    return InfrastructureError(
+        f"The telemetry database failed ({first_line(error)}); run `crm-assets doctor`."
+    )

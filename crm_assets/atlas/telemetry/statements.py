@@ -1,8 +1,6 @@
-"""The SQL of the store: one statement for all that a session leaves."""
+"""The SQL of the store: one statement stores a whole session."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from crm_assets.atlas.playbook import LearningState
 from crm_assets.atlas.telemetry.documents import (
@@ -16,7 +14,7 @@ from crm_assets.atlas.telemetry.documents import (
 )
 from crm_assets.atlas.telemetry.jsonb import clean_text, jsonb
 from crm_assets.atlas.telemetry.records import SessionEnd, SessionStart
-from crm_assets.atlas.telemetry.writer import LOCK_SPACE
+from crm_assets.atlas.telemetry.writer import LOCK_SPACE, WriterIdentity
 
 __all__ = [
     "BEGIN",
@@ -33,12 +31,15 @@ __all__ = [
     "persist_parameters",
 ]
 
+Parameters = dict[str, str | int | None]
+"""Of a statement, by name."""
+
 BEGIN = (
     "INSERT INTO sessions (task, status, metadata) VALUES (%(task)s, 'running', %(metadata)s::jsonb) "
     "RETURNING id"
 )
 
-# A session that was taken for lost, or given up, may still be told what became of it.
+# A session that was closed as lost or failed can still be stored.
 CLAIM = (
     "SELECT metadata ->> 'learning_key' FROM sessions WHERE id = %s AND (status = 'running' "
     "OR metadata ? 'failure') FOR UPDATE"
@@ -122,16 +123,16 @@ AND status = 'succeeded' ORDER BY id DESC LIMIT 1
 """
 
 
-def begin_parameters(start: SessionStart, writer: dict[str, Any]) -> dict[str, Any]:
-    """Of `BEGIN`."""
+def begin_parameters(start: SessionStart, writer: WriterIdentity) -> Parameters:
+    """Return the parameters of `BEGIN`."""
     metadata = {**start_metadata(start), "writer": writer}
     return {"task": clean_text(start.task), "metadata": jsonb(metadata)}
 
 
 def persist_parameters(
     session_id: int, end: SessionEnd, learning_state: LearningState | None
-) -> dict[str, Any]:
-    """Of `PERSIST`."""
+) -> Parameters:
+    """Return the parameters of `PERSIST`."""
     reward, stats = reward_document(end), stats_document(end.reward)
     return {
         "id": session_id,
@@ -159,5 +160,5 @@ def _clean(text: str | None) -> str | None:
 
 
 def failure(kind: str, reason: str) -> str:
-    """What stands in the metadata of a session that ended without a word."""
+    """Return the metadata, as JSON, of a session that ended without a result."""
     return jsonb({"failure": {"kind": kind, "reason": reason}})

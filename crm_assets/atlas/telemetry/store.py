@@ -1,4 +1,4 @@
-"""The telemetry database: what every session leaves, and what each learning key has learnt."""
+"""The telemetry database: sessions, and the learning state of each learning key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import psycopg
 from crm_assets.atlas.outcomes import PastSession
 from crm_assets.atlas.playbook import LearningState
 from crm_assets.atlas.telemetry import statements
-from crm_assets.atlas.telemetry.connections import ConnectionPool, database_failure
+from crm_assets.atlas.telemetry.connections import Connections, database_failure
 from crm_assets.atlas.telemetry.jsonb import clean_text, jsonb
 from crm_assets.atlas.telemetry.records import SessionEnd, SessionStart
 from crm_assets.atlas.telemetry.registry import read_row, row_metadata
@@ -23,11 +23,11 @@ from crm_assets.errors import InfrastructureError
 __all__ = ["Merge", "TelemetryStore"]
 
 Merge = Callable[[LearningState], LearningState]
-"""Makes of what a key had learnt what it has learnt now. Pure: it may be called more than once."""
+"""Returns the new learning state of a key. Pure: it may be called more than once."""
 
 _Result = TypeVar("_Result")
 _WAITS = (0.1, 1.0, 3.0)
-"""Seconds before a piece of work that a broken connection ended is done again."""
+"""Seconds before each retry after a broken connection."""
 
 _STATE = (
     "SELECT student_learning, teacher_learning, metadata FROM learning_registry WHERE learning_key = %s"
@@ -48,16 +48,19 @@ class TelemetryStore:
         max_connections: int = 4,
         statement_timeout_seconds: float = 30.0,
     ) -> None:
-        """Nothing is connected yet.
+        """Prepare the store without connecting.
 
         Args:
             conninfo: psycopg conninfo or URL.
-            min_connections: kept from the start.
-            max_connections: at most; a session needs one only while it begins and while it is stored. One
-                more says that this process lives.
-            statement_timeout_seconds: longest time of one statement.
+            min_connections: opened at the start and kept.
+            max_connections: limit; a session needs one only while it begins and while it is stored. One
+                more shows that this process is alive.
+            statement_timeout_seconds: limit of one statement.
+
+        Raises:
+            ConfigError: `conninfo` is invalid.
         """
-        self._pool = ConnectionPool(
+        self._pool = Connections(
             conninfo,
             min_connections=min_connections,
             max_connections=max_connections,
@@ -66,43 +69,39 @@ class TelemetryStore:
         self._writer = Writer(self._pool.connect)
 
     def __enter__(self) -> TelemetryStore:
-        """Connect, and make or renew the tables.
+        """Create or update the tables, and start to connect.
 
         Raises:
-            ConfigError: the address is none.
-            InfrastructureError: the database does not answer, is a newer one, or may not be set up.
+            InfrastructureError: the database does not answer, was set up by a newer version, or the user
+                may not set it up.
         """
+        with self._pool.connect() as connection:
+            migrate(connection)
         self._pool.open()
-        try:
-            with self._pool.connection() as connection:
-                migrate(connection)
-        except BaseException:
-            self._pool.close()
-            raise
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Disconnect. Sessions that still run are nobody's then (see `close_orphans`)."""
+        """Disconnect. Sessions that still run are orphans from then on (see `close_orphans`)."""
         self._writer.close()
         self._pool.close()
 
     def begin(self, start: SessionStart) -> int:
-        """Note that a session runs; returns its ID.
+        """Record that a session runs; return its ID.
 
         Raises:
-            InfrastructureError: the database failed; nothing was begun.
+            InfrastructureError: the database failed; no session was recorded.
         """
         parameters = statements.begin_parameters(start, self._writer.identity())
-        # Never tried again: whether a broken connection had come to it cannot be known.
+        # Never retried: the connection may have broken after the statement was executed.
         row = self._once(lambda connection: _fetch_one(connection, statements.BEGIN, parameters))
         assert row is not None  # an INSERT returns its row
         return int(row[0])
 
     def learning_state(self, key: str) -> LearningState:
-        """What a learning key has learnt; an empty state where nothing.
+        """Return the learning state of a key; an empty state if there is none.
 
         Raises:
             InfrastructureError: the database failed.
@@ -111,7 +110,7 @@ class TelemetryStore:
         return LearningState() if row is None else read_row(*row).state
 
     def past_sessions(self, key: str, limit: int) -> list[PastSession]:
-        """The last sessions of a learning key that came to their end, latest first.
+        """Return the last succeeded sessions of a learning key, at most `limit`, latest first.
 
         Raises:
             InfrastructureError: the database failed.
@@ -129,7 +128,7 @@ class TelemetryStore:
         ]
 
     def reward_window(self, key: str, size: int) -> list[tuple[float, float]]:
-        """Score and mean uncertainty of the last `size` sessions of a key that have them, latest first.
+        """Return score and mean uncertainty (0–1) of a key's last `size` rewarded sessions, latest first.
 
         Raises:
             InfrastructureError: the database failed.
@@ -138,17 +137,17 @@ class TelemetryStore:
         return [(score, uncertainty) for score, uncertainty in rows]
 
     def persist(self, session_id: int, end: SessionEnd, merge: Merge | None = None) -> LearningState | None:
-        """Store all that a session leaves, and what its key learnt from it, in one transaction.
+        """Store a finished session and the new learning state of its key in one transaction.
 
-        A broken connection is not the end of it: it is tried again, and stored once.
+        After a broken connection it is retried; the session is stored once.
 
         Args:
             session_id: from `begin`.
-            end: what there is to store.
-            merge: applied to what the key has learnt by then, while nobody else can change it.
+            end: the session's results.
+            merge: applied to the key's current learning state while its row is locked.
 
         Returns:
-            What came of the merge; None without one.
+            The merged state; None without `merge`.
 
         Raises:
             InfrastructureError: the database failed, or the session is stored already; nothing changed.
@@ -162,7 +161,7 @@ class TelemetryStore:
         return self._reliably(work)
 
     def fail(self, session_id: int, reason: str) -> None:
-        """Close a running session as failed; one that is closed stays as it is.
+        """Close a running session as failed; a closed one stays as it is.
 
         Raises:
             InfrastructureError: the database failed.
@@ -171,9 +170,9 @@ class TelemetryStore:
         self._reliably(lambda connection: connection.execute(statements.FAIL, parameters))
 
     def close_orphans(self) -> int:
-        """Close sessions as failed that run on paper only: their process is gone. Returns how many.
+        """Close running sessions whose process is gone as failed; return their number.
 
-        Those of living processes, and of the SDK, are left alone.
+        Sessions of living processes and of the SDK are left alone.
 
         Raises:
             InfrastructureError: the database failed.
@@ -185,7 +184,7 @@ class TelemetryStore:
         )
 
     def stored_session(self, run_id: str, session_key: str) -> int | None:
-        """The ID of a session of a run that came to its end and is stored; None if there is none.
+        """Return the ID of a succeeded session of a run; None if there is none.
 
         Raises:
             InfrastructureError: the database failed.
@@ -195,7 +194,7 @@ class TelemetryStore:
         return rows[0][0] if rows else None
 
     def session_ids(self, run_id: str) -> dict[str, int]:
-        """The ID of each session of a run, by its key; the last one of those that were run again.
+        """Return the ID of each session of a run by its key; the last one of sessions that were rerun.
 
         Raises:
             InfrastructureError: the database failed.
@@ -204,7 +203,7 @@ class TelemetryStore:
         return {key: session_id for key, session_id, _ in rows}
 
     def count_sessions(self, run_id: str) -> dict[str, int]:
-        """How many sessions of a run are in which status; those that were run again count once.
+        """Return the number of sessions of a run by status; sessions that were rerun count once.
 
         Raises:
             InfrastructureError: the database failed.
@@ -225,7 +224,7 @@ class TelemetryStore:
             raise database_failure(error) from error
 
     def _reliably(self, work: Callable[[psycopg.Connection], _Result]) -> _Result:
-        """Do work that does no harm when it is done again, again where the connection or a lock failed."""
+        """Do idempotent work; retry it where the connection or a lock failed."""
         for wait in _WAITS:
             try:
                 with self._pool.connection() as connection:
@@ -253,7 +252,7 @@ def _persist(
                 raise InfrastructureError(
                     f"Session {session_id} is not in the telemetry database, or is stored already."
                 )
-            # The connection broke when it had been stored and before we heard of it.
+            # The connection broke after the commit and before its confirmation.
             row = _fetch_one(connection, _STATE_OF_SESSION, (session_id,)) if merge else None
             return read_row(*row).state if row else None
         state = _merge(connection, claimed[0], merge) if merge else None

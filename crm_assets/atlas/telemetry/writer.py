@@ -1,8 +1,8 @@
-"""Who writes a session, and whether it still lives.
+"""The process that writes a session, and the lock that shows that it is alive.
 
-A writer holds an advisory lock on a connection of its own. The server lets go of it when the process
-ends, however it ends, so that a running session whose writer's lock is free is nobody's any more. (A
-connection pooler in transaction mode would break this: point STORAGE__DATABASE_URL at the server itself.)
+A writer holds an advisory lock on a connection of its own. The server releases it when the process ends,
+however it ends, so a running session whose writer's lock is free has lost its process. (A connection
+pooler in transaction mode would break this: point STORAGE__DATABASE_URL at the server itself.)
 """
 
 from __future__ import annotations
@@ -11,35 +11,42 @@ import os
 import random
 import socket
 import threading
-import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import psycopg
 
-from crm_assets.atlas.telemetry.connections import database_failure, is_alive
+from crm_assets.atlas.telemetry.connections import Connection, check_if_idle, database_failure
 from crm_assets.errors import InfrastructureError
 
-__all__ = ["LOCK_SPACE", "Writer"]
+__all__ = ["LOCK_SPACE", "Writer", "WriterIdentity"]
 
 # First half of the advisory lock of a writer ("CRMW"); the second is the writer's number.
 LOCK_SPACE = 0x43524D57
-_CHECK_SECONDS = 5.0
 _TRIES = 20
+
+
+@dataclass(frozen=True)
+class WriterIdentity:
+    """The process that writes a session (`metadata.writer`)."""
+
+    lock: int
+    """Second half of its advisory lock."""
+    host: str
+    pid: int
 
 
 class Writer:
     """One writer; safe to use from several threads."""
 
-    def __init__(self, connect: Callable[[], psycopg.Connection]) -> None:
+    def __init__(self, connect: Callable[[], Connection]) -> None:
         self._connect = connect
-        self._connection: psycopg.Connection | None = None
-        self._checked = 0.0
+        self._connection: Connection | None = None
         self._lock = threading.Lock()
         self._number = _number()
 
-    def identity(self) -> dict[str, Any]:
-        """Who it is (`metadata.writer`): its lock is held when this returns.
+    def identity(self) -> WriterIdentity:
+        """Return its identity; its lock is held by then.
 
         Raises:
             InfrastructureError: the database does not answer.
@@ -47,14 +54,15 @@ class Writer:
         with self._lock:
             if not self._holds():
                 self._hold()
-            return {"lock": self._number, "host": socket.gethostname(), "pid": os.getpid()}
+            return WriterIdentity(self._number, socket.gethostname(), os.getpid())
 
     def _holds(self) -> bool:
         if self._connection is None or self._connection.closed:
             return False
-        if time.monotonic() - self._checked > _CHECK_SECONDS:
-            self._checked = time.monotonic()
-            return is_alive(self._connection)
+        try:
+            check_if_idle(self._connection)
+        except psycopg.OperationalError:
+            return False
         return True
 
     def _hold(self) -> None:
@@ -62,7 +70,6 @@ class Writer:
         if self._connection is not None:
             self._connection.close()
         self._connection = self._connect()
-        self._checked = time.monotonic()
         try:
             # A server that closes idle sessions would take this one's lock away.
             self._connection.execute("SET idle_session_timeout TO 0")
@@ -75,10 +82,10 @@ class Writer:
                 self._number = _number()
         except psycopg.Error as error:
             raise database_failure(error) from error
-        raise InfrastructureError("No writer's lock is free in the telemetry database.")
+        raise InfrastructureError("The telemetry database has no free writer lock; try again.")
 
     def close(self) -> None:
-        """Let go of the lock: what still runs is nobody's then."""
+        """Release the lock: sessions that still run are orphans from then on."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()

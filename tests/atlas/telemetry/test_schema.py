@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from crm_assets.atlas.telemetry import TelemetryStore, migrate, schema_version
-from crm_assets.atlas.telemetry.connections import connect
+from crm_assets.atlas.telemetry.connections import Connections
 from crm_assets.atlas.telemetry.schema import Migration, all_migrations
 from crm_assets.errors import InfrastructureError
 
@@ -35,9 +35,14 @@ LATEST = all_migrations()[-1].version
 NAMES = tuple(migration.name for migration in all_migrations())
 
 
+def connect(conninfo: str) -> psycopg.Connection:
+    pool = Connections(conninfo, min_connections=1, max_connections=1, statement_timeout_seconds=30)
+    return pool.connect()
+
+
 @pytest.fixture
 def connection(empty_database: str) -> Iterator[psycopg.Connection]:
-    with connect(empty_database, statement_timeout_seconds=30) as opened:
+    with connect(empty_database) as opened:
         yield opened
 
 
@@ -78,7 +83,7 @@ def test_many_that_start_together_make_them_once(empty_database: str) -> None:
     together = threading.Barrier(12)
 
     def begin() -> tuple[str, ...]:
-        with connect(empty_database, statement_timeout_seconds=30) as connection:
+        with connect(empty_database) as connection:
             together.wait()
             return migrate(connection)
 

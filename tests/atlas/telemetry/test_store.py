@@ -17,6 +17,7 @@ from crm_assets.atlas.outcomes import PastSession
 from crm_assets.atlas.playbook import LearningState
 from crm_assets.atlas.telemetry import Review, SessionEnd, TelemetryStore, TrajectoryEvent
 from crm_assets.atlas.telemetry import store as store_module
+from crm_assets.database import Databases
 from crm_assets.errors import InfrastructureError
 
 from .build import KEY, NO_REWARD, RUN, end, learn, reward, start
@@ -351,7 +352,6 @@ def test_connections_that_died_idle_are_replaced(
     telemetry_database: str, store: TelemetryStore, query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("crm_assets.atlas.telemetry.connections._IDLE_SECONDS", -1.0)
-    monkeypatch.setattr("crm_assets.atlas.telemetry.writer._CHECK_SECONDS", -1.0)
     first = store.begin(start())
     pids = query("SELECT pid FROM pg_stat_activity WHERE application_name = 'crm_assets telemetry'")
     for (pid,) in pids:
@@ -361,6 +361,24 @@ def test_connections_that_died_idle_are_replaced(
     writers = query("SELECT DISTINCT metadata -> 'writer' ->> 'lock' FROM sessions")
     assert len(writers) == 1, "the lock is the same one as before"
     assert store.close_orphans() == 0
+
+
+def test_a_database_that_goes_away_is_reported_with_its_reason_and_found_again(
+    empty_database: str, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crm_assets.atlas.telemetry.connections._IDLE_SECONDS", -1.0)
+    name = psycopg.conninfo.conninfo_to_dict(empty_database)["dbname"]
+    with (
+        TelemetryStore(empty_database) as store,
+        psycopg.connect(databases.sandbox, autocommit=True) as admin,
+    ):
+        session = store.begin(start())
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        with pytest.raises(InfrastructureError, match=r"does not answer \(.*not currently accepting"):
+            store.learning_state(KEY)
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        assert store.persist(session, end(), learn) == store.learning_state(KEY)
 
 
 def test_there_are_no_more_connections_than_allowed(telemetry_database: str, query: Query) -> None:
