@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crm_assets.conversations.audit import AuditFact, AuditReport, ReplayFinding, audit
+from crm_assets.conversations.conversation import Conversation, ExpectedResponse, Turn
 from crm_assets.conversations.findings import DatasetError, Finding
 from crm_assets.conversations.load import (
     DatasetSummary,
@@ -11,7 +12,6 @@ from crm_assets.conversations.load import (
     load_conversations,
     reload_conversations,
 )
-from crm_assets.conversations.models import Conversation, ExpectedResponse, Turn
 from crm_assets.conversations.references import (
     Reference,
     ReferenceUnresolved,

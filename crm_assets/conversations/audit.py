@@ -8,9 +8,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from crm_assets.conversations.conversation import Conversation, Turn
 from crm_assets.conversations.findings import DEFAULT_FINDINGS, Findings
 from crm_assets.conversations.lines import DatasetReader
-from crm_assets.conversations.models import Conversation, Turn
 from crm_assets.conversations.patterns import strings_in
 from crm_assets.conversations.references import find_placeholders, find_references
 from crm_assets.conversations.replies import unreproducible_values

@@ -11,7 +11,7 @@ import orjson
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from crm_assets.conversations.models import Conversation
+from crm_assets.conversations.conversation import Conversation
 from crm_assets.conversations.rules import Problem, document_problems, structure_problems
 from crm_assets.errors import InputError
 

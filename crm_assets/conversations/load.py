@@ -8,9 +8,9 @@ from pathlib import Path
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from crm_assets.conversations.conversation import Conversation
 from crm_assets.conversations.findings import DEFAULT_FINDINGS, Findings
 from crm_assets.conversations.lines import DatasetReader
-from crm_assets.conversations.models import Conversation
 
 __all__ = [
     "DatasetSummary",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from crm_assets.conversations.models import Conversation
+from crm_assets.conversations.conversation import Conversation
 from crm_assets.conversations.patterns import TIMESTAMP, UUID
 
 __all__ = ["normalize_reply", "unreproducible_values"]

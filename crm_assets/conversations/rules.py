@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from crm_assets.conversations.models import Conversation, Turn
+from crm_assets.conversations.conversation import Conversation, Turn
 from crm_assets.conversations.references import find_references
 
 __all__ = ["MAX_DEPTH", "MAX_TEXT", "Problem", "document_problems", "structure_problems"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from crm_assets.conversations.models import Conversation
+from crm_assets.conversations.conversation import Conversation
 from crm_assets.errors import InputError
 from crm_assets.generator.build import build_conversation
 from crm_assets.workspace.files import atomic_writer, json_line

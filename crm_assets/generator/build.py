@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from crm_assets.conversations.models import Conversation
+from crm_assets.conversations.conversation import Conversation
 from crm_assets.generator.conversation_builder import Scene
 from crm_assets.generator.failures import FAILURES
-from crm_assets.generator.plans import (
+from crm_assets.generator.rng import Dice
+from crm_assets.generator.scenarios import (
     MOVES,
     SHAPES,
     choose_chain,
     choose_moves,
     choose_story,
 )
-from crm_assets.generator.rng import Dice
 
 __all__ = ["build_conversation"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from crm_assets.conversations.models import ExpectedResponse, Turn
+from crm_assets.conversations.conversation import ExpectedResponse, Turn
 from crm_assets.conversations.references import find_references
 from crm_assets.generator.crm_state import World
 from crm_assets.generator.rng import Dice

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from crm_assets.generator import bad_requests, bad_values
+from crm_assets.generator import bad_requests, refusals
 from crm_assets.generator.conversation_builder import Scene
 
 __all__ = ["FAILURES"]
 
 FAILURES: tuple[Callable[[Scene], None], ...] = (
-    bad_values.amount_zero,
+    refusals.amount_zero,
     bad_requests.unsupported_file,
     bad_requests.unknown_id,
-    bad_values.bad_enum,
+    refusals.bad_enum,
     bad_requests.closed_opportunity,
     bad_requests.duplicate_email,
     bad_requests.unknown_field,
-    bad_values.past_close_date,
-    bad_values.probability_out_of_range,
+    refusals.past_close_date,
+    refusals.probability_out_of_range,
     bad_requests.unknown_argument,
-    bad_values.amount_too_large,
-    bad_values.blank_name,
+    refusals.amount_too_large,
+    refusals.blank_name,
     bad_requests.unknown_parent,
-    bad_values.bad_email,
+    refusals.bad_email,
     bad_requests.bad_file_name,
-    bad_values.impossible_date,
+    refusals.impossible_date,
 )
 """Each adds the turn that must fail, and before it what it takes to get there."""

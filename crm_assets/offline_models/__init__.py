@@ -7,8 +7,8 @@ they are shown. None of them sees more than its request.
 
 from __future__ import annotations
 
+from crm_assets.offline_models.dispatch import MODELS, answer
 from crm_assets.offline_models.faults import FaultKind, FaultPlan
-from crm_assets.offline_models.models import MODELS, answer
 from crm_assets.offline_models.provider import register_offline_provider
 from crm_assets.offline_models.requests import OfflineRequest, count_tokens, read_messages
 from crm_assets.offline_models.server import OfflineServer, serve

@@ -7,7 +7,7 @@ from typing import Any
 
 from crm_assets.llm.messages import ChatReply
 from crm_assets.llm.spec import OFFLINE_PROVIDER
-from crm_assets.offline_models.models import answer
+from crm_assets.offline_models.dispatch import answer
 from crm_assets.offline_models.requests import OfflineRequest, read_messages
 
 __all__ = ["register_offline_provider", "request_of"]

@@ -13,8 +13,8 @@ from aiohttp import web
 
 from crm_assets.errors import InfrastructureError
 from crm_assets.llm.messages import ChatReply, Message
+from crm_assets.offline_models.dispatch import MODELS, answer
 from crm_assets.offline_models.faults import FaultKind, FaultPlan, FaultSource, spoil, suits
-from crm_assets.offline_models.models import MODELS, answer
 from crm_assets.offline_models.provider import request_of
 
 __all__ = ["OfflineServer", "serve"]
