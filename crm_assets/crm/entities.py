@@ -58,6 +58,17 @@ class Entity:
             name for name, rule in self.fields.items() if isinstance(rule, Identifier) and rule.generated
         )
 
+    def choices(self, field: str) -> tuple[str, ...]:
+        """Return the values that a field takes.
+
+        Raises:
+            TypeError: the field is not one of a few exact values.
+        """
+        rule = self.fields[field]
+        if not isinstance(rule, Choice):
+            raise TypeError(f"{self.name}.{field} takes any {type(rule).__name__}.")
+        return rule.values
+
     @cached_property
     def columns(self) -> str:
         """Its fields as an SQL list."""

@@ -321,11 +321,8 @@ def _by_id(name: str, description: str, entity: Entity, action: Action, same_as:
 
 def _search(name: str, entity: Entity) -> Tool:
     fields = {field: _criterion(rule) for field, rule in entity.fields.items()}
-    what = {"Company": "companies", "Opportunity": "opportunities"}.get(
-        entity.name, entity.name.lower() + "s"
-    )
     description = (
-        f"List the {what} that match every given field: text by a part of it whatever the case, "
+        f"List the {entity.table} that match every given field: text by a part of it whatever the case, "
         "all else exactly. Without fields: all of them."
     )
     return _tool(name, description, entity, Action.SEARCH, fields)

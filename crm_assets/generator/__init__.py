@@ -1,7 +1,7 @@
-"""Datasets of our own: deterministic, endless, and right when their ground truth is run.
+"""Synthetic datasets: reproducible, of any size, with a ground truth that replays.
 
-The generator keeps a small model of the CRM beside the conversation it writes, so that what it expects of a
-turn (the reply, the one match of a search, the refusal) follows from the turns before.
+The generator keeps a small model of the CRM beside the conversation that it writes, so that the expected
+reply, match or refusal of a turn follows from the turns before.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _PROGRESS_EVERY = 1_000
 
 
 def generate(count: int, seed: int) -> Iterator[Conversation]:
-    """`count` conversations, one at a time.
+    """Yield `count` conversations, one at a time.
 
     The same seed gives the same conversations on every machine, and a larger count begins with those of a
     smaller one.
 
     Args:
-        count: how many; at least 1.
+        count: number of conversations; at least 1.
         seed: any whole number.
 
     Raises:
@@ -44,19 +44,19 @@ def write_dataset(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> int:
-    """Write `count` conversations to `path`, one JSON object a line; returns how many.
+    """Write `count` conversations to `path`, one JSON object a line; return how many.
 
     The file appears once it is complete; memory does not grow with `count`.
 
     Args:
-        path: the file to write; it is replaced if it is there.
-        count: how many conversations.
+        path: the file to write; an existing one is replaced.
+        count: number of conversations; at least 1.
         seed: any whole number.
-        progress: called with the number written so far, now and then and at the end.
+        progress: called with the number written so far, every 1,000 conversations and at the end.
 
     Raises:
         InputError: `count` is less than 1.
-        InfrastructureError: the disk refused; the file is as it was.
+        InfrastructureError: the file could not be written; an older one is unchanged.
     """
     conversations = generate(count, seed)
     written = 0

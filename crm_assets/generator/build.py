@@ -2,80 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from crm_assets.conversations.conversation import Conversation
-from crm_assets.generator.conversation_builder import Scene
-from crm_assets.generator.failures import FAILURES
-from crm_assets.generator.rng import Dice
+from crm_assets.generator.conversation_builder import ConversationBuilder, TurnTemplate
+from crm_assets.generator.refusals import REFUSALS
+from crm_assets.generator.rng import SeededRng
+from crm_assets.generator.rows import Fields
 from crm_assets.generator.scenarios import (
-    MOVES,
     SHAPES,
+    TURN_TEMPLATES,
     choose_chain,
-    choose_moves,
-    choose_story,
+    choose_scenario,
+    choose_turns,
 )
 
 __all__ = ["build_conversation"]
 
 _FAILURE_EVERY = 4
 _SIMPLE, _MEDIUM = 2, 5
-_TOOLS = tuple(MOVES)
-
-Move = Callable[[Scene], None]
+_TOOLS = tuple(TURN_TEMPLATES)
 
 
 def build_conversation(seed: int, index: int) -> Conversation:
-    """The conversation at `index` (from 0) of the dataset that `seed` stands for.
+    """Return the conversation at `index` (from 0) of the dataset that `seed` stands for.
 
     Tools, lengths and kinds of failure rotate with the index, so that any 28 conversations in a row show
     every tool; everything else is random.
     """
-    rng = Dice(f"{seed}/{index}")
-    scene = Scene(rng)
+    rng = SeededRng(f"{seed}/{index}")
+    builder = ConversationBuilder(rng)
     tool = _TOOLS[(index + seed) % len(_TOOLS)]
     fewest, most = SHAPES[index % len(SHAPES)]
     failure = None
     if index % _FAILURE_EVERY == _FAILURE_EVERY - 2:
-        failure = FAILURES[(index // _FAILURE_EVERY + seed) % len(FAILURES)]
+        failure = REFUSALS[(index // _FAILURE_EVERY + seed) % len(REFUSALS)]
     if most == 0:
-        particulars = _play_chain(scene, tool, failure)
+        particulars = _play_chain(builder, tool, failure)
     else:
-        particulars = _play_story(scene, tool, rng.randrange(fewest, most + 1), failure)
-    failed = [turn.turn_id for turn in scene.turns if not turn.expect_success]
+        particulars = _play_scenario(builder, tool, rng.randrange(fewest, most + 1), failure)
+    failed = [turn.turn_id for turn in builder.turns if not turn.expect_success]
     return Conversation(
         conversation_id=f"crm-s{seed}-{index:06d}",
-        complexity_level=_complexity(len(scene.turns)),
-        turns=tuple(scene.turns),
-        initial_entities={"seed_data": scene.seeds},
+        complexity_level=_complexity(len(builder.turns)),
+        turns=tuple(builder.turns),
+        initial_entities={"seed_data": builder.seeds},
         contains_failure=bool(failed),
         failure_turn=failed[0] if failed else None,
         **particulars,
     )
 
 
-def _play_story(scene: Scene, tool: str, count: int, failure: Move | None) -> dict[str, Any]:
-    story = choose_story(scene.rng, tool)
-    moves = choose_moves(scene.rng, story, tool, max(1, count - 1) if failure else count)
+def _play_scenario(
+    builder: ConversationBuilder, tool: str, count: int, failure: TurnTemplate | None
+) -> Fields:
+    scenario = choose_scenario(builder.rng, tool)
+    turns = choose_turns(builder.rng, scenario, tool, max(1, count - 1) if failure else count)
     if failure:
-        moves.insert(scene.rng.randrange(len(moves) + 1), failure)
-    for move in moves:
-        move(scene)
-    return {"workflow_category": story.category}
+        turns.insert(builder.rng.randrange(len(turns) + 1), failure)
+    for add_turn in turns:
+        add_turn(builder)
+    return {"workflow_category": scenario.category}
 
 
-def _play_chain(scene: Scene, tool: str, failure: Move | None) -> dict[str, Any]:
-    chain, segments = choose_chain(scene.rng, tool)
-    failing = scene.rng.randrange(len(segments)) if failure else None
+def _play_chain(builder: ConversationBuilder, tool: str, failure: TurnTemplate | None) -> Fields:
+    chain, segments = choose_chain(builder.rng, tool)
+    failing = builder.rng.randrange(len(segments)) if failure else None
     boundaries: list[int] = []
-    summaries: list[dict[str, Any]] = []
-    for place, (category, moves) in enumerate(segments):
-        start = scene.number
-        for move in [*moves, failure] if failure and place == failing else moves:
-            move(scene)
-        boundaries.append(len(scene.turns))
-        failed = [turn.turn_id for turn in scene.turns[start - 1 :] if not turn.expect_success]
+    summaries: list[Fields] = []
+    for place, (category, turns) in enumerate(segments):
+        start = builder.number
+        for add_turn in [*turns, failure] if failure and place == failing else turns:
+            add_turn(builder)
+        boundaries.append(len(builder.turns))
+        failed = [turn.turn_id for turn in builder.turns[start - 1 :] if not turn.expect_success]
         summaries.append(
             {
                 "segment_number": place + 1,

@@ -1,38 +1,39 @@
-"""The CRM as a generated conversation knows it: what is there, and what each turn leaves behind."""
+"""The CRM as a generated conversation knows it: its rows, and the changes that each turn leaves behind."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from crm_assets.crm.entities import SEED_ORDER
 from crm_assets.generator import names
-from crm_assets.generator.rng import Dice
+from crm_assets.generator.rng import SeededRng
 from crm_assets.generator.rows import (
     CLIENT_STATUSES,
     COMPANY_TYPES,
     CONTRACT_STATUSES,
-    ID_FIELDS,
     OPEN_STAGES,
     QUOTE_STATUSES,
+    Fields,
     Row,
 )
 
-__all__ = ["World", "date_text", "domain_of", "new_uuid"]
+__all__ = ["CrmState", "date_text", "domain_of", "new_uuid"]
 
 
-class World:
-    """All rows of one conversation, in the order in which they came to be."""
+class CrmState:
+    """All rows of one conversation, in the order of their creation."""
 
-    def __init__(self, rng: Dice) -> None:
+    def __init__(self, rng: SeededRng) -> None:
         self._rng = rng
-        self.rows: dict[str, list[Row]] = {entity: [] for entity in ID_FIELDS}
+        self.rows: dict[str, list[Row]] = {entity.name: [] for entity in SEED_ORDER}
         self._heads: set[str] = set()
         self._deals: set[str] = set()
         self._people: set[str] = set()
         self._seed_rows()
 
-    def seed_data(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """The rows as they are now, in the form of a dataset; called before the first turn."""
+    def seed_data(self) -> dict[str, dict[str, Fields]]:
+        """Return the rows as they are now, as a dataset's {entity: {id: fields}}."""
         return {
             entity: {str(row.row_id): row.as_seed() for row in rows}
             for entity, rows in self.rows.items()
@@ -42,20 +43,20 @@ class World:
     def add(
         self,
         entity: str,
-        fields: dict[str, Any],
+        fields: Fields,
         row_id: str | None,
         *,
         client: Row | None = None,
         opportunity: Row | None = None,
         target: Row | None = None,
     ) -> Row:
-        """A new row at the end of its table."""
+        """Append a row to its table and return it."""
         row = Row(entity, fields, row_id, client=client, opportunity=opportunity, target=target)
         self.rows[entity].append(row)
         return row
 
     def delete(self, row: Row) -> None:
-        """Remove a quote, or an opportunity with its quotes; contracts forget the opportunity."""
+        """Remove a quote, or an opportunity with its quotes; contracts lose the opportunity."""
         self.rows[row.entity].remove(row)
         if row.entity == "Opportunity":
             self.rows["Quote"] = [quote for quote in self.rows["Quote"] if quote.opportunity is not row]
@@ -64,13 +65,13 @@ class World:
                     contract.opportunity = None
 
     def find(self, entity: str, criteria: Mapping[str, Any]) -> list[Row]:
-        """The rows that a search returns; a row as a criterion stands for its ID."""
+        """Return the rows that a search finds; a row as a criterion stands for its ID."""
         return [row for row in self.rows[entity] if row.matches(criteria)]
 
-    # What is made up, unique within the conversation.
+    # Invented values, unique within the conversation.
 
     def client_name(self) -> str:
-        """A name no other client or company here shares a word with, industries aside."""
+        """Return a name whose first word no other client or company here has."""
         while True:
             head = self._rng.choice(names.CLIENT_HEADS)
             if head not in self._heads:
@@ -78,7 +79,7 @@ class World:
                 return f"{head} {self._rng.choice(names.CLIENT_TAILS)}"
 
     def deal_name(self) -> str:
-        """A name no other opportunity here has."""
+        """Return a name that no other opportunity here has."""
         while True:
             name = f"{self._rng.choice(names.DEAL_TOPICS)} {self._rng.choice(names.DEAL_KINDS)}"
             if name not in self._deals:
@@ -86,7 +87,7 @@ class World:
                 return name
 
     def person(self) -> tuple[str, str]:
-        """First and last name; no two people here share a last name."""
+        """Return first and last name; no two people here share a last name."""
         while True:
             last = self._rng.choice(names.LAST_NAMES)
             if last not in self._people:
@@ -94,16 +95,16 @@ class World:
                 return self._rng.choice(names.FIRST_NAMES), last
 
     def phone(self) -> str:
-        """A number of the range kept for fiction."""
+        """Return a phone number of the range kept for fiction."""
         return f"+1-{self._rng.choice((202, 303, 415, 617))}-555-01{self._rng.randrange(100):02d}"
 
     def address(self) -> str:
-        """Street and city."""
+        """Return street and city."""
         rng = self._rng
         return f"{rng.randrange(1, 99)} {rng.choice(names.STREETS)}, {rng.choice(names.CITIES)}"
 
     def amount(self) -> float | int:
-        """A price that somebody could have agreed on."""
+        """Return a plausible price in dollars, now and then with cents."""
         value = self._rng.randrange(8, 800) * 500
         return value + 249.5 if self._rng.chance(0.1) else value
 
@@ -144,8 +145,8 @@ class World:
             fields = {"content": rng.choice(names.REMARKS), "created_by": rng.choice(names.OWNERS)}
             self.add("Note", fields, new_uuid(rng), target=rng.choice(attachable))
 
-    def client_fields(self, name: str) -> dict[str, Any]:
-        """All fields of a client called `name`."""
+    def client_fields(self, name: str) -> Fields:
+        """Return all fields of a client called `name`."""
         rng = self._rng
         return {
             "name": name,
@@ -157,8 +158,8 @@ class World:
             "owner": rng.choice(names.OWNERS),
         }
 
-    def contact_fields(self, client: Row) -> dict[str, Any]:
-        """All fields of somebody new who works at `client`."""
+    def contact_fields(self, client: Row) -> Fields:
+        """Return all fields of a new contact of `client`."""
         first, last = self.person()
         return {
             "first_name": first,
@@ -168,7 +169,7 @@ class World:
             "phone": self.phone(),
         }
 
-    def _deal_fields(self) -> dict[str, Any]:
+    def _deal_fields(self) -> Fields:
         rng = self._rng
         return {
             "name": self.deal_name(),
@@ -179,7 +180,7 @@ class World:
             "owner": rng.choice(names.OWNERS),
         }
 
-    def _quote_fields(self, deal: Row) -> dict[str, Any]:
+    def _quote_fields(self, deal: Row) -> Fields:
         rng = self._rng
         taken = sum(1 for quote in self.rows["Quote"] if quote.opportunity is deal)
         return {
@@ -191,7 +192,7 @@ class World:
             "quote_prefix": rng.choice(names.PREFIXES),
         }
 
-    def _contract_fields(self, deal: Row) -> dict[str, Any]:
+    def _contract_fields(self, deal: Row) -> Fields:
         rng = self._rng
         year = rng.randrange(2035, 2038)
         return {
@@ -201,7 +202,7 @@ class World:
             "end_date": date_text(rng, year + 2),
         }
 
-    def _company_fields(self) -> dict[str, Any]:
+    def _company_fields(self) -> Fields:
         rng = self._rng
         return {
             "name": self.client_name(),
@@ -212,18 +213,18 @@ class World:
         }
 
 
-def new_uuid(rng: Dice) -> str:
-    """A version 4 UUID from `rng`; the standard library's is several times slower."""
+def new_uuid(rng: SeededRng) -> str:
+    """Return a version 4 UUID from `rng`; the standard library's is several times slower."""
     digits = f"{rng.bits(128):032x}"
     variant = "89ab"[int(digits[16], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
-def date_text(rng: Dice, year: int | None = None) -> str:
-    """A day so far ahead that a dataset does not go bad."""
+def date_text(rng: SeededRng, year: int | None = None) -> str:
+    """Return an ISO day so far ahead that a dataset stays valid."""
     return f"{year or rng.randrange(2035, 2040)}-{rng.randrange(1, 13):02d}-{rng.randrange(1, 29):02d}"
 
 
 def domain_of(name: str) -> str:
-    """The mail domain of a company."""
+    """Return the mail domain of a company called `name`."""
     return f"{name.split(maxsplit=1)[0].lower()}.example"

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
+from crm_assets.crm.entities import CLOSED_STAGES, OPPORTUNITY
 from crm_assets.generator import names
-from crm_assets.generator.clients import create_new_client, details, kept_id, optional
-from crm_assets.generator.conversation_builder import Scene, join_words, money
+from crm_assets.generator.conversation_builder import (
+    ConversationBuilder,
+    TurnTemplate,
+    about,
+    details,
+    join_words,
+    money,
+)
 from crm_assets.generator.crm_state import date_text
-from crm_assets.generator.rows import OPEN_STAGES, Row
-from crm_assets.generator.searches import arguments
-from crm_assets.generator.updates import play_update
+from crm_assets.generator.rows import OPEN_STAGES, Fields, Row
+from crm_assets.generator.updates import play_changes, play_update
 
 __all__ = [
     "clone_opportunity",
@@ -62,168 +67,124 @@ _SUMMARY = (
 )
 
 
-def is_open(row: Row) -> bool:
-    """Whether stage, amount, probability and close date may still change."""
-    return not row.is_closed
-
-
-def create_new_opportunity(scene: Scene) -> None:
-    """A new deal with a client that is there."""
-    client = scene.pick("Client")
-    if client is None:
-        return create_new_client(scene)
-    rng, world = scene.rng, scene.world
-    own: dict[str, Any] = {
-        "name": world.deal_name(),
-        "amount": world.amount(),
-        "stage": rng.choice(OPEN_STAGES),
-    }
+def create_new_opportunity(builder: ConversationBuilder) -> None:
+    """Create a deal with an existing client."""
+    client = builder.pick_client()
+    rng, state = builder.rng, builder.state
+    own: Fields = {"name": state.deal_name(), "amount": state.amount(), "stage": rng.choice(OPEN_STAGES)}
     choices = {
         "probability": rng.randrange(1, 20) * 5,
         "close_date": date_text(rng),
         "owner": rng.choice(names.OWNERS),
     }
-    extra = optional(scene, choices)
-    label, pointer = scene.label(client)
-    args = {**own, "client_id": pointer, **extra}
-    row_id = kept_id(scene)
-    told = dict(extra)
-    if row_id:
-        args["opportunity_id"] = told["opportunity_id"] = row_id
-    utterance = scene.phrase(
+    extra = builder.some(choices)
+    label, pointer = builder.label(client)
+    args, said = {**own, "client_id": pointer, **extra}, dict(extra)
+    row_id = builder.keep_id(OPPORTUNITY, args, said)
+    utterance = builder.phrase(
         _NEW,
         name=own["name"],
         client=label,
-        amount=scene.money(own["amount"]),
+        amount=builder.money(own["amount"]),
         stage=own["stage"],
-        details=details(told, lead=", with "),
+        details=details(said),
     )
-    row = world.add("Opportunity", {**own, **extra}, row_id, client=client)
+    row = state.add("Opportunity", {**own, **extra}, row_id, client=client)
     reply = f"Created opportunity {row.name} for {client.name}: {_state(row)}."
-    return scene.play(
-        "create_new_opportunity",
-        args,
-        utterance[:1].upper() + utterance[1:],
-        reply=reply,
-        gives=row,
-    )
+    builder.play("create_new_opportunity", args, utterance, reply=reply, gives=row)
 
 
-def modify_opportunity(scene: Scene) -> None:
-    """Moves a deal along, or corrects it; sometimes closes it."""
-    deal = scene.pick("Opportunity", is_open)
-    if deal is None:
-        return create_new_opportunity(scene)
-    rng = scene.rng
-    if scene.chance(0.15):
-        return close_opportunity(scene)
-    stages = [stage for stage in OPEN_STAGES if stage != deal.fields["stage"]]
-    choices: dict[str, Any] = {
-        "stage": rng.choice(stages),
-        "amount": scene.world.amount(),
+@about("Opportunity", otherwise=create_new_opportunity, where=lambda row: row.is_open)
+def close_opportunity(builder: ConversationBuilder, deal: Row) -> None:
+    """Win or lose a deal."""
+    play_changes(builder, deal, {"stage": builder.rng.choice(CLOSED_STAGES)})
+
+
+@about("Opportunity", otherwise=create_new_opportunity, where=lambda row: row.is_open)
+def modify_opportunity(builder: ConversationBuilder, deal: Row) -> None:
+    """Move a deal along, or correct it; sometimes close it."""
+    rng = builder.rng
+    if builder.chance(0.15):
+        return close_opportunity(builder)
+    choices: Fields = {
+        "stage": rng.choice([stage for stage in OPEN_STAGES if stage != deal.fields["stage"]]),
+        "amount": builder.state.amount(),
         "probability": rng.randrange(1, 20) * 5,
         "close_date": date_text(rng),
         "owner": rng.choice(names.OWNERS),
         "notes": rng.choice(names.REMARKS),
     }
-    chosen = rng.sample(sorted(choices), rng.choice((1, 1, 2, 2, 3)))
-    return play_update(scene, deal, {name: choices[name] for name in chosen})
+    return play_update(builder, deal, choices, rng.choice((1, 1, 2, 2, 3)))
 
 
-def close_opportunity(scene: Scene) -> None:
-    """Wins or loses a deal."""
-    deal = scene.pick("Opportunity", is_open)
-    if deal is None:
-        return create_new_opportunity(scene)
-    return play_update(scene, deal, {"stage": scene.rng.choice(("Closed-Won", "Closed-Lost"))})
+def _view(tool: str) -> TurnTemplate:
+    """Return the template that shows one deal under one of the tool's two names."""
+
+    @about("Opportunity", otherwise=create_new_opportunity)
+    def view(builder: ConversationBuilder, deal: Row) -> None:
+        label, pointer = builder.label(deal)
+        utterance = builder.phrase(_VIEW, label=label)
+        reply = f"{deal.name}: {_state(deal)}."
+        builder.play(tool, {"opportunity_id": pointer}, utterance, reply=reply, gives=deal)
+
+    return view
 
 
-def view_opportunity_details(scene: Scene) -> None:
-    """One deal, under the longer of the tool's two names."""
-    _view(scene, "view_opportunity_details")
+view_opportunity_details = _view("view_opportunity_details")
+opportunity_details = _view("opportunity_details")
 
 
-def opportunity_details(scene: Scene) -> None:
-    """One deal, under the shorter of the tool's two names."""
-    _view(scene, "opportunity_details")
-
-
-def clone_opportunity(scene: Scene) -> None:
-    """A copy of an open deal, named as the CRM names copies."""
-    deal = scene.pick("Opportunity", is_open)
-    if deal is None:
-        return create_new_opportunity(scene)
-    label, pointer = scene.label(deal)
+@about("Opportunity", otherwise=create_new_opportunity, where=lambda row: row.is_open)
+def clone_opportunity(builder: ConversationBuilder, deal: Row) -> None:
+    """Copy an open deal, named as the CRM names copies."""
+    label, pointer = builder.label(deal)
     fields = {**deal.fields, "name": f"{deal.name} (Clone)"}
-    copy = scene.world.add("Opportunity", fields, None, client=deal.client)
+    copy = builder.state.add("Opportunity", fields, None, client=deal.client)
     reply = f"Created {copy.name}: {_state(copy)}."
-    utterance = scene.phrase(_CLONE, label=label)
-    return scene.play("clone_opportunity", {"opportunity_id": pointer}, utterance, reply=reply, gives=copy)
+    utterance = builder.phrase(_CLONE, label=label)
+    builder.play("clone_opportunity", {"opportunity_id": pointer}, utterance, reply=reply, gives=copy)
 
 
-def delete_opportunity(scene: Scene) -> None:
-    """Removes a deal, and its quotes with it."""
-    deal = scene.pick("Opportunity")
-    if deal is None:
-        return create_new_opportunity(scene)
-    label, pointer = scene.label(deal)
-    utterance = scene.phrase(_DELETE, label=label)
-    scene.play(
-        "delete_opportunity",
-        {"opportunity_id": pointer},
-        utterance[:1].upper() + utterance[1:],
-        reply=f"Deleted opportunity {deal.name}.",
-    )
-    scene.world.delete(deal)
-    return None
+@about("Opportunity", otherwise=create_new_opportunity)
+def delete_opportunity(builder: ConversationBuilder, deal: Row) -> None:
+    """Delete a deal, and its quotes with it."""
+    label, pointer = builder.label(deal)
+    utterance = builder.phrase(_DELETE, label=label)
+    reply = f"Deleted opportunity {deal.name}."
+    builder.play("delete_opportunity", {"opportunity_id": pointer}, utterance, reply=reply)
+    builder.state.delete(deal)
 
 
-def summarize_opportunities(scene: Scene) -> None:
-    """Count and worth of the pipeline, or of a part of it."""
-    deal = scene.pick("Opportunity")
-    wanted: dict[str, Any] = {}
+def summarize_opportunities(builder: ConversationBuilder) -> None:
+    """Count and total the pipeline, or a part of it."""
+    deal = builder.pick("Opportunity")
+    wanted: Fields = {}
     if deal is not None:
         owner = deal.fields.get("owner")
-        options: list[dict[str, Any]] = [{}, {"stage": deal.fields["stage"]}, {"client_id": deal.client}]
+        options: list[Fields] = [{}, {"stage": deal.fields["stage"]}, {"client_id": deal.client}]
         options += [{"owner": owner}] if owner else []
-        wanted = scene.rng.choice(options)
-    criteria = {
-        name: scene.point(value) if isinstance(value, Row) else value for name, value in wanted.items()
-    }
-    told = [f"{name.removesuffix('_id')} {value}" for name, value in criteria.items()]
-    utterance = scene.phrase(_SUMMARY, filters=f" for {told[0]}" if told else "")
-    found = scene.world.find("Opportunity", wanted)
-    scene.play(
-        "summarize_opportunities",
-        arguments(scene, criteria) if criteria else {},
-        utterance,
-        reply=_summary(found),
-    )
-
-
-def _view(scene: Scene, tool: str) -> None:
-    deal = scene.pick("Opportunity")
-    if deal is None:
-        return create_new_opportunity(scene)
-    label, pointer = scene.label(deal)
-    utterance = scene.phrase(_VIEW, label=label)
-    reply = f"{deal.name}: {_state(deal)}."
-    return scene.play(tool, {"opportunity_id": pointer}, utterance, reply=reply, gives=deal)
-
-
-def _state(deal: Row) -> str:
-    told = f"stage {deal.fields['stage']}, amount {money(deal.fields['amount'])}"
-    # What closing does to a probability is the CRM's business.
-    if deal.fields.get("probability") is not None and not deal.is_closed:
-        told += f", probability {deal.fields['probability']}%"
-    return told
+        wanted = builder.rng.choice(options)
+    criteria = builder.pointed(wanted)
+    filters = "".join(f" for {name.removesuffix('_id')} {value}" for name, value in criteria.items())
+    utterance = builder.phrase(_SUMMARY, filters=filters)
+    found = builder.state.find("Opportunity", wanted)
+    args = builder.spelled("summarize_opportunities", criteria) if criteria else {}
+    builder.play("summarize_opportunities", args, utterance, reply=_summary(found))
 
 
 def _summary(found: list[Row]) -> str:
     if not found:
         return "There are no opportunities."
-    noun = "opportunity" if len(found) == 1 else "opportunities"
+    noun = "opportunity" if len(found) == 1 else OPPORTUNITY.table
     total = money(sum(row.fields["amount"] for row in found))
     stages = Counter(row.fields["stage"] for row in found)
     by_stage = join_words([f"{count} in {stage}" for stage, count in sorted(stages.items())])
     return f"{len(found)} {noun} worth {total}: {by_stage}."
+
+
+def _state(deal: Row) -> str:
+    state = f"stage {deal.fields['stage']}, amount {money(deal.fields['amount'])}"
+    # The CRM decides what closing does to a probability.
+    if deal.fields.get("probability") is not None and deal.is_open:
+        state += f", probability {deal.fields['probability']}%"
+    return state

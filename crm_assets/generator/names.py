@@ -1,34 +1,18 @@
-"""What generated conversations are about: invented companies, people, deals and remarks.
+"""Invented companies, people, deals and remarks that generated conversations are about.
 
-Domains end in `.example` and phone numbers are of the range kept for fiction, so that nothing here can
-reach anybody.
+Domains end in `.example` and phone numbers are of the range kept for fiction, so that none of them is
+real.
 """
 
 from __future__ import annotations
 
-__all__ = [
-    "BAD_EMAILS",
-    "CITIES",
-    "CLIENT_HEADS",
-    "CLIENT_TAILS",
-    "DEAL_KINDS",
-    "DEAL_TOPICS",
-    "DOCUMENTS",
-    "FIRST_NAMES",
-    "INDUSTRIES",
-    "LAST_NAMES",
-    "OWNERS",
-    "PREFIXES",
-    "REMARKS",
-    "STREETS",
-    "TITLES",
-    "UNKNOWN_ARGUMENTS",
-    "UNKNOWN_FIELDS",
-]
-
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(" ".join(part.split()) for part in text.split(","))
 
 
 def _lines(text: str) -> tuple[str, ...]:
@@ -60,77 +44,30 @@ LAST_NAMES = _words(
     Haddad Hoffman Iqbal Jansen Kaplan Kowalski Lindqvist Mahoney Moreau Nakamura Novak Okafor Oliveira
     Petrov Quinn Rahman Rossi Santos Schneider Singh Takahashi Thorne Underwood Vargas Walsh Yilmaz"""
 )
-OWNERS = _lines(
-    """Dana Cole
-    Ruth Okonkwo
-    Miguel Serrano
-    Ivy Hartmann
-    Tom Brandt
-    Noor Aziz
-    Grace Whitfield
-    Pavel Dvorak
-    Lena Strand
-    Chidi Eze
-    Hugo Marchetti
-    Alice Farrow"""
+OWNERS = _listed(
+    """Dana Cole, Ruth Okonkwo, Miguel Serrano, Ivy Hartmann, Tom Brandt, Noor Aziz, Grace Whitfield, Pavel
+    Dvorak, Lena Strand, Chidi Eze, Hugo Marchetti, Alice Farrow"""
 )
-TITLES = _lines(
-    """VP of Operations
-    Head of Procurement
-    IT Director
-    Chief Financial Officer
-    Plant Manager
-    Purchasing Lead
-    Marketing Director
-    Data Protection Officer
-    Regional Manager
-    Chief Technology Officer
-    Office Manager
-    Supply Chain Analyst"""
+TITLES = _listed(
+    """VP of Operations, Head of Procurement, IT Director, Chief Financial Officer, Plant Manager,
+    Purchasing Lead, Marketing Director, Data Protection Officer, Regional Manager, Chief Technology
+    Officer, Office Manager, Supply Chain Analyst"""
 )
-DEAL_TOPICS = _lines(
-    """Warehouse Automation
-    Cloud Migration
-    Fleet Tracking
-    Payroll Platform
-    Data Warehouse
-    Network Security
-    Customer Portal
-    Field Service
-    Energy Monitoring
-    Point of Sale
-    Document Archive
-    Contact Center
-    Predictive Maintenance
-    Staff Training
-    Online Store
-    Device Management"""
+DEAL_TOPICS = _listed(
+    """Warehouse Automation, Cloud Migration, Fleet Tracking, Payroll Platform, Data Warehouse, Network
+    Security, Customer Portal, Field Service, Energy Monitoring, Point of Sale, Document Archive,
+    Contact Center, Predictive Maintenance, Staff Training, Online Store, Device Management"""
 )
 DEAL_KINDS = _words("Rollout Renewal Pilot Upgrade Expansion Subscription Audit Retrofit Bundle Refresh")
 PREFIXES = _words("ALPHA BETA CORE EMEA FY36 FY37 NORTH PRO RENEW SOUTH STD VIP")
-STREETS = _lines(
-    """Quay Street
-    Mill Lane
-    Station Road
-    Market Square
-    Harbour View
-    Foundry Way
-    Orchard Avenue
+STREETS = _listed(
+    """Quay Street, Mill Lane, Station Road, Market Square, Harbour View, Foundry Way, Orchard Avenue,
     Victoria Terrace"""
 )
 CITIES = _words("Bristol Leeds Dublin Rotterdam Lyon Porto Gdansk Turin Uppsala Aarhus")
-DOCUMENTS = _lines(
-    """proposal.pdf
-    pricing_sheet.xlsx
-    statement_of_work.docx
-    kickoff_deck.pptx
-    security_review.pdf
-    order_form.pdf
-    usage_export.csv
-    meeting_minutes.txt
-    roadmap.key
-    signed_terms.pdf
-    requirements.doc
+DOCUMENTS = _words(
+    """proposal.pdf pricing_sheet.xlsx statement_of_work.docx kickoff_deck.pptx security_review.pdf
+    order_form.pdf usage_export.csv meeting_minutes.txt roadmap.key signed_terms.pdf requirements.doc
     org_chart.ppt"""
 )
 REMARKS = _lines(
@@ -152,23 +89,11 @@ REMARKS = _lines(
     Wants weekly status mails while the project is running."""
 )
 BAD_EMAILS = _words("info-at-nowhere sales.team billing@ @contact.example hello.world.example front-desk")
-UNKNOWN_FIELDS = _lines(
-    """budget_code=FY36-120
-    lead_source=trade fair
-    competitor=Northwind
-    loyalty_tier=gold
-    next_step=send the contract
-    region=Nordics
-    discount_reason=volume
-    forecast_category=commit"""
+UNKNOWN_FIELDS = _listed(
+    """budget_code=FY36-120, lead_source=trade fair, competitor=Northwind, loyalty_tier=gold,
+    next_step=send the contract, region=Nordics, discount_reason=volume, forecast_category=commit"""
 )
-UNKNOWN_ARGUMENTS = _lines(
-    """assigned_to=Dana Cole
-    priority=high
-    reminder=two days
-    visibility=team only
-    color=red
-    approved_by=Ruth Okonkwo
-    language=German
-    channel=phone"""
+UNKNOWN_ARGUMENTS = _listed(
+    """assigned_to=Dana Cole, priority=high, reminder=two days, visibility=team only, color=red,
+    approved_by=Ruth Okonkwo, language=German, channel=phone"""
 )

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from random import Random
 from typing import TypeVar
 
-__all__ = ["Dice"]
+__all__ = ["SeededRng"]
 
 T = TypeVar("T")
 
 
-class Dice:
+class SeededRng:
     """Choices drawn from one seeded stream of floats.
 
     Only `Random.random` is used, whose sequence Python promises to keep; `Random.choice` and its
@@ -26,24 +26,20 @@ class Dice:
         self.bits = source.getrandbits
 
     def chance(self, probability: float) -> bool:
-        """True that often."""
+        """Return True with the given probability (0–1)."""
         return self._random() < probability
 
-    def random(self) -> float:
-        """From 0 up to, but not including, 1."""
-        return self._random()
-
     def choice(self, options: Sequence[T]) -> T:
-        """One of `options`."""
+        """Return one of `options`, each equally likely."""
         return options[int(self._random() * len(options))]
 
     def randrange(self, start: int, stop: int | None = None) -> int:
-        """A whole number below `start`, or from `start` up to, but not including, `stop`."""
+        """Return a whole number below `start`, or from `start` up to, but not including, `stop`."""
         if stop is None:
             return int(self._random() * start)
         return start + int(self._random() * (stop - start))
 
     def sample(self, options: Sequence[T], count: int) -> list[T]:
-        """`count` different ones of `options`, in random order."""
+        """Return `count` different ones of `options`, in random order."""
         pool = list(options)
         return [pool.pop(int(self._random() * len(pool))) for _ in range(count)]

@@ -1,25 +1,19 @@
-"""Which turns a conversation has: its kind of work, its length, its segments, its expected failure."""
+"""The turns of a conversation: its kind of work, its length, its segments."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from crm_assets.generator import clients, deals, paperwork, searches
-from crm_assets.generator.conversation_builder import Scene
-from crm_assets.generator.rng import Dice
+from crm_assets.generator import clients, deals, paperwork
+from crm_assets.generator.conversation_builder import TurnTemplate
+from crm_assets.generator.rng import SeededRng
+from crm_assets.generator.searches import SEARCHES
 
-__all__ = ["MOVES", "SHAPES", "Chain", "choose_chain", "choose_moves", "choose_story"]
+__all__ = ["SHAPES", "TURN_TEMPLATES", "Chain", "choose_chain", "choose_scenario", "choose_turns"]
 
-Move = Callable[[Scene], None]
-
-MOVES: dict[str, Move] = {
-    "client_search": searches.client_search,
-    "contact_search": searches.contact_search,
-    "opportunity_search": searches.opportunity_search,
-    "quote_search": searches.quote_search,
-    "contract_search": searches.contract_search,
-    "company_search": searches.company_search,
+TURN_TEMPLATES: Mapping[str, TurnTemplate] = {
+    **SEARCHES,
     "create_new_client": clients.create_new_client,
     "create_new_contact": clients.create_new_contact,
     "modify_client": clients.modify_client,
@@ -43,81 +37,81 @@ MOVES: dict[str, Move] = {
     "upload_document": paperwork.upload_document,
     "add_note": paperwork.add_note,
 }
-"""The turn that each of the 28 tools answers."""
+"""The turn that each of the CRM's tools answers; datasets depend on the order."""
 
 SHAPES = ((1, 1), (3, 4), (0, 0), (1, 2), (3, 5), (6, 10), (2, 2), (4, 5), (0, 0))
 """Fewest and most turns, in rotation; (0, 0) is a chain."""
 
 
-class Story(NamedTuple):
-    """What kind of work it is, and its turns in the order in which they make sense."""
+class Scenario(NamedTuple):
+    """A kind of work, and the tools of its turns in a plausible order."""
 
     category: str
     tools: tuple[str, ...]
 
 
-def _story(category: str, tools: str) -> Story:
-    return Story(category, tuple(tools.split()))
+def _scenario(category: str, tools: str) -> Scenario:
+    return Scenario(category, tuple(tools.split()))
 
 
-_STORIES = (
-    _story(
+_SCENARIOS = (
+    _scenario(
         "Client Management",
         "client_search modify_client contact_search create_new_contact add_note opportunity_search "
         "create_new_opportunity summarize_opportunities upload_document modify_client",
     ),
-    _story(
+    _scenario(
         "Client Management",
         "create_new_client create_new_contact create_new_opportunity create_quote upload_document "
         "add_note modify_client modify_contact client_search contact_search",
     ),
-    _story(
+    _scenario(
         "Contact Management",
         "client_search contact_search create_new_contact modify_contact add_note contact_search "
         "modify_contact opportunity_search upload_document add_note",
     ),
-    _story(
+    _scenario(
         "Opportunity Management",
         "opportunity_search view_opportunity_details modify_opportunity clone_opportunity create_quote "
         "opportunity_details add_note modify_opportunity summarize_opportunities delete_opportunity",
     ),
-    _story(
+    _scenario(
         "Opportunity Management",
         "client_search create_new_opportunity opportunity_details modify_opportunity upload_document "
         "clone_opportunity modify_opportunity view_opportunity_details summarize_opportunities "
         "delete_opportunity",
     ),
-    _story(
+    _scenario(
         "Quote Management",
         "opportunity_search quote_prefixes create_quote quote_details modify_quote quote_search "
         "compare_quotes compare_quote_details cancel_quote delete_quote",
     ),
-    _story(
+    _scenario(
         "Quote Management",
         "view_opportunity_details quote_search quote_details create_quote compare_quote_details "
         "modify_quote compare_quotes cancel_quote quote_prefixes delete_quote",
     ),
-    _story(
+    _scenario(
         "Contract Management",
         "client_search opportunity_search contract_search create_contract upload_document add_note "
         "contract_search modify_opportunity modify_client opportunity_details",
     ),
-    _story(
+    _scenario(
         "Document Management",
         "opportunity_search upload_document add_note client_search upload_document quote_search "
         "upload_document contract_search add_note modify_contact",
     ),
-    _story(
+    _scenario(
         "Notes & Collaboration",
         "client_search add_note contact_search add_note view_opportunity_details add_note "
         "modify_opportunity quote_details add_note summarize_opportunities",
     ),
-    _story(
+    _scenario(
         "Company / Account Management",
         "company_search client_search modify_client company_search contact_search opportunity_search "
         "create_new_opportunity contract_search add_note company_search",
     ),
-    _story(
+    _scenario(
         "General",
         "summarize_opportunities client_search opportunity_details quote_search company_search "
         "contract_search create_new_contact modify_opportunity create_quote add_note",
@@ -126,7 +120,7 @@ _STORIES = (
 
 
 class Chain(NamedTuple):
-    """Pieces of work that follow from each other."""
+    """Kinds of work that follow each other in one conversation."""
 
     chain_id: str
     title: str
@@ -167,38 +161,38 @@ _CHAINS = (
 )
 
 
-def choose_story(rng: Dice, tool: str, category: str | None = None) -> Story:
-    """A story with `tool` in it (of `category`, where one is given)."""
+def choose_scenario(rng: SeededRng, tool: str, category: str | None = None) -> Scenario:
+    """Return a scenario that holds `tool`, of `category` where one is given."""
     return rng.choice(
         [
-            story
-            for story in _STORIES
-            if tool in story.tools and (category is None or story.category == category)
+            scenario
+            for scenario in _SCENARIOS
+            if tool in scenario.tools and (category is None or scenario.category == category)
         ]
     )
 
 
-def choose_moves(rng: Dice, story: Story, tool: str | None, count: int) -> list[Move]:
-    """`count` turns of a story in its order, `tool` among them."""
-    positions = list(range(len(story.tools)))
+def choose_turns(rng: SeededRng, scenario: Scenario, tool: str | None, count: int) -> list[TurnTemplate]:
+    """Return `count` turns of a scenario in its order, `tool` among them."""
+    positions = list(range(len(scenario.tools)))
     kept: list[int] = []
     if tool is not None:
-        kept = [rng.choice([place for place in positions if story.tools[place] == tool])]
+        kept = [rng.choice([place for place in positions if scenario.tools[place] == tool])]
         positions.remove(kept[0])
-    count = min(count, len(story.tools))
+    count = min(count, len(scenario.tools))
     kept += rng.sample(positions, count - len(kept))
-    return [MOVES[story.tools[place]] for place in sorted(kept)]
+    return [TURN_TEMPLATES[scenario.tools[place]] for place in sorted(kept)]
 
 
-def choose_chain(rng: Dice, tool: str) -> tuple[Chain, list[tuple[str, list[Move]]]]:
-    """A chain with `tool` in it, and for each segment its category and turns."""
-    homes = {story.category for story in _STORIES if tool in story.tools}
+def choose_chain(rng: SeededRng, tool: str) -> tuple[Chain, list[tuple[str, list[TurnTemplate]]]]:
+    """Return a chain that holds `tool`, and category and turns of each of its segments."""
+    homes = {scenario.category for scenario in _SCENARIOS if tool in scenario.tools}
     chain = rng.choice([chain for chain in _CHAINS if homes.intersection(chain.categories)])
     featured = rng.choice([place for place, name in enumerate(chain.categories) if name in homes])
     segments = []
     for place, category in enumerate(chain.categories):
         wanted = tool if place == featured else None
-        stories = [story for story in _STORIES if story.category == category]
-        story = choose_story(rng, wanted, category) if wanted else rng.choice(stories)
-        segments.append((category, choose_moves(rng, story, wanted, rng.randrange(2, 5))))
+        scenarios = [scenario for scenario in _SCENARIOS if scenario.category == category]
+        scenario = choose_scenario(rng, wanted, category) if wanted else rng.choice(scenarios)
+        segments.append((category, choose_turns(rng, scenario, wanted, rng.randrange(2, 5))))
     return chain, segments

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from crm_assets.generator.conversation_builder import Scene, join_words, money
-from crm_assets.generator.rows import Row
+from crm_assets.crm.entities import Entity
+from crm_assets.crm.tools import TOOLS, Action
+from crm_assets.generator.conversation_builder import (
+    ConversationBuilder,
+    TurnTemplate,
+    join_words,
+    money,
+)
+from crm_assets.generator.rows import Fields, Row
 
-__all__ = [
-    "arguments",
-    "client_search",
-    "company_search",
-    "contact_search",
-    "contract_search",
-    "opportunity_search",
-    "quote_search",
-]
+__all__ = ["SEARCHES"]
 
-# The sets of fields that people search by; a parent's ID is written as the field that holds it.
+# The sets of fields that people search by.
 _BY: dict[str, tuple[tuple[str, ...], ...]] = {
     "Client": (("name",), ("name",), ("email",), ("name", "status"), ("industry",), ("status", "industry")),
     "Contact": (("last_name",), ("first_name", "last_name"), ("email",), ("client_id",), ("title",)),
@@ -26,7 +25,6 @@ _BY: dict[str, tuple[tuple[str, ...], ...]] = {
     "Contract": (("client_id",), ("status",), ("opportunity_id",), ()),
     "Company": (("name",), ("type",), ("industry",), ("type", "industry"), ()),
 }
-_PLURALS = {"Company": "companies", "Opportunity": "opportunities"}
 _NAMED = {
     "Client": (
         'Find client "{name}".',
@@ -72,93 +70,58 @@ _ALL = (
 )
 
 
-def client_search(scene: Scene) -> None:
-    """Look for clients."""
-    _search(scene, "Client")
+def _search(tool: str, entity: Entity) -> TurnTemplate:
+    """Return the template that looks for records of `entity`."""
+    singular, plural = entity.name.lower(), entity.table
+
+    def search(builder: ConversationBuilder) -> None:
+        target = builder.pick(entity.name)
+        wanted = _criteria(builder, entity.name, target)
+        criteria = builder.pointed(wanted)
+        if not criteria:
+            utterance = builder.phrase(_ALL, plural=plural, singular=singular)
+        elif tuple(criteria) == ("name",) and entity.name in _NAMED:
+            utterance = builder.phrase(_NAMED[entity.name], name=criteria["name"])
+        else:
+            clauses = join_words([_clause(name, value) for name, value in criteria.items()])
+            utterance = builder.phrase(_BY_CLAUSES, plural=plural, singular=singular, clauses=clauses)
+        found = builder.state.find(entity.name, wanted)
+        # With several results, which one is first is up to the database.
+        only = found[0] if len(found) == 1 else None
+        args = builder.spelled(tool, criteria)
+        builder.play(tool, args, utterance, reply=_reply(found, singular, plural), gives=only)
+
+    return search
 
 
-def contact_search(scene: Scene) -> None:
-    """Look for contacts."""
-    _search(scene, "Contact")
+SEARCHES = {
+    tool.name: _search(tool.name, tool.entity) for tool in TOOLS.values() if tool.action is Action.SEARCH
+}
+"""The template of each search tool."""
 
 
-def opportunity_search(scene: Scene) -> None:
-    """Look for opportunities."""
-    _search(scene, "Opportunity")
-
-
-def quote_search(scene: Scene) -> None:
-    """Look for quotes."""
-    _search(scene, "Quote")
-
-
-def contract_search(scene: Scene) -> None:
-    """Look for contracts."""
-    _search(scene, "Contract")
-
-
-def company_search(scene: Scene) -> None:
-    """Look for partners, vendors and competitors."""
-    _search(scene, "Company")
-
-
-def arguments(scene: Scene, criteria: dict[str, Any], wrapper: str = "criteria") -> dict[str, Any]:
-    """`criteria` as arguments of their own, or wrapped in one: the two mean the same."""
-    return {wrapper: criteria} if scene.chance(0.5) else criteria
-
-
-def _search(scene: Scene, entity: str) -> None:
-    target = scene.pick(entity)
-    singular = entity.lower()
-    plural = _PLURALS.get(entity, f"{singular}s")
-    wanted = _criteria(scene, entity, target)
-    criteria = {
-        name: scene.point(value) if isinstance(value, Row) else value for name, value in wanted.items()
-    }
-    if not criteria:
-        utterance = scene.phrase(_ALL, plural=plural, singular=singular)
-    elif tuple(criteria) == ("name",) and entity in _NAMED:
-        utterance = scene.phrase(_NAMED[entity], name=criteria["name"])
-    else:
-        clauses = join_words([_clause(name, value) for name, value in criteria.items()])
-        utterance = scene.phrase(_BY_CLAUSES, plural=plural, singular=singular, clauses=clauses)
-    found = scene.world.find(entity, wanted)
-    only = found[0] if len(found) == 1 else None
-    scene.play(
-        f"{singular}_search",
-        arguments(scene, criteria),
-        utterance,
-        reply=_reply(found, singular, plural),
-        # With several results, which is first is the database's business, not the user's.
-        gives=only,
-    )
-
-
-def _criteria(scene: Scene, entity: str, target: Row | None) -> dict[str, Any]:
-    """What is searched for; parents as rows."""
+def _criteria(builder: ConversationBuilder, entity: str, target: Row | None) -> Fields:
+    """Return the fields to search by; parents as rows."""
     if target is None:
-        if entity == "Company":
-            return {"name": scene.world.client_name()}
-        return {}
-    chosen = scene.rng.choice(_BY[entity])
-    values: dict[str, Any] = {}
-    for name in chosen:
+        return {"name": builder.state.client_name()} if entity == "Company" else {}
+    values: Fields = {}
+    for name in builder.rng.choice(_BY[entity]):
         value: Any = target.fields.get(name)
         if name == "client_id":
             value = target.client
         elif name == "opportunity_id":
             value = target.opportunity
-        elif name == "name" and entity in ("Client", "Company") and scene.chance(0.3):
+        elif name == "name" and entity in ("Client", "Company") and builder.chance(0.3):
             value = target.name.split()[0]
         if value is not None:
             values[name] = value
     return values or _fallback(entity, target)
 
 
-def _fallback(entity: str, target: Row) -> dict[str, Any]:
-    # A record may lack the field (a quote made without a prefix): search by what it certainly has.
+def _fallback(entity: str, target: Row) -> Fields:
+    # A record may lack the field (a quote made without a prefix): search by one that it always has.
     name = {"Contact": "last_name", "Contract": "status"}.get(entity, "name")
-    return {name: target.fields[name]} if entity != "Contract" or "status" in target.fields else {}
+    return {name: target.fields[name]}
 
 
 def _clause(name: str, value: Any) -> str:
@@ -172,9 +135,8 @@ def _clause(name: str, value: Any) -> str:
 def _reply(found: list[Row], singular: str, plural: str) -> str:
     if not found:
         return f"No {plural} match that."
-    told = [_describe(row) for row in found]
     noun = singular if len(found) == 1 else plural
-    return f"Found {len(found)} {noun}: {'; '.join(told)}."
+    return f"Found {len(found)} {noun}: {'; '.join(_describe(row) for row in found)}."
 
 
 def _describe(row: Row) -> str:

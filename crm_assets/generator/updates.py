@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from crm_assets.generator.conversation_builder import Scene, join_words, money
-from crm_assets.generator.rows import ID_FIELDS, Row
-from crm_assets.generator.searches import arguments
+from crm_assets.crm.entities import ENTITIES
+from crm_assets.generator.conversation_builder import ConversationBuilder, join_words, money
+from crm_assets.generator.rows import Fields, Row
 
-__all__ = ["play_update"]
+__all__ = ["play_changes", "play_update"]
 
 _CHANGES = (
     "Set {changes} on {label}.",
@@ -21,32 +21,38 @@ _CHANGES = (
 )
 
 
-def play_update(scene: Scene, row: Row, changes: dict[str, Any]) -> None:
-    """A `modify_…` turn, with the fields as arguments or inside `updates`."""
-    label, pointer = scene.label(row)
-    told = {name: _told(scene, name, value) for name, value in changes.items()}
-    utterance = scene.phrase(
+def play_update(builder: ConversationBuilder, row: Row, choices: Fields, count: int) -> None:
+    """Add a turn that changes `count` of the `choices` of `row`."""
+    chosen = builder.rng.sample(sorted(choices), count)
+    play_changes(builder, row, {name: choices[name] for name in chosen})
+
+
+def play_changes(builder: ConversationBuilder, row: Row, changes: Fields) -> None:
+    """Add a turn that applies `changes` to `row`."""
+    label, pointer = builder.label(row)
+    asked = {name: _asked(builder, name, value) for name, value in changes.items()}
+    utterance = builder.phrase(
         _CHANGES,
         label=label,
-        changes=join_words([f"the {_word(name)} to {value}" for name, value in told.items()]),
-        assignments=join_words([f"{_word(name)} {value}" for name, value in told.items()]),
+        changes=join_words([f"the {_word(name)} to {value}" for name, value in asked.items()]),
+        assignments=join_words([f"{_word(name)} {value}" for name, value in asked.items()]),
     )
     row.update(changes)
     utterance = utterance.replace('.".', '."')  # a quoted remark that ends the sentence
     word = row.entity.lower()
-    args = {ID_FIELDS[row.entity]: pointer, **arguments(scene, changes, "updates")}
+    tool = f"modify_{word}"
+    args = {ENTITIES[row.entity].id_field: pointer, **builder.spelled(tool, changes)}
     shown = join_words([f"{_word(name)} {_shown(name, value)}" for name, value in changes.items()])
-    reply = f"Updated {word} {row.name}: {shown}."
-    scene.play(f"modify_{word}", args, utterance[:1].upper() + utterance[1:], reply=reply, gives=row)
+    builder.play(tool, args, utterance, reply=f"Updated {word} {row.name}: {shown}.", gives=row)
 
 
 def _word(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _told(scene: Scene, name: str, value: Any) -> str:
+def _asked(builder: ConversationBuilder, name: str, value: Any) -> str:
     if name == "amount":
-        return scene.money(value)
+        return builder.money(value)
     if name == "probability":
         return f"{value}%"
     return f'"{value}"' if name in ("notes", "name", "address") else str(value)

@@ -19,11 +19,12 @@ from crm_assets.conversations import (
     unreproducible_values,
 )
 from crm_assets.conversations.patterns import strings_in
+from crm_assets.crm import tool_names
 from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.generator import generate, write_dataset
-from crm_assets.generator.failures import FAILURES
-from crm_assets.generator.rng import Dice
-from crm_assets.generator.rows import ID_FIELDS
+from crm_assets.generator.refusals import REFUSALS
+from crm_assets.generator.rng import SeededRng
+from crm_assets.generator.scenarios import TURN_TEMPLATES
 from tests.conversations.conftest import ROOT
 
 TOOLS = frozenset(
@@ -123,8 +124,8 @@ def test_bytes_do_not_depend_on_the_process(tmp_path):
 
 
 def test_the_stream_of_choices_is_fixed():
-    dice = Dice("7/0")
-    drawn = [dice.randrange(1000) for _ in range(4)] + [dice.choice("abcdef"), dice.sample("abcdef", 3)]
+    rng = SeededRng("7/0")
+    drawn = [rng.randrange(1000) for _ in range(4)] + [rng.choice("abcdef"), rng.sample("abcdef", 3)]
     assert drawn == STREAM
 
 
@@ -170,6 +171,10 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
         write_dataset(path, 1000, 1, progress=stop)
     assert path.read_text() == "old"
     assert [found.name for found in tmp_path.iterdir()] == ["g.jsonl"]
+
+
+def test_every_tool_of_the_crm_has_a_turn():
+    assert set(TURN_TEMPLATES) == tool_names() == TOOLS
 
 
 @pytest.mark.parametrize("start", [0, 13, 100])
@@ -230,7 +235,7 @@ def test_every_kind_of_failure_is_asked_for(many):
             assert turn.expected_response is None
             seen[turn.failure_category] += 1
     # An unknown ID is asked for in two ways.
-    assert len(seen) == len(FAILURES) - 1
+    assert len(seen) == len(REFUSALS) - 1
     assert sum(seen.values()) == len(many) // 4
 
 
@@ -263,7 +268,7 @@ def test_references_are_listed_and_used_widely(turns):
         found = {found.turn for found in find_references([turn.user_utterance, turn.expected_args])}
         assert turn.references_previous_turns == tuple(sorted(found))
     fields = Counter(found.field for turn in turns for found in find_references(turn.expected_args))
-    assert set(ID_FIELDS.values()) - {"company_id", "document_id", "note_id"} <= set(fields)
+    assert {"client_id", "contact_id", "opportunity_id", "quote_id", "contract_id"} <= set(fields)
     assert fields["amount"] > 0
 
 
