@@ -112,6 +112,7 @@ def _facts_table(report: AuditReport) -> Table:
         ("unfillable placeholders", report.unfillable_placeholders),
         ("unreproducible reference replies", report.unreproducible_replies),
         ("duplicate conversation IDs", report.duplicate_ids),
+        ("copies of another conversation", report.copies),
         ("ignored seed fields", report.ignored_seed_fields),
         ("seeds that a turn creates", report.seeds_created_later),
         ("ground truth that does not replay", report.ground_truth_failures),

@@ -90,6 +90,8 @@ class AuditReport(BaseModel):
     """Turns whose reference reply holds IDs or times that no other run can have."""
     duplicate_ids: AuditFact
     """Conversation IDs that are there more than once."""
+    copies: AuditFact = Field(default_factory=AuditFact)
+    """Conversations with the seeds and turns of an earlier one under any ID; they measure nothing new."""
     ignored_seed_fields: AuditFact
     """Seed fields that the CRM does not have."""
     seeds_created_later: AuditFact
@@ -191,15 +193,20 @@ class _Auditor:
         self._replay = replay
         self._waiting: list[Conversation] = []
         self._first_line: dict[str, int] = {}
+        self._first_of_work: dict[bytes, int] = {}
         self._turns = self._chains = self._failures = self._responses = self._references = 0
         self._workflow, self._complexity, self._tool = _Tally(), _Tally(), _Tally()
         self._placeholders, self._replies, self._duplicates = _Gathered(), _Gathered(), _Gathered()
         self._ignored, self._created, self._replays = _Gathered(), _Gathered(), _Gathered()
+        self._copies = _Gathered()
 
     def add(self, conversation: Conversation, line: int) -> None:
         first = self._first_line.setdefault(conversation.conversation_id, line)
         repeated = [] if first == line else [(conversation.conversation_id, f"lines {first} and {line}")]
         self._duplicates.add(conversation, repeated)
+        original = self._first_of_work.setdefault(bytes.fromhex(conversation.work_hash), line)
+        copied = [] if original == line else [(f"line {original}", f"line {line} repeats line {original}")]
+        self._copies.add(conversation, copied)
         self._count(conversation)
         self._placeholders.add(conversation, list(_placeholders(conversation)))
         self._replies.add(conversation, list(_unreproducible_replies(conversation)))
@@ -238,6 +245,7 @@ class _Auditor:
             unfillable_placeholders=self._placeholders.fact(),
             unreproducible_replies=self._replies.fact(),
             duplicate_ids=self._duplicates.fact(),
+            copies=self._copies.fact(),
             ignored_seed_fields=self._ignored.fact(),
             seeds_created_later=self._created.fact(),
             ground_truth_failures=self._replays.fact(),

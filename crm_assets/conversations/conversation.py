@@ -119,8 +119,12 @@ class Conversation(_Record):
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 of the conversation as canonical JSON (sorted keys, no blanks)."""
-        document = self.model_dump(mode="python")
-        return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        return _sha256(self.model_dump(mode="python"))
+
+    @cached_property
+    def work_hash(self) -> str:
+        """SHA-256 of the seeds and turns alone: equal for copies under another ID or label."""
+        return _sha256(self.model_dump(mode="python", include={"initial_entities", "turns"}))
 
     @cached_property
     def known_uuids(self) -> frozenset[str]:
@@ -134,3 +138,7 @@ class Conversation(_Record):
         """The segment that a turn belongs to, from 1; 1 where there are no segments."""
         boundaries = self.segment_boundaries or ()
         return 1 + sum(1 for last_turn in boundaries if last_turn < turn_id)
+
+
+def _sha256(document: JsonObject) -> str:
+    return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -12,20 +12,25 @@ __all__ = ["normalize_reply", "unreproducible_values"]
 # The ends of sentences. Not every punctuation mark: "50%" and "50" are different answers.
 _TRAILING = " .,;:!?。"
 
+# Signs of one meaning that Unicode keeps apart: models type the left ones, datasets the right ones.
+_ALIKE = str.maketrans(
+    dict.fromkeys("‘’‚‛′´ʼ＇", "'") | dict.fromkeys("“”„‟″«»", '"') | dict.fromkeys("‐‑‒–—―−", "-")
+)
+
 
 def normalize_reply(text: str) -> str:
     """`text` with the differences removed that do not change what it says.
 
-    Compatibility characters, case, runs of blanks and the punctuation at the end. Normalizing twice
-    changes nothing.
+    Compatibility characters, case, runs of blanks, the forms of quotation marks, apostrophes, hyphens and
+    dashes, and the punctuation at the end. Normalizing twice changes nothing.
     """
     if text.isascii():
         folded = text.lower()
     else:
         # Unicode's definition of a compatibility caseless match (D146), composed at the end.
-        folded = unicodedata.normalize("NFD", text).casefold()
+        folded = unicodedata.normalize("NFD", text).casefold().translate(_ALIKE)
         folded = unicodedata.normalize("NFKC", folded).casefold()
-        folded = unicodedata.normalize("NFKC", folded)
+        folded = unicodedata.normalize("NFKC", folded).translate(_ALIKE)
     return " ".join(folded.split()).rstrip(_TRAILING)
 
 

@@ -67,6 +67,15 @@ def test_replies_that_cannot_be_reproduced(dataset, document):
     assert "59d2fc72" in fact.examples[0]
 
 
+def test_copies_under_another_id_or_label_are_counted(dataset, document):
+    other = document("d", initial_entities={"seed_data": {}})
+    path = dataset(document("a"), document("b", workflow_category="Sales"), other, document("c"))
+    copies = audit(path).copies
+    assert (copies.total, copies.conversations) == (2, 2)
+    assert copies.counts == {"line 1": 2}
+    assert copies.examples == ["b: line 2 repeats line 1", "c: line 4 repeats line 1"]
+
+
 def test_duplicate_ids_are_reported_not_raised(dataset, document):
     report = audit(dataset(document("a"), document("b"), document("a"), document("a")))
     assert report.conversations == 4

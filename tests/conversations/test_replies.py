@@ -22,6 +22,12 @@ MADE = "59d2fc72-d2ee-4de6-b8a3-7bb7666e65b1"
         ("\uff21cme \u2026", "acme"),
         ("\ufb01le", "file"),
         ("caf\u00e9", "cafe\u0301"),
+        ("O\u2019Brien\u2018s deal", "O'Brien's deal"),
+        ("the \u201cBig\u201d or \u00abBig\u00bb deal", 'the "Big" or "Big" deal'),
+        (
+            "follow\u2011up, Q1\u2013Q2 \u2014 2035\u201001\u201031, \u22125",
+            "follow-up, Q1-Q2 - 2035-01-31, -5",
+        ),
     ],
 )
 def test_what_says_the_same_is_the_same(one, other):

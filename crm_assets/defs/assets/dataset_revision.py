@@ -31,6 +31,7 @@ AUDIT_FACTS = (
     "unfillable_placeholders",
     "unreproducible_replies",
     "duplicate_ids",
+    "copies",
     "ignored_seed_fields",
     "seeds_created_later",
     "ground_truth_failures",
