@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import logging
 import os
+import shutil
 import socket
 import tempfile
 import time
@@ -35,8 +36,9 @@ _SOCKET_PATH_LIMIT = 107
 _SOCKET_NAME = "/.s.PGSQL.5432"
 _PATIENCE_SECONDS = 10.0
 
-_CONFIGURATION = """
-# Set by crm_assets when it made this cluster.
+_MARK = "# Set by crm_assets when it made this cluster."
+_CONFIGURATION = f"""
+{_MARK}
 max_connections = 300
 jit = off                      # every statement here is tiny; compiling one costs more than running it
 log_min_messages = error       # a tool call that fails is business as usual, not news
@@ -124,8 +126,8 @@ def start_embedded(project: Project) -> str:
             _start(folder)
     except Exception as error:  # the wheel raises whatever its subprocesses and asserts give it
         raise InfrastructureError(
-            f"The embedded Postgres could not be started ({first_line(error)}); see {folder / 'log'}, "
-            "or set DB_HOST to use a server of your own."
+            f"The embedded Postgres could not be started ({first_line(error)}); {_look_at(folder)}"
+            "set DB_HOST to use a server of your own."
         ) from error
     address = embedded_address(project)
     if address is None or _refusal(address) is not None:
@@ -133,6 +135,12 @@ def start_embedded(project: Project) -> str:
             f"The embedded Postgres started but does not answer; see {folder / 'log'}."
         )
     return address
+
+
+def _look_at(folder: Path) -> str:
+    """Name the server's log where it has one: a server that never started has none."""
+    log = folder / "log"
+    return f"see {log}, or " if log.exists() else ""
 
 
 @contextmanager
@@ -178,14 +186,36 @@ def _start(folder: Path) -> None:
         (folder / "postmaster.pid").unlink(missing_ok=True)
     wheel = _wheel()
     wheel.PostgresServer._instances.pop(folder.resolve(), None)
-    server = wheel.get_server(folder, cleanup_mode=None, start=False)
     with _plain_locale():
-        fresh = not (folder / "PG_VERSION").exists()
+        if not _is_whole(folder):
+            _create(folder, wheel)
+        server = wheel.get_server(folder, cleanup_mode=None, start=False)
         server.ensure_pgdata_inited()
-        if fresh:
-            with (folder / "postgresql.conf").open("a") as handle:
-                handle.write(_CONFIGURATION)
         server.ensure_postgres_running()
+
+
+def _is_whole(folder: Path) -> bool:
+    """Tell whether `folder` holds a cluster that was made to the end: it has our settings, or it ran."""
+    try:
+        configured = _MARK in (folder / "postgresql.conf").read_text()
+    except OSError:
+        configured = False
+    return configured or (folder / "postmaster.opts").exists()
+
+
+def _create(folder: Path, wheel: ModuleType) -> None:
+    """Make a cluster aside and move it to `folder`, so that a crash in between leaves no half of one."""
+    aside = f"{folder.name}.new-"
+    for leftover in (folder, *folder.parent.glob(f"{aside}*")):
+        shutil.rmtree(leftover, ignore_errors=True)  # never started, so without data
+    fresh = Path(tempfile.mkdtemp(prefix=aside, dir=folder.parent))
+    try:
+        wheel.get_server(fresh, cleanup_mode=None, start=False).ensure_pgdata_inited()
+        with (fresh / "postgresql.conf").open("a") as handle:
+            handle.write(_CONFIGURATION)
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def stop_embedded(project: Project) -> bool:

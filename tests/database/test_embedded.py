@@ -271,6 +271,41 @@ def test_two_long_projects_have_two_servers(tmp_path: Path) -> None:
     assert len(folders) == 2
 
 
+def test_a_first_start_that_was_killed_is_made_good_by_the_next() -> None:
+    root = Path(tempfile.mkdtemp(prefix="crmkill"))
+    root.chmod(0o755)
+    project = Project(root)
+    script = (
+        "from pathlib import Path\n"
+        "from crm_assets.database import start_embedded\n"
+        "from crm_assets.workspace.project import Project\n"
+        f"start_embedded(Project(Path({str(root)!r})))\n"
+    )
+    try:
+        child = subprocess.Popen([sys.executable, "-c", script])
+        while not list(project.state.glob("pg*/PG_VERSION")):
+            assert child.poll() is None, "it was through before it could be killed"
+            time.sleep(0.001)
+        child.kill()
+        child.wait()
+        address = start_embedded(project)
+        assert ask(address, "SHOW max_connections") == "300", "with our settings"
+        assert [entry.name for entry in project.state.glob("pg.*")] == ["pg.lock"]
+    finally:
+        stop_embedded(project)
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def test_only_a_cluster_that_never_ran_counts_as_half_made(tmp_path: Path) -> None:
+    folder = tmp_path / "pg"
+    folder.mkdir()
+    (folder / "PG_VERSION").write_text("18\n")
+    (folder / "postgresql.conf").write_text("# as initdb writes it\n")
+    assert not embedded._is_whole(folder)
+    (folder / "postmaster.opts").touch()
+    assert embedded._is_whole(folder), "a cluster that ran may hold data, whatever its settings"
+
+
 def test_a_server_that_cannot_be_started_is_one_sentence(tmp_path: Path) -> None:
     blocked = Project(tmp_path / "p")
     blocked.root.mkdir()
@@ -279,5 +314,6 @@ def test_a_server_that_cannot_be_started_is_one_sentence(tmp_path: Path) -> None
         start_embedded(blocked)
     text = str(caught.value)
     assert text.startswith("The embedded Postgres could not be started (")
-    assert text.endswith("or set DB_HOST to use a server of your own.")
+    assert text.endswith("set DB_HOST to use a server of your own.")
+    assert "see " not in text, "there is no log yet"
     assert "\n" not in text
