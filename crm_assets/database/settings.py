@@ -8,11 +8,14 @@ values that the environment does not.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from crm_assets.errors import ConfigError
 from crm_assets.workspace.project import Project
@@ -23,9 +26,30 @@ _MAX_PORT = 65535
 
 
 def read_environment(project: Project) -> dict[str, str]:
-    """The process environment over the project's `.env` file; empty values count as not set."""
-    merged: dict[str, str | None] = {**dotenv_values(project.root / ".env"), **os.environ}
+    """Return the process environment over the project's `.env` file; empty values count as not set.
+
+    Raises:
+        ConfigError: the file is not UTF-8, or a line is not of the form NAME=value.
+    """
+    merged: dict[str, str | None] = {**_read_env_file(project.root / ".env"), **os.environ}
     return {name: value for name, value in merged.items() if value}
+
+
+def _read_env_file(path: Path) -> dict[str, str | None]:
+    """Return the variables of a `.env` file; none where there is no file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text ({error.reason}): save it as UTF-8.") from error
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path}: {error.strerror or error}.") from error
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error:
+            # Not the line itself: it may hold a password.
+            raise ConfigError(f"{path}, line {binding.original.line}: write it as NAME=value.")
+    return dict(dotenv_values(stream=io.StringIO(text)))
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,25 @@ def test_the_env_file_gives_what_the_environment_does_not(
     )
 
 
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"DB_NAME=x\nDB_HOST: db.example\n", "line 2: write it as NAME=value."),
+        (b"DB_PASSWORD='never closed\n", "line 1: write it as NAME=value."),
+        (b"DB_USER=\xff\n", "is not UTF-8 text (invalid start byte): save it as UTF-8."),
+    ],
+)
+def test_an_env_file_that_cannot_be_read_is_one_sentence(
+    tmp_path: Path, content: bytes, problem: str
+) -> None:
+    """A line that is passed over in silence would mean the embedded server instead of one's own."""
+    (tmp_path / ".env").write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        read_environment(Project(tmp_path))
+    assert str(caught.value).endswith(problem)
+    assert "never closed" not in str(caught.value)
+
+
 def test_without_an_env_file_the_environment_is_all_there_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
