@@ -30,7 +30,7 @@ from crm_assets.atlas.telemetry import SessionEnd, SessionStart, TelemetryStore
 from crm_assets.database import connect_databases
 from crm_assets.llm import ChatReply, ChatRequest, LedgerEntry, ModelSpec, Usage, read_ledger
 from crm_assets.llm.pricing import Price
-from crm_assets.llm.replies import Sent
+from crm_assets.llm.replies import Completion
 from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.workspace.project import Project
 
@@ -251,7 +251,7 @@ class _Canned:
     def address(self, spec: ModelSpec) -> str:
         return "nowhere"
 
-    async def send(self, request: ChatRequest) -> Sent:
+    async def send(self, request: ChatRequest) -> Completion:
         await asyncio.sleep(0)
         content = "Which client do you mean?"
         if request.json_object:
@@ -259,7 +259,7 @@ class _Canned:
                 '{"valid": true, "guidance": null, "score": 0.5, "uncertainty": 0.1, "rationale": "x"}'
             )
         usage = Usage(prompt_tokens=100, completion_tokens=10)
-        return Sent(ChatReply(content, usage=usage, cost_usd=0.0), usage=usage)
+        return Completion(ChatReply(content, usage=usage, cost_usd=0.0), usage=usage)
 
     async def aclose(self) -> None:
         pass

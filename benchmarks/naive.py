@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from crm_assets.conversations import load_conversations, resolve, turn_output
-from crm_assets.crm import ENTITIES, SEED_ORDER, ToolError, find_tool, plan_seeds
+from crm_assets.crm import ENTITIES, SEED_ORDER, ToolError, find_tool, make_seed_rows
 from crm_assets.crm.operations import perform
 
 SCHEMA = "benchmark_naive"
@@ -47,7 +47,7 @@ def conversations_per_second(conninfo: str, dataset: Path, count: int) -> float:
     for conversation in islice(load_conversations(dataset), count):
         with psycopg.connect(conninfo, options=f"-c search_path={SCHEMA}") as connection:
             connection.execute(f"TRUNCATE {tables} CASCADE")
-            for name, rows in plan_seeds(conversation).items():
+            for name, rows in make_seed_rows(conversation).items():
                 for row in rows:
                     connection.execute(
                         sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(

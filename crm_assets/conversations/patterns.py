@@ -1,4 +1,4 @@
-"""The texts with a meaning: references, placeholders, IDs and times; and how to walk JSON for them."""
+"""Texts with a meaning (references, placeholders, IDs, times), and walks over JSON that find them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,31 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["PLACEHOLDER", "REFERENCE", "TIMESTAMP", "UUID", "strings_in", "uuids_in"]
+__all__ = [
+    "NUL",
+    "PLACEHOLDER",
+    "REFERENCE",
+    "TIMESTAMP",
+    "UUID",
+    "UUID_PATTERN",
+    "strings_in",
+    "uuids_in",
+]
+
+NUL = "\0"
+"""The one character that Postgres' texts and JSON cannot hold."""
 
 REFERENCE = re.compile(r"\{\{\s*turn_([0-9]{1,9})\.([A-Za-z_]\w*)\s*\}\}", re.ASCII)
 """`{{turn_N.field}}`, blanks inside allowed."""
 
 PLACEHOLDER = re.compile(r"\{\{[^{}]*[^{}\s][^{}]*\}\}|\{[A-Za-z_][\w .-]*\}")
-"""`{{anything}}` or `{a_name}`: text that somebody meant to be filled (references included)."""
+"""`{{anything}}` or `{a_name}`: text that was meant to be filled (references included)."""
 
-UUID = re.compile(r"(?<![0-9A-Za-z])[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}(?![0-9A-Za-z])")
+UUID_PATTERN = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
+"""Regular expression of a UUID in the usual 36 characters."""
+
+UUID = re.compile(rf"(?<![0-9A-Za-z]){UUID_PATTERN}(?![0-9A-Za-z])")
+"""A UUID inside a text."""
 
 TIMESTAMP = re.compile(
     r"\b\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?", re.ASCII
@@ -23,7 +39,7 @@ TIMESTAMP = re.compile(
 
 
 def strings_in(value: Any) -> Iterator[str]:
-    """Every text in a JSON value (keys left out), in document order, at any depth."""
+    """Yield every text in a JSON value (keys left out), in document order, at any depth."""
     # A stack, not recursion: nesting is the file's choice, and Python's stack is short.
     pending = [value]
     while pending:
@@ -37,7 +53,7 @@ def strings_in(value: Any) -> Iterator[str]:
 
 
 def uuids_in(value: Any) -> set[str]:
-    """The UUIDs in a JSON value's texts and keys, lower-case."""
+    """Return the UUIDs in a JSON value's texts and keys, lower-case."""
     found: set[str] = set()
     pending = [value]
     while pending:

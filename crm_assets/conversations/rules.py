@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from crm_assets.conversations.conversation import Conversation, Turn
+from crm_assets.conversations.patterns import NUL
 from crm_assets.conversations.references import find_references
 
 __all__ = ["MAX_DEPTH", "MAX_TEXT", "Problem", "document_problems", "structure_problems"]
@@ -126,7 +127,7 @@ def _is_harmless(document: Any) -> bool:
         below: list[Any] = []
         for item in level:
             if isinstance(item, str):
-                if len(item) > MAX_TEXT or "\0" in item:
+                if len(item) > MAX_TEXT or NUL in item:
                     return False
             elif isinstance(item, dict):
                 below.extend(item)
@@ -150,7 +151,7 @@ def _children(item: dict[str, Any] | list[Any], path: str) -> Iterator[tuple[Any
 
 
 def _text_problems(text: str, path: str) -> Iterator[Problem]:
-    if "\0" in text:
+    if NUL in text:
         yield Problem(path, "holds a NUL character, which Postgres cannot store; remove it")
     if len(text) > MAX_TEXT:
         yield Problem(path, f"is {len(text):,} characters long; the limit is {MAX_TEXT:,}")

@@ -1,6 +1,6 @@
 """The CRM: eight entities, 28 tools, and sandboxes to use them in.
 
-Nothing here knows of agents, verification or Dagster.
+Independent of agents, verification and Dagster.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from crm_assets.crm.fields import parse_uuid
 from crm_assets.crm.pool import SandboxPool
 from crm_assets.crm.provision import SCHEMA_VERSION, SESSION_ROLE
 from crm_assets.crm.sandbox import Rows, Sandbox, Session, deterministic_ids
-from crm_assets.crm.seeds import SeedRows, created_ids, plan_seeds, seed_fields
-from crm_assets.crm.tools import TOOLS, Action, Tool, find_tool, tool_names
+from crm_assets.crm.seeds import SeedRows, created_ids, make_seed_rows, seed_fields
+from crm_assets.crm.tool import Action, Tool
+from crm_assets.crm.tools import TOOLS, find_tool, tool_names
 
 __all__ = [
     "ENTITIES",
@@ -35,8 +36,8 @@ __all__ = [
     "created_ids",
     "deterministic_ids",
     "find_tool",
+    "make_seed_rows",
     "parse_uuid",
-    "plan_seeds",
     "seed_fields",
     "tool_names",
     "tools_markdown",

@@ -1,7 +1,7 @@
-"""The clock of a session, in SQL: what new rows are stamped with.
+"""The clock of a session, in SQL: the time that new rows are stamped with.
 
-It is the server's, unless the session was given a time of its own: then whatever it does shows the same
-stamps again when it is done again.
+It is the server's clock, unless the session was given a time of its own: then a replay stamps the same
+times again.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ __all__ = ["NOW", "begin_at"]
 _SETTING = "crm_assets.now"
 
 NOW = f"coalesce(nullif(current_setting('{_SETTING}', true), '')::timestamptz, now())"
-"""The time. A setting that was set in an earlier transaction of the connection is an empty text."""
+"""The time, in SQL. After the transaction that set it, the setting is an empty text."""
 
 
 def begin_at(now: datetime) -> bytes:
-    """Begin a transaction whose `NOW` stands still.
+    """Return the commands that begin a transaction in which `NOW` is fixed.
 
     Args:
-        now: with its time zone.
+        now: the time, with its time zone.
     """
     return f"BEGIN; SET LOCAL {_SETTING} TO '{now.isoformat()}'".encode()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from crm_assets.crm.entities import SEED_ORDER, Entity
-from crm_assets.crm.tools import TOOLS, Tool
+from crm_assets.crm.fields import JsonSchema
+from crm_assets.crm.tool import Tool
+from crm_assets.crm.tools import TOOLS
 
 __all__ = ["tools_markdown"]
 
@@ -21,7 +22,7 @@ sentence and changes nothing.
 
 
 def tools_markdown() -> str:
-    """The reference of all entities and tools, as Markdown."""
+    """Return the reference of all entities and tools, as Markdown."""
     parts = [_INTRODUCTION, "## Entities\n"]
     parts += [_entity(entity) for entity in SEED_ORDER]
     parts.append("## Tools\n")
@@ -62,8 +63,8 @@ def _tool(tool: Tool) -> str:
     return f"{text}\n{_table(('argument', 'value', 'required', 'what it is'), rows)}\n"
 
 
-def _kind(schema: Mapping[str, Any]) -> str:
-    """A field's JSON Schema in words."""
+def _kind(schema: JsonSchema) -> str:
+    """Return a field's JSON Schema in words."""
     if "enum" in schema:
         return ", ".join(schema["enum"])
     if schema["type"] == "array":

@@ -7,19 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
-from crm_assets.crm.fields import (
-    Amount,
-    Choice,
-    Day,
-    Email,
-    FileName,
-    Identifier,
-    Probability,
-    Rule,
-    Text,
-    TextList,
-    Timestamp,
-)
+from crm_assets.crm.amounts import Amount, Probability
+from crm_assets.crm.fields import Choice, Day, Identifier, Rule, Timestamp
+from crm_assets.crm.texts import Email, FileName, Text, TextList
 
 __all__ = [
     "CLIENT",
@@ -39,9 +29,9 @@ __all__ = [
 CLOSED_STAGES = ("Closed-Won", "Closed-Lost")
 
 
-@dataclass(frozen=True, eq=False)  # each entity is itself alone, and may be a cache key
+@dataclass(frozen=True, eq=False)  # compared by identity, so that it can be a cache key
 class Entity:
-    """One entity: its table and, in the order results show them, its fields."""
+    """One entity: its table, and its fields in the order of results."""
 
     name: str
     table: str
@@ -49,11 +39,11 @@ class Entity:
     required: tuple[str, ...]
     """Fields that are never null, the ID aside."""
     stamp: str | None = None
-    """The field that the CRM itself fills with the time of creation."""
+    """The field that the CRM fills with the time of creation."""
 
     @cached_property
     def id_field(self) -> str:
-        """Name of the field that holds its own ID."""
+        """Return the name of the field that holds its own ID."""
         return next(
             name for name, rule in self.fields.items() if isinstance(rule, Identifier) and rule.generated
         )
@@ -71,12 +61,12 @@ class Entity:
 
     @cached_property
     def columns(self) -> str:
-        """Its fields as an SQL list."""
+        """Return its fields as an SQL list."""
         return ", ".join(self.fields)
 
     @cached_property
     def pointers(self) -> Mapping[str, str]:
-        """Fields that hold another entity's ID, and that entity's name."""
+        """Return {field: entity} for the fields that hold another entity's ID."""
         return {
             name: rule.entity
             for name, rule in self.fields.items()
@@ -85,7 +75,7 @@ class Entity:
 
     @cached_property
     def times(self) -> frozenset[str]:
-        """Fields that hold a moment, which no second run can repeat."""
+        """Return the fields that hold a point in time, which no second run can repeat."""
         return frozenset(name for name, rule in self.fields.items() if isinstance(rule, Timestamp))
 
 

@@ -1,4 +1,4 @@
-"""What a tool answers when it refuses a call."""
+"""Errors of tools and seeds."""
 
 from __future__ import annotations
 
@@ -21,4 +21,4 @@ class ToolError(Exception):
 
 
 class SeedError(InputError):
-    """A seed that cannot be made a valid row; names conversation, entity, ID and field."""
+    """A seed that cannot become a valid row; the message names conversation, entity, ID and field."""

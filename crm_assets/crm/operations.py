@@ -1,7 +1,7 @@
-"""What each tool does to the database: one statement in the ordinary case.
+"""The effect of each tool on the database: one statement in the ordinary case.
 
-A statement that finds nothing to do says so by returning no row, and only then is a second one sent to
-learn why. Values always travel as parameters; names in the SQL come from `crm.entities` alone.
+A statement that has no effect returns no row, and only then a second one is sent to find out why.
+Values always travel as parameters; names in the SQL come from `crm.entities` alone.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from crm_assets.crm.entities import (
     Entity,
 )
 from crm_assets.crm.errors import ToolError
-from crm_assets.crm.fields import NO_MATCH, not_found
-from crm_assets.crm.tools import Action, Tool, ToolArguments
+from crm_assets.crm.fields import NO_MATCH, Values, not_found
+from crm_assets.crm.tool import Action, Tool, ToolArguments
 
 __all__ = ["Runner", "perform", "row_as_json"]
 
@@ -37,38 +37,38 @@ _DEFAULTS: Mapping[str, Mapping[str, str]] = {"create_contract": {"status": "Pen
 
 
 class Runner(Protocol):
-    """What an operation needs of the session it runs in."""
+    """The part of a session that operations use."""
 
     def fetch(self, query: str, parameters: Sequence[object]) -> str | None:
-        """First column of the first row, None where there is no row or it is null."""
+        """Return the first column of the first row; None if there is no row or it is null."""
 
     def new_id(self) -> UUID:
-        """The ID of a row whose caller gave none."""
+        """Return the ID for a row whose caller gave none."""
 
     def today(self) -> date:
-        """The day that close dates are held against."""
+        """Return the day that close dates are compared with."""
 
 
 def perform(runner: Runner, tool: Tool, arguments: ToolArguments) -> Any:
-    """Do what `tool` does; returns its result as plain JSON values.
+    """Execute `tool`; return its result as plain JSON values.
 
     Raises:
-        ToolError: it cannot be done; the caller undoes what the statement may have begun.
+        ToolError: the tool refuses; the caller undoes a statement that was begun.
     """
     return _OPERATIONS[tool.action](runner, tool, arguments.given())
 
 
 @cache
 def row_as_json(entity: Entity) -> str:
-    """SQL expression: a row of the entity's table as a JSON object in the fields' order."""
+    """Return an SQL expression: a row of the entity's table as a JSON object in the fields' order."""
     pairs = ", ".join(f"'{name}', {name}" for name in entity.fields)
     return f"json_build_object({pairs})"
 
 
 def _guarded(
-    runner: Runner, query: str, parameters: Sequence[object], given: Mapping[str, Any], entity: Entity
+    runner: Runner, query: str, parameters: Sequence[object], given: Values, entity: Entity
 ) -> str | None:
-    """Run a write; turn the constraints that calls may break into the tools' sentences."""
+    """Run a write; report a violated constraint as a refusal of the tool."""
     try:
         return runner.fetch(query, parameters)
     except psycopg.errors.ForeignKeyViolation as error:
@@ -82,11 +82,11 @@ def _guarded(
 
 
 def _pointer_of(entity: Entity, constraint: str) -> str:
-    """The field whose foreign key is called `constraint` (`<table>_<field>_fkey`)."""
+    """Return the field whose foreign key is called `constraint` (`<table>_<field>_fkey`)."""
     return constraint.removeprefix(f"{entity.table}_").removesuffix("_fkey")
 
 
-def _create(runner: Runner, tool: Tool, given: dict[str, Any]) -> Any:
+def _create(runner: Runner, tool: Tool, given: Values) -> Any:
     entity = tool.entity
     values = {**_DEFAULTS.get(tool.name, {}), **given}
     values.setdefault(entity.id_field, runner.new_id())
@@ -104,14 +104,14 @@ def _create(runner: Runner, tool: Tool, given: dict[str, Any]) -> Any:
     return orjson.loads(row)
 
 
-def _entity_sentence(entity: Entity, values: Mapping[str, Any]) -> str | None:
-    """The sentence for a document or note whose entity is not there; None for all else."""
+def _entity_sentence(entity: Entity, values: Values) -> str | None:
+    """Return the refusal of a document or note whose entity does not exist; None for other entities."""
     if entity not in (DOCUMENT, NOTE):
         return None
     return not_found(values["entity_type"], values["entity_id"])
 
 
-def _why_not_created(entity: Entity, values: Mapping[str, Any], missing: str | None) -> ToolError:
+def _why_not_created(entity: Entity, values: Values, missing: str | None) -> ToolError:
     if missing is not None:
         return ToolError("not_found", missing)
     if entity is CLIENT:
@@ -121,7 +121,7 @@ def _why_not_created(entity: Entity, values: Mapping[str, Any], missing: str | N
 
 @cache
 def _insert_statement(tool: str, entity: Entity, entity_type: str | None) -> tuple[str, tuple[str, ...]]:
-    """The INSERT of a tool, and the arguments that follow the columns' own."""
+    """Return the INSERT of a tool, and the arguments that follow those of the columns."""
     selected = {name: f"%s::{rule.cast}" for name, rule in entity.fields.items()}
     if entity.stamp:
         selected[entity.stamp] = f"coalesce({selected[entity.stamp]}, {NOW})"
@@ -146,13 +146,13 @@ def _insert_statement(tool: str, entity: Entity, entity_type: str | None) -> tup
     )
 
 
-def _refuse_past_close_date(runner: Runner, values: Mapping[str, Any]) -> None:
+def _refuse_past_close_date(runner: Runner, values: Values) -> None:
     close_date = values.get("close_date")
     if close_date is not None and close_date < runner.today():
         raise ToolError("validation", "Close date must be today or later.")
 
 
-def _modify(runner: Runner, tool: Tool, given: dict[str, Any]) -> Any:
+def _modify(runner: Runner, tool: Tool, given: Values) -> Any:
     entity = tool.entity
     identifier = given.pop(entity.id_field)
     cleared = given.pop("cleared", ())
@@ -168,12 +168,12 @@ def _modify(runner: Runner, tool: Tool, given: dict[str, Any]) -> Any:
     query = _update_statement(entity, tuple(changes), locked=locked)
     row = _guarded(runner, query, [*changes.values(), identifier], given, entity)
     if row is None:
-        current = _view(runner, tool, {entity.id_field: identifier})  # raises if it is not there
+        current = _view(runner, tool, {entity.id_field: identifier})  # raises if the row does not exist
         raise _closed(current["stage"], changes)
     return orjson.loads(row)
 
 
-def _closed(stage: str, changes: Mapping[str, Any]) -> ToolError:
+def _closed(stage: str, changes: Values) -> ToolError:
     blocked = ", ".join(name for name in _LOCKED_WHEN_CLOSED if name in changes)
     return ToolError(
         "validation", f"Cannot modify {blocked} of a closed opportunity (its stage is {stage})."
@@ -191,7 +191,7 @@ def _update_statement(entity: Entity, names: tuple[str, ...], *, locked: bool) -
     )
 
 
-def _clone(runner: Runner, tool: Tool, given: dict[str, Any]) -> Any:
+def _clone(runner: Runner, tool: Tool, given: Values) -> Any:
     copied = {name: name for name in OPPORTUNITY.fields}
     copied |= {
         "opportunity_id": "%s::uuid",
@@ -207,7 +207,7 @@ def _clone(runner: Runner, tool: Tool, given: dict[str, Any]) -> Any:
     return _found(row, OPPORTUNITY, given)
 
 
-def _cancel(runner: Runner, tool: Tool, given: dict[str, Any]) -> Any:
+def _cancel(runner: Runner, tool: Tool, given: Values) -> Any:
     query = (
         "UPDATE quotes SET status = 'Canceled' WHERE quote_id = %s::uuid "
         f"RETURNING {row_as_json(QUOTE)}::text"
@@ -215,25 +215,25 @@ def _cancel(runner: Runner, tool: Tool, given: dict[str, Any]) -> Any:
     return _found(runner.fetch(query, [given["quote_id"]]), QUOTE, given)
 
 
-def _delete(runner: Runner, tool: Tool, given: dict[str, Any]) -> Any:
+def _delete(runner: Runner, tool: Tool, given: Values) -> Any:
     entity = tool.entity
     query = f"DELETE FROM {entity.table} WHERE {entity.id_field} = %s::uuid RETURNING 'true'::text"
     return _found(runner.fetch(query, [given[entity.id_field]]), entity, given)
 
 
-def _view(runner: Runner, tool: Tool, given: dict[str, Any]) -> Any:
+def _view(runner: Runner, tool: Tool, given: Values) -> Any:
     entity = tool.entity
     query = f"SELECT {row_as_json(entity)}::text FROM {entity.table} WHERE {entity.id_field} = %s::uuid"
     return _found(runner.fetch(query, [given[entity.id_field]]), entity, given)
 
 
-def _found(row: str | None, entity: Entity, given: Mapping[str, Any]) -> Any:
+def _found(row: str | None, entity: Entity, given: Values) -> Any:
     if row is None:
         raise ToolError("not_found", not_found(entity.name, given[entity.id_field]))
     return orjson.loads(row)
 
 
-def _compare(runner: Runner, tool: Tool, given: dict[str, Any]) -> Any:
+def _compare(runner: Runner, tool: Tool, given: Values) -> Any:
     wanted = given["quote_ids"]
     query = f"SELECT json_agg({row_as_json(QUOTE)})::text FROM quotes WHERE quote_id = ANY(%s::uuid[])"
     row = runner.fetch(query, [[str(identifier) for identifier in wanted]])
@@ -244,7 +244,7 @@ def _compare(runner: Runner, tool: Tool, given: dict[str, Any]) -> Any:
     return [by_id[str(identifier)] for identifier in wanted]
 
 
-def _compare_details(runner: Runner, tool: Tool, given: dict[str, Any]) -> Any:
+def _compare_details(runner: Runner, tool: Tool, given: Values) -> Any:
     quotes = _compare(runner, tool, given)
     amounts = [quote["amount"] for quote in quotes]
     return {
@@ -255,7 +255,7 @@ def _compare_details(runner: Runner, tool: Tool, given: dict[str, Any]) -> Any:
     }
 
 
-def _search(runner: Runner, tool: Tool, given: dict[str, Any]) -> Any:
+def _search(runner: Runner, tool: Tool, given: Values) -> Any:
     if any(value is NO_MATCH for value in given.values()):
         return []
     query = _search_statement(tool.entity, tuple(given))
@@ -275,9 +275,9 @@ def _where(entity: Entity, names: Sequence[str]) -> str:
     return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
 
-def _summarize(runner: Runner, tool: Tool, given: dict[str, Any]) -> Any:
+def _summarize(runner: Runner, tool: Tool, given: Values) -> Any:
     opportunities = _search(runner, tool, given)
-    summary: dict[str, Any] = {
+    summary: Values = {
         "total_count": len(opportunities),
         "total_amount": round(sum(entry["amount"] for entry in opportunities), 2),
         "by_stage": {},
@@ -290,7 +290,7 @@ def _summarize(runner: Runner, tool: Tool, given: dict[str, Any]) -> Any:
     return summary
 
 
-def _prefixes(runner: Runner, tool: Tool, given: dict[str, Any]) -> Any:
+def _prefixes(runner: Runner, tool: Tool, given: Values) -> Any:
     # Collation "C": the same order on every server, whatever its locale.
     query = (
         'SELECT json_agg(quote_prefix ORDER BY quote_prefix COLLATE "C")::text FROM '
@@ -299,7 +299,7 @@ def _prefixes(runner: Runner, tool: Tool, given: dict[str, Any]) -> Any:
     return orjson.loads(runner.fetch(query, []) or "[]")
 
 
-_OPERATIONS: Mapping[Action, Callable[[Runner, Tool, dict[str, Any]], Any]] = {
+_OPERATIONS: Mapping[Action, Callable[[Runner, Tool, Values], Any]] = {
     Action.CREATE: _create,
     Action.MODIFY: _modify,
     Action.CLONE: _clone,

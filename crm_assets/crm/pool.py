@@ -1,4 +1,4 @@
-"""A pool of sandboxes: opened when first needed, checked after every session."""
+"""A pool of sandboxes: opened on demand, checked after every session."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PATIENCE_SECONDS = 120.0
 
 
 class SandboxPool:
-    """At most `size` sandboxes of one database; safe to use from several threads."""
+    """At most `size` sandboxes of one database; thread-safe."""
 
     def __init__(
         self,
@@ -30,17 +30,17 @@ class SandboxPool:
         self.size = size
         self._on_open = on_open
         self.discarded = 0
-        """Sandboxes thrown away because their base had changed or their connection was lost."""
+        """Number of sandboxes dropped because their base had changed or their connection was lost."""
         self._idle: list[Sandbox] = []
         self._open = 0
         self._next_slot = 1
         self._changed = threading.Condition()
 
     def acquire(self) -> Sandbox:
-        """Lease a clean sandbox; wait while all are out.
+        """Lease a clean sandbox; wait while all are leased.
 
         Raises:
-            InfrastructureError: none can be opened, or none came back in two minutes.
+            InfrastructureError: none can be opened, or none was returned within two minutes.
         """
         with self._changed:
             if not self._idle and self._open >= self.size:
@@ -68,7 +68,7 @@ class SandboxPool:
         return sandbox
 
     def release(self, sandbox: Sandbox) -> bool:
-        """Take a sandbox back; returns whether it came back clean (else it is thrown away)."""
+        """Take a sandbox back; return True if it is clean. A changed one is dropped."""
         try:
             clean = sandbox.is_clean()
             if clean:
@@ -76,7 +76,7 @@ class SandboxPool:
         except (psycopg.Error, InfrastructureError):
             clean = False
         if not clean:
-            # What is wrong with it is told by the count; failing to clean up adds nothing to that.
+            # The count reports the sandbox; a failure to clean up adds nothing to it.
             with suppress(psycopg.Error, InfrastructureError):
                 sandbox.destroy()
         with self._changed:
@@ -91,7 +91,7 @@ class SandboxPool:
 
     @contextmanager
     def lease(self) -> Iterator[Sandbox]:
-        """A sandbox for the length of a block."""
+        """Lease a sandbox for the length of a block."""
         sandbox = self.acquire()
         try:
             yield sandbox

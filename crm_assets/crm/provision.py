@@ -1,8 +1,8 @@
-"""Makes a sandbox's schema: tables, the commit guard, and a role that owns none of it.
+"""Make a sandbox's schema: tables, the commit guard, and a role that owns none of it.
 
 Sandboxes are schemas `sandbox_001`, `sandbox_002`, … of the sandbox database. A schema's comment says
-which version of these tables it holds; a schema of ours with an older one holds nothing worth keeping
-(the base is always empty) and is made anew.
+which version of these tables it holds; a sandbox with an older version is made anew (its base is always
+empty, so nothing is lost).
 """
 
 from __future__ import annotations
@@ -23,17 +23,21 @@ __all__ = [
     "drop_schema",
     "ensure_schema",
     "ensure_session_role",
+    "sandbox_version",
     "schema_name",
-    "schema_version",
+    "set_up",
 ]
 
 SCHEMA_VERSION = 1
-"""Raise it with every change that a running older crm_assets could not work on."""
+"""Increase it with every change that a running older crm_assets could not work with."""
 
 SESSION_ROLE = "crm_assets_session"
-"""The role sessions act as: it may read and write rows, and owns nothing."""
+"""The role of sessions: it may read and write rows, and owns nothing."""
 
 _MARKER = "crm_assets sandbox"
+# First half of the advisory lock of a sandbox's slot ("CRMS"); the second half is its number.
+_LOCK_SPACE = 0x43524D53
+_STATEMENT_TIMEOUT = "30s"
 _SET_OPTION_SINCE = 16_00_00
 
 # A deferred trigger that always raises turns every COMMIT of a changed row into an error; TRUNCATE
@@ -58,17 +62,34 @@ def _marker() -> str:
 
 
 def schema_name(slot: int) -> str:
-    """Name of the sandbox schema with this number (from 1)."""
+    """Return the name of the sandbox schema with this number (from 1)."""
     return f"sandbox_{slot:03d}"
 
 
-def ensure_session_role(connection: psycopg.Connection) -> None:
-    """Make the session role and let the connected user take it on.
+def set_up(connection: psycopg.Connection, first_slot: int) -> int:
+    """Claim the first free slot from `first_slot` on and make it ready; return its number.
+
+    The connection ends up in the slot's schema, as the session role.
 
     Raises:
-        InfrastructureError: the user may not; the sentence says what an administrator has to run.
+        InfrastructureError: the database has another encoding, or the user lacks a privilege.
+        psycopg.Error: the server failed.
     """
-    # From version 16 on, who makes a role is a member of it, but one that may not act as it.
+    _refuse_other_encodings(connection)
+    slot = _claim_slot(connection, first_slot)
+    ensure_session_role(connection)
+    ensure_schema(connection, schema_name(slot))
+    _enter(connection, schema_name(slot))
+    return slot
+
+
+def ensure_session_role(connection: psycopg.Connection) -> None:
+    """Create the session role and grant it to the connected user.
+
+    Raises:
+        InfrastructureError: the user lacks the privilege; the message gives the administrator's commands.
+    """
+    # From version 16 on, the creator of a role is a member of it that may not act as it.
     privilege = "SET" if connection.info.server_version >= _SET_OPTION_SINCE else "MEMBER"
     row = connection.execute(
         "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s), current_user, "
@@ -85,7 +106,7 @@ def ensure_session_role(connection: psycopg.Connection) -> None:
         if not member:
             connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(role))
     except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
-        ensure_session_role(connection)  # another process was quicker; see what is left to do
+        ensure_session_role(connection)  # another process was quicker; do the rest
     except psycopg.errors.InsufficientPrivilege as error:
         raise InfrastructureError(
             f"User {user!r} may not set up the sandbox role; have an administrator run: CREATE ROLE "
@@ -93,8 +114,8 @@ def ensure_session_role(connection: psycopg.Connection) -> None:
         ) from error
 
 
-def schema_version(connection: psycopg.Connection, schema: str) -> str | None:
-    """The comment of `schema`; "" where it has none, None where there is no such schema."""
+def sandbox_version(connection: psycopg.Connection, schema: str) -> str | None:
+    """Return the comment of `schema`: "" if it has none, None if there is no such schema."""
     row = connection.execute(
         "SELECT coalesce(obj_description(oid, 'pg_namespace'), '') FROM pg_namespace WHERE nspname = %s",
         (schema,),
@@ -103,17 +124,17 @@ def schema_version(connection: psycopg.Connection, schema: str) -> str | None:
 
 
 def is_current(version: str | None) -> bool:
-    """Whether a schema's comment is that of the tables this code works on."""
+    """Return True if a schema's comment is that of this code's tables."""
     return version == _marker()
 
 
 def ensure_schema(connection: psycopg.Connection, schema: str) -> None:
-    """Make sure that `schema` holds this version's empty tables; the caller holds its slot.
+    """Ensure that `schema` holds this version's empty tables; the caller holds its slot.
 
     Raises:
-        InfrastructureError: something else lives there, or a newer crm_assets made it.
+        InfrastructureError: the schema is not a sandbox, or a newer crm_assets made it.
     """
-    version = schema_version(connection, schema)
+    version = sandbox_version(connection, schema)
     if is_current(version):
         return
     if version is not None:
@@ -175,3 +196,34 @@ def _create_schema(connection: psycopg.Connection, schema: str) -> None:
 def drop_schema(connection: psycopg.Connection, schema: str) -> None:
     """Remove a sandbox's schema."""
     connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
+
+
+def _refuse_other_encodings(connection: psycopg.Connection) -> None:
+    """Raise InfrastructureError unless the database is UTF-8, which holds every text a tool accepts."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise InfrastructureError(
+            f"Database {connection.info.dbname!r} has the encoding {encoding}, and a sandbox needs UTF8; "
+            "set DB_NAME to another database."
+        )
+
+
+def _claim_slot(connection: psycopg.Connection, first: int) -> int:
+    """Lock the first free slot for the life of the connection; return its number."""
+    slot = first
+    while True:
+        row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (_LOCK_SPACE, slot)).fetchone()
+        if row is not None and row[0]:
+            return slot
+        slot += 1
+
+
+def _enter(connection: psycopg.Connection, schema: str) -> None:
+    """Set the connection's schema, limits and role; the role owns nothing."""
+    connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema)))
+    connection.execute("SET timezone TO 'UTC'")
+    connection.execute(f"SET statement_timeout TO '{_STATEMENT_TIMEOUT}'".encode())
+    # Nothing is committed here, so no commit is worth waiting for.
+    connection.execute("SET synchronous_commit TO off")
+    connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(SESSION_ROLE)))
+    connection.prepare_threshold = 0

@@ -16,33 +16,24 @@ from uuid import UUID, uuid4
 
 import orjson
 import psycopg
-from psycopg import sql
 from psycopg.pq import ExecStatus, TransactionStatus
 
 from crm_assets.crm.clock import begin_at
 from crm_assets.crm.entities import SEED_ORDER
 from crm_assets.crm.errors import ToolError
+from crm_assets.crm.fields import Values
 from crm_assets.crm.operations import perform, row_as_json
-from crm_assets.crm.provision import (
-    SESSION_ROLE,
-    drop_schema,
-    ensure_schema,
-    ensure_session_role,
-    schema_name,
-)
+from crm_assets.crm.provision import SESSION_ROLE, drop_schema, schema_name, set_up
 from crm_assets.crm.seeds import SeedRows, seed_statement
 from crm_assets.crm.tools import find_tool
 from crm_assets.errors import InfrastructureError, first_line
 
 __all__ = ["Rows", "Sandbox", "Session", "deterministic_ids"]
 
-Rows = dict[str, list[dict[str, Any]]]
-"""Rows of every table, by the table's name; only tables that hold some."""
+Rows = dict[str, list[Values]]
+"""Rows by table, as JSON values; empty tables are left out."""
 
-# First half of the advisory lock that holds a sandbox's slot ("CRMS"); the second is its number.
-_LOCK_SPACE = 0x43524D53
 _VACUUM_EVERY = 300
-_STATEMENT_TIMEOUT = "30s"
 
 _ALL_ROWS = " UNION ALL ".join(
     f"SELECT '{entity.table}', {row_as_json(entity)}::text FROM {entity.table}" for entity in SEED_ORDER
@@ -51,7 +42,7 @@ _TABLES = ", ".join(entity.table for entity in SEED_ORDER)
 
 
 def deterministic_ids(seed: str) -> Callable[[], UUID]:
-    """A source of IDs (version 4 in form) that gives the same ones in the same order every time."""
+    """Return a source of version 4 UUIDs: the same sequence for the same seed."""
     generator = random.Random(seed)  # noqa: S311  (IDs of a sandbox, no secrets)
     return lambda: UUID(int=generator.getrandbits(128), version=4)
 
@@ -73,16 +64,16 @@ class Sandbox:
         self.slot = slot
         self.schema = schema_name(slot)
         self.sessions = 0
-        """Sessions that ran here so far."""
+        """Sessions begun so far."""
         self._cleared = 0
         self._base = self.fingerprint()
 
     @classmethod
     def open(cls, conninfo: str, *, first_slot: int = 1) -> Sandbox:
-        """Connect, claim the first free slot from `first_slot` on, and make its schema.
+        """Connect, claim the first free slot from `first_slot` on, and create its schema.
 
         Raises:
-            InfrastructureError: the server does not answer or refuses.
+            InfrastructureError: the server does not answer, or it refuses.
         """
         try:
             connection = psycopg.connect(
@@ -97,12 +88,7 @@ class Sandbox:
                 f"The sandbox database does not answer ({first_line(error)}); run `crm-assets doctor`."
             ) from error
         try:
-            _refuse_other_encodings(connection)
-            slot = _claim_slot(connection, first_slot)
-            ensure_session_role(connection)
-            ensure_schema(connection, schema_name(slot))
-            _settle(connection, schema_name(slot))
-            return cls(connection, slot)
+            return cls(connection, set_up(connection, first_slot))
         except psycopg.Error as error:
             connection.close()
             raise InfrastructureError(
@@ -114,7 +100,7 @@ class Sandbox:
 
     @property
     def backend_pid(self) -> int:
-        """Process ID of the server's side of the connection."""
+        """Return the process ID of the connection's server side."""
         return self._connection.info.backend_pid
 
     def begin(
@@ -125,66 +111,74 @@ class Sandbox:
         today: Callable[[], date] | None = None,
         now: datetime | None = None,
     ) -> Session:
-        """Start a session on the empty base with `seeds` in it.
+        """Begin a session on the empty base, with `seeds` inserted.
 
         Args:
             seeds: the rows to start from.
-            ids: where the IDs of new rows come from.
-            today: the day that dates are held against; left out, the clock's.
-            now: what the session's clock stands at, with its time zone; left out, the server's time.
+            ids: the source of the IDs of new rows.
+            today: the day that close dates are compared with; default: the clock's, in UTC.
+            now: the fixed time of the session's clock, with its time zone; default: the server's time.
         """
         self.sessions += 1
         return Session(self, seeds, ids, today or _day_of(now), now)
 
     def fingerprint(self) -> str:
-        """Hex SHA-256 of every row of the base; equal fingerprints mean equal contents."""
+        """Return the hex SHA-256 of every row of the base; equal fingerprints mean equal contents."""
         rows = sorted(f"{table} {row}" for table, row in self.query(_ALL_ROWS, ()))
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
     def is_clean(self) -> bool:
-        """Whether the base is as it was when the sandbox was opened, and no session is open."""
+        """Return True if the base is unchanged since the sandbox was opened, and no session is open."""
         if self._connection.pgconn.transaction_status != TransactionStatus.IDLE:
             return False
         return self.fingerprint() == self._base
 
     def maintain(self) -> None:
-        """Clear away aborted rows every few hundred sessions; they slow every scan down."""
+        """Vacuum aborted rows every 300 sessions; they slow down every scan."""
         if self.sessions - self._cleared >= _VACUUM_EVERY:
             self._cleared = self.sessions
             self.control(b"RESET ROLE")
-            # TRUNCATE FALSE: giving pages back would need an exclusive lock for nothing.
+            # TRUNCATE FALSE: returning pages would need an exclusive lock and gain nothing.
             self.control(f"VACUUM (TRUNCATE FALSE, INDEX_CLEANUP ON) {_TABLES}".encode())
             self.control(f"SET ROLE {SESSION_ROLE}".encode())
 
     def control(self, command: bytes) -> None:
-        """Send a command that psycopg need not understand."""
+        """Send a command past psycopg.
+
+        Raises:
+            InfrastructureError: the server refused it.
+        """
         result = self._connection.pgconn.exec_(command)
         if result.status != ExecStatus.COMMAND_OK:
             reason = first_line(result.error_message.decode(errors="replace").strip() or "no reason")
             raise InfrastructureError(f"The sandbox database refused {command.decode()} ({reason}).")
 
     def query(self, query: str, parameters: Sequence[object]) -> list[Any]:
-        """Rows of a prepared statement. Database errors come through as psycopg raises them."""
+        """Return the rows of a prepared statement.
+
+        Raises:
+            psycopg.Error: unchanged; the caller knows what it means.
+        """
         cursor = self._cursor
         cursor.execute(query.encode(), parameters, prepare=True)
         return cursor.fetchall()
 
     @property
     def in_transaction_error(self) -> bool:
-        """Whether the open transaction waits for a rollback."""
+        """Return True if the open transaction has failed and needs a rollback."""
         return self._connection.pgconn.transaction_status == TransactionStatus.INERROR
 
     @property
     def is_connected(self) -> bool:
-        """Whether the connection is still good."""
+        """Return True if the connection is usable."""
         return not self._connection.closed and not self._connection.broken
 
     def close(self) -> None:
-        """Give the slot back; an open session is rolled back by the server."""
+        """Disconnect and release the slot; the server rolls back an open session."""
         self._connection.close()
 
     def destroy(self) -> None:
-        """Remove the schema too: for a sandbox whose base is not what it was."""
+        """Remove the schema and disconnect: for a sandbox whose base has changed."""
         try:
             if self.is_connected:
                 self._connection.pgconn.exec_(b"ROLLBACK")
@@ -195,7 +189,7 @@ class Sandbox:
 
 
 class Session:
-    """One conversation's transaction. Use as a context manager; leaving it rolls everything back."""
+    """One conversation's transaction; as a context manager it rolls everything back at the end."""
 
     def __init__(
         self,
@@ -226,12 +220,12 @@ class Session:
     def __exit__(self, *exception: object) -> None:
         self.end()
 
-    def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
-        """Call a tool; returns its result as plain JSON values.
+    def call(self, name: str, arguments: Mapping[str, object]) -> Any:
+        """Call a tool; return its result as plain JSON values.
 
         Raises:
-            ToolError: the tool refused; seeds and earlier turns are as they were.
-            InfrastructureError: the database failed; says nothing about the call.
+            ToolError: the tool refused; seeds and earlier turns are unchanged.
+            InfrastructureError: the database failed, whatever the call.
         """
         tool = find_tool(name)
         if not isinstance(arguments, Mapping):
@@ -253,12 +247,12 @@ class Session:
         return result
 
     def fetch(self, query: str, parameters: Sequence[object]) -> str | None:
-        """First column of the first row (see `operations.Runner`)."""
+        """Return the first column of the first row (see `operations.Runner`)."""
         rows = self._sandbox.query(query, parameters)
         return rows[0][0] if rows else None
 
     def rows(self) -> Rows:
-        """Every row as it stands now, in no order to rely on.
+        """Return the current rows of all tables, in no particular order.
 
         Raises:
             InfrastructureError: the database failed.
@@ -275,12 +269,12 @@ class Session:
         return state
 
     def end(self) -> None:
-        """Roll everything back; the base is as it was."""
+        """Roll everything back; the base is unchanged."""
         if self._sandbox.is_connected:
             self._sandbox.control(b"ROLLBACK")
 
     def _save(self) -> None:
-        """Set the savepoint that this call may fall back to; reads leave the last one good."""
+        """Set the savepoint for this call, unless only reads came after the last one."""
         if not self._saved:
             self._sandbox.control(self._savepoint)
             self._savepoint = b"RELEASE turn; SAVEPOINT turn"
@@ -289,34 +283,3 @@ class Session:
     def _undo(self) -> None:
         if self._sandbox.is_connected:
             self._sandbox.control(b"ROLLBACK TO turn")
-
-
-def _refuse_other_encodings(connection: psycopg.Connection) -> None:
-    """Only UTF-8 holds every text that a tool accepts."""
-    encoding = connection.info.parameter_status("server_encoding")
-    if encoding != "UTF8":
-        raise InfrastructureError(
-            f"Database {connection.info.dbname!r} has the encoding {encoding}, and a sandbox needs UTF8; "
-            "set DB_NAME to another database."
-        )
-
-
-def _claim_slot(connection: psycopg.Connection, first: int) -> int:
-    """Lock the first free slot for as long as the connection lives."""
-    slot = first
-    while True:
-        row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (_LOCK_SPACE, slot)).fetchone()
-        if row is not None and row[0]:
-            return slot
-        slot += 1
-
-
-def _settle(connection: psycopg.Connection, schema: str) -> None:
-    """Point the connection at its schema, as the role that owns nothing."""
-    connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema)))
-    connection.execute("SET timezone TO 'UTC'")
-    connection.execute(f"SET statement_timeout TO '{_STATEMENT_TIMEOUT}'".encode())
-    # Nothing here is ever committed, so there is no commit to wait for.
-    connection.execute("SET synchronous_commit TO off")
-    connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(SESSION_ROLE)))
-    connection.prepare_threshold = 0

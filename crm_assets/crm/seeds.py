@@ -1,15 +1,15 @@
-"""Seeds: the rows a conversation starts from, made valid.
+"""Seeds: the rows that a conversation starts from, made valid.
 
-Real seed data is incomplete, and existing runs rely on how the gaps are filled:
+Real seed data is incomplete, and existing runs depend on these defaults:
 
 - client: status → Active, industry → Technology, owner → «Unassigned Owner»;
-- contact and opportunity (and contract) without a client that is there → the first client;
-- opportunity: a stage that is missing, unknown or closed → Qualification; probability held to 1–99;
+- contact, opportunity and contract without an existing client → the first client;
+- opportunity: a stage that is missing, unknown or closed → Qualification; probability clamped to 1–99;
 - quote: status → Draft, name → «Quote <first 8 of the ID>»;
 - contract: status → Active, value → 75000;
 - fields an entity does not have are ignored (the dataset's audit counts them);
-- a row whose ID a turn of the same conversation creates is left out: nothing can be created that is
-  already there, and such rows are traces of the run that the dataset was recorded from.
+- a row whose ID a turn of the same conversation creates is left out: the turn could not create it, and
+  such rows are traces of the run that the dataset was recorded from.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from functools import cache
 from typing import Any
 
 from crm_assets.conversations import Conversation
+from crm_assets.crm.amounts import Amount, Probability
 from crm_assets.crm.clock import NOW
 from crm_assets.crm.entities import (
     CLIENT,
@@ -33,24 +34,26 @@ from crm_assets.crm.entities import (
     Entity,
 )
 from crm_assets.crm.errors import SeedError
-from crm_assets.crm.fields import Amount, Email, Probability, Rule, Text, parse_uuid
-from crm_assets.crm.tools import TOOLS, Action
+from crm_assets.crm.fields import Rule, Values, parse_uuid
+from crm_assets.crm.texts import Email, Text
+from crm_assets.crm.tool import Action
+from crm_assets.crm.tools import TOOLS
 
-__all__ = ["SeedRows", "created_ids", "plan_seeds", "seed_fields", "seed_statement"]
+__all__ = ["SeedRows", "created_ids", "make_seed_rows", "seed_fields", "seed_statement"]
 
-SeedRows = dict[str, list[dict[str, Any]]]
-"""Rows to insert by entity name, in the order of insertion; values as JSON takes them."""
+SeedRows = dict[str, list[Values]]
+"""Rows to insert, by entity name, in the order of insertion; the values are JSON values."""
 
 _FIRST_CLIENT = ((CONTACT, "client_id"), (OPPORTUNITY, "client_id"), (CONTRACT, "client_id"))
 
 
 def seed_fields() -> dict[str, frozenset[str]]:
-    """The fields that a seed of each entity may have."""
+    """Return {entity: names of its fields}, for every entity."""
     return {name: frozenset(entity.fields) for name, entity in ENTITIES.items()}
 
 
 def created_ids(conversation: Conversation) -> dict[tuple[str, str], int]:
-    """Entity and ID of the rows that the conversation's own calls create, and the turn that does."""
+    """Return {(entity, ID): turn} of the rows that the conversation's own calls create."""
     found: dict[tuple[str, str], int] = {}
     for turn in conversation.turns:
         tool = TOOLS.get(turn.expected_tool)
@@ -61,11 +64,11 @@ def created_ids(conversation: Conversation) -> dict[tuple[str, str], int]:
     return found
 
 
-def plan_seeds(conversation: Conversation) -> SeedRows:
-    """The rows that `conversation` starts from, valid and in the order of insertion.
+def make_seed_rows(conversation: Conversation) -> SeedRows:
+    """Return the rows that `conversation` starts from, valid and in the order of insertion.
 
     Raises:
-        SeedError: a row cannot be made valid; names the conversation, entity, ID and field.
+        SeedError: a row cannot become valid; the message names conversation, entity, ID and field.
     """
     seeds = conversation.seed_data
     for name in seeds:
@@ -75,23 +78,23 @@ def plan_seeds(conversation: Conversation) -> SeedRows:
                 f"{name!r}; known are {', '.join(ENTITIES)}."
             )
     later = created_ids(conversation)
-    plan = _Plan(conversation.conversation_id)
+    rows = _ValidRows(conversation.conversation_id)
     for entity in SEED_ORDER:
         for identifier, fields in seeds.get(entity.name, {}).items():
             if (entity.name, str(parse_uuid(identifier))) not in later:
-                plan.add(entity, identifier, fields)
-    return plan.rows
+                rows.add(entity, identifier, fields)
+    return rows.rows
 
 
-class _Plan:
-    """Rows as they are added; later ones may point at earlier ones."""
+class _ValidRows:
+    """Valid rows as they are added; later ones may point at earlier ones."""
 
     def __init__(self, conversation_id: str) -> None:
         self.rows: SeedRows = {}
         self._conversation = conversation_id
         self._ids: dict[str, dict[str, None]] = {}
 
-    def add(self, entity: Entity, identifier: str, given: Mapping[str, Any]) -> None:
+    def add(self, entity: Entity, identifier: str, given: Mapping[str, object]) -> None:
         """Make one row valid and add it."""
         key = parse_uuid(identifier)
         if key is None:
@@ -113,8 +116,8 @@ class _Plan:
         self.rows.setdefault(entity.name, []).append(row)
         self._ids.setdefault(entity.name, {})[str(key)] = None
 
-    def _fill(self, entity: Entity, identifier: str, fields: dict[str, Any]) -> None:
-        """Fill the gaps that existing runs rely on being filled."""
+    def _fill(self, entity: Entity, identifier: str, fields: Values) -> None:
+        """Fill the gaps with the defaults that existing runs depend on."""
         for owner, pointer in _FIRST_CLIENT:
             clients = self._ids.get("Client", {})
             if entity is owner and clients and not _points_into(fields.get(pointer), clients):
@@ -134,7 +137,7 @@ class _Plan:
             fields.setdefault("value", 75_000)
 
     def _valid(self, entity: Entity, identifier: str, name: str, value: Any) -> Any:
-        """The value as JSON for Postgres; the field's own rule decides, less strict on form."""
+        """Return the value as JSON; the field's rule decides, with less strict form."""
         rule = _seed_rule(entity.fields[name])
         if isinstance(rule, (Amount, Probability)):
             value = _as_number(value)
@@ -145,7 +148,7 @@ class _Plan:
             raise self._error(entity, identifier, name, f"is not valid ({reason})") from None
         return parsed if isinstance(parsed, (int, str, list)) else str(parsed)
 
-    def _check_pointers(self, entity: Entity, identifier: str, row: Mapping[str, Any]) -> None:
+    def _check_pointers(self, entity: Entity, identifier: str, row: Values) -> None:
         pointers = dict(entity.pointers)
         if "entity_type" in entity.fields:
             pointers["entity_id"] = row["entity_type"]
@@ -168,43 +171,43 @@ def _points_into(value: object, identifiers: Mapping[str, None]) -> bool:
 
 def _default_choice(
     entity: Entity,
-    fields: dict[str, Any],
+    fields: Values,
     name: str,
     default: str,
     not_at_start: tuple[str, ...] = (),
 ) -> None:
-    """Replace a choice that is missing, unknown, or one that nothing starts from."""
+    """Replace a choice that is missing, unknown, or not a state to start from."""
     allowed = entity.fields[name].schema()["enum"]
     if fields.get(name) not in allowed or fields[name] in not_at_start:
         fields[name] = default
 
 
-def _clamp_probability(fields: dict[str, Any]) -> None:
+def _clamp_probability(fields: Values) -> None:
     number = _as_number(fields.get("probability"))
     if isinstance(number, (int, float, Decimal)) and not isinstance(number, bool):
         fields["probability"] = int(max(Probability.low, min(Probability.high, number)))
 
 
 def _as_number(value: Any) -> Any:
-    """Recorded data spells some numbers as text."""
+    """Return numbers that recorded data spells as text as numbers."""
     if isinstance(value, str):
         try:
             number = Decimal(value.strip())
         except InvalidOperation:
             return value
-        return value if number.is_nan() else number  # no number at all, and not to be compared
+        return value if number.is_nan() else number  # NaN is not a number, and cannot be compared
     return value
 
 
 @cache
 def _seed_rule(rule: Rule) -> Rule:
-    """An address in a seed is what it is; that it must look like one is the tools' rule."""
+    """Return the rule for a seed: emails may be malformed, which only the tools refuse."""
     return Text(rule.label, rule.description) if isinstance(rule, Email) else rule
 
 
 @cache
 def seed_statement(entities: tuple[str, ...]) -> str:
-    """One statement that inserts the rows of several entities, a JSON array of rows each.
+    """Return the statement that inserts the rows of several entities, a JSON array of rows each.
 
     Foreign keys are checked at its end, so the order of its parts does not matter.
     """

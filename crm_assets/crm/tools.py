@@ -1,21 +1,17 @@
-"""The 28 CRM tools: names, typed arguments, what they are for.
+"""The 28 CRM tools: names, typed arguments, descriptions.
 
 A tool is defined once, here. Validation, the JSON Schema that a model is given, the documentation and
-the comparison of calls all follow from its argument model; what it does to the database is its
-operation (`crm.operations`).
+the comparison of calls all follow from its argument model; its effect on the database is its operation
+(`crm.operations`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import Enum
-from functools import cached_property
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
-from pydantic_core import core_schema
+from pydantic import Field, create_model
 
 from crm_assets.crm.entities import (
     CLIENT,
@@ -28,236 +24,32 @@ from crm_assets.crm.entities import (
     QUOTE,
     Entity,
 )
-from crm_assets.crm.errors import ErrorKind, ToolError
-from crm_assets.crm.fields import Identifier, Rule, UnknownIdError, shown
+from crm_assets.crm.errors import ToolError
+from crm_assets.crm.fields import Identifier, IdList, Rule, shown
+from crm_assets.crm.tool import Action, Criterion, Tool, ToolArguments
 
-__all__ = ["TOOLS", "Action", "Tool", "ToolArguments", "find_tool", "tool_names"]
+__all__ = ["TOOLS", "find_tool", "tool_names"]
 
-
-class Action(Enum):
-    """What a tool does, whatever the entity."""
-
-    CREATE = "create"
-    MODIFY = "modify"
-    CLONE = "clone"
-    CANCEL = "cancel"
-    DELETE = "delete"
-    VIEW = "view"
-    COMPARE = "compare"
-    COMPARE_DETAILS = "compare_details"
-    SEARCH = "search"
-    SUMMARIZE = "summarize"
-    PREFIXES = "prefixes"
-
-    @property
-    def writes(self) -> bool:
-        """Whether it can change the database."""
-        return self in _WRITING
+_Argument = tuple[Any, Any]
+"""A field of an argument model: its annotation and its default, as Pydantic's `create_model` takes them."""
 
 
-_WRITING = frozenset({Action.CREATE, Action.MODIFY, Action.CLONE, Action.CANCEL, Action.DELETE})
-
-# Where a tool takes its fields a second way, in an object of their own.
-_BAGS = {Action.MODIFY: "updates", Action.SEARCH: "criteria", Action.SUMMARIZE: "criteria"}
-
-
-class ToolArguments(BaseModel):
-    """Base of the argument models; nothing that is not declared gets in."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def given(self) -> dict[str, Any]:
-        """The arguments that were given; null counts as not given."""
-        return {name: value for name, value in self.__dict__.items() if value is not None}
-
-
-@dataclass(frozen=True)
-class Tool:
-    """One tool of the CRM."""
-
-    name: str
-    description: str
-    entity: Entity
-    action: Action
-    arguments: type[ToolArguments]
-    aliases: Mapping[str, str]
-    """Other names under which an argument is accepted."""
-    same_as: str
-    """The tool this one is another name of, itself as a rule."""
-
-    @cached_property
-    def bag(self) -> str | None:
-        """Name of the argument that may hold the fields in an object of their own."""
-        return _BAGS.get(self.action)
-
-    @cached_property
-    def field_rules(self) -> Mapping[str, Rule]:
-        """Entity fields that the tool takes, flat or in its `bag`."""
-        return self.entity.fields
-
-    def canonical(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """`arguments` in one spelling: the bag opened (arguments win), aliases replaced, no nulls.
-
-        Two calls with the same canonical arguments do the same. Nothing is validated: what is no
-        object stays where it is, for `validate` to refuse or a comparison to differ on.
-        """
-        flat = dict(arguments)
-        if self.bag is not None and isinstance(flat.get(self.bag), Mapping):
-            inner = flat.pop(self.bag)
-            flat = {**inner, **{name: value for name, value in flat.items() if value is not None}}
-        for alias, name in self.aliases.items():
-            value = flat.pop(alias, None)
-            if flat.get(name) is None:
-                flat[name] = value
-        return {name: value for name, value in flat.items() if value is not None}
-
-    def validate(self, arguments: Mapping[str, Any]) -> ToolArguments:
-        """The typed arguments of a call.
-
-        Raises:
-            ToolError: an argument is missing, unknown or wrong; the first of them, in one sentence.
-        """
-        try:
-            return self.arguments.model_validate(self._unpacked(arguments))
-        except ValidationError as error:
-            raise self._refusal(error) from None
-
-    def _unpacked(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        flat = self.canonical(arguments)
-        if self.bag is not None and self.bag in flat:
-            raise ToolError("validation", f"Tool '{self.name}' needs '{self.bag}' as an object.")
-        if self.action is Action.MODIFY:
-            # A null in `updates` clears the field; elsewhere it means "not given".
-            bag = arguments.get("updates")
-            cleared = {name for name, value in (bag or {}).items() if value is None and name not in flat}
-            self._refuse_unknown_fields({**flat, **dict.fromkeys(cleared)})
-            if cleared:
-                flat["cleared"] = sorted(cleared)
-        elif self.bag is not None and isinstance(inner := arguments.get(self.bag), Mapping):
-            self._refuse_unknown_fields(inner)
-        # A null is "not given" only for an argument there is; others are named in the refusal.
-        known = {*self.arguments.model_fields, *self.aliases, self.bag} - {"cleared"}
-        unknown = {name: None for name in arguments if name not in known}
-        if self.action is Action.MODIFY:
-            self._refuse_unknown_fields(unknown)
-        flat = {**unknown, **flat}
-        # Names that no tool has may be anything; Pydantic takes text only.
-        return {
-            name if name in self.arguments.model_fields else shown(name): value
-            for name, value in flat.items()
-        }
-
-    def _refuse_unknown_fields(self, names: Mapping[str, Any]) -> None:
-        for name in names:
-            if name not in self.field_rules:
-                raise ToolError("validation", f"{self.entity.name} has no field named '{shown(name)}'.")
-
-    def _refusal(self, error: ValidationError) -> ToolError:
-        """The first problem, in the order of the arguments' declaration, unknown ones last."""
-        first = error.errors(include_url=False)[0]
-        argument = shown(first["loc"][0]) if first["loc"] else "?"
-        if first["type"] == "missing":
-            sentence = f"Tool '{self.name}' needs the argument '{argument}'."
-        elif first["type"] == "extra_forbidden":
-            sentence = f"Tool '{self.name}' has no argument named '{argument}'."
-        elif first["type"] == "value_error":
-            cause = first["ctx"]["error"]
-            kind: ErrorKind = "not_found" if isinstance(cause, UnknownIdError) else "validation"
-            return ToolError(kind, str(cause))
-        else:
-            sentence = f"Tool '{self.name}' cannot use its argument '{argument}': {first['msg']}."
-        return ToolError("validation", sentence)
-
-    def json_schema(self) -> dict[str, Any]:
-        """JSON Schema (object) of the arguments, for a model's tool call and for people.
-
-        Fields are listed flat; the second spelling (`updates`, `criteria`) is listed beside them.
-        """
-        properties: dict[str, Any] = {}
-        required: list[str] = []
-        for name, field in self.arguments.model_fields.items():
-            if name == "cleared":
-                continue
-            properties[name] = _argument_schema(field.metadata, field.description)
-            if field.is_required():
-                required.append(name)
-        if self.bag is not None:
-            modifies = self.action is Action.MODIFY
-            inner = {
-                name: rule.schema() if modifies else rule.criterion_schema()
-                for name, rule in self.field_rules.items()
-                if not (modifies and name == self.entity.id_field)
-            }
-            purpose = "Fields to change" if modifies else "Fields to match"
-            properties[self.bag] = {
-                "type": "object",
-                "description": f"{purpose}, another way to give them.",
-                "properties": inner,
-                "additionalProperties": False,
-            }
-        return {
-            "type": "object",
-            "properties": properties,
-            "required": required,
-            "additionalProperties": False,
-        }
-
-
-def _argument_schema(metadata: list[Any], description: str | None) -> dict[str, Any]:
-    rule = next(entry for entry in metadata if isinstance(entry, Rule))
-    searched_for = any(isinstance(entry, _Criterion) for entry in metadata)
-    schema = rule.criterion_schema() if searched_for else rule.schema()
-    text = description or rule.description
-    return {**schema, "description": text} if text else schema
-
-
-@dataclass(frozen=True)
-class IdList(Rule):
-    """A list of IDs of existing entities."""
-
-    entity: str = ""
-
-    def parse(self, value: object) -> list[Any]:
-        """Every entry is an ID; an entry that is no UUID is not found."""
-        if not isinstance(value, (list, tuple)):
-            raise ValueError(f"{self.label} must be a list.")
-        rule = Identifier(self.label, entity=self.entity)
-        return [rule.parse(entry) for entry in value]
-
-    def schema(self) -> dict[str, Any]:
-        """An array of UUIDs."""
-        return {"type": "array", "items": {"type": "string", "format": "uuid"}}
-
-
-class _Criterion:
-    """Makes a field's rule check a search criterion instead of a value to store."""
-
-    def __init__(self, rule: Rule) -> None:
-        self.rule = rule
-
-    def __get_pydantic_core_schema__(self, source: object, handler: object) -> Any:
-        return core_schema.no_info_plain_validator_function(self.rule.criterion)
-
-
-def _required(rule: Rule) -> tuple[Any, Any]:
+def _required(rule: Rule) -> _Argument:
     return (Annotated[Any, rule], Field())
 
 
-def _optional(rule: Rule, default: Any = None) -> tuple[Any, Any]:
+def _optional(rule: Rule, default: Any = None) -> _Argument:
     return (Annotated[Any, rule], Field(default=default))
 
 
-def _criterion(rule: Rule) -> tuple[Any, Any]:
-    # The last one is the one that checks; the rule itself is there for the schema.
-    return (Annotated[Any, rule, _Criterion(rule)], Field(default=None))
+def _criterion(rule: Rule) -> _Argument:
+    # The last entry checks the value; the rule itself is for the schema.
+    return (Annotated[Any, rule, Criterion(rule)], Field(default=None))
 
 
-def _model(name: str, fields: Mapping[str, tuple[Any, Any]]) -> type[ToolArguments]:
+def _model(name: str, fields: Mapping[str, _Argument]) -> type[ToolArguments]:
     title = "".join(part.capitalize() for part in name.split("_")) + "Arguments"
     return create_model(title, __base__=ToolArguments, **dict(fields))  # type: ignore[call-overload, no-any-return]
-
-
-_Factory = Callable[[str], Mapping[str, tuple[Any, Any]]]
 
 
 def _tool(
@@ -265,7 +57,7 @@ def _tool(
     description: str,
     entity: Entity,
     action: Action,
-    fields: Mapping[str, tuple[Any, Any]],
+    fields: Mapping[str, _Argument],
     *,
     aliases: Mapping[str, str] | None = None,
     same_as: str | None = None,
@@ -282,7 +74,7 @@ def _tool(
 
 
 def _pointing(entity: Entity) -> Rule:
-    """The rule for the ID of an entity that must exist."""
+    """Return the rule for the ID of an entity that must exist."""
     rule = entity.fields[entity.id_field]
     return Identifier(rule.label, rule.description, entity.name)
 
@@ -420,15 +212,15 @@ TOOLS: Mapping[str, Tool] = MappingProxyType({tool.name: tool for tool in _ALL})
 
 
 def tool_names() -> frozenset[str]:
-    """Names of all tools."""
+    """Return the names of all tools."""
     return frozenset(TOOLS)
 
 
 def find_tool(name: str) -> Tool:
-    """The tool called `name`.
+    """Return the tool called `name`.
 
     Raises:
-        ToolError: there is none.
+        ToolError: no tool has that name.
     """
     tool = TOOLS.get(name)
     if tool is None:

@@ -15,7 +15,7 @@ from crm_assets.crm.entities import (
     OPPORTUNITY,
     QUOTE,
 )
-from crm_assets.crm.fields import Text
+from crm_assets.crm.texts import Text
 
 __all__ = [
     "CANCELED",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from crm_assets.crm.entities import Entity
-from crm_assets.crm.tools import TOOLS, Action
+from crm_assets.crm.tool import Action
+from crm_assets.crm.tools import TOOLS
 from crm_assets.generator.conversation_builder import (
     ConversationBuilder,
     TurnTemplate,

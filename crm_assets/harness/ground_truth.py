@@ -26,7 +26,15 @@ from crm_assets.conversations import (
     resolve,
     turn_output,
 )
-from crm_assets.crm import Sandbox, SandboxPool, SeedRows, Session, ToolError, deterministic_ids, plan_seeds
+from crm_assets.crm import (
+    Sandbox,
+    SandboxPool,
+    SeedRows,
+    Session,
+    ToolError,
+    deterministic_ids,
+    make_seed_rows,
+)
 from crm_assets.errors import CrmAssetsError, InfrastructureError, first_line
 from crm_assets.harness.state import CanonicalState, canonical_state, created_rows
 
@@ -75,7 +83,7 @@ def run_ground_truth(sandbox: Sandbox, conversation: Conversation) -> GroundTrut
         SeedError: the conversation has no valid state to start from.
         InfrastructureError: the database failed.
     """
-    seeds = plan_seeds(conversation)
+    seeds = make_seed_rows(conversation)
     wanted = _referenced_fields(conversation)
     outputs: dict[int, Mapping[str, Any]] = {}
     problems: list[tuple[int, str]] = []

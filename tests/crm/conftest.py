@@ -9,14 +9,14 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from crm_assets.crm import Sandbox, SeedRows, Session, deterministic_ids, plan_seeds
+from crm_assets.crm import Sandbox, SeedRows, Session, deterministic_ids, make_seed_rows
 from tests.crm.samples import SEED_DATA, TODAY, conversation
 
 
 @pytest.fixture
 def seeds() -> SeedRows:
     """The rows of `SEED_DATA`."""
-    return plan_seeds(conversation(SEED_DATA))
+    return make_seed_rows(conversation(SEED_DATA))
 
 
 @pytest.fixture

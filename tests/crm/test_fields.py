@@ -10,26 +10,21 @@ from uuid import UUID
 
 import pytest
 
+from crm_assets.crm.amounts import Amount, Probability
 from crm_assets.crm.entities import ENTITIES
 from crm_assets.crm.fields import (
-    MAX_TEXT,
     NO_MATCH,
-    Amount,
     Choice,
     Day,
-    Email,
-    FileName,
     Identifier,
-    Probability,
     Rule,
-    Text,
-    TextList,
     Timestamp,
     UnknownIdError,
     not_found,
     parse_uuid,
     shown,
 )
+from crm_assets.crm.texts import MAX_TEXT, Email, FileName, Text, TextList
 
 TEN_MEGABYTES = "x" * 10_000_000
 SOME_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"

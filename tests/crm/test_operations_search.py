@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from crm_assets.crm import TOOLS, SandboxPool, SeedRows, Session
-from crm_assets.crm.fields import Text
+from crm_assets.crm.texts import Text
 from tests.crm.samples import (
     CLIENT_A,
     CLIENT_B,

@@ -24,24 +24,15 @@ from crm_assets.crm import (
     Tool,
     ToolError,
     deterministic_ids,
-    plan_seeds,
+    make_seed_rows,
 )
-from crm_assets.crm.fields import (
-    Amount,
-    Choice,
-    Day,
-    Email,
-    FileName,
-    Identifier,
-    Probability,
-    Rule,
-    TextList,
-    Timestamp,
-)
+from crm_assets.crm.amounts import Amount, Probability
+from crm_assets.crm.fields import Choice, Day, Identifier, Rule, Timestamp
+from crm_assets.crm.texts import Email, FileName, TextList
 from crm_assets.database import Databases
 from tests.crm.samples import NOBODY, SEED_DATA, TODAY, conversation, state_of
 
-SEEDS = plan_seeds(conversation(SEED_DATA))
+SEEDS = make_seed_rows(conversation(SEED_DATA))
 TIMES = {name for entity in ENTITIES.values() for name in entity.times}
 SEEDED_IDS = [identifier for rows in SEED_DATA.values() for identifier in rows]
 NEW_IDS = [f"99999999-0000-4000-8000-00000000000{number}" for number in range(3)]

@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from crm_assets.crm import SCHEMA_VERSION, SESSION_ROLE, Sandbox, SandboxPool, provision
-from crm_assets.crm.provision import is_current, schema_name, schema_version
+from crm_assets.crm.provision import is_current, sandbox_version, schema_name
 from crm_assets.errors import InfrastructureError
 
 
@@ -24,7 +24,7 @@ def run(conninfo: str, *statements: str) -> None:
 
 def version(conninfo: str, schema: str = "sandbox_001") -> str | None:
     with psycopg.connect(conninfo) as admin:
-        return schema_version(admin, schema)
+        return sandbox_version(admin, schema)
 
 
 def open_and_close(conninfo: str) -> None:

@@ -12,7 +12,7 @@ from crm_assets.crm import (
     Sandbox,
     SeedError,
     created_ids,
-    plan_seeds,
+    make_seed_rows,
     seed_fields,
 )
 from tests.crm.samples import (
@@ -36,31 +36,31 @@ OPPORTUNITY = {OPPORTUNITY_A: {"client_id": CLIENT_A, "name": "O", "stage": "Pro
 
 
 def planned(seed_data: Any, entity: str) -> list[dict[str, Any]]:
-    return plan_seeds(conversation(seed_data))[entity]
+    return make_seed_rows(conversation(seed_data))[entity]
 
 
 def stored(sandbox: Sandbox, seed_data: Any, table: str) -> list[dict[str, Any]]:
     """The rows as a session finds them, so that what is planned can also be inserted."""
-    with sandbox.begin(plan_seeds(conversation(seed_data))) as session:
+    with sandbox.begin(make_seed_rows(conversation(seed_data))) as session:
         return session.rows()[table]
 
 
 def problem(seed_data: Any) -> str:
     with pytest.raises(SeedError) as caught:
-        plan_seeds(conversation(seed_data))
+        make_seed_rows(conversation(seed_data))
     return str(caught.value)
 
 
 def test_no_seeds() -> None:
-    assert plan_seeds(conversation()) == {}
-    assert plan_seeds(conversation({})) == {}
-    assert plan_seeds(conversation({"Client": {}})) == {}
-    assert plan_seeds(conversation({"Client": None})) == {}
+    assert make_seed_rows(conversation()) == {}
+    assert make_seed_rows(conversation({})) == {}
+    assert make_seed_rows(conversation({"Client": {}})) == {}
+    assert make_seed_rows(conversation({"Client": None})) == {}
 
 
 def test_every_entity_in_order_and_whole(sandbox: Sandbox) -> None:
     shuffled = {name: SEED_DATA[name] for name in sorted(SEED_DATA)}
-    plan = plan_seeds(conversation(shuffled))
+    plan = make_seed_rows(conversation(shuffled))
     assert list(plan) == [entity.name for entity in SEED_ORDER]
     assert list(plan) == [
         "Client",
@@ -84,7 +84,7 @@ def test_every_entity_in_order_and_whole(sandbox: Sandbox) -> None:
 
 def test_seeds_keep_the_order_of_the_conversation(sandbox: Sandbox) -> None:
     ids = [f"00000000-0000-4000-8000-{number:012x}" for number in (9, 3, 7, 1, 5)]
-    seeds = plan_seeds(conversation({"Client": {key: {"name": "N"} for key in ids}}))
+    seeds = make_seed_rows(conversation({"Client": {key: {"name": "N"} for key in ids}}))
     with sandbox.begin(seeds) as session:
         assert [row["client_id"] for row in session.call("client_search", {})] == ids
 
@@ -262,13 +262,13 @@ def creating(identifier: Any, *, expect_success: bool = True) -> list[dict[str, 
 def test_a_row_that_a_turn_creates_is_left_out(seed: str, turn: str) -> None:
     talk = conversation({"Client": {seed: {"name": "A"}, CLIENT_B: {"name": "B"}}}, creating(turn))
     assert created_ids(talk) == {("Client", CLIENT_A): 1}
-    assert [row["client_id"] for row in plan_seeds(talk)["Client"]] == [CLIENT_B]
+    assert [row["client_id"] for row in make_seed_rows(talk)["Client"]] == [CLIENT_B]
 
 
 def test_a_row_whose_creation_is_expected_to_fail_stays() -> None:
     talk = conversation({"Client": {CLIENT_A: {"name": "A"}}}, creating(CLIENT_A, expect_success=False))
     assert created_ids(talk) == {}
-    assert [row["client_id"] for row in plan_seeds(talk)["Client"]] == [CLIENT_A]
+    assert [row["client_id"] for row in make_seed_rows(talk)["Client"]] == [CLIENT_A]
 
 
 @pytest.mark.parametrize("identifier", [None, "{{turn_1.client_id}}", 5, "x"])
@@ -281,7 +281,7 @@ def test_a_pointer_at_a_row_that_is_left_out_is_filled_as_if_it_were_not_there()
         "Client": {CLIENT_A: {"name": "A"}, CLIENT_B: {"name": "B"}},
         "Contact": {CONTACT_A: {"first_name": "A", "last_name": "B", "client_id": CLIENT_A}},
     }
-    plan = plan_seeds(conversation(data, creating(CLIENT_A)))
+    plan = make_seed_rows(conversation(data, creating(CLIENT_A)))
     assert plan["Contact"][0]["client_id"] == CLIENT_B
 
 
@@ -444,4 +444,4 @@ def test_seed_fields_are_the_entities_fields() -> None:
 
 def test_a_row_of_another_entity_under_the_same_id_stays():
     seeds = {"Company": {CLIENT_A: {"name": "Acme", "type": "Partner"}}}
-    assert "Company" in plan_seeds(conversation(seeds, creating(CLIENT_A)))
+    assert "Company" in make_seed_rows(conversation(seeds, creating(CLIENT_A)))
