@@ -1,24 +1,22 @@
-"""The agent as the SDK's Python adapter calls it: `agent.import_path` of the SDK's configuration."""
+"""The agent that the SDK's Python adapter calls: `agent.import_path` in the SDK's configuration."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from crm_assets.atlas.sdk.session import current_session
+from crm_assets.atlas.sdk.package import SdkMapping
+from crm_assets.atlas.sdk.session import PlanDocument, StepAnswer, current_session
 
 __all__ = ["work"]
 
 
-async def work(prompt: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+async def work(prompt: str, metadata: SdkMapping) -> PlanDocument | StepAnswer:
     """Plan (mode coach), or run the student through the whole conversation.
 
     Args:
         prompt: the SDK's messages as one text.
-        metadata: `mode: planning`, or the step that is to be done.
+        metadata: `mode: planning`, or the step to do.
 
     Raises:
-        CrmAssetsError: the session cannot go on; its flow learns of it from the session.
+        CrmAssetsError: the session cannot continue; its flow reads the reason from the session.
     """
     session = current_session()
     if metadata.get("mode") == "planning":

@@ -18,7 +18,7 @@ from crm_assets.atlas.lanes import Slot
 from crm_assets.atlas.records import session_start
 from crm_assets.atlas.run import Finished
 from crm_assets.atlas.sdk.package import AtlasSdk, load_sdk, sdk_environment
-from crm_assets.atlas.sdk.provider import register_door
+from crm_assets.atlas.sdk.provider import register_client
 from crm_assets.atlas.sdk.records import sdk_record
 from crm_assets.atlas.sdk.session import SdkSession, enter_session, storable
 from crm_assets.atlas.sdk.translation import database_url, sdk_config
@@ -86,7 +86,7 @@ class SdkFlow(LoopFlow):
         self._redact = redact
         stack.enter_context(sdk_environment())
         self._sdk = load_sdk()
-        register_door()
+        register_client()
         document = sdk_config(config, address, self._sdk)
         # Open to this user alone: the address may hold a password.
         self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crm-assets-sdk-")))

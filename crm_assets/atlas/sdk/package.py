@@ -1,10 +1,10 @@
-"""The Atlas SDK itself: whether it is installed, the parts of it that are used, and its surroundings."""
+"""The Atlas SDK: whether it is installed, the parts that are used, and its environment variables."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,13 +14,21 @@ from typing import Any
 from crm_assets.errors import ConfigError
 from crm_assets.llm.quiet import import_litellm
 
-__all__ = ["KEY_VARIABLE", "AtlasSdk", "load_sdk", "require_sdk", "sdk_environment"]
+__all__ = [
+    "KEY_VARIABLE",
+    "AtlasSdk",
+    "Document",
+    "SdkMapping",
+    "load_sdk",
+    "require_sdk",
+    "sdk_environment",
+]
 
 _DISTRIBUTION = "arc-atlas"
 _VERSION = "0.1.16"
 
 KEY_VARIABLE = "CRM_ASSETS_SDK_KEY"
-"""The SDK wants a variable with a key for each model. This one holds none: the client has the keys."""
+"""The variable with a key that the SDK requires for each model. It has none: the client has the keys."""
 
 _SWITCHES = (
     "ATLAS_OFFLINE_MODE",  # would answer every call with a mock and reward nothing but 0
@@ -33,18 +41,24 @@ _SWITCHES = (
     "ATLAS_DRIFT_Z_THRESHOLD",
     "ATLAS_DRIFT_MIN_BASELINE",
 )
-"""Variables by which the SDK overrules its configuration, of which a baseline would not know."""
+"""Environment variables that override the SDK's configuration, unseen by the baseline's record."""
+
+Document = dict[str, object]
+"""A JSON object for the SDK."""
+
+SdkMapping = Mapping[str, Any]
+"""An object from the SDK, which has no types for it."""
 
 
 @dataclass(frozen=True)
 class AtlasSdk:
-    """What is used of the SDK."""
+    """The parts of the SDK that are used."""
 
     arun: Callable[..., Awaitable[Any]]
-    """Takes one session from its beginning to its end, and stores it."""
+    """Runs and stores one session."""
     context: Callable[[], Any]
     """The running session's memory (`ExecutionContext.get`)."""
-    parse_config: Callable[[dict[str, Any]], Any]
+    parse_config: Callable[[Document], object]
     config_error: type[Exception]
     build_teacher_prompts: Callable[..., Any]
     database: type[Any]
@@ -54,19 +68,19 @@ class AtlasSdk:
 
 
 def require_sdk() -> str:
-    """The version of the SDK that is installed; nothing is imported.
+    """Return the version of the installed SDK without importing it.
 
     Raises:
-        ConfigError: it is not installed, or another version than the one whose forms are known.
+        ConfigError: it is not installed, or another version than the supported one.
     """
     remedy = "pip install 'crm-assets[atlas-sdk]'"
     try:
         found = version(_DISTRIBUTION)
     except PackageNotFoundError:
-        raise ConfigError(f"engine: sdk needs the extra: {remedy}.") from None
+        raise ConfigError(f"engine: sdk needs the extra atlas-sdk; run: {remedy}.") from None
     if found != _VERSION:
         raise ConfigError(
-            f"engine: sdk needs {_DISTRIBUTION} {_VERSION}, and {found} is installed: {remedy}."
+            f"engine: sdk needs {_DISTRIBUTION} {_VERSION}, but {found} is installed; run: {remedy}."
         )
     return found
 
@@ -79,13 +93,13 @@ def load_sdk() -> AtlasSdk:
     """
     require_sdk()
     litellm: Any = import_litellm()
-    # What it warns of, with tracebacks, are calls that failed: the ledger and the session's line tell it.
+    # It warns, with tracebacks, of failed calls, which the ledger and the session's record hold.
     logger = logging.getLogger("atlas")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.CRITICAL)
     drops = litellm.drop_params
     core = import_module("atlas.core")
-    # The SDK turns it on for the whole process; the client leaves parameters out where it must, no sooner.
+    # Importing the SDK turns it on for the whole process; the client drops only the parameters it must.
     litellm.drop_params = drops
     loader, storage = import_module("atlas.config.loader"), import_module("atlas.runtime.storage.database")
     return AtlasSdk(
@@ -102,7 +116,7 @@ def load_sdk() -> AtlasSdk:
 
 @contextmanager
 def sdk_environment() -> Iterator[None]:
-    """Keep variables that overrule the SDK's configuration out of the process meanwhile."""
+    """Remove the variables that override the SDK's configuration from the environment meanwhile."""
     before = {name: os.environ.get(name) for name in (*_SWITCHES, KEY_VARIABLE)}
     for name in _SWITCHES:
         os.environ.pop(name, None)

@@ -1,43 +1,26 @@
-"""The way from the SDK's calls of litellm to the client: a provider of litellm's.
+"""A litellm provider that passes the SDK's calls to the model client.
 
-The SDK asks `litellm.acompletion` for the models of its configuration. Those are named
-`crm_assets/<place>/<provider>/<model>`, and litellm hands calls for them to the handler here, which asks
-the client on the account of the session that is running, in the role that the place has. So the SDK's calls
-have the same limits, retries, budget and ledger as all others, and are counted by role; nothing of the
-SDK or litellm is changed for it.
+The SDK calls `litellm.acompletion` for the models of its configuration, which are named
+`crm_assets/<place>/<provider>/<model>`. litellm passes calls of these to the handler here, which calls the
+client for the running session, in the place's role. So the SDK's calls have the same limits, retries,
+budget and ledger as all others, and are counted by role. Neither the SDK nor litellm is patched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
-from crm_assets.llm import ChatReply, Message, ModelSpec, Role
+from crm_assets.atlas.sdk.package import SdkMapping
+from crm_assets.atlas.sdk.places import PROVIDER
+from crm_assets.atlas.sdk.session import current_session
+from crm_assets.llm import ChatReply, Message
 
-__all__ = ["PLACES", "PROVIDER", "Place", "model_name", "register_door"]
-
-PROVIDER = "crm_assets"
-
-Place = Literal["teacher", "judge", "arbiter", "learner", "probe"]
-"""Where in the SDK's configuration a model stands."""
-
-PLACES: Mapping[Place, Role] = {
-    "teacher": "teacher",
-    "judge": "judge",
-    "arbiter": "judge",
-    "learner": "learner",
-    "probe": "probe",
-}
-"""In which role it is asked."""
+__all__ = ["register_client"]
 
 
-def model_name(place: Place, spec: ModelSpec) -> str:
-    """What the SDK calls a model: in which place it is asked, and which it is."""
-    return f"{PROVIDER}/{place}/{spec.name}"
-
-
-def register_door() -> None:
-    """Make litellm know the provider; once is enough, more does no harm."""
+def register_client() -> None:
+    """Register the provider with litellm. Idempotent."""
     import litellm  # noqa: PLC0415  (takes seconds)
     from litellm.utils import custom_llm_setup  # noqa: PLC0415
 
@@ -51,13 +34,11 @@ def _handler() -> Any:
     from litellm.llms.custom_llm import CustomLLM  # noqa: PLC0415
     from litellm.types.utils import ModelResponse  # noqa: PLC0415
 
-    from crm_assets.atlas.sdk.session import current_session  # noqa: PLC0415  (it imports this module)
-
     class Client(CustomLLM):
-        """Hands litellm's calls to the client."""
+        """Passes litellm's calls to the client."""
 
         async def acompletion(self, *args: Any, **kwargs: Any) -> ModelResponse:
-            """Ask, on the account of the session that is running."""
+            """Call the client for the running session."""
             response: ModelResponse = kwargs["model_response"]
             place = kwargs["model"].partition("/")[0]
             temperature = (kwargs.get("optional_params") or {}).get("temperature")
@@ -68,7 +49,7 @@ def _handler() -> Any:
     return Client()
 
 
-def _messages(documents: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
+def _messages(documents: Sequence[SdkMapping]) -> tuple[Message, ...]:
     return tuple(Message(document["role"], document["content"]) for document in documents)
 
 

@@ -1,4 +1,4 @@
-"""One session of the SDK's: what its agent and its models are asked meanwhile."""
+"""One session that the SDK drives: the calls of its agent and of its models."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypedDict
 
 import anyio
 import orjson
 
 from crm_assets.atlas.config import AtlasConfig
-from crm_assets.atlas.sdk.provider import PLACES, Place
+from crm_assets.atlas.sdk.package import Document, SdkMapping
+from crm_assets.atlas.sdk.places import ROLES, Place
 from crm_assets.atlas.student import Student, student_plan
 from crm_assets.atlas.telemetry.jsonb import jsonb
 from crm_assets.atlas.transcript import make_transcript
@@ -37,16 +38,24 @@ from crm_assets.llm import (
 )
 from crm_assets.records import ConversationResult
 
-__all__ = ["TRANSCRIPT", "SdkSession", "current_session", "enter_session", "storable"]
+__all__ = [
+    "TRANSCRIPT",
+    "PlanDocument",
+    "SdkSession",
+    "StepAnswer",
+    "current_session",
+    "enter_session",
+    "storable",
+]
 
 TRANSCRIPT = "transcript"
-"""Under which key of the session's metadata judges and learner find what happened."""
+"""Key of the session's metadata under which judges and learner find the transcript."""
 
 _PLAYBOOK = re.compile(r"SYSTEM: (>>> Student Playbook >>>\n.*?\n>>> End Student Playbook >>>)", re.DOTALL)
 _PLAN = "Follow this reviewed plan while responding:\n"
 _NUMBER = re.compile(r"^\s*(?:\d+[.)]|[-*])\s+")
 _NO_REPLY = "(no reply)"
-"""For a last turn without one: of an empty answer the SDK would make the whole transcript."""
+"""For a last turn without a reply: the SDK would replace an empty answer by the whole transcript."""
 
 _GRACE_SECONDS = 0.1
 
@@ -54,59 +63,80 @@ _CURRENT: ContextVar[SdkSession] = ContextVar("crm_assets_sdk_session")
 
 
 def current_session() -> SdkSession:
-    """The session in whose context this runs."""
+    """Return the session in whose context this runs."""
     return _CURRENT.get()
 
 
 def enter_session(session: SdkSession) -> None:
-    """Make it the current one, for the running task and whatever it starts."""
+    """Make `session` the current one for the running task and the tasks that it starts."""
     _CURRENT.set(session)
+
+
+class PlanStep(TypedDict):
+    """A step of the SDK's plan."""
+
+    id: int
+    description: str
+    depends_on: list[int]
+
+
+class PlanDocument(TypedDict):
+    """The SDK's plan."""
+
+    steps: list[PlanStep]
+
+
+class StepAnswer(TypedDict):
+    """The answer to a step."""
+
+    content: str
+    """JSON: the last reply and the transcript, without verdicts."""
 
 
 @dataclass
 class SdkSession:
-    """A session while the SDK drives it; what happens is kept for the session's line."""
+    """A session while the SDK drives it; it collects what the session's record needs."""
 
     conversation: Conversation
     truth: GroundTruth | Exception
     account: str
-    """On which its calls stand in the ledger."""
+    """The session's ID in the ledger."""
     started_at: datetime
-    """What the CRM's clock stands at."""
+    """The CRM's clock."""
     task: str
-    """What is to be done, in words."""
-    metadata: dict[str, Any]
-    """What the SDK is told of the session; its judges and its learner see all of it."""
+    """The task in words."""
+    metadata: Document
+    """Passed to the SDK, which shows all of it to its judges and its learner."""
     config: AtlasConfig
     models: Models
     runner: ConversationRunner
     judge: Judge | None
-    """Of turns that comparison cannot decide."""
+    """Judges turns that comparison cannot decide."""
     sdk_context: Any
-    """Gives the SDK's memory of the session (`ExecutionContext.get`)."""
+    """Returns the SDK's context of the session (`ExecutionContext.get`)."""
     attempts: list[ConversationResult] = field(default_factory=list)
     guidance: list[str] = field(default_factory=list)
-    """What the teacher told the student, in order."""
+    """The teacher's, in order."""
     entries_available: int = 0
     """Playbook entries that the session's key had when it began."""
     asked: Counter[str] = field(default_factory=Counter)
-    """How often each place has asked."""
+    """Number of calls by place."""
     failures: dict[str, str] = field(default_factory=dict)
-    """Why a place had no answer, the last time that it had none."""
+    """The last error of each place that had one."""
     fatal: CrmAssetsError | None = None
-    """What no session can go on from."""
+    """An error that ends the session, and the run."""
     driver: asyncio.Task[None] | None = None
-    """What runs the SDK."""
+    """The task that runs the SDK."""
     id: int | None = None
     """Its row in the telemetry database, once there is one."""
-    memory: Mapping[str, Any] = field(default_factory=dict)
-    """What the SDK knew of the session at its end."""
+    memory: SdkMapping = field(default_factory=dict)
+    """The metadata of the SDK's context at the end."""
 
-    async def plan(self, prompt: str) -> dict[str, Any]:
-        """The student's plan, a step a line, as the SDK wants it.
+    async def plan(self, prompt: str) -> PlanDocument:
+        """Ask the student for its plan; each line is a step.
 
         Raises:
-            CrmAssetsError: it could not be had.
+            CrmAssetsError: the student's model failed.
         """
         opening = self.conversation.turns[0].user_utterance
         try:
@@ -118,8 +148,8 @@ class SdkSession:
             raise
         return {"steps": plan_steps(text)}
 
-    async def attempt(self, prompt: str, step: Mapping[str, Any]) -> dict[str, Any]:
-        """Run the student through the conversation; the answer holds the transcript, without verdicts.
+    async def attempt(self, prompt: str, step: SdkMapping) -> StepAnswer:
+        """Run the student through the conversation; return its last reply and the transcript.
 
         Raises:
             CrmAssetsError: something around the student failed, or the run's budget is spent.
@@ -141,26 +171,30 @@ class SdkSession:
         if result.status != "completed":
             kind = BudgetExhausted if result.status == "not_run" else InfrastructureError
             self._refuse(kind(result.error_message or "The session could not be run."))
-        self._tell(result)
+        self._show(result)
         return {"content": self._answer(result)}
 
     async def answer(
         self, place: Place, messages: Sequence[Message], temperature: float | None
     ) -> ChatReply:
-        """What the model in `place` says, one JSON object: all that the SDK asks for are.
+        """Call the model in `place` and return its reply: one JSON object, as the SDK always requests.
 
-        It is asked like every other model, again while it says something else, and counted in its role.
+        The call is retried while the reply is malformed, and is counted in the place's role.
+
+        Args:
+            place: where the model stands in the SDK's configuration.
+            messages: the SDK's.
+            temperature: the SDK's; used for judges only, which differ by it.
 
         Raises:
-            ModelError: it could not be had; the SDK does with that what it does.
+            ModelError: the call failed; the SDK handles it.
         """
         self.asked[place] += 1
-        # Three judges are asked at temperatures that are the SDK's; else the model's own counts, where the
-        # SDK would make 0 of none.
+        # The SDK turns a missing temperature into 0, so other places use that of the model.
         request = ChatRequest(
             self._spec(place),
             tuple(messages),
-            temperature=temperature if PLACES[place] == "judge" else None,
+            temperature=temperature if ROLES[place] == "judge" else None,
             json_object=True,
         )
         try:
@@ -170,20 +204,20 @@ class SdkSession:
             raise
         except CrmAssetsError as error:
             await self._give_up(error)
-        # What stands around the object (a code fence) the SDK could not read.
+        # The SDK cannot read an object with text (a code fence) around it.
         return dataclasses.replace(reply, content=orjson.dumps(parse_object(reply.content)).decode())
 
     async def _give_up(self, error: CrmAssetsError) -> NoReturn:
-        """End the session: where a judge, a learner or a probe raises, the SDK would go on."""
+        """End the session: the SDK would continue after an error of a judge, a learner or a probe."""
         self.fatal = error
-        assert self.driver is not None  # nobody else asks
-        # A little later, when the calls that litellm is putting together have come here, too.
+        assert self.driver is not None  # it makes all calls
+        # A little later, when the calls that litellm is preparing have arrived here, too.
         asyncio.get_running_loop().call_later(_GRACE_SECONDS, self.driver.cancel)
         await asyncio.Event().wait()
         raise error
 
     async def _complete(self, place: Place, request: ChatRequest) -> ChatReply:
-        asking = self.models.complete(Caller(self.account, PLACES[place]), request, check=_no_object)
+        asking = self.models.complete(Caller(self.account, ROLES[place]), request, check=_no_object)
         limit = self.config.adaptive_teaching.probe.timeout_seconds if place == "probe" else None
         try:
             return (await asyncio.wait_for(asking, limit)).reply
@@ -208,7 +242,7 @@ class SdkSession:
         raise error
 
     def _note(self, error: CrmAssetsError, place: str) -> None:
-        """Keep what the SDK would turn into an error of its own."""
+        """Keep an error that the SDK would replace by its own."""
         if isinstance(error, InfrastructureError):
             self.failures[place] = str(error)
         else:
@@ -225,8 +259,8 @@ class SdkSession:
             "learner": config.learning.llm,
         }[place]
 
-    def _tell(self, result: ConversationResult) -> None:
-        """Show judges and learner what happened; neither student nor teacher sees the metadata."""
+    def _show(self, result: ConversationResult) -> None:
+        """Show the transcript to judges and learner; neither student nor teacher sees the metadata."""
         transcript = make_transcript(result, self.conversation, feedback=self.config.feedback)
         self.metadata[TRANSCRIPT] = storable(transcript.model_dump(mode="json", exclude_none=True))
 
@@ -251,25 +285,25 @@ def _no_object(reply: ChatReply) -> str | None:
     return None
 
 
-def storable(document: Mapping[str, Any]) -> dict[str, Any]:
-    """`document` without what Postgres takes in no JSON, which the SDK would hand it as it is."""
-    cleaned: dict[str, Any] = json.loads(jsonb(document))
+def storable(document: Mapping[str, object]) -> Document:
+    """Return `document` without characters that Postgres refuses in JSON, as the SDK does not check it."""
+    cleaned: Document = json.loads(jsonb(document))
     return cleaned
 
 
 def student_playbook(prompt: str) -> str | None:
-    """The block of what was learnt, where the SDK has put one before everything else."""
+    """Return the student playbook's block if the SDK has put one at the start of the prompt."""
     found = _PLAYBOOK.match(prompt)
     return found.group(1) if found else None
 
 
 def reviewed_plan(description: str) -> str | None:
-    """The plan that the teacher let pass, out of the step that it was made into."""
+    """Return the reviewed plan in the description of the SDK's single step; None without one."""
     return description.partition(_PLAN)[2].strip() or None
 
 
-def plan_steps(text: str) -> list[dict[str, Any]]:
-    """A plan in words as steps, each after the one before."""
+def plan_steps(text: str) -> list[PlanStep]:
+    """Split a plan into steps, one a line, each depending on the one before."""
     lines = [_NUMBER.sub("", line).strip() for line in text.splitlines() if line.strip()]
     return [
         {"id": number, "description": line, "depends_on": [number - 1] if number > 1 else []}
@@ -277,7 +311,7 @@ def plan_steps(text: str) -> list[dict[str, Any]]:
     ]
 
 
-def _entries(memory: Mapping[str, Any]) -> int:
+def _entries(memory: SdkMapping) -> int:
     learnt = (memory.get("learning_state") or {}).get("metadata")
     entries = learnt.get("playbook_entries") if isinstance(learnt, Mapping) else None
     return len(entries) if isinstance(entries, list) else 0

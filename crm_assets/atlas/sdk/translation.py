@@ -1,17 +1,15 @@
-"""An Atlas configuration of ours as the SDK's own."""
+"""The SDK's form of an Atlas configuration and of a database address."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
 from urllib.parse import quote, urlencode
 
 from psycopg.conninfo import conninfo_to_dict
 
-from crm_assets.atlas.config import AtlasConfig
+from crm_assets.atlas.config import AtlasConfig, GateConfig
 from crm_assets.atlas.config_file import LoadedConfig
-from crm_assets.atlas.sdk.package import KEY_VARIABLE, AtlasSdk
-from crm_assets.atlas.sdk.provider import Place, model_name
+from crm_assets.atlas.sdk.package import KEY_VARIABLE, AtlasSdk, Document
+from crm_assets.atlas.sdk.places import Place, model_name
 from crm_assets.crm import TOOLS
 from crm_assets.errors import ConfigError
 from crm_assets.llm import ModelSpec
@@ -19,28 +17,28 @@ from crm_assets.llm import ModelSpec
 __all__ = ["database_url", "sdk_config"]
 
 _NEVER_SECONDS = 24 * 3600.0
-"""How long the SDK waits for the client, which has timeouts and retries of its own."""
+"""Timeout of the SDK's calls; the client has its own timeouts and retries."""
 
 _LEAST_PROBE_SECONDS = 1.0
-"""The SDK takes no less; the client cuts the probe off sooner where the configuration says so."""
+"""The SDK's minimum; the client enforces a shorter one."""
 
 _PASSED_ON = ("sslmode", "sslrootcert", "sslcert", "sslkey", "options", "application_name")
-"""What asyncpg knows of libpq's settings besides address and user; others it would send to the server."""
+"""libpq settings that asyncpg knows besides address and user; it would send others to the server."""
 
 
-def sdk_config(loaded: LoadedConfig, address: str, sdk: AtlasSdk) -> dict[str, Any]:
-    """The SDK's configuration for a run of ours.
+def sdk_config(loaded: LoadedConfig, address: str, sdk: AtlasSdk) -> Document:
+    """Return the SDK's configuration for a run.
 
     Args:
-        loaded: ours.
-        address: psycopg conninfo or URL of the telemetry database, whose tables are there.
-        sdk: what checks it.
+        loaded: the run's configuration.
+        address: psycopg conninfo or URL of the telemetry database; its tables exist.
+        sdk: checks the result.
 
     Raises:
-        ConfigError: the SDK does not take a value; it is named.
+        ConfigError: the SDK refuses a value; the message names it.
     """
     config = loaded.config
-    document = {
+    document: Document = {
         "agent": {
             "type": "python",
             "name": config.agent.name,
@@ -68,12 +66,12 @@ def sdk_config(loaded: LoadedConfig, address: str, sdk: AtlasSdk) -> dict[str, A
         sdk.parse_config(document)
     except sdk.config_error as error:
         reason = " ".join(str(error.__cause__ or error).split())
-        raise ConfigError(f"The Atlas SDK does not take this configuration ({reason}).") from error
+        raise ConfigError(f"The Atlas SDK does not accept this configuration ({reason}).") from error
     return document
 
 
-def _llm(place: Place, spec: ModelSpec) -> dict[str, Any]:
-    """An LLM section whose calls come to the client, which knows the model's server and key."""
+def _llm(place: Place, spec: ModelSpec) -> Document:
+    """Return an LLM section whose calls go to the client, which has the model's server and key."""
     return {
         "provider": "openai",
         "model": model_name(place, spec),
@@ -84,10 +82,10 @@ def _llm(place: Place, spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def _teacher(config: AtlasConfig, sdk: AtlasSdk) -> dict[str, Any]:
-    section: dict[str, Any] = {"llm": _llm("teacher", config.teacher.llm)}
+def _teacher(config: AtlasConfig, sdk: AtlasSdk) -> Document:
+    section: Document = {"llm": _llm("teacher", config.teacher.llm)}
     prompt = config.teacher.validation_prompt
-    if prompt is not None:  # the SDK takes all of a teacher's prompts or none
+    if prompt is not None:  # the SDK accepts all of a teacher's prompts or none
         own = sdk.build_teacher_prompts(config.agent.system_prompt, _NoPrompts)
         section["prompts"] = {
             "plan_review": own.plan_review,
@@ -98,25 +96,25 @@ def _teacher(config: AtlasConfig, sdk: AtlasSdk) -> dict[str, Any]:
 
 
 class _NoPrompts:
-    """A teacher's section without prompts, all that the SDK looks at."""
+    """A teacher section without prompts, the only attribute that the SDK reads."""
 
     prompts = None
 
 
-def _orchestration(config: AtlasConfig) -> dict[str, Any]:
+def _orchestration(config: AtlasConfig) -> Document:
     orchestration = config.orchestration
     forced = orchestration.forced_mode
     return {
-        "forced_mode": None if forced == "coach" else forced,  # which the SDK does not force
+        "forced_mode": None if forced == "coach" else forced,  # the SDK cannot force coach
         "max_retries": orchestration.max_retries,
         "step_timeout_seconds": orchestration.step_timeout_seconds,
     }
 
 
-def _adaptive_teaching(config: AtlasConfig) -> dict[str, Any]:
+def _adaptive_teaching(config: AtlasConfig) -> Document:
     teaching, probe = config.adaptive_teaching, config.adaptive_teaching.probe
     coached = config.orchestration.forced_mode == "coach"
-    # The SDK has no judge's prompt of one's own: what would be one goes before what to look at.
+    # The SDK's judge prompt cannot be replaced: ours goes before the focus prompt.
     focus = [text for text in (config.rim.judge_prompt, teaching.focus_prompt) if text]
     return {
         "enabled": teaching.enabled or coached,
@@ -134,7 +132,7 @@ def _adaptive_teaching(config: AtlasConfig) -> dict[str, Any]:
     }
 
 
-def _learning(loaded: LoadedConfig) -> dict[str, Any]:
+def _learning(loaded: LoadedConfig) -> Document:
     learning, mode = loaded.config.learning, loaded.learning_mode
     schema = learning.schema_
     return {
@@ -156,14 +154,14 @@ def _learning(loaded: LoadedConfig) -> dict[str, Any]:
     }
 
 
-def _banned(gates: Any) -> list[str]:
+def _banned(gates: GateConfig) -> list[str]:
     return list(gates.banned_incident_tokens)
 
 
-def _storage(config: AtlasConfig, address: str) -> dict[str, Any]:
+def _storage(config: AtlasConfig, address: str) -> Document:
     return {
         "database_url": database_url(address),
-        # Each session has a pool of its own, and uses one connection at a time.
+        # Each session has its own pool and uses one connection at a time.
         "min_connections": 1,
         "max_connections": 1,
         "statement_timeout_seconds": config.storage.statement_timeout_seconds,
@@ -172,8 +170,8 @@ def _storage(config: AtlasConfig, address: str) -> dict[str, Any]:
 
 
 def database_url(conninfo: str) -> str:
-    """A psycopg conninfo or URL as asyncpg takes it."""
-    parts: Mapping[str, Any] = conninfo_to_dict(conninfo)
+    """Return the asyncpg URL of a psycopg conninfo or URL."""
+    parts = conninfo_to_dict(conninfo)
 
     def quoted(name: str) -> str:
         return quote(str(parts.get(name) or ""), safe="")

@@ -23,7 +23,10 @@ def not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_the_package_it_is_said_what_to_install() -> None:
     with pytest.raises(ConfigError) as refusal:
         require_sdk()
-    assert str(refusal.value) == "engine: sdk needs the extra: pip install 'crm-assets[atlas-sdk]'."
+    assert (
+        str(refusal.value)
+        == "engine: sdk needs the extra atlas-sdk; run: pip install 'crm-assets[atlas-sdk]'."
+    )
 
 
 @pytest.mark.usefixtures("not_installed")
@@ -48,7 +51,7 @@ def test_the_student_alone_needs_no_engine(loop: Loop) -> None:
 
 def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(package, "version", lambda name: "0.2.0")
-    with pytest.raises(ConfigError, match=r"arc-atlas 0\.1\.16, and 0\.2\.0 is installed"):
+    with pytest.raises(ConfigError, match=r"arc-atlas 0\.1\.16, but 0\.2\.0 is installed"):
         require_sdk()
 
 

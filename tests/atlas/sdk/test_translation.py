@@ -130,7 +130,7 @@ def test_a_probe_of_its_own_model_is_asked() -> None:
 
 def test_a_refusal_of_the_sdk_is_one_sentence() -> None:
     loaded = LoadedConfig(Path(), config(), offline=False)
-    with pytest.raises(ConfigError, match=r"does not take this configuration \(rim\.variance"):
+    with pytest.raises(ConfigError, match=r"does not accept this configuration \(rim\.variance"):
         sdk_config(loaded, ADDRESS, sdk(refuse))
 
 
