@@ -122,7 +122,7 @@ class _LearnerReply(BaseModel):
     session_student_learning: _Text = None
     session_teacher_learning: _Text = None
     playbook_entries: Annotated[list[Any], BeforeValidator(_entries)] = []
-    metadata: Annotated[dict[str, Any], BeforeValidator(_object)] = {}
+    metadata: Annotated[dict[str, object], BeforeValidator(_object)] = {}
 
 
 async def learn(models: Models, session: str, config: AtlasConfig, case: LearningCase) -> LearningOutcome:
@@ -175,7 +175,7 @@ def _question(case: LearningCase, learning: LearningConfig, handles: Sequence[st
     return f"The session:\n\n{block}\n\nWhat did it teach?"
 
 
-def _shown(entry: PlaybookEntry) -> dict[str, Any]:
+def _shown(entry: PlaybookEntry) -> dict[str, object]:
     counts = {"sessions", "cue_hits", "action_adoptions", "failed_adoptions"}
     return entry.model_dump(
         mode="json",
@@ -246,6 +246,6 @@ def _short(text: str | None, longest: int) -> str | None:
     return joined[: longest - 1].rsplit(None, 1)[0] + "…"
 
 
-def _kept(metadata: dict[str, Any]) -> dict[str, Any]:
+def _kept(metadata: dict[str, object]) -> dict[str, object]:
     shortened = cut(metadata)
     return metadata if shortened is metadata else {"text": shortened}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -116,5 +116,5 @@ class Reward(_Outcome):
     escalated: bool = False
     escalation_reason: str | None = None
     stats: RewardStats | None = None
-    audit: tuple[dict[str, Any], ...] = ()
+    audit: tuple[dict[str, object], ...] = ()
     """Every question and answer: stage, model, temperature, messages, response or error, usage."""

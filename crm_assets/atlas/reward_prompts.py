@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from crm_assets.atlas.config import ExecutionMode
 from crm_assets.atlas.outcomes import Judgement
@@ -51,7 +50,7 @@ class RewardCase:
     """Whether the student was given guidance."""
     focus_prompt: str | None
     """What to look at in particular."""
-    session_metadata: dict[str, Any]
+    session_metadata: dict[str, object]
     """What the run says of the session; nothing of the ground truth."""
 
 
@@ -75,7 +74,7 @@ def arbiter_messages(
     return Message("system", f"{_ARBITER_PROMPT}\n\n{prompt or _JUDGE_PROMPT}"), Message("user", user)
 
 
-def _facts(case: RewardCase) -> dict[str, Any]:
+def _facts(case: RewardCase) -> dict[str, object]:
     facts = {
         "task": case.task,
         "execution_mode": case.mode,

@@ -88,7 +88,7 @@ class _Sample:
     """One judge asked: its judgement if there is one, and the record of it."""
 
     judgement: Judgement | None
-    entry: dict[str, Any]
+    entry: dict[str, object]
 
     @property
     def error(self) -> str:
@@ -136,7 +136,7 @@ async def judge_session(
 
 
 async def _ask(models: Models, caller: Caller, judge: _Judge, messages: tuple[Message, ...]) -> _Sample:
-    entry: dict[str, Any] = {
+    entry: dict[str, object] = {
         "stage": judge.stage,
         "model": judge.model.name,
         "temperature": judge.temperature,

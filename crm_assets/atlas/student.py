@@ -71,7 +71,7 @@ class Student(Agent):
         """Enter a conversation; its ID is not told to the model."""
         return _StudentSession(self._models, self._caller, self._config, self._prompt)
 
-    def describe(self) -> Mapping[str, Any]:
+    def describe(self) -> Mapping[str, object]:
         """Name, model, and the hash of the prompt without what was learnt or said of this session."""
         agent = self._config.agent
         return {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 import orjson
 
@@ -61,7 +60,7 @@ def plan_question(opening: str) -> str:
     )
 
 
-def text_outcome(document: Mapping[str, Any]) -> str:
+def text_outcome(document: Mapping[str, object]) -> str:
     """How a model without tools is told what became of its call."""
     return f"Outcome of the tool: {orjson.dumps(document).decode()}\n\nTell the user, in plain text."
 
@@ -76,9 +75,10 @@ def _schema_in_brief() -> str:
     return "\n".join(lines)
 
 
-def _field(name: str, schema: Mapping[str, Any]) -> str:
-    if "enum" in schema:
-        return f"{name} ({'|'.join(schema['enum'])})"
+def _field(name: str, schema: Mapping[str, object]) -> str:
+    choices = schema.get("enum")
+    if isinstance(choices, list):
+        return f"{name} ({'|'.join(choices)})"
     kind = schema.get("format", schema["type"])
     return name if kind == "string" else f"{name} ({kind})"
 

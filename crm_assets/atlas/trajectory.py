@@ -64,7 +64,7 @@ class Trail:
 
     def learning(self, learnt: LearningOutcome) -> None:
         """The learner has."""
-        document: dict[str, Any] = {"error": learnt.error}
+        document: dict[str, object] = {"error": learnt.error}
         if learnt.update is not None:
             document["entries"] = [entry.id for entry in learnt.update.entries]
             document["rejected"] = [entry.model_dump(mode="json") for entry in learnt.update.rejected]
@@ -75,7 +75,7 @@ class Trail:
         self._add("WORKFLOW_END", "session", "atlas", {"status": status})
 
     def _add(
-        self, kind: EventType, name: str, actor: str, data: Mapping[str, Any], **metadata: Any
+        self, kind: EventType, name: str, actor: str, data: Mapping[str, object], **metadata: Any
     ) -> None:
         event = TrajectoryEvent(kind, name, actor, self._clock().timestamp(), metadata, data)
         self.events.append(event)

@@ -37,7 +37,7 @@ class ExpectedTurn(_Shown):
     """The ground truth of a turn (`feedback: oracle`)."""
 
     tool: str
-    arguments: dict[str, Any]
+    arguments: dict[str, object]
     succeeds: bool
     reply: str | None
 
@@ -114,7 +114,7 @@ def transcript_block(transcript: SessionTranscript, **more: Any) -> str:
     return json_block({**more, **transcript.model_dump(mode="json", exclude_none=True)})
 
 
-def read_transcript(prompt: str) -> tuple[SessionTranscript, dict[str, Any]] | None:
+def read_transcript(prompt: str) -> tuple[SessionTranscript, dict[str, object]] | None:
     """The transcript in a prompt and the facts beside it; None where there is none."""
     start = prompt.find(JSON_FENCE)
     end = prompt.find("\n```", start + len(JSON_FENCE))

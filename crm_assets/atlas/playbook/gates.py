@@ -69,7 +69,7 @@ class _ActionForm(_Form):
     imperative: _Text = ""
     runtime_handle: _Text = ""
     tool_name: _Text = ""
-    arguments: dict[str, Any] | None = None
+    arguments: dict[str, object] | None = None
 
 
 class _ScopeForm(_Form):

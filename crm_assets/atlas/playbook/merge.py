@@ -144,7 +144,7 @@ def _best(entries: tuple[PlaybookEntry, ...]) -> tuple[tuple[PlaybookEntry, ...]
 
 def _evaluation(
     accepted: list[str], update: LearningUpdate | None, pruned: dict[str, str], session: str, now: str
-) -> dict[str, Any]:
+) -> dict[str, object]:
     return {
         "accepted": list(dict.fromkeys(accepted)),
         "rejected": [entry.model_dump(mode="json") for entry in update.rejected] if update else [],

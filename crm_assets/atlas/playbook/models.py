@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -44,7 +44,7 @@ class Action(_Learnt):
     runtime_handle: str | None = None
     """The tool it is about."""
     tool_name: str | None = None
-    arguments: dict[str, Any] | None = None
+    arguments: dict[str, object] | None = None
 
 
 class Scope(_Learnt):
@@ -140,7 +140,7 @@ class LearningState(_Learnt):
     """Of those with a reward."""
     rewarded: int = 0
     """How many they are."""
-    last_evaluation: dict[str, Any] | None = None
+    last_evaluation: dict[str, object] | None = None
     """What the last merge accepted, rejected and pruned."""
 
 
@@ -157,5 +157,5 @@ class LearningUpdate(_Learnt):
     """The session's own note."""
     entries: tuple[PlaybookEntry, ...] = ()
     rejected: tuple[RejectedEntry, ...] = ()
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, object] = {}
     """What else the learner said; can never overwrite entries."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from crm_assets.atlas.playbook.cues import cue_matches
 from crm_assets.atlas.playbook.models import LearningState, PlaybookEntry
@@ -44,7 +43,7 @@ class UsageReport:
     entries: Mapping[str, EntryCounts]
     """By ID; those whose cue did not come up are there, too."""
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, object]:
         """The record of it: sums, and the entries whose cue came up."""
         counts = self.entries.values()
         return {

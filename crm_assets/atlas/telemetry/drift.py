@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, median, pstdev
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from crm_assets.atlas.config import DriftConfig
 
@@ -59,7 +59,7 @@ class Drift:
     uncertainty_mad_z: float | None = None
     """None where more than half of the window is one value."""
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, object]:
         """`metadata.drift` of a session."""
         return {**asdict(self), "drift_alert": self.alert, "window": self.baseline.window}
 

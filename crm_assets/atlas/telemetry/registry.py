@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -41,7 +40,7 @@ class RegistryRow:
     state: LearningState
     unreadable: tuple[object, ...] = ()
     """Entries that are none to us."""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict)
     """As it stands."""
 
 
@@ -61,7 +60,7 @@ def read_row(student_learning: str | None, teacher_learning: str | None, metadat
     return RegistryRow(state, tuple(raw for raw, entry in entries if entry is None), known)
 
 
-def row_metadata(state: LearningState, before: RegistryRow) -> dict[str, Any]:
+def row_metadata(state: LearningState, before: RegistryRow) -> dict[str, object]:
     """`metadata` of the row that is to hold `state` and held `before`."""
     document = state.model_dump(mode="json", include={"entries", "last_evaluation", *_COUNTERS})
     return {
@@ -73,7 +72,7 @@ def row_metadata(state: LearningState, before: RegistryRow) -> dict[str, Any]:
     }
 
 
-def state_document(state: LearningState) -> dict[str, Any]:
+def state_document(state: LearningState) -> dict[str, object]:
     """`metadata.learning_state` of a session, in the SDK's form."""
     return {
         "student_learning": state.student_learning,
@@ -82,11 +81,11 @@ def state_document(state: LearningState) -> dict[str, Any]:
     }
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def _mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _entries(metadata: Mapping[str, Any]) -> Sequence[object]:
+def _entries(metadata: Mapping[str, object]) -> Sequence[object]:
     entries = metadata.get("playbook_entries")
     return entries if isinstance(entries, list) else []
 
@@ -101,7 +100,7 @@ def _entry(raw: object) -> PlaybookEntry | None:
         return None
 
 
-def _is_of_sdk(raw: Mapping[str, Any]) -> bool:
+def _is_of_sdk(raw: Mapping[str, object]) -> bool:
     return (
         "status" in _mapping(raw.get("provenance"))
         or "scores" in _mapping(raw.get("rubric"))
@@ -109,7 +108,7 @@ def _is_of_sdk(raw: Mapping[str, Any]) -> bool:
     )
 
 
-def _from_sdk(raw: Mapping[str, Any]) -> dict[str, Any]:
+def _from_sdk(raw: Mapping[str, object]) -> dict[str, object]:
     scope, provenance = _mapping(raw.get("scope")), _mapping(raw.get("provenance"))
     source = provenance.get("source_session_id")
     return {
@@ -128,12 +127,12 @@ def _from_sdk(raw: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _lifecycle_of_sdk(provenance: Mapping[str, Any]) -> str:
+def _lifecycle_of_sdk(provenance: Mapping[str, object]) -> str:
     """The SDK still shows provisional and deprecated entries to its student: to us they are active."""
     return "pruned" if _mapping(provenance.get("status")).get("lifecycle") == "pruned" else "active"
 
 
-def _rubric_of_sdk(rubric: Mapping[str, Any]) -> dict[str, Any] | None:
+def _rubric_of_sdk(rubric: Mapping[str, object]) -> dict[str, object] | None:
     scores = _mapping(rubric.get("scores"))
     names = ("actionability", "generality", "hookability", "concision")
     if not all(isinstance(scores.get(name), (int, float)) for name in names):
@@ -141,5 +140,5 @@ def _rubric_of_sdk(rubric: Mapping[str, Any]) -> dict[str, Any] | None:
     return {**{name: scores[name] for name in names}, "weighted": rubric.get("weighted_total") or 0.0}
 
 
-def _usage_of_sdk(impact: Mapping[str, Any]) -> dict[str, Any]:
+def _usage_of_sdk(impact: Mapping[str, object]) -> dict[str, object]:
     return {ours: impact[theirs] for theirs, ours in _USAGE_OF_THE_SDK.items() if theirs in impact}

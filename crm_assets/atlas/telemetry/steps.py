@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from crm_assets.atlas.outcomes import Validation
 from crm_assets.atlas.telemetry.jsonb import jsonb
@@ -51,7 +50,7 @@ def _step(turn: TurnResult, attempts: int) -> Step:
     )
 
 
-def _attempt_facts(turn: TurnResult) -> dict[str, Any]:
+def _attempt_facts(turn: TurnResult) -> dict[str, object]:
     return {
         "tool": turn.tool_name,
         "tool_params": turn.arguments,
