@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from crm_assets.atlas.playbook.cues import cue_matches
 from crm_assets.atlas.playbook.gates import check_entry, one_line
-from crm_assets.atlas.playbook.merge import MOST_ENTRIES, merge
-from crm_assets.atlas.playbook.models import (
+from crm_assets.atlas.playbook.learning_state import (
     Action,
     Audience,
     Cue,
@@ -18,6 +17,7 @@ from crm_assets.atlas.playbook.models import (
     Rubric,
     Scope,
 )
+from crm_assets.atlas.playbook.merge import MOST_ENTRIES, merge
 from crm_assets.atlas.playbook.pamphlet import LONGEST_BLOCK, render_playbook, shown_entries
 from crm_assets.atlas.playbook.pruning import reward_delta
 from crm_assets.atlas.playbook.usage import EntryCounts, TurnFacts, UsageReport, track_usage

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from crm_assets.atlas.playbook.models import Cue
+from crm_assets.atlas.playbook.learning_state import Cue
 from crm_assets.atlas.playbook.regex_safety import LONGEST_TEXT, regex_problem
 
 __all__ = ["cue_matches", "cue_problem"]

@@ -13,7 +13,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictStr, Validati
 from crm_assets.atlas.config import LearningConfig
 from crm_assets.atlas.playbook.cues import cue_problem
 from crm_assets.atlas.playbook.generality import particulars
-from crm_assets.atlas.playbook.models import Action, Audience, Cue, PlaybookEntry, RejectedEntry, Scope
+from crm_assets.atlas.playbook.learning_state import (
+    Action,
+    Audience,
+    Cue,
+    PlaybookEntry,
+    RejectedEntry,
+    Scope,
+)
 from crm_assets.atlas.playbook.scores import entry_texts, score_entry
 
 __all__ = ["check_entry", "one_line"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from crm_assets.atlas.config import LearningConfig
-from crm_assets.atlas.playbook.models import (
+from crm_assets.atlas.playbook.learning_state import (
     EntryUsage,
     LearningState,
     LearningUpdate,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from crm_assets.atlas.playbook.gates import one_line
-from crm_assets.atlas.playbook.models import Audience, LearningState, PlaybookEntry
+from crm_assets.atlas.playbook.learning_state import Audience, LearningState, PlaybookEntry
 
 __all__ = ["LONGEST_BLOCK", "by_merit", "render_playbook", "shown_entries"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from crm_assets.atlas.config import PruningConfig
-from crm_assets.atlas.playbook.models import EntryUsage, PlaybookEntry
+from crm_assets.atlas.playbook.learning_state import EntryUsage, PlaybookEntry
 
 __all__ = ["ENOUGH_CONVERSATIONS", "prune", "pruning_reason", "reward_delta"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crm_assets.atlas.config import LearningConfig, RubricWeights
-from crm_assets.atlas.playbook.models import PlaybookEntry, Rubric
+from crm_assets.atlas.playbook.learning_state import PlaybookEntry, Rubric
 
 __all__ = ["entry_texts", "score_entry"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from crm_assets.atlas.playbook.cues import cue_matches
-from crm_assets.atlas.playbook.models import LearningState, PlaybookEntry
+from crm_assets.atlas.playbook.learning_state import LearningState, PlaybookEntry
 from crm_assets.atlas.playbook.pamphlet import LONGEST_BLOCK, shown_entries
 
 __all__ = ["EntryCounts", "TurnFacts", "UsageReport", "track_usage"]
