@@ -1,4 +1,4 @@
-"""What is learnt from sessions, and how it gets into prompts and out again."""
+"""The playbook: learned entries, their gates, usage and pruning, and the block in the prompts."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Sets of characters as bit masks: which characters a part of a regular expression can match.
+"""Character sets as bit masks: the characters that a part of a regular expression can match.
 
-One bit for each ASCII character and one for each kind of the others. A mask never lacks a character that
-the part matches, case ignored; it may hold more. So parts whose masks share no bit never match the same.
+A mask has one bit for each ASCII character and one for each kind of other characters. It contains every
+character that the part matches, ignoring case; it may contain more. So two parts whose masks share no bit
+never match the same character.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ _ASCII = 128
 _DIGIT, _WORD, _SPACE, _OTHER = (1 << (_ASCII + kind) for kind in range(4))
 _FOREIGN = _DIGIT | _WORD | _SPACE | _OTHER
 SIZE = _ASCII + 4
-"""Bits of a mask."""
+"""Number of bits of a mask."""
 ANY = (1 << SIZE) - 1
 """Every character."""
 
 
 def _matching(pattern: str) -> int:
-    """The ASCII characters that `pattern` matches."""
+    """Return the mask of the ASCII characters that `pattern` matches."""
     return sum(1 << code for code in range(_ASCII) if re.fullmatch(pattern, chr(code)))
 
 
@@ -36,16 +37,16 @@ _CATEGORIES |= {name.replace("_", "_NOT_", 1): ANY & ~bits for name, bits in _CA
 _LOWER = sum(1 << code for code in range(ord("a"), ord("z") + 1))
 _UPPER = sum(1 << code for code in range(ord("A"), ord("Z") + 1))
 _SHIFT = ord("a") - ord("A")
-# With case ignored, the Kelvin sign is a k, the long s an s, and two Turkish letters are an i.
+# Ignoring case, the Kelvin sign matches k, the long s matches s, and two Turkish letters match i.
 _FOREIGN_IN_ASCII = sum(1 << ord(letter) for letter in "kKsSiI")
 
 
 def mask(name: str, value: Any) -> int:
-    """The characters that one item of a parsed pattern matches.
+    """Return the mask of one item of a parsed pattern.
 
     Args:
         name: its opcode: LITERAL, NOT_LITERAL, ANY or IN.
-        value: what the parser has beside it.
+        value: its argument from the parser.
     """
     if name == "LITERAL":
         return _any_case(_character(value))
@@ -90,7 +91,7 @@ def _character(code: int) -> int:
 
 
 def _wholly(code: int) -> int:
-    """The bits that excluding one character clears: never that of a kind, which has many."""
+    """Return the bits that excluding one character clears: none for a kind, which has many."""
     return 1 << code if code < _ASCII else 0
 
 

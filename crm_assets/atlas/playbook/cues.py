@@ -1,4 +1,4 @@
-"""When an entry's cue comes up in what a user says."""
+"""Match the cues of entries with user turns."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["cue_matches", "cue_problem"]
 
 _SEPARATORS = re.compile(r"[,|]")
 _INFLECTED = 4
-"""From this length on a keyword also stands for the words that begin with it: update, updated."""
+"""From this length on a keyword also matches words that start with it: update, updated."""
 
-_GUARD_SECONDS = 0.1
+_TIMEOUT_SECONDS = 0.1
 
 
 def cue_problem(kind: str, pattern: str) -> str | None:
-    """Why a cue of type `kind` could never be used, as the end of a sentence; None if it can."""
+    """Return why a cue of type `kind` is unusable, as the end of a sentence; None if it is usable."""
     if not pattern.strip():
         return "it has no pattern"
     if kind == "regex":
@@ -30,12 +30,12 @@ def cue_problem(kind: str, pattern: str) -> str | None:
 
 
 def cue_matches(cue: Cue, text: str) -> bool:
-    """Whether `cue` comes up in `text`, case ignored.
+    """Return True if `cue` matches `text`, ignoring case.
 
-    A keyword cue does where one of its keywords (between commas or bars) does, as a word; a regex cue
-    where its pattern is found in the first `LONGEST_TEXT` characters. Entries may come from other
-    programs, so a pattern that no gate would let in is never tried. A predicate is for models to judge:
-    it never matches here.
+    A keyword cue matches if `text` contains one of its keywords (separated by commas or bars) as a word, a
+    regex cue if its pattern is found in the first `LONGEST_TEXT` characters. Entries may come from other
+    programs, so a pattern that the gates would reject is never tried. A predicate is for models to judge
+    and never matches.
     """
     if cue.type == "keyword":
         keywords = _keywords(cue.pattern)
@@ -48,14 +48,14 @@ def cue_matches(cue: Cue, text: str) -> bool:
 
 def _found(pattern: Any, text: str) -> bool:
     try:
-        return pattern.search(text, timeout=_GUARD_SECONDS) is not None
+        return pattern.search(text, timeout=_TIMEOUT_SECONDS) is not None
     except TimeoutError:
-        return False  # the second guard behind `regex_problem`: what takes as long is no cue
+        return False  # a second guard behind `regex_problem`
 
 
 @lru_cache(maxsize=4096)
 def _regex(pattern: str) -> Any:
-    """The pattern for the matcher that can be stopped; None where it must not be used."""
+    """Compile a pattern for a matcher with a timeout; return None if it must not be used."""
     import regex  # type: ignore[import-untyped]  # noqa: PLC0415  (40 ms)
 
     if regex_problem(pattern) is not None:

@@ -1,4 +1,4 @@
-"""Which of the entries that a learner proposes get into the playbook."""
+"""Gates: checks that a proposed entry must pass to enter the playbook."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from crm_assets.atlas.playbook.learning_state import (
     Action,
     Audience,
     Cue,
+    Gate,
     PlaybookEntry,
     RejectedEntry,
     Scope,
@@ -27,23 +28,21 @@ __all__ = ["check_entry", "one_line"]
 
 _LONGEST_ID = 80
 _MOST_OVERFLOW = 4
-"""An entry of more than this many times `max_text_length` is an essay, whatever its other merits."""
+"""Entries longer than this multiple of `max_text_length` are rejected."""
 
 _NOT_PRINTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-# Of a regular expression: classes, anchors and counts, which are no text.
+# Classes, anchors and counts of a regular expression: not literal text.
 _NO_TEXT = re.compile(r"\\[A-Za-z]|\{\d*,?\d*\}")
 _ESCAPED = re.compile(r"\\(\W)")
 
-Gate = Literal["form", "actionability", "cue", "generality"]
-
 
 def one_line(text: str) -> str:
-    """`text` in one line: control characters and runs of blanks become one blank."""
+    """Return `text` in one line: runs of control characters and blanks become one blank."""
     return " ".join(_NOT_PRINTED.sub(" ", text).split())
 
 
 def _text(value: object) -> object:
-    """Lenient where the meaning is plain: nothing is an empty text, a list of texts is their sequence."""
+    """Accept null as an empty text and a list of texts as one text."""
     if value is None:
         return ""
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
@@ -88,7 +87,7 @@ class _ScopeForm(_Form):
 
 
 class _EntryForm(_Form):
-    """What a learner must write, before any gate looks at what it says."""
+    """The form of an entry, checked before its content."""
 
     id: _Text = ""
     audience: Annotated[Audience, BeforeValidator(_audience)] = "student"
@@ -101,14 +100,14 @@ class _EntryForm(_Form):
 def check_entry(
     raw: object, config: LearningConfig, handles: Collection[str]
 ) -> PlaybookEntry | RejectedEntry:
-    """The entry that `raw` is, scored, or why it does not get in.
+    """Check a proposed entry; return it with its scores, or the reason of its rejection.
 
-    What is in `raw` beyond a learner's part (impact, rubric, provenance) is left out.
+    Keys of `raw` that the learner does not own (impact, rubric, provenance) are ignored.
 
     Args:
         raw: one of the learner's `playbook_entries`: any JSON value.
-        config: the gates, what a schema allows, and the weights of scores.
-        handles: the tools that there are, where `allowed_runtime_handles` does not say which may be named.
+        config: gates, schema and rubric weights.
+        handles: allowed tools where `allowed_runtime_handles` is empty.
     """
     try:
         form = _EntryForm.model_validate(raw)
@@ -116,13 +115,11 @@ def check_entry(
     except ValidationError as error:
         return _rejected(_id_of(raw), "form", _first_error(error))
     except TypeError:
-        return _rejected(_id_of(raw), "form", "its arguments are no JSON")
+        return _rejected(_id_of(raw), "form", "its arguments are not JSON")
     kind = form.cue.type.lower()
     if kind not in config.schema_.cue_types:
         known = ", ".join(config.schema_.cue_types)
-        return _rejected(
-            form.id, "cue", f"the type of its cue is {kind[:40] or 'missing'}, not one of: {known}"
-        )
+        return _rejected(form.id, "cue", f"its cue type is {kind[:40] or 'missing'}, not one of: {known}")
     entry = _entry(form, kind)
     longest = config.gates.max_text_length * _MOST_OVERFLOW
     if sum(map(len, entry_texts(entry))) > longest:
@@ -172,7 +169,7 @@ def _made_id(form: _EntryForm, kind: str, handle: str | None) -> str:
 def _problems(
     entry: PlaybookEntry, config: LearningConfig, handles: Collection[str]
 ) -> dict[Gate, str | None]:
-    """What each gate has to say of an entry, None for nothing, in the order in which they stand."""
+    """Return the problem that each gate finds, None for none, in the order of the gates."""
     return {
         "actionability": _actionability_problem(entry, handles),
         "cue": cue_problem(entry.cue.type, entry.cue.pattern),
@@ -186,7 +183,7 @@ def _actionability_problem(entry: PlaybookEntry, handles: Collection[str]) -> st
     if entry.action.runtime_handle is None:
         return "it names no tool (runtime_handle)"
     if entry.action.runtime_handle not in handles:
-        return f"{entry.action.runtime_handle[:_LONGEST_ID]} is no tool that it may name"
+        return f"{entry.action.runtime_handle[:_LONGEST_ID]} is not an allowed tool"
     return None
 
 
@@ -226,4 +223,4 @@ def _first_error(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     reason = first["msg"].rstrip(".")
-    return f"its {where} is of the wrong form ({reason})" if where else "it is no JSON object"
+    return f"its {where} is malformed ({reason})" if where else "it is not a JSON object"

@@ -1,4 +1,4 @@
-"""Whether a text is about more than the one case that it was learnt from."""
+"""Find details that tie a learned text to a single case."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _PARTICULARS = (
             re.IGNORECASE,
         ),
     ),
-    # Q-1042, case_17, #331, or hexadecimal digits that are no word; not names of standards (ISO-8601).
+    # Q-1042, case_17, #331, or hexadecimal digits that are not a word; not names of standards (ISO-8601).
     (
         "an ID",
         re.compile(
@@ -45,18 +45,18 @@ _PARTICULARS = (
         ),
     ),
     (
-        "a number that is of one case only",
+        "a case-specific number",
         re.compile(r"(?<![\w.])\d{1,3}(?:[,']\d{3})+(?![\w])|(?<!\d)\d{5,}(?!\d)|\+\d[\d ()-]{6,}\d"),
     ),
 )
 
 
 def particulars(text: str, banned: Sequence[str]) -> str | None:
-    """What in `text` is about one case only: "the date 2031-04-05"; None where nothing is.
+    """Return the first case-specific detail in `text`: "a date (2031-04-05)"; None without one.
 
     Args:
-        text: a learnt text.
-        banned: words that give a case away.
+        text: a learned text.
+        banned: words that refer to a single case.
     """
     for name, pattern in _PARTICULARS:
         found = pattern.search(text)

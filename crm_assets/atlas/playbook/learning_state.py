@@ -1,4 +1,4 @@
-"""What a learning key has learnt: pamphlets and playbook entries."""
+"""The learning state of a learning key: pamphlets and playbook entries."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ __all__ = [
     "Audience",
     "Cue",
     "EntryUsage",
+    "Gate",
     "LearningState",
     "LearningUpdate",
     "PlaybookEntry",
@@ -21,6 +22,8 @@ __all__ = [
 ]
 
 Audience = Literal["student", "teacher"]
+Gate = Literal["form", "actionability", "cue", "generality"]
+"""A check that a proposed entry must pass."""
 
 
 class _Learnt(BaseModel):
@@ -28,27 +31,27 @@ class _Learnt(BaseModel):
 
 
 class Cue(_Learnt):
-    """When an entry is to be remembered."""
+    """The situation in which an entry applies."""
 
     type: Literal["regex", "keyword", "predicate"]
     pattern: str
-    """What a user's turn is matched with."""
+    """Matched with the user's turns."""
     description: str | None = None
 
 
 class Action(_Learnt):
-    """What to do then."""
+    """The action that an entry recommends."""
 
     imperative: str
-    """One sentence, told to the student."""
+    """One sentence, shown to the student or teacher."""
     runtime_handle: str | None = None
-    """The tool it is about."""
+    """The tool to call."""
     tool_name: str | None = None
     arguments: dict[str, object] | None = None
 
 
 class Scope(_Learnt):
-    """Where it applies."""
+    """The limits of an entry."""
 
     category: Literal["reinforcement", "differentiation"] = "differentiation"
     constraints: str = ""
@@ -56,52 +59,52 @@ class Scope(_Learnt):
 
 
 class Provenance(_Learnt):
-    """Where it comes from."""
+    """The origin of an entry."""
 
     created_at: str | None = None
     """ISO 8601, UTC."""
     updated_at: str | None = None
     source_session_id: str | None = None
-    """Key of the session that it was first learnt from."""
+    """Key of the session that first proposed it."""
     lifecycle: Literal["active", "pruned"] = "active"
 
 
 class Rubric(_Learnt):
-    """How good it looks."""
+    """Scores of an entry, 0–1."""
 
     actionability: float
     generality: float
     hookability: float
     concision: float
     weighted: float
-    """By the configuration's `rubric_weights`."""
+    """Mean, weighted by `rubric_weights`."""
 
 
 class EntryUsage(_Learnt):
-    """What came of it, session by session (`impact` in the record)."""
+    """Usage counts of an entry over all sessions (`impact` in the record)."""
 
     sessions: int = 0
-    """Sessions that had it in their prompt."""
+    """Sessions with the entry in their prompt."""
     conversations: tuple[str, ...] = ()
-    """Different conversations in which its cue came up; kept until there are enough."""
+    """IDs of different conversations in which its cue matched; only as many as pruning needs."""
     cue_hits: int = 0
-    """User turns that its cue matched."""
+    """User turns that the cue matched."""
     sessions_hit: int = 0
-    """Sessions with at least one of them."""
+    """Sessions with at least one match."""
     action_adoptions: int = 0
-    """Turns in which the cue came up and its tool was called, and the call succeeded."""
+    """Matched turns in which its tool was called and succeeded."""
     failed_adoptions: int = 0
-    """The same, and the call was refused."""
+    """Matched turns in which its tool was called and refused."""
     reward_sum_hit: float = 0.0
-    """Rewards of sessions whose cue came up, summed."""
+    """Sum of the rewards of sessions with a match."""
     rewarded_hit: int = 0
-    """How many they are."""
+    """Number of these rewards."""
     reward_before: float | None = None
-    """Mean reward of the key's sessions before it was learnt; null where there were none."""
+    """Mean reward of the key's sessions before the entry was learned; null without any."""
 
 
 class PlaybookEntry(_Learnt):
-    """One thing learnt."""
+    """A learned rule: a cue and an action."""
 
     id: str
     audience: Audience = "student"
@@ -115,47 +118,47 @@ class PlaybookEntry(_Learnt):
 
 
 class RejectedEntry(_Learnt):
-    """An entry that a gate kept out."""
+    """A proposed entry that a gate rejected."""
 
     id: str | None
-    gate: Literal["form", "actionability", "cue", "generality"]
+    gate: Gate
     reason: str
     """One sentence."""
 
 
 class LearningState(_Learnt):
-    """All that one learning key has learnt."""
+    """The pamphlets, entries and counters of one learning key."""
 
     student_learning: str | None = None
     """The student's pamphlet."""
     teacher_learning: str | None = None
     """The teacher's pamphlet."""
     entries: tuple[PlaybookEntry, ...] = ()
-    """Active ones, in the order in which they were learnt."""
+    """Active ones, oldest first."""
     version: int = 0
-    """Counts changes."""
+    """Incremented by each change of pamphlets or entries."""
     sessions: int = 0
-    """Sessions that it was merged with."""
+    """Number of merged sessions."""
     reward_sum: float = 0.0
-    """Of those with a reward."""
+    """Sum of the rewards."""
     rewarded: int = 0
-    """How many they are."""
+    """Number of sessions with a reward."""
     last_evaluation: dict[str, object] | None = None
-    """What the last merge accepted, rejected and pruned."""
+    """The entries that the last merge accepted, rejected and pruned."""
 
 
 class LearningUpdate(_Learnt):
-    """What one session taught, gates passed."""
+    """The learner's reply to one session, with the entries that passed the gates."""
 
     student_pamphlet: str | None = None
-    """Null leaves what is there."""
+    """Null keeps the current one."""
     teacher_pamphlet: str | None = None
-    """Null leaves what is there."""
+    """Null keeps the current one."""
     session_student_learning: str | None = None
-    """The session's own note."""
+    """A note on this session."""
     session_teacher_learning: str | None = None
-    """The session's own note."""
+    """A note on this session."""
     entries: tuple[PlaybookEntry, ...] = ()
     rejected: tuple[RejectedEntry, ...] = ()
     metadata: dict[str, object] = {}
-    """What else the learner said; can never overwrite entries."""
+    """Anything else in the reply; never overwrites entries."""

@@ -1,8 +1,6 @@
-"""Brings what a session taught into what its learning key knows by then."""
+"""Merge the results of a session into the learning state of its key."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from crm_assets.atlas.config import LearningConfig
 from crm_assets.atlas.playbook.learning_state import (
@@ -19,10 +17,10 @@ from crm_assets.atlas.playbook.usage import EntryCounts, UsageReport
 __all__ = ["MOST_ENTRIES", "merge"]
 
 MOST_ENTRIES = 40
-"""Entries that a learning key keeps; beyond it the lowest scored go."""
+"""Maximum number of entries of a learning key; beyond it the lowest scored are pruned."""
 
 _DIGITS = 9
-"""Of sums of rewards, so that they are the same in whatever order sessions end."""
+"""Digits of reward sums, so that they do not depend on the order of sessions."""
 
 
 def merge(
@@ -36,20 +34,20 @@ def merge(
     now: str,
     config: LearningConfig,
 ) -> LearningState:
-    """`state` with what one session taught and showed. Pure.
+    """Return `state` with a session's learning update and usage counts. Pure.
 
-    `state` may be newer than the one that the session started from: what other sessions brought in
-    meanwhile stays, and what they took out stays out.
+    `state` may be newer than the one that the session started from: entries that other sessions added
+    meanwhile stay, and entries that they pruned stay pruned.
 
     Args:
-        state: what the key knows now.
-        update: what the session taught; None for nothing.
-        usage: what came of the entries in its prompts; None where that was not watched.
-        session: its key.
-        conversation: which conversation it was.
-        reward: its reward; None where there is none, which is no reward of 0.
+        state: the key's current state.
+        update: the session's learning update; None without one.
+        usage: counts for the entries in its prompts; None if usage is not tracked.
+        session: the session's key.
+        conversation: the conversation's ID.
+        reward: 0–1; None for a session without a reward, which is not a reward of 0.
         now: time of the merge, ISO 8601, UTC.
-        config: gates, weights and limits.
+        config: pruning limits.
     """
     reward_sum = round(state.reward_sum + (reward or 0.0), _DIGITS)
     rewarded = state.rewarded + (reward is not None)
@@ -74,7 +72,7 @@ def merge(
             "last_evaluation": _evaluation(accepted, update, pruned, session, now),
         }
     )
-    changed = _told(merged) != _told(state)
+    changed = _shown(merged) != _shown(state)
     return merged.model_copy(update={"version": state.version + changed})
 
 
@@ -110,10 +108,10 @@ def _added(before: EntryUsage, counts: EntryCounts, conversation: str, reward: f
 def _with(
     entries: tuple[PlaybookEntry, ...], entry: PlaybookEntry, fresh: EntryUsage, session: str, now: str
 ) -> tuple[tuple[PlaybookEntry, ...], str]:
-    """`entries` with `entry`, and its ID there.
+    """Return `entries` with `entry`, and its ID there.
 
-    It takes the place of the one that it is another wording of, else it stands at the end. The same cue
-    and tool make the same entry, else the same ID does.
+    It replaces the entry with the same cue and tool, or else the one with the same ID; otherwise it is
+    appended.
     """
     known = next((old for old in entries if _meaning(old) == _meaning(entry)), None)
     known = known or next((old for old in entries if old.id == entry.id), None)
@@ -138,7 +136,7 @@ def _meaning(entry: PlaybookEntry) -> tuple[str, ...]:
 def _best(entries: tuple[PlaybookEntry, ...]) -> tuple[tuple[PlaybookEntry, ...], dict[str, str]]:
     surplus = {entry.id for entry in by_merit(entries)[MOST_ENTRIES:]}
     kept = tuple(entry for entry in entries if entry.id not in surplus)
-    reason = f"There are {MOST_ENTRIES} better ones."
+    reason = f"{MOST_ENTRIES} entries have higher scores."
     return kept, {entry.id: reason for entry in entries if entry.id in surplus}
 
 
@@ -154,8 +152,8 @@ def _evaluation(
     }
 
 
-def _told(state: LearningState) -> tuple[Any, ...]:
-    """What of a state prompts can tell: counters are no change of what was learnt."""
+def _shown(state: LearningState) -> tuple[object, ...]:
+    """Return what prompts show of a state: a changed counter is not a new version."""
     entries = tuple(
         (entry.id, entry.audience, entry.cue, entry.action, entry.expected_effect, entry.scope)
         for entry in state.entries

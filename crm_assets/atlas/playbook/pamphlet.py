@@ -1,4 +1,4 @@
-"""What was learnt, as the block that stands before a system prompt."""
+"""Render a learning state as the block before a system prompt."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from crm_assets.atlas.playbook.learning_state import Audience, LearningState, Pl
 __all__ = ["LONGEST_BLOCK", "by_merit", "render_playbook", "shown_entries"]
 
 LONGEST_BLOCK = 1_000
-"""Characters of a block, its first and last line included."""
+"""Maximum characters of a block, including its markers."""
 
 _MARKER = re.compile(">{3,}")
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s")
 
 
 def render_playbook(state: LearningState, audience: Audience, *, limit: int = LONGEST_BLOCK) -> str | None:
-    """The pamphlet of `audience` and the best of its entries, between markers; None without any.
+    """Return the pamphlet of `audience` and its best entries between markers; None without any.
 
-    Only whole lines (of a pamphlet that is one long line: whole sentences) are shown, at most `limit`
-    characters in all. Nothing that was learnt can end the block or open another one.
+    Only whole lines (or whole sentences of a long line) are shown, at most `limit` characters in all.
+    Learned text cannot end the block or open another one.
     """
     lines, entries = _contents(state, audience, limit)
     if not lines and not entries:
@@ -33,13 +33,13 @@ def render_playbook(state: LearningState, audience: Audience, *, limit: int = LO
 def shown_entries(
     state: LearningState, audience: Audience, *, limit: int = LONGEST_BLOCK
 ) -> tuple[PlaybookEntry, ...]:
-    """The entries that `render_playbook` has room for, best first."""
+    """Return the entries that `render_playbook` shows, best first."""
     shown = _contents(state, audience, limit)[1]
     return tuple(entry for entry in by_merit(state.entries) if entry.id in shown)
 
 
 def by_merit(entries: Iterable[PlaybookEntry]) -> list[PlaybookEntry]:
-    """Best first: by the weighted score, then by how often they were of use, then the oldest."""
+    """Sort entries: highest weighted score first, then most used, then oldest."""
     return sorted(
         entries,
         key=lambda entry: (
@@ -51,7 +51,7 @@ def by_merit(entries: Iterable[PlaybookEntry]) -> list[PlaybookEntry]:
 
 
 def _contents(state: LearningState, audience: Audience, limit: int) -> tuple[list[str], dict[str, str]]:
-    """The lines of the pamphlet, and those of entries by ID, that there is room for."""
+    """Return the lines of the pamphlet, and of entries by ID, that fit."""
     room = limit - sum(len(marker) for marker in _markers(audience)) - 1
     entries = {
         entry.id: _line(entry)
@@ -60,7 +60,7 @@ def _contents(state: LearningState, audience: Audience, limit: int) -> tuple[lis
     }
     wanted = sum(len(line) + 1 for line in entries.values())
     pamphlet = state.student_learning if audience == "student" else state.teacher_learning
-    # Entries may have half of the room, more if the pamphlet needs less, and the same the other way.
+    # Each of pamphlet and entries gets half of the room, and what the other does not need.
     lines = list(_fitting(_pamphlet_lines(pamphlet or ""), max(room // 2, room - wanted)))
     room -= sum(len(line) + 1 for line in lines)
     shown = {}
@@ -92,7 +92,7 @@ def _pamphlet_lines(text: str) -> Iterator[str]:
 
 
 def _fitting(lines: Iterable[str], room: int) -> Iterator[str]:
-    """The first lines that fit, each with its line end; of the one that does not, the sentences that do."""
+    """Yield the first lines that fit, each with its line end, then the fitting sentences of the next."""
     for line in lines:
         ends = [len(line), *(end.start() for end in reversed(list(_SENTENCE_END.finditer(line))))]
         end = next((end for end in ends if end < room), 0)
@@ -104,6 +104,6 @@ def _fitting(lines: Iterable[str], room: int) -> Iterator[str]:
 
 
 def _harmless(text: str) -> str:
-    """`text` in one line, without what marks a block of a prompt."""
+    """Return `text` in one line, without markers of prompt blocks."""
     marked = _MARKER.sub(lambda found: "›" * len(found.group()), one_line(text))
     return marked.replace("```", "'''")

@@ -1,10 +1,11 @@
-"""Whether a regular expression matches in bounded time, whatever the text.
+"""Check that a regular expression matches any text in bounded time.
 
-A backtracking matcher tries, for every place in a text, every way in which a pattern can be laid over it.
-How many these are follows from the parsed pattern: what a repeat multiplies them by, and that it does
-not where the character after it could not be one of its own. It is the idea of Weideman et al.,
-"Analyzing Matching Time Behavior of Backtracking Regular Expression Matchers by Using Ambiguity of NFA"
-(CIAA 2016), in a coarse form: it may refuse a harmless pattern, but not let an explosive one pass.
+A backtracking matcher tries, at every position of a text, every way in which the pattern can match. Their
+number follows from the parsed pattern: a repeat multiplies it, unless the character after the repeat cannot
+be one of its own. This is a coarse form of Weideman et al., "Analyzing Matching Time Behavior of
+Backtracking Regular Expression Matchers by Using Ambiguity of NFA" (CIAA 2016): it may reject a harmless
+pattern but accepts no catastrophic one. A timeout alone would not do: the verdict would depend on the
+machine, and the Atlas SDK matches stored patterns without one.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from crm_assets.atlas.playbook import characters
 __all__ = ["LONGEST_PATTERN", "LONGEST_TEXT", "regex_problem"]
 
 LONGEST_PATTERN = 200
-"""Characters of a pattern; longer ones are refused."""
+"""Maximum characters of a pattern."""
 LONGEST_TEXT = 400
-"""Characters of a text that a pattern is matched with; the rest is not looked at."""
+"""Characters of a text that a pattern is matched with; the rest is ignored."""
 
 _MOST_TRIES = 1_000_000_000
-"""Bound on what the worst text could cost: two open gaps and some alternatives, never three."""
+"""Limit of the worst case: allows two open gaps and some alternatives, but not three gaps."""
 
 _SINGLE = frozenset({"LITERAL", "NOT_LITERAL", "ANY", "IN"})
 _GROUPS = frozenset({"SUBPATTERN", "ATOMIC_GROUP"})
@@ -40,42 +41,42 @@ _REPEATS = frozenset({"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"})
 
 
 class _Refused(Exception):
-    """Says why a pattern is refused."""
+    """The reason why a pattern is rejected."""
 
 
 class _Cost(NamedTuple):
-    """What matching a part of a pattern from one place can cost, at worst."""
+    """The worst-case cost of matching a part of a pattern at one position."""
 
     ways: int
-    """In how many ways it can match: how often what follows is tried."""
+    """Number of ways to match: how often the rest of the pattern is tried."""
     tries: int
-    """How many choices are gone through to find all of them."""
+    """Number of steps to try all of them."""
 
 
 class _First(NamedTuple):
-    """What a part of a pattern can begin with."""
+    """The characters with which a match of a part can begin."""
 
     mask: int
-    """The characters, see `characters`."""
+    """See `characters`."""
     nullable: bool
-    """Whether it can also match nothing."""
+    """True if the part can match the empty text."""
 
 
 @lru_cache(maxsize=4096)
 def regex_problem(pattern: str) -> str | None:
-    """Why `pattern` is not to be used, as the end of a sentence; None if it may be."""
+    """Return why `pattern` is rejected, as the end of a sentence; None if it is accepted."""
     if len(pattern) > LONGEST_PATTERN:
         return f"the pattern is longer than {LONGEST_PATTERN} characters"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # what Python warns of, other engines read differently
+            warnings.simplefilter("error")  # other engines read such patterns differently
             re.compile(pattern, re.IGNORECASE)
             parsed = parser.parse(pattern, re.IGNORECASE)
         _check(parsed)
     except _Refused as refused:
         return str(refused)
     except (re.error, OverflowError, Warning) as error:
-        return f"the pattern is no regular expression ({error})"
+        return f"the pattern is not a valid regular expression ({error})"
     except RecursionError:
         return "the pattern is nested too deeply"
     return None
@@ -86,7 +87,7 @@ def _check(parsed: Any) -> None:
         raise _Refused("the pattern sets a flag that is not supported")
     items = list(parsed)
     while items and _never_fails(items[-1]):
-        items.pop()  # it is laid once over a text, and then the match is there
+        items.pop()  # it is tried once, and then the match is complete
     anchored = bool(items) and str(items[0][1]) in ("AT_BEGINNING", "AT_BEGINNING_STRING")
     starts = 1 if anchored and not parsed.state.flags & re.MULTILINE else LONGEST_TEXT
     _bounded(starts * (1 + _sequence(items, 0).tries))
@@ -103,14 +104,14 @@ def _never_fails(item: Any) -> bool:
 def _bounded(tries: int) -> int:
     if tries > _MOST_TRIES:
         raise _Refused(
-            "the pattern can take too long: have no repeat inside a repeat that matches the same text, "
-            "and at most two open gaps such as .*"
+            "the pattern can take too long: do not nest repeats that match the same text, and use at most "
+            "two open gaps such as .*"
         )
     return tries
 
 
 def _sequence(items: Sequence[Any], follow: int) -> _Cost:
-    """The cost of `items` one after another, when what comes then begins with `follow`."""
+    """Return the cost of a sequence of items before a part that begins with `follow`."""
     ways = 1
     tries = 0
     for item in reversed(items):
@@ -135,7 +136,7 @@ def _item(item: Any, follow: int) -> _Cost:
     if name in ("ASSERT", "ASSERT_NOT"):
         inside = _sequence(list(value[1]), characters.ANY)
         return _Cost(1, inside.tries + inside.ways)
-    raise _Refused("the pattern refers back to a group, which can take too long")
+    raise _Refused("the pattern has a back reference to a group, which can take too long")
 
 
 def _members(name: str, value: Any) -> Iterable[Any]:
@@ -149,7 +150,7 @@ def _repeat(least: int, most: Any, body: Any, *, follow: int) -> _Cost:
     most = min(int(most), LONGEST_TEXT // shortest)
     least = min(least, most)
     first = _first(items)
-    # Where one more round and what follows cannot both begin here, there is one place to stop at.
+    # If another round and the rest cannot both begin with one character, the repeat can end in one place.
     only_one_end = least == most or not first.mask & follow
     inside = _sequence(items, follow | first.mask)
     if inside.ways == 1:
@@ -165,7 +166,7 @@ def _repeat(least: int, most: Any, body: Any, *, follow: int) -> _Cost:
 
 
 def _branch(parts: Sequence[Sequence[Any]], follow: int) -> _Cost:
-    """Alternatives: those that can begin with the same character add up, the others exclude each other."""
+    """Return the cost of alternatives: only those that can begin with the same character add up."""
     costs = [_sequence(part, follow) for part in parts]
     firsts = [_first(part) for part in parts]
     ways = max(
@@ -204,5 +205,5 @@ def _first_of_item(item: Any) -> _First:
         firsts = [_first(part) for part in value[1]]
         mask = reduce(operator.or_, (first.mask for first in firsts))
         return _First(mask, any(first.nullable for first in firsts))
-    # A look ahead or behind costs something at every place where it is tried, whatever stands there.
+    # A lookahead or lookbehind is tried at every position.
     return _First(characters.ANY, True)

@@ -1,4 +1,4 @@
-"""How good an entry looks, before it has been used."""
+"""Score entries by their text, before they are used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DIGITS = 6
 
 
 def entry_texts(entry: PlaybookEntry) -> tuple[str, ...]:
-    """The texts that a learner wrote, the cue's pattern first; empty ones left out."""
+    """Return the non-empty texts of an entry, the cue's pattern first."""
     texts = (
         entry.cue.pattern,
         entry.cue.description,
@@ -29,16 +29,16 @@ def score_entry(
 ) -> Rubric:
     """Score an entry, 0–1 each.
 
-    Actionability and generality are 0 or 1; hookability is that of the cue's type, 0 where it can never
-    match; concision is 1 less what the texts are longer than `max_text_length`, as a share of it. The
-    weighted score is their mean by `rubric_weights`.
+    Actionability and generality are 0 or 1; hookability depends on the cue's type and is 0 for an unusable
+    cue; concision is 1 − overflow / `max_text_length`, at least 0, where overflow is the total length of
+    the texts beyond `max_text_length`. The weighted score is their mean by `rubric_weights`.
 
     Args:
         entry: the entry.
         config: limits and weights.
-        actionable: whether it says what to do with a tool that there is.
-        hookable: whether its cue can be used.
-        general: whether it is about more than one case.
+        actionable: True if it passes the actionability gate.
+        hookable: True if its cue is usable.
+        general: True if it passes the generality gate.
     """
     longest = config.gates.max_text_length
     overflow = max(0, sum(map(len, entry_texts(entry))) - longest)

@@ -1,4 +1,4 @@
-"""Where entries came up in a session, and whether they were followed."""
+"""Count the cue matches and adoptions of entries in a session."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ __all__ = ["EntryCounts", "TurnFacts", "UsageReport", "track_usage"]
 
 @dataclass(frozen=True)
 class TurnFacts:
-    """What a turn was, as far as usage goes."""
+    """The parts of a turn that usage depends on."""
 
     user: str
-    """What the user said."""
+    """The user's text."""
     tool: str | None
-    """What the student called."""
+    """The tool that the student called; None for no call."""
     error: str | None
-    """The tool's refusal."""
+    """The tool's error; None for success."""
 
 
 @dataclass(frozen=True)
 class EntryCounts:
-    """What came of one entry in one session."""
+    """Usage counts of one entry in one session."""
 
     cue_hits: int = 0
-    """Turns in which its cue came up."""
+    """Turns that its cue matched."""
     action_adoptions: int = 0
-    """Of these, those in which its tool was called, and did it."""
+    """Matched turns in which its tool was called and succeeded."""
     failed_adoptions: int = 0
-    """The same, and the tool refused."""
+    """Matched turns in which its tool was called and refused."""
 
 
 @dataclass(frozen=True)
 class UsageReport:
-    """What came of the entries that a session had in its prompts."""
+    """Usage counts of the entries in a session's prompts."""
 
     entries: Mapping[str, EntryCounts]
-    """By ID; those whose cue did not come up are there, too."""
+    """By ID; includes entries without a match."""
 
     def document(self) -> dict[str, object]:
-        """The record of it: sums, and the entries whose cue came up."""
+        """Return its JSON form: sums, and the entries with a match."""
         counts = self.entries.values()
         return {
             "entries_shown": len(self.entries),
@@ -58,12 +58,12 @@ class UsageReport:
 def track_usage(
     state: LearningState, turns: Sequence[TurnFacts], *, limit: int = LONGEST_BLOCK
 ) -> UsageReport:
-    """Match the cues of the entries that prompts had room for with what the user said.
+    """Match the cues of the entries shown in the prompts with the user's turns.
 
     Args:
-        state: what the session started from.
-        turns: its turns, of the attempt that counts.
-        limit: the room that prompts had, see `render_playbook`.
+        state: the state that the session started from.
+        turns: the turns of the last attempt.
+        limit: maximum characters of the block in the prompts, see `render_playbook`.
     """
     shown = (*shown_entries(state, "student", limit=limit), *shown_entries(state, "teacher", limit=limit))
     return UsageReport({entry.id: _counts(entry, turns) for entry in shown})

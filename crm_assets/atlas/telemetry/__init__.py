@@ -1,4 +1,4 @@
-"""Telemetry: what every session leaves in the database, in forms that the Atlas SDK reads."""
+"""Telemetry: sessions in the database, in the Atlas SDK's format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crm_assets.atlas.telemetry.records import (
     StepAttempt,
     TrajectoryEvent,
 )
-from crm_assets.atlas.telemetry.schema import migrate, schema_version
+from crm_assets.atlas.telemetry.schema import migrate, telemetry_version
 from crm_assets.atlas.telemetry.steps import steps_of
 from crm_assets.atlas.telemetry.store import Merge, TelemetryStore
 
@@ -32,7 +32,7 @@ __all__ = [
     "detect_drift",
     "migrate",
     "review",
-    "schema_version",
     "steps_of",
+    "telemetry_version",
     "trace_document",
 ]

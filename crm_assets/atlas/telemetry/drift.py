@@ -1,8 +1,8 @@
-"""Whether a reward is far from what the learning key's rewards used to be, and what follows.
+"""Drift detection: is a session's reward far from the past rewards of its learning key?
 
-The value is held against a window of past ones in two ways: in standard deviations of the population
-from the mean (z), and in normalised median absolute deviations from the median (MAD z, after Iglewicz
-and Hoaglin, "How to Detect and Handle Outliers", 1993), which single outliers of the window do not move.
+The value is compared with a window of past ones in two ways: in population standard deviations from the
+mean (z), and in normalized median absolute deviations from the median (MAD z, after Iglewicz and Hoaglin,
+"How to Detect and Handle Outliers", 1993), which is robust against outliers in the window.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ __all__ = ["Baseline", "Drift", "Review", "ReviewStatus", "detect_drift", "revie
 ReviewStatus = Literal["pending", "approved", "quarantined"]
 
 _MAD_TO_STDDEV = 1.4826
-"""Makes the MAD of a normal distribution its standard deviation."""
+"""Converts the MAD of a normal distribution to its standard deviation."""
 
 _RESOLUTION = 0.01
-"""The smallest spread that is believed: judges give scores in hundredths."""
+"""Lower bound of the spread: judges give scores in hundredths."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """The window that a session was held against."""
+    """The window that a session was compared with."""
 
     window: int
-    """How many it may have."""
+    """Its configured size."""
     sample_count: int
-    """How many it had."""
+    """Its actual size."""
     score_mean: float | None = None
     score_median: float | None = None
     score_stddev: float | None = None
@@ -43,11 +43,11 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Drift:
-    """How far a session's reward is from those before it; the SDK's names."""
+    """Distance of a session's reward from those before it; names as in the SDK."""
 
     alert: bool
     reason: str | None
-    """What is too far (`score_z`, …), or why nothing is said: `insufficient_baseline`, `disabled`."""
+    """The first measure above the threshold (`score_z`, …), or `insufficient_baseline`, `disabled`."""
     baseline: Baseline
     threshold: float
     score_delta: float | None = None
@@ -60,12 +60,12 @@ class Drift:
     """None where more than half of the window is one value."""
 
     def document(self) -> dict[str, object]:
-        """`metadata.drift` of a session."""
+        """Return `metadata.drift` of a session."""
         return {**asdict(self), "drift_alert": self.alert, "window": self.baseline.window}
 
 
 class Review(NamedTuple):
-    """Whether a session may be exported, and why."""
+    """The review status of a session and its reason."""
 
     status: ReviewStatus
     notes: str | None
@@ -74,10 +74,10 @@ class Review(NamedTuple):
 def detect_drift(
     window: Sequence[tuple[float, float]], score: float, uncertainty: float, config: DriftConfig
 ) -> Drift:
-    """Hold a session's reward against those before it.
+    """Compare a session's reward with those before it.
 
-    A spread below 0.01 counts as 0.01. So where all past values are the same (or differ by a rounding),
-    a value 0.03 away is an alert at the usual threshold of 3, and one that differs by a rounding is none.
+    A spread below 0.01 counts as 0.01. So if all past values are equal up to rounding, a value 0.03 away
+    is an alert at the default threshold of 3, and a rounding error is not.
 
     Args:
         window: score and mean uncertainty of past sessions, latest first, without this one.
@@ -116,7 +116,7 @@ def _mad_z(value: float, past: Sequence[float]) -> float | None:
     middle = median(past)
     deviation = median(abs(other - middle) for other in past)
     if deviation == 0.0:
-        return None  # else whatever is not the most common value would be infinitely far from it
+        return None  # any other value than the most common one would be infinitely far away
     return (value - middle) / max(deviation * _MAD_TO_STDDEV, _RESOLUTION)
 
 
@@ -134,11 +134,11 @@ def _baseline(window: int, scores: Sequence[float], uncertainties: Sequence[floa
 
 
 def review(drift: Drift | None, require_approval: bool) -> Review:
-    """What is to become of a session: an alert waits for a person, whatever the configuration says.
+    """Return the review status of a finished session: a drift alert is always pending.
 
     Args:
         drift: None for a session without a reward.
-        require_approval: whether a person must look at every session.
+        require_approval: True if a person must approve every session.
     """
     if drift is not None and drift.alert:
         return Review("pending", _note(drift))

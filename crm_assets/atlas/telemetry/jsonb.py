@@ -1,7 +1,7 @@
-"""JSON that a jsonb column takes, whatever a model said.
+"""JSON for jsonb columns, from any text of a model.
 
-Postgres refuses the character NUL and half a surrogate pair, orjson numbers beyond 64 bits. A
-session is not to be lost for one of them: they are replaced, everything else stays as it is.
+Postgres refuses NUL characters and lone surrogates, orjson refuses integers beyond 64 bits. A session
+must not be lost because of one: they are replaced, everything else is unchanged.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _DEEPEST = 100
 
 
 def jsonb(document: object) -> str:
-    """`document` as JSON text for a jsonb column; NaN and infinities become null.
+    """Return `document` as JSON text for a jsonb column; NaN and infinities become null.
 
     Raises:
-        TypeError: there is something in it that is no data.
+        TypeError: it contains a value that JSON cannot represent.
     """
     try:
         text = orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS).decode()
-    except orjson.JSONEncodeError:  # half a surrogate pair, a huge number, or too deep
+    except orjson.JSONEncodeError:  # a lone surrogate, a huge number, or too deep
         text = _by_hand(document)
     return _by_hand(document) if "\\u0000" in text else text
 
@@ -37,9 +37,9 @@ def _by_hand(document: object) -> str:
 
 
 def clean_text(text: str) -> str:
-    """`text` without what no Postgres text may hold; what is replaced becomes U+FFFD."""
+    """Return `text` with U+FFFD for the characters that Postgres refuses."""
     if not text.isascii():
-        # Halves that stand beside each other come together; one that stands alone is replaced.
+        # Adjacent surrogates form a pair; a lone one is replaced.
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text.replace("\0", _REPLACEMENT)
 

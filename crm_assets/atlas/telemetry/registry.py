@@ -1,8 +1,7 @@
-"""A row of `learning_registry` and the learning state that it holds.
+"""Convert between a row of `learning_registry` and a learning state.
 
-The SDK keeps entries under `playbook_entries` in a form of its own: other rubrics, other counters, a
-lifecycle further in. Such entries are read as far as they go. Those that cannot be read, and keys of the
-metadata that are not ours, stay in the row as they are.
+The SDK's `playbook_entries` have other rubrics and counters and a nested lifecycle; they are converted.
+Unreadable entries and unknown keys of the metadata are kept in the row unchanged.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from crm_assets.atlas.playbook import LearningState, PlaybookEntry
 __all__ = ["RegistryRow", "read_row", "row_metadata", "state_document"]
 
 _ENTRIES_FORM = "playbook_entry.v1"
-"""The SDK's name for the form of entries (`playbook_version`)."""
+"""The SDK's version of the entry format (`playbook_version`)."""
 _OURS = "crm_assets"
-"""Where our counters are: the SDK has no place for them."""
+"""The key of our counters, which the SDK does not have."""
 _COUNTERS = ("version", "sessions", "reward_sum", "rewarded")
 
 _USAGE_OF_THE_SDK = {
@@ -35,17 +34,17 @@ _USAGE_OF_THE_SDK = {
 
 @dataclass(frozen=True)
 class RegistryRow:
-    """What a row holds: the state, and what is not ours to change."""
+    """A parsed row: the state, and what must be written back unchanged."""
 
     state: LearningState
     unreadable: tuple[object, ...] = ()
-    """Entries that are none to us."""
+    """Entries that cannot be parsed."""
     metadata: Mapping[str, object] = field(default_factory=dict)
-    """As it stands."""
+    """The whole column."""
 
 
 def read_row(student_learning: str | None, teacher_learning: str | None, metadata: object) -> RegistryRow:
-    """A row, whoever wrote it."""
+    """Parse a row that crm_assets or the SDK wrote."""
     known = _mapping(metadata)
     counters = _mapping(known.get(_OURS))
     evaluation = known.get("last_evaluation")
@@ -61,7 +60,7 @@ def read_row(student_learning: str | None, teacher_learning: str | None, metadat
 
 
 def row_metadata(state: LearningState, before: RegistryRow) -> dict[str, object]:
-    """`metadata` of the row that is to hold `state` and held `before`."""
+    """Return the new `metadata` of a row: `state`, and what is kept from `before`."""
     document = state.model_dump(mode="json", include={"entries", "last_evaluation", *_COUNTERS})
     return {
         **before.metadata,
@@ -73,7 +72,7 @@ def row_metadata(state: LearningState, before: RegistryRow) -> dict[str, object]
 
 
 def state_document(state: LearningState) -> dict[str, object]:
-    """`metadata.learning_state` of a session, in the SDK's form."""
+    """Return `metadata.learning_state` of a session in the SDK's format."""
     return {
         "student_learning": state.student_learning,
         "teacher_learning": state.teacher_learning,
@@ -91,7 +90,7 @@ def _entries(metadata: Mapping[str, object]) -> Sequence[object]:
 
 
 def _entry(raw: object) -> PlaybookEntry | None:
-    """An entry, of whichever form; None where it is none."""
+    """Parse an entry of either format; None if it is invalid."""
     if not isinstance(raw, Mapping):
         return None
     try:
@@ -128,7 +127,7 @@ def _from_sdk(raw: Mapping[str, object]) -> dict[str, object]:
 
 
 def _lifecycle_of_sdk(provenance: Mapping[str, object]) -> str:
-    """The SDK still shows provisional and deprecated entries to its student: to us they are active."""
+    """Return `active` for provisional and deprecated entries too: the SDK shows them to its student."""
     return "pruned" if _mapping(provenance.get("status")).get("lifecycle") == "pruned" else "active"
 
 

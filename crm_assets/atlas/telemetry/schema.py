@@ -1,4 +1,4 @@
-"""The telemetry's tables, made and brought up to date by numbered SQL files."""
+"""The telemetry tables: numbered SQL files create and update them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psycopg
 
 from crm_assets.errors import InfrastructureError, first_line
 
-__all__ = ["Migration", "all_migrations", "migrate", "schema_version"]
+__all__ = ["Migration", "all_migrations", "migrate", "telemetry_version"]
 
 _TABLE = "crm_assets_schema_version"
 _LOCK_SPACE = 0x43524D56  # "CRMV"
@@ -19,7 +19,7 @@ _PATIENCE = "60s"
 
 @dataclass(frozen=True)
 class Migration:
-    """One step of the schema."""
+    """A change of the schema."""
 
     version: int
     """From 1, without gaps."""
@@ -29,7 +29,7 @@ class Migration:
 
 @cache
 def all_migrations() -> tuple[Migration, ...]:
-    """Every migration in order: `migrations/<version>_<name>.sql`."""
+    """Return all migrations in order, from `migrations/<version>_<name>.sql`."""
     folder = files("crm_assets.atlas.telemetry") / "migrations"
     found = []
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
@@ -40,8 +40,8 @@ def all_migrations() -> tuple[Migration, ...]:
     return tuple(found)
 
 
-def schema_version(connection: psycopg.Connection) -> int | None:
-    """The last migration that a database has had; None where crm_assets never was."""
+def telemetry_version(connection: psycopg.Connection) -> int | None:
+    """Return the version of a database's last migration; None without crm_assets tables."""
     row = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (_TABLE,)).fetchone()
     if row != (True,):
         return None
@@ -51,16 +51,16 @@ def schema_version(connection: psycopg.Connection) -> int | None:
 
 
 def migrate(connection: psycopg.Connection) -> tuple[str, ...]:
-    """Bring the database up to date, whoever else does the same now; returns the names of what was applied.
+    """Apply the missing migrations in one transaction; return their names.
 
-    All of it is one transaction. Tables of the Atlas SDK that are there already are adopted.
+    Safe to call from several processes at once. Existing tables of the Atlas SDK are adopted.
 
     Args:
         connection: in autocommit mode, READ COMMITTED.
 
     Raises:
-        InfrastructureError: a newer crm_assets made the tables, the user may not make them, or someone
-            holds them.
+        InfrastructureError: a newer crm_assets made the tables, the user lacks a privilege, or the tables
+            are locked.
     """
     try:
         if _is_current(connection):
@@ -76,8 +76,8 @@ def migrate(connection: psycopg.Connection) -> tuple[str, ...]:
         ) from error
     except psycopg.errors.LockNotAvailable as error:
         raise InfrastructureError(
-            f"Somebody held the telemetry tables for {_PATIENCE} while they were to be brought up to date; "
-            "end what uses them and try again."
+            f"The telemetry tables were locked for {_PATIENCE} while they were to be updated; stop the "
+            "programs that use them and try again."
         ) from error
     except psycopg.Error as error:
         raise InfrastructureError(
@@ -87,12 +87,12 @@ def migrate(connection: psycopg.Connection) -> tuple[str, ...]:
 
 
 def _is_current(connection: psycopg.Connection) -> bool:
-    """Whether nothing is left to be done.
+    """Return True if no migration is missing.
 
     Raises:
-        InfrastructureError: more has been done than this code knows of.
+        InfrastructureError: the database is newer than this code.
     """
-    there, known = schema_version(connection), all_migrations()[-1].version
+    there, known = telemetry_version(connection), all_migrations()[-1].version
     if there is not None and there > known:
         raise InfrastructureError(
             f"The telemetry tables of database {connection.info.dbname!r} are version {there}, made by a "
@@ -104,13 +104,13 @@ def _is_current(connection: psycopg.Connection) -> bool:
 
 def _apply(connection: psycopg.Connection) -> tuple[str, ...]:
     connection.execute(f"SET LOCAL lock_timeout = '{_PATIENCE}'")
-    connection.execute("SET LOCAL statement_timeout = 0")  # an index on many sessions takes its time
+    connection.execute("SET LOCAL statement_timeout = 0")  # indexing many sessions takes long
     connection.execute("SELECT pg_advisory_xact_lock(%s, 0)", (_LOCK_SPACE,))
     connection.execute(
         f"CREATE TABLE IF NOT EXISTS {_TABLE} (version integer PRIMARY KEY, name text NOT NULL, "
         "applied_at timestamptz NOT NULL DEFAULT now())"
     )
-    before = schema_version(connection) or 0  # asked again: another process may have been quicker
+    before = telemetry_version(connection) or 0  # again: another process may have been faster
     wanted = [migration for migration in all_migrations() if migration.version > before]
     for migration in wanted:
         connection.execute(migration.sql.encode())

@@ -1,4 +1,4 @@
-"""What the harness says of the student's runs, as steps."""
+"""The student's attempts as the telemetry's steps."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _VERDICTS = (
     "verification",
     "error_kind",
 )
-"""What of a turn's result stands in its step: nothing that says what had been expected."""
+"""The fields of a turn's result in its step; none of them contains ground truth."""
 
 
 def steps_of(
     attempts: Sequence[ConversationResult], validations: Sequence[Validation | None]
 ) -> tuple[tuple[Step, ...], tuple[StepAttempt, ...]]:
-    """Steps and their attempts from the student's runs, in order, and what the teacher said of each."""
+    """Convert the student's attempts, in order, and their validations to steps and step attempts."""
     last = attempts[-1].per_turn_results if attempts else ()
     steps = tuple(_step(turn, len(attempts)) for turn in last)
     tries = tuple(

@@ -107,8 +107,8 @@ def test_what_is_not_of_the_form_is_rejected(proposal: object):
     [
         ({"imperative": " "}, "what to do"),
         ({"runtime_handle": None}, "names no tool"),
-        ({"runtime_handle": "send_email"}, "send_email is no tool"),
-        ({"runtime_handle": "Client_Search"}, "is no tool"),
+        ({"runtime_handle": "send_email"}, "send_email is not an allowed tool"),
+        ({"runtime_handle": "Client_Search"}, "is not an allowed tool"),
     ],
 )
 def test_an_entry_must_say_what_to_do_with_a_tool_that_there_is(action: dict[str, Any], reason: str):
@@ -130,7 +130,7 @@ def test_the_configured_handles_count_before_the_tools():
         ({"type": ""}, "missing"),
         ({"pattern": " "}, "no pattern"),
         ({"pattern": " , | "}, "no keyword"),
-        ({"type": "regex", "pattern": "("}, "no regular expression"),
+        ({"type": "regex", "pattern": "("}, "not a valid regular expression"),
         ({"type": "regex", "pattern": "(a+)+$"}, "too long"),
     ],
 )

@@ -134,7 +134,7 @@ def test_what_is_pruned_is_told():
     assert after.last_evaluation == {
         "accepted": [],
         "rejected": [{"id": "z", "gate": "cue", "reason": "No."}],
-        "pruned": [{"id": "dull", "reason": "Its cue came up in 0% of 10 sessions."}],
+        "pruned": [{"id": "dull", "reason": "Its cue matched in 0% of 10 sessions."}],
         "session": "s-1",
         "at": NOW,
     }

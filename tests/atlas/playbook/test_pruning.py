@@ -26,8 +26,8 @@ def rewards(before: float, with_it: float, sessions: int = 5) -> dict[str, Any]:
     ("usage", "why"),
     [
         ({"sessions": 9}, None),
-        ({"sessions": 10}, "Its cue came up in 0% of 10 sessions."),
-        ({"sessions": 40, "sessions_hit": 1, "cue_hits": 9}, "Its cue came up in 2% of 40 sessions."),
+        ({"sessions": 10}, "Its cue matched in 0% of 10 sessions."),
+        ({"sessions": 40, "sessions_hit": 1, "cue_hits": 9}, "Its cue matched in 2% of 40 sessions."),
         ({"sessions": 40, "sessions_hit": 2, "cue_hits": 2, "conversations": SERVED}, None),
         ({**SEEN, "sessions": 19, "conversations": ("one",)}, None),
         ({**SEEN, "sessions": 20, "conversations": ("one",)}, "fewer than 2 conversations"),

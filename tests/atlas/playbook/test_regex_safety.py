@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crm_assets.atlas.playbook import Cue, cue_matches
-from crm_assets.atlas.playbook.cues import _GUARD_SECONDS
+from crm_assets.atlas.playbook.cues import _TIMEOUT_SECONDS
 from crm_assets.atlas.playbook.regex_safety import LONGEST_PATTERN, LONGEST_TEXT, regex_problem
 
 CATASTROPHIC = [
@@ -83,12 +83,12 @@ def test_an_ordinary_pattern_is_accepted(pattern: str):
 @pytest.mark.parametrize(
     ("pattern", "reason"),
     [
-        ("(", "no regular expression"),
-        ("a{2,1}", "no regular expression"),
-        ("a{99999999999}", "no regular expression"),
-        ("[[a]", "no regular expression"),
-        (r"(\w+)\1", "refers back"),
-        ("(a)?(?(1)b|c)", "refers back"),
+        ("(", "not a valid regular expression"),
+        ("a{2,1}", "not a valid regular expression"),
+        ("a{99999999999}", "not a valid regular expression"),
+        ("[[a]", "not a valid regular expression"),
+        (r"(\w+)\1", "back reference"),
+        ("(a)?(?(1)b|c)", "back reference"),
         ("(?a)x", "flag"),
         ("x" * (LONGEST_PATTERN + 1), "longer than"),
         ("(" * 99 + ")" * 99, None),
@@ -125,7 +125,7 @@ def test_an_accepted_pattern_is_through_with_a_long_text_in_time(pattern: str, e
     for text in TEXTS:
         started = time.process_time()
         cue_matches(cue, text)
-        assert time.process_time() - started < 2 * _GUARD_SECONDS + 0.2
+        assert time.process_time() - started < 2 * _TIMEOUT_SECONDS + 0.2
 
 
 @settings(max_examples=150, derandomize=True, database=None)

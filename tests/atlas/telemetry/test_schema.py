@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from crm_assets.atlas.telemetry import TelemetryStore, migrate, schema_version
+from crm_assets.atlas.telemetry import TelemetryStore, migrate, telemetry_version
 from crm_assets.atlas.telemetry.connections import Connections
 from crm_assets.atlas.telemetry.schema import Migration, all_migrations
 from crm_assets.errors import InfrastructureError
@@ -58,9 +58,9 @@ def test_migrations_are_numbered_from_1_without_gaps() -> None:
 
 
 def test_an_empty_database_gets_every_table_and_index(connection: psycopg.Connection) -> None:
-    assert schema_version(connection) is None
+    assert telemetry_version(connection) is None
     assert migrate(connection) == NAMES
-    assert schema_version(connection) == LATEST
+    assert telemetry_version(connection) == LATEST
     for table, names in COLUMNS.items():
         assert columns_of(connection, table) == set(names.split()), table
     rows = connection.execute("SELECT indexdef FROM pg_indexes WHERE tablename = 'sessions'").fetchall()
@@ -123,7 +123,7 @@ def test_one_that_fails_leaves_nothing_behind(
     monkeypatch.setattr("crm_assets.atlas.telemetry.schema.all_migrations", lambda: broken)
     with pytest.raises(InfrastructureError, match=r"could not be set up \(.*nowhere.*\); set STORAGE__"):
         migrate(connection)
-    assert schema_version(connection) is None
+    assert telemetry_version(connection) is None
     assert columns_of(connection, "sessions") == set()
 
 
@@ -182,6 +182,6 @@ def test_tables_that_somebody_holds_are_waited_for_but_not_for_ever(
     connection.execute(EARLY_SDK.encode())
     with psycopg.connect(empty_database) as other:
         other.execute("SELECT * FROM sessions")
-        with pytest.raises(InfrastructureError, match=r"^Somebody held the telemetry tables for 100ms"):
+        with pytest.raises(InfrastructureError, match=r"^The telemetry tables were locked for 100ms"):
             migrate(connection)
     assert migrate(connection) == NAMES

@@ -1,5 +1,5 @@
--- What the Atlas SDK (0.1.16) reads and writes. Where the SDK's own tables are there already, they are
--- kept as they are and only what is missing is added.
+-- The tables that the Atlas SDK (0.1.16) reads and writes. Existing tables of the SDK are kept; only
+-- missing columns are added.
 
 CREATE TABLE IF NOT EXISTS sessions (
     id serial PRIMARY KEY,
@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS sessions (
 ALTER TABLE sessions
     ADD COLUMN IF NOT EXISTS final_answer text,
     ADD COLUMN IF NOT EXISTS reward jsonb,
-    ADD COLUMN IF NOT EXISTS reward_stats jsonb,  -- its score is a number, or there are none
+    ADD COLUMN IF NOT EXISTS reward_stats jsonb,  -- null, or with a numeric score
     ADD COLUMN IF NOT EXISTS reward_audit jsonb,
     ADD COLUMN IF NOT EXISTS student_learning text,
     ADD COLUMN IF NOT EXISTS teacher_learning text,
@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS step_results (
     step_id integer NOT NULL,
     trace text,
     output text,
-    evaluation jsonb,                             -- evaluation.reward.score is a number, if there
+    evaluation jsonb,                             -- evaluation.reward.score is numeric or absent
     attempts integer,
     PRIMARY KEY (session_id, step_id)
 );
@@ -68,7 +68,7 @@ CREATE TABLE IF NOT EXISTS learning_registry (
     updated_at timestamptz NOT NULL DEFAULT now()
 );
 
-CREATE TABLE IF NOT EXISTS discovery_runs (       -- the SDK's alone
+CREATE TABLE IF NOT EXISTS discovery_runs (       -- only for the SDK
     id serial PRIMARY KEY,
     project_root text NOT NULL,
     task text,
