@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,6 @@ from click.testing import CliRunner
 
 from crm_assets.cli import cli
 from crm_assets.workspace.project import Project
-from tests.waiting import HANG_SECONDS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -122,7 +122,10 @@ class Shell:
         for server in self.servers:
             server.send_signal(signal.SIGINT)
         for server in self.servers:
-            server.communicate(timeout=HANG_SECONDS)
+            with suppress(subprocess.TimeoutExpired):
+                server.communicate(timeout=20)
+            server.kill()
+            server.wait()
 
 
 def test_every_command_works_as_pasted(here: Project, port: int, request: pytest.FixtureRequest) -> None:

@@ -12,9 +12,10 @@ import orjson
 
 from crm_assets.atlas import read_task_ids, read_tasks, task_id
 from crm_assets.conversations import load_conversations
+from crm_assets.conversations.revision import read_revision_file
 from crm_assets.errors import InputError
 from crm_assets.workspace.baseline_files import BaselinePaths
-from crm_assets.workspace.datasets import read_revision_file, require_dataset
+from crm_assets.workspace.datasets import require_dataset
 from crm_assets.workspace.files import sha256_of_file
 from crm_assets.workspace.project import Project
 

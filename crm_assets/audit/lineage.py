@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from crm_assets.audit.models import FileEntry, Lineage, Scalar
+from crm_assets.conversations.revision import read_revision_file
 from crm_assets.errors import CrmAssetsError, InputError
 from crm_assets.orchestration.event_log import read_dagster, read_telemetry
 from crm_assets.reporting.comparison import read_facts
 from crm_assets.workspace.baseline_files import BaselinePaths
-from crm_assets.workspace.datasets import read_revision_file
 from crm_assets.workspace.files import sha256_of_file
 from crm_assets.workspace.manifest import MANIFEST_NAME, baseline_files
 from crm_assets.workspace.project import Project

@@ -14,11 +14,11 @@ from crm_assets.audit.recompute import (
     recompute_readme,
 )
 from crm_assets.conversations import DatasetRevision
+from crm_assets.conversations.revision import read_revision_file
 from crm_assets.errors import CrmAssetsError
 from crm_assets.llm.ledger import ledger_totals
 from crm_assets.reporting import Metrics
 from crm_assets.workspace.baseline_files import BaselinePaths
-from crm_assets.workspace.datasets import read_revision_file
 from crm_assets.workspace.files import read_json, sha256_of_file
 from crm_assets.workspace.project import Project
 

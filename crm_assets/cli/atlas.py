@@ -88,7 +88,7 @@ def run(
 
 def _dataset_beside(task_file: Path) -> str:
     """The dataset that a baseline's tasks are of."""
-    from crm_assets.workspace.datasets import read_revision_file
+    from crm_assets.conversations.revision import read_revision_file
 
     revision = task_file.with_name("revision.json")
     return read_revision_file(revision).dataset if revision.is_file() else task_file.stem

@@ -1,8 +1,9 @@
-"""What is run: conversations, how they are read and referred to, and what is known about a dataset."""
+"""Conversations: their models, loading, references between turns, dataset audit and revision."""
 
 from __future__ import annotations
 
-from crm_assets.conversations.audit import AuditFact, AuditReport, ReplayFinding, audit
+from crm_assets.conversations.audit import audit
+from crm_assets.conversations.audit_report import AuditFact, AuditReport, ReplayFinding
 from crm_assets.conversations.conversation import Conversation, ExpectedResponse, Turn
 from crm_assets.conversations.findings import DatasetError, Finding
 from crm_assets.conversations.load import (

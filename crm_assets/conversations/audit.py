@@ -1,105 +1,31 @@
-"""What a person should know about a dataset before trusting a score on it."""
+"""The audit of a dataset: properties to know before trusting a score on it."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from crm_assets.conversations.audit_report import AuditFact, AuditReport, ReplayFinding
 from crm_assets.conversations.conversation import Conversation, Turn
-from crm_assets.conversations.findings import DEFAULT_FINDINGS, Findings
+from crm_assets.conversations.findings import DEFAULT_FINDINGS, NO_CONVERSATION, Findings
 from crm_assets.conversations.lines import DatasetReader
 from crm_assets.conversations.patterns import strings_in
 from crm_assets.conversations.references import find_placeholders, find_references
 from crm_assets.conversations.replies import unreproducible_values
 
-__all__ = ["AuditFact", "AuditReport", "ReplayFinding", "audit"]
+__all__ = ["audit"]
 
 MAX_KEYS = 1_000
-"""Distinct keys a count keeps; memory must not grow with a file that never repeats itself."""
+"""Distinct keys that a count keeps, so that memory stays bounded for any file."""
 
 OTHER = "(other)"
-"""Where a count puts what comes after `MAX_KEYS` distinct keys."""
+"""Key that a count uses for all keys after the first `MAX_KEYS`."""
 
 EXAMPLES = 20
 
 REPLAYED_AT_ONCE = 64
-"""Conversations whose ground truth is asked for together."""
-
-
-class ReplayFinding(BaseModel):
-    """The ground truth of a conversation did not do what the dataset says it does."""
-
-    model_config = ConfigDict(frozen=True)
-
-    conversation_id: str
-    """The conversation."""
-    turn_id: int | None = None
-    """The first turn that came out differently; None where the seeds already failed."""
-    reason: str
-    """What happened instead."""
-
-
-class AuditFact(BaseModel):
-    """One kind of thing found in a dataset: how much, where, and examples."""
-
-    total: int = 0
-    """How many were found."""
-    conversations: int = 0
-    """How many conversations hold at least one."""
-    counts: dict[str, int] = Field(default_factory=dict)
-    """How many of each, most frequent first."""
-    examples: list[str] = Field(default_factory=list)
-    """The first few, each with its conversation."""
-
-
-class AuditReport(BaseModel):
-    """The audit of one dataset."""
-
-    schema_version: Literal[1] = 1
-    """Version of this document's form."""
-    path: str
-    """The file, as it was given."""
-    sha256: str
-    """Hex SHA-256 of its bytes."""
-    bytes: int
-    """Its size."""
-    conversations: int
-    """How many conversations it holds."""
-    turns: int
-    """How many turns they hold."""
-    chains: int
-    """Conversations of several segments."""
-    expected_failures: int
-    """Turns that must fail."""
-    expected_responses: int
-    """Turns with a reference reply."""
-    references: int
-    """`{{turn_N.field}}` in arguments and users' texts."""
-    by_workflow: dict[str, int]
-    """Conversations by workflow category."""
-    by_complexity: dict[str, int]
-    """Conversations by complexity level."""
-    by_tool: dict[str, int]
-    """Turns by expected tool."""
-    unfillable_placeholders: AuditFact
-    """Texts like `{stage}` in utterances and arguments, which no turn can fill."""
-    unreproducible_replies: AuditFact
-    """Turns whose reference reply holds IDs or times that no other run can have."""
-    duplicate_ids: AuditFact
-    """Conversation IDs that are there more than once."""
-    copies: AuditFact = Field(default_factory=AuditFact)
-    """Conversations with the seeds and turns of an earlier one under any ID; they measure nothing new."""
-    ignored_seed_fields: AuditFact
-    """Seed fields that the CRM does not have."""
-    seeds_created_later: AuditFact
-    """Seed rows whose ID a turn of the same conversation creates: not part of the state at the start."""
-    ground_truth_failures: AuditFact
-    """Conversations whose ground truth does not replay; empty where `replayed` is false."""
-    replayed: bool
-    """Whether the ground truth was replayed."""
+"""Number of conversations whose ground truth is replayed together."""
 
 
 Replay = Callable[[Sequence[Conversation]], "Sequence[ReplayFinding | None]"]
@@ -119,16 +45,16 @@ def audit(
 
     Args:
         path: the JSON Lines file.
-        replay: runs the ground truth of some conversations at a time and tells of each what went wrong,
-            None where nothing did.
-        seed_fields: the fields of each entity; None counts no field as ignored.
-        created_ids: entity and ID of what a conversation's own calls create, with the turn; None counts no
-            seed as created later.
-        limit_findings: how many findings the error for a malformed dataset keeps.
+        replay: replays the ground truth of several conversations; returns a finding for each, or None
+            if it replays. None skips the replay.
+        seed_fields: {entity: names of its fields}; None counts no field as ignored.
+        created_ids: returns {(entity, ID): turn} of the rows that a conversation's own calls create; None
+            counts no seed as created later.
+        limit_findings: number of findings that the error for a malformed dataset keeps.
 
     Raises:
-        DatasetError: lines are malformed or there is none; repeated IDs are reported, not raised.
-        InputError: the file is not there or cannot be read.
+        DatasetError: lines are malformed or missing; repeated IDs are reported, not raised.
+        InputError: the file is missing or cannot be read.
     """
     reader = DatasetReader(Path(path))
     findings = Findings(path, limit_findings)
@@ -136,54 +62,54 @@ def audit(
     for scanned in reader:
         for problem in scanned.problems:
             findings.add(scanned.number, problem.field, problem.reason)
-        # After the first bad line the report will not be made; only its errors still matter.
+        # After the first bad line there will be no report; only further errors matter.
         if scanned.conversation is not None and not findings.total:
             auditor.add(scanned.conversation, scanned.number)
     if not reader.conversations:
-        findings.add(0, "", "holds no conversation; one JSON object a line is expected")
+        findings.add(0, "", NO_CONVERSATION)
     findings.raise_if_any()
     return auditor.report(str(path), reader)
 
 
-class _Tally:
+class _KeyCounts:
     """Counts by key, for at most `MAX_KEYS` keys."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
+        self._counts: Counter[str] = Counter()
 
-    def add(self, key: str, count: int = 1) -> None:
+    def add(self, key: str) -> None:
         if key not in self._counts and len(self._counts) >= MAX_KEYS:
             key = OTHER
-        self._counts[key] = self._counts.get(key, 0) + count
+        self._counts[key] += 1
 
     def sorted(self) -> dict[str, int]:
         return dict(sorted(self._counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-class _Gathered:
+class _FactBuilder:
     """An `AuditFact` in the making."""
 
     def __init__(self) -> None:
-        self._tally = _Tally()
+        self._counts = _KeyCounts()
         self._fact = AuditFact()
 
     def add(self, conversation: Conversation, found: list[tuple[str, str]]) -> None:
-        """Count what one conversation holds, as (key, example)."""
+        """Count the findings of one conversation, each as (key, example)."""
         if not found:
             return
         self._fact.conversations += 1
         self._fact.total += len(found)
         for key, example in found:
-            self._tally.add(key)
+            self._counts.add(key)
             if len(self._fact.examples) < EXAMPLES:
                 self._fact.examples.append(f"{conversation.conversation_id}: {example}"[:300])
 
     def fact(self) -> AuditFact:
-        return self._fact.model_copy(update={"counts": self._tally.sorted()})
+        return self._fact.model_copy(update={"counts": self._counts.sorted()})
 
 
 class _Auditor:
-    """Takes conversations one by one; what it keeps does not grow with them, IDs excepted."""
+    """Takes conversations one by one; its memory grows with their IDs only."""
 
     def __init__(
         self, seed_fields: SeedFields | None, created_ids: CreatedIds | None, replay: Replay | None
@@ -195,10 +121,10 @@ class _Auditor:
         self._first_line: dict[str, int] = {}
         self._first_of_work: dict[bytes, int] = {}
         self._turns = self._chains = self._failures = self._responses = self._references = 0
-        self._workflow, self._complexity, self._tool = _Tally(), _Tally(), _Tally()
-        self._placeholders, self._replies, self._duplicates = _Gathered(), _Gathered(), _Gathered()
-        self._ignored, self._created, self._replays = _Gathered(), _Gathered(), _Gathered()
-        self._copies = _Gathered()
+        self._workflow, self._complexity, self._tool = _KeyCounts(), _KeyCounts(), _KeyCounts()
+        self._placeholders, self._replies, self._duplicates = _FactBuilder(), _FactBuilder(), _FactBuilder()
+        self._ignored, self._created, self._replays = _FactBuilder(), _FactBuilder(), _FactBuilder()
+        self._copies = _FactBuilder()
 
     def add(self, conversation: Conversation, line: int) -> None:
         first = self._first_line.setdefault(conversation.conversation_id, line)

@@ -1,4 +1,4 @@
-"""What is wrong with a dataset, line by line, without keeping more of it than a person would read."""
+"""Findings: the problems of a dataset by line, with a limit on how many are kept."""
 
 from __future__ import annotations
 
@@ -10,33 +10,36 @@ from crm_assets.errors import InputError
 __all__ = ["DEFAULT_FINDINGS", "DatasetError", "Finding", "Findings"]
 
 DEFAULT_FINDINGS = 100
-"""How many findings are kept; the rest are counted."""
+"""Number of findings kept; the rest are counted."""
+
+NO_CONVERSATION = "contains no conversation; write one JSON object per line"
+"""Reason of the finding for a dataset without conversations."""
 
 
 class Finding(NamedTuple):
-    """One thing wrong with one line of a dataset."""
+    """One problem in one line of a dataset."""
 
     file: str
-    """The dataset's path as it was given."""
+    """Path of the dataset, as given."""
     line: int
     """Line number from 1; 0 for the file as a whole."""
     field: str
     """Path of the field, such as `turns[2].expected_args.amount`; empty for the line as a whole."""
     reason: str
-    """What is wrong with it."""
+    """The problem, as the rest of a sentence about the field."""
 
     def __str__(self) -> str:
-        """`file:line: field reason`, the form that editors jump to."""
+        """Return `file:line: field reason`, the form that editors can jump to."""
         place = f"{self.file}:{self.line}" if self.line else self.file
         return f"{place}: {self.field} {self.reason}" if self.field else f"{place}: {self.reason}"
 
 
 class DatasetError(InputError):
-    """A dataset that cannot be run as it is.
+    """A malformed dataset; none of it is run.
 
     Attributes:
-        findings: the first things wrong with it, in the order of the file.
-        total: how many there are in all.
+        findings: the first problems, in the order of the file.
+        total: number of all problems.
     """
 
     def __init__(self, path: Path | str, findings: tuple[Finding, ...], total: int) -> None:
@@ -60,16 +63,16 @@ class Findings:
         self.total = 0
 
     def add(self, line: int, field: str, reason: str) -> None:
-        """Note one thing that is wrong."""
+        """Record one problem."""
         self.total += 1
         if len(self._kept) < self._limit:
             self._kept.append(Finding(str(self._path), line, field, reason))
 
     def error(self) -> DatasetError:
-        """The error that carries what was collected."""
+        """Return the error with the collected findings."""
         return DatasetError(self._path, tuple(self._kept), self.total)
 
     def raise_if_any(self) -> None:
-        """Raise `DatasetError` unless nothing was found."""
+        """Raise `DatasetError` if there are findings."""
         if self.total:
             raise self.error()

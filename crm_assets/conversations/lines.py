@@ -1,11 +1,11 @@
-"""A dataset's lines, one at a time: bytes to conversation, or what is wrong with them."""
+"""A dataset's lines, one at a time: each is parsed into a conversation or into problems."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import orjson
 from pydantic import ValidationError
@@ -18,7 +18,7 @@ from crm_assets.errors import InputError
 __all__ = ["MAX_LINE", "DatasetReader", "ScannedLine", "parse_line"]
 
 MAX_LINE = 16 << 20
-"""Bytes in one line; a longer one is reported and passed over without being held in memory."""
+"""Largest line in bytes; a longer one is reported and skipped without being held in memory."""
 
 _BOM = b"\xef\xbb\xbf"
 _SKIP = 1 << 20
@@ -37,7 +37,7 @@ _EXPECTED = {
 
 
 class ScannedLine(NamedTuple):
-    """What one line of a dataset turned out to be."""
+    """One line of a dataset: its conversation, or its problems."""
 
     number: int
     conversation: Conversation | None
@@ -45,11 +45,11 @@ class ScannedLine(NamedTuple):
 
 
 class DatasetReader:
-    """Reads a dataset once, counting and hashing what passes.
+    """Reads a dataset once, counting and hashing its bytes.
 
     Attributes:
         size: bytes read so far.
-        conversations: lines so far that hold something (well-formed or not).
+        conversations: number of lines so far that are not blank (well-formed or not).
     """
 
     def __init__(self, path: Path, *, known_tools: Collection[str] | None = None) -> None:
@@ -61,11 +61,11 @@ class DatasetReader:
 
     @property
     def sha256(self) -> str:
-        """Hex SHA-256 of the bytes read so far."""
+        """Return the hex SHA-256 of the bytes read so far."""
         return self._digest.hexdigest()
 
     def __iter__(self) -> Iterator[ScannedLine]:
-        """Every line that is not blank, parsed."""
+        """Yield every line that is not blank, parsed."""
         for number, line in self.lines():
             if len(line) > MAX_LINE:
                 reason = f"the line is longer than {MAX_LINE:,} bytes; split or shorten it"
@@ -75,10 +75,10 @@ class DatasetReader:
                 yield ScannedLine(number, conversation, problems)
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
-        """Number and bytes of every line that is not blank; an over-long one is cut after `MAX_LINE`.
+        """Yield number and bytes of every line that is not blank; an oversized one is cut after `MAX_LINE`.
 
         Raises:
-            InputError: the file is not there or cannot be read.
+            InputError: the file is missing or cannot be read.
         """
         try:
             with self.path.open("rb") as handle:
@@ -87,7 +87,7 @@ class DatasetReader:
                     number += 1
                     self._count(line)
                     if len(line) > MAX_LINE:
-                        self._pass_over_rest(handle, line)
+                        self._skip_rest(handle, line)
                     elif number == 1:
                         line = line.removeprefix(_BOM)
                     if line.strip():
@@ -95,7 +95,7 @@ class DatasetReader:
                         yield number, line
         except FileNotFoundError as error:
             raise InputError(
-                f"There is no dataset at {self.path}; check the path, or list what there is with "
+                f"There is no dataset at {self.path}; correct the path, or list the datasets with "
                 "`crm-assets datasets list`."
             ) from error
         except OSError as error:
@@ -103,7 +103,7 @@ class DatasetReader:
                 f"The dataset {self.path} cannot be read: {error.strerror or error}."
             ) from error
 
-    def _pass_over_rest(self, handle: IO[bytes], line: bytes) -> None:
+    def _skip_rest(self, handle: IO[bytes], line: bytes) -> None:
         while line and not line.endswith(b"\n"):
             line = handle.readline(_SKIP)
             self._count(line)
@@ -116,7 +116,7 @@ class DatasetReader:
 def parse_line(
     line: bytes, *, known_tools: Collection[str] | None = None
 ) -> tuple[Conversation | None, tuple[Problem, ...]]:
-    """The conversation on one line and all that is wrong with it; one of the two is empty."""
+    """Return the conversation of one line, or all its problems; one of the two is empty."""
     try:
         document = orjson.loads(line)
     except orjson.JSONDecodeError as error:
@@ -159,16 +159,16 @@ def _field_problem(detail: ErrorDetails) -> Problem:
     if kind in ("string_too_short", "too_short"):
         return Problem(field, "must not be empty")
     message = detail["msg"]
-    return Problem(field, f"is not acceptable: {message[:1].lower()}{message[1:]}")
+    return Problem(field, f"is not valid: {message[:1].lower()}{message[1:]}")
 
 
 def _is_echo(detail: ErrorDetails) -> bool:
-    """Whether a list is only called too short because its malformed items were not counted."""
+    """Return True if a list is called too short only because its malformed items were not counted."""
     return detail["type"] == "too_short" and bool(detail["input"])
 
 
-def _json_type(value: Any) -> str:
-    """How a person who reads the file would call a value."""
+def _json_type(value: object) -> str:
+    """Return a value's type in the words of the file's reader."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Load a dataset, or say everything that is wrong with it."""
+"""Load a dataset, or report all its problems at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from crm_assets.conversations.conversation import Conversation
-from crm_assets.conversations.findings import DEFAULT_FINDINGS, Findings
+from crm_assets.conversations.findings import DEFAULT_FINDINGS, NO_CONVERSATION, Findings
 from crm_assets.conversations.lines import DatasetReader
 
 __all__ = [
@@ -22,31 +22,30 @@ __all__ = [
 
 
 class DatasetSummary(BaseModel):
-    """A dataset that was read from end to end and found well-formed."""
+    """A dataset that was read from end to end and is well-formed."""
 
     model_config = ConfigDict(frozen=True)
 
     path: str
-    """The file, as it was given."""
+    """Path of the file, as given."""
     sha256: str
     """Hex SHA-256 of its bytes."""
     bytes: int
-    """Its size."""
+    """Size of the file."""
     count: int
-    """How many conversations it holds."""
+    """Number of conversations."""
     turns: int
-    """How many turns they hold."""
+    """Number of turns."""
 
 
 def load_conversations(path: Path | str) -> Iterator[Conversation]:
-    """The conversations of a dataset, one at a time, in the order of the file.
+    """Yield the conversations of a dataset, one at a time, in the order of the file.
 
-    Memory does not grow with the file. `check_dataset` first tells all that is wrong with it; this stops at
-    the first bad line.
+    Memory does not grow with the file. It stops at the first bad line; `check_dataset` reports all of them.
 
     Raises:
         DatasetError: at the first line that is not a conversation.
-        InputError: the file is not there or cannot be read.
+        InputError: the file is missing or cannot be read.
     """
     for scanned in DatasetReader(Path(path)):
         if scanned.conversation is None:
@@ -58,13 +57,13 @@ def load_conversations(path: Path | str) -> Iterator[Conversation]:
 
 
 def reload_conversations(path: Path | str, wanted: Callable[[int], bool]) -> Iterator[Conversation]:
-    """The conversations at the wanted positions of a dataset that `check_dataset` found well-formed.
+    """Yield the conversations at the wanted positions (from 0) of a well-formed dataset.
 
-    The rules that span several fields are not checked a second time.
+    `check_dataset` has found it well-formed; rules that span several fields are not checked again.
 
     Raises:
-        DatasetError: the file has changed since; a line is no conversation any more.
-        InputError: the file is not there or cannot be read.
+        DatasetError: the file has changed since: a line is no longer a conversation.
+        InputError: the file is missing or cannot be read.
     """
     for position, (number, line) in enumerate(DatasetReader(Path(path)).lines()):
         if wanted(position):
@@ -72,15 +71,15 @@ def reload_conversations(path: Path | str, wanted: Callable[[int], bool]) -> Ite
                 yield Conversation.model_validate(orjson.loads(line))
             except (orjson.JSONDecodeError, ValidationError) as error:
                 findings = Findings(path)
-                findings.add(number, "", "has changed while it was used")
+                findings.add(number, "", "has changed since the dataset was checked; run it again")
                 raise findings.error() from error
 
 
 def conversation_ids(path: Path | str) -> Iterator[str]:
-    """The conversation IDs of a dataset that `check_dataset` found well-formed, in order.
+    """Yield the conversation IDs of a dataset that `check_dataset` found well-formed, in order.
 
     Raises:
-        InputError: the file is not there, cannot be read, or is no such dataset.
+        InputError: the file is missing, cannot be read, or is not such a dataset.
     """
     for number, line in DatasetReader(Path(path)).lines():
         try:
@@ -97,18 +96,18 @@ def check_dataset(
     known_tools: Collection[str] | None = None,
     limit_findings: int = DEFAULT_FINDINGS,
 ) -> DatasetSummary:
-    """Read a dataset from end to end and report everything that is wrong with it at once.
+    """Read a dataset from end to end; report all its problems at once.
 
-    Memory grows by the conversation IDs only, which is what finding a repeated one takes.
+    Memory grows with the conversation IDs only, which are kept to find repeated ones.
 
     Args:
         path: the JSON Lines file.
-        known_tools: the tools there are; None leaves `expected_tool` unchecked.
-        limit_findings: how many findings the error keeps; the rest are counted.
+        known_tools: names of the tools; None leaves `expected_tool` unchecked.
+        limit_findings: number of findings that the error keeps; the rest are counted.
 
     Raises:
-        DatasetError: a line is malformed, an ID is there twice, or there is no conversation at all.
-        InputError: the file is not there or cannot be read.
+        DatasetError: a line is malformed, an ID occurs twice, or there is no conversation.
+        InputError: the file is missing or cannot be read.
     """
     reader = DatasetReader(Path(path), known_tools=known_tools)
     findings = Findings(path, limit_findings)
@@ -129,7 +128,7 @@ def check_dataset(
                 f"'{conversation_id}' is already on line {seen}; IDs must be unique",
             )
     if not reader.conversations:
-        findings.add(0, "", "holds no conversation; one JSON object a line is expected")
+        findings.add(0, "", NO_CONVERSATION)
     findings.raise_if_any()
     return DatasetSummary(
         path=str(path),

@@ -1,7 +1,7 @@
-"""`{{turn_N.field}}`: how a turn names what an earlier turn's result holds.
+"""`{{turn_N.field}}`: references to the results of earlier turns.
 
-A text that is nothing but one reference takes the field's value as it is (a number stays a number); a
-reference inside a longer text becomes text. What is filled in is never read again for references.
+A text that consists of one reference becomes the field's value (a number stays a number); a reference
+inside a longer text becomes text. Filled-in values are not searched for further references.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from crm_assets.conversations.conversation import JsonObject
 from crm_assets.conversations.patterns import PLACEHOLDER, REFERENCE, strings_in
 from crm_assets.errors import InputError
 
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 Outputs = Mapping[int, Mapping[str, Any]]
+"""Fields of the results of turns, by turn number."""
 
 
 class Reference(NamedTuple):
@@ -34,17 +36,17 @@ class Reference(NamedTuple):
     field: str
 
     def __str__(self) -> str:
-        """As it is written in a dataset."""
+        """Return the form that datasets use."""
         return f"{{{{turn_{self.turn}.{self.field}}}}}"
 
 
 class ReferenceUnresolved(InputError):
-    """A reference that has nothing to stand for.
+    """A reference without a value.
 
     Attributes:
         turn: the turn it names.
         field: the field it names.
-        reason: why there is no value.
+        reason: the cause, as the rest of a sentence.
     """
 
     def __init__(self, reference: Reference, reason: str) -> None:
@@ -55,7 +57,7 @@ class ReferenceUnresolved(InputError):
 
 
 def find_references(value: Any) -> list[Reference]:
-    """Every reference in a JSON value's texts, in document order, repeats included."""
+    """Return every reference in a JSON value's texts, in document order, with repeats."""
     return [
         Reference(int(turn), field)
         for text in strings_in(value)
@@ -65,22 +67,22 @@ def find_references(value: Any) -> list[Reference]:
 
 
 def find_placeholders(text: str) -> list[str]:
-    """What looks as if it should be filled but no turn can: `{{opportunity_name}}`, `{stage}`."""
+    """Return the placeholders that no turn can fill, such as `{{opportunity_name}}` and `{stage}`."""
     if "{" not in text:
         return []
     return [found for found in PLACEHOLDER.findall(text) if not REFERENCE.fullmatch(found)]
 
 
 def resolve(value: Any, outputs: Outputs, *, strict: bool = True) -> Any:
-    """A copy of `value` with its references filled from `outputs`.
+    """Return a copy of `value` with its references filled from `outputs`.
 
     Args:
-        value: any JSON value; dicts and lists are searched, dict keys are left alone.
+        value: any JSON value; dicts and lists are searched, dict keys are not.
         outputs: the `turn_output` of every turn that ran and succeeded, by turn number.
-        strict: raise for a reference that cannot be filled, rather than leave its text.
+        strict: raise for a reference that cannot be filled; if False, leave its text.
 
     Raises:
-        ReferenceUnresolved: naming turn, field and reason (strict only).
+        ReferenceUnresolved: a reference cannot be filled (strict only).
     """
     if isinstance(value, str):
         return _resolve_text(value, outputs, strict) if "{{" in value else value
@@ -91,11 +93,11 @@ def resolve(value: Any, outputs: Outputs, *, strict: bool = True) -> Any:
     return value
 
 
-def turn_output(result: Any) -> dict[str, Any]:
-    """What later turns may name of a tool's result.
+def turn_output(result: object) -> JsonObject:
+    """Return the fields of a tool's result that later turns can refer to.
 
-    An entity or other dict is itself, a list its first item (nothing if it is empty), and a value that is
-    neither goes by the name `value`.
+    A dict's own fields, those of a list's first item (none if it is empty), and `value` for any other
+    result.
     """
     if isinstance(result, (list, tuple)):
         return turn_output(result[0]) if result else {}

@@ -1,4 +1,4 @@
-"""Replies: when two are the same, and which reference replies no run can reproduce."""
+"""Replies: their normal form, and the values in reference replies that no run can reproduce."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from crm_assets.conversations.patterns import TIMESTAMP, UUID
 
 __all__ = ["normalize_reply", "unreproducible_values"]
 
-# The ends of sentences. Not every punctuation mark: "50%" and "50" are different answers.
+# Marks at the end of a sentence; not all punctuation: "50%" and "50" are different answers.
 _TRAILING = " .,;:!?。"
 
-# Signs of one meaning that Unicode keeps apart: models type the left ones, datasets the right ones.
+# Signs of one meaning that Unicode keeps apart: models write the left ones, datasets the right ones.
 _ALIKE = str.maketrans(
     dict.fromkeys("‘’‚‛′´ʼ＇", "'") | dict.fromkeys("“”„‟″«»", '"') | dict.fromkeys("‐‑‒–—―−", "-")
 )
 
 
 def normalize_reply(text: str) -> str:
-    """`text` with the differences removed that do not change what it says.
+    """Return `text` without the differences that do not change its meaning.
 
-    Compatibility characters, case, runs of blanks, the forms of quotation marks, apostrophes, hyphens and
-    dashes, and the punctuation at the end. Normalizing twice changes nothing.
+    Unified are compatibility characters, case, runs of blanks, the forms of quotation marks, apostrophes,
+    hyphens and dashes, and the punctuation at the end. Normalizing twice equals normalizing once.
     """
     if text.isascii():
         folded = text.lower()
@@ -35,10 +35,10 @@ def normalize_reply(text: str) -> str:
 
 
 def unreproducible_values(conversation: Conversation, text: str) -> list[str]:
-    """The values in a reference reply that another run of the conversation cannot have.
+    """Return the values in a reference reply that another run of the conversation cannot produce.
 
-    These are UUIDs that stand neither in the seeds nor in any expected arguments (they were generated in
-    the run that the reply was written from), and times of day.
+    These are times, and UUIDs that are neither in the seeds nor in expected arguments (they were generated
+    in the run that the reply was written from).
     """
     found = [match for match in UUID.findall(text) if match.lower() not in conversation.known_uuids]
     found += TIMESTAMP.findall(text)

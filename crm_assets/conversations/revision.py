@@ -1,4 +1,4 @@
-"""Which data exactly: the revision of a dataset file."""
+"""The revision of a dataset file: its content's hash, and its git state."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from crm_assets.conversations.lines import DatasetReader
+from crm_assets.errors import InputError
 from crm_assets.workspace.git import ask_git
 from crm_assets.workspace.project import find_project
 
-__all__ = ["DatasetRevision", "read_revision"]
+__all__ = ["DatasetRevision", "read_revision", "read_revision_file"]
 
 
 class DatasetRevision(BaseModel):
-    """Identity of a dataset: its content first, then where it came from."""
+    """Identity of a dataset: its content, then its origin."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -25,31 +26,31 @@ class DatasetRevision(BaseModel):
     dataset: str
     """Name of the dataset."""
     path: str
-    """The file, relative to the project where it lies inside it."""
+    """Path of the file; relative to the project if it is inside."""
     sha256: str
     """Hex SHA-256 of the file's content: the revision itself."""
     bytes: int
     """Size of the file."""
     conversations: int
-    """Lines that hold a conversation."""
+    """Number of lines that are not blank."""
     git_commit: str | None = None
-    """HEAD of the repository that the file lies in."""
+    """HEAD of the file's repository; None outside of one."""
     git_dirty: bool | None = None
-    """Whether this very file differs from that commit (changed, or not in it at all)."""
+    """True if the file differs from that commit, or is not part of it."""
     mtime: str | None = None
-    """When the file was last changed (UTC), where there is no git to ask."""
+    """Time of the file's last change (UTC), if there is no commit."""
 
 
 def read_revision(path: Path | str, dataset: str, *, root: Path | None = None) -> DatasetRevision:
-    """The revision of the dataset file at `path`, as it is now.
+    """Return the current revision of the dataset file at `path`.
 
     Args:
         path: the dataset's file.
         dataset: its name.
-        root: what the recorded path is relative to; the current project's root when None.
+        root: the folder that the recorded path is relative to; None for the current project's root.
 
     Raises:
-        InputError: the file is not there or cannot be read.
+        InputError: the file is missing or cannot be read.
     """
     file = Path(path).resolve()
     reader = DatasetReader(file)
@@ -67,6 +68,24 @@ def read_revision(path: Path | str, dataset: str, *, root: Path | None = None) -
         git_dirty=dirty,
         mtime=None if commit else _modified(file),
     )
+
+
+def read_revision_file(path: Path) -> DatasetRevision:
+    """Return the revision in a baseline's `revision.json`.
+
+    Raises:
+        InputError: the file is missing or is not a revision.
+    """
+    try:
+        return DatasetRevision.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path} is missing: materialize dataset_revision of this partition first."
+        ) from error
+    except ValidationError as error:
+        raise InputError(
+            f"{path} is not a dataset revision: materialize dataset_revision again."
+        ) from error
 
 
 def _git_state(file: Path) -> tuple[str | None, bool | None]:

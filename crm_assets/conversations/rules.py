@@ -1,10 +1,10 @@
-"""Rules that no single field can tell: the order of turns, where references point, what can be stored."""
+"""Rules that span fields: the order of turns, targets of references, storable texts."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from crm_assets.conversations.conversation import Conversation, Turn
 from crm_assets.conversations.patterns import NUL
@@ -13,32 +13,32 @@ from crm_assets.conversations.references import find_references
 __all__ = ["MAX_DEPTH", "MAX_TEXT", "Problem", "document_problems", "structure_problems"]
 
 MAX_TEXT = 1_000_000
-"""Characters in one text: far above any real note, far below what would fill memory or a prompt."""
+"""Longest text in characters: far above any real note, far below the limits of memory and prompts."""
 
 MAX_DEPTH = 100
-"""Levels of nesting: JSON writers and Python's own stack give up at a few hundred."""
+"""Deepest nesting in levels: JSON writers and Python's stack fail at a few hundred."""
 
 
 class Problem(NamedTuple):
-    """One thing wrong with one conversation."""
+    """One problem of one conversation: the field's path, and a reason as the rest of a sentence."""
 
     field: str
     reason: str
 
 
-def document_problems(document: Any, line: bytes) -> Iterator[Problem]:
-    """Texts and nesting, anywhere in `document`, that could not be stored or written again.
+def document_problems(document: object, line: bytes) -> Iterator[Problem]:
+    """Yield the texts and nesting, anywhere in `document`, that cannot be stored or written.
 
     Args:
         document: the parsed line.
-        line: its bytes; they tell cheaply that most lines need no closer look.
+        line: its bytes, which rule out problems cheaply for most lines.
     """
     suspicious = (
         b"\\u0000" in line or len(line) > MAX_TEXT or line.count(b"{") + line.count(b"[") > MAX_DEPTH
     )
     if not suspicious or _is_harmless(document):
         return
-    pending: list[tuple[Any, str, int]] = [(document, "", 0)]
+    pending: list[tuple[object, str, int]] = [(document, "", 0)]
     while pending:
         item, path, depth = pending.pop()
         if isinstance(item, str):
@@ -56,11 +56,11 @@ def document_problems(document: Any, line: bytes) -> Iterator[Problem]:
 def structure_problems(
     conversation: Conversation, known_tools: Collection[str] | None = None
 ) -> Iterator[Problem]:
-    """What is wrong between the fields of one conversation.
+    """Yield the contradictions between the fields of one conversation.
 
     Args:
         conversation: a conversation whose fields are of the right types.
-        known_tools: the tools there are; None leaves their names unchecked.
+        known_tools: names of the tools; None leaves `expected_tool` unchecked.
     """
     yield from _seed_problems(conversation.initial_entities.get("seed_data"))
     yield from _segment_problems(conversation)
@@ -69,13 +69,13 @@ def structure_problems(
         if turn.turn_id != index + 1:
             yield Problem(
                 f"{where}.turn_id",
-                f"is {turn.turn_id}, but turns are numbered 1, 2, 3 … and this is number {index + 1}",
+                f"is {turn.turn_id}; turns are numbered 1, 2, 3 …, and this one is number {index + 1}",
             )
         yield from _reference_problems(turn, index + 1, where)
         if known_tools is not None and turn.expect_success and turn.expected_tool not in known_tools:
             yield Problem(
                 f"{where}.expected_tool",
-                f"'{turn.expected_tool[:80]}' is no tool, and the turn expects success",
+                f"'{turn.expected_tool[:80]}' is not a CRM tool, but the turn expects success",
             )
 
 
@@ -104,7 +104,7 @@ def _segment_problems(conversation: Conversation) -> Iterator[Problem]:
         )
 
 
-def _seed_problems(seeds: Any) -> Iterator[Problem]:
+def _seed_problems(seeds: object) -> Iterator[Problem]:
     root = "initial_entities.seed_data"
     if seeds is None:
         return
@@ -120,11 +120,11 @@ def _seed_problems(seeds: Any) -> Iterator[Problem]:
                 yield Problem(f"{root}.{entity[:80]}.{row_id[:80]}", "must be an object of fields")
 
 
-def _is_harmless(document: Any) -> bool:
-    # The common case of a long line, without the cost of building a path for every value.
+def _is_harmless(document: object) -> bool:
+    # Covers most long lines without building a path for every value.
     level, depth = [document], 0
     while level:
-        below: list[Any] = []
+        below: list[object] = []
         for item in level:
             if isinstance(item, str):
                 if len(item) > MAX_TEXT or NUL in item:
@@ -141,7 +141,7 @@ def _is_harmless(document: Any) -> bool:
     return True
 
 
-def _children(item: dict[str, Any] | list[Any], path: str) -> Iterator[tuple[Any, str]]:
+def _children(item: dict[str, object] | list[object], path: str) -> Iterator[tuple[object, str]]:
     if isinstance(item, list):
         for index, child in enumerate(item):
             yield child, f"{path}[{index}]"
@@ -152,6 +152,6 @@ def _children(item: dict[str, Any] | list[Any], path: str) -> Iterator[tuple[Any
 
 def _text_problems(text: str, path: str) -> Iterator[Problem]:
     if NUL in text:
-        yield Problem(path, "holds a NUL character, which Postgres cannot store; remove it")
+        yield Problem(path, "contains a NUL character, which Postgres cannot store; remove it")
     if len(text) > MAX_TEXT:
         yield Problem(path, f"is {len(text):,} characters long; the limit is {MAX_TEXT:,}")

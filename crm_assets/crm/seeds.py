@@ -100,9 +100,9 @@ class _ValidRows:
         if key is None:
             raise self._error(entity, identifier, entity.id_field, "must be a valid UUID")
         if str(key) in self._ids.get(entity.name, {}):
-            raise self._error(entity, identifier, entity.id_field, "stands there twice")
+            raise self._error(entity, identifier, entity.id_field, "occurs twice")
         if not isinstance(given, Mapping):
-            raise self._error(entity, identifier, entity.id_field, "has no object of fields")
+            raise self._error(entity, identifier, entity.id_field, "must come with an object of fields")
         fields = {
             name: value for name, value in given.items() if name in entity.fields and value is not None
         }
@@ -155,7 +155,10 @@ class _ValidRows:
         for name, target in pointers.items():
             if name in row and not _points_into(row[name], self._ids.get(target, {})):
                 raise self._error(
-                    entity, identifier, name, f"points at {target} '{row[name]}', which no seed is"
+                    entity,
+                    identifier,
+                    name,
+                    f"points at {target} '{row[name]}', which is not a seed",
                 )
 
     def _error(self, entity: Entity, identifier: str, field: str, reason: str) -> SeedError:

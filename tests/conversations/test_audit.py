@@ -148,7 +148,7 @@ def test_malformed_lines_are_all_reported_and_nothing_is_replayed(dataset, docum
 
 
 def test_an_empty_dataset_has_no_audit(dataset):
-    with pytest.raises(DatasetError, match="holds no conversation"):
+    with pytest.raises(DatasetError, match="contains no conversation"):
         audit(dataset(b""))
 
 

@@ -79,7 +79,7 @@ def test_findings_are_capped_and_the_rest_counted(dataset):
 @pytest.mark.parametrize("content", [b"", b"\n\n  \n"])
 def test_an_empty_dataset_is_an_error(dataset, content):
     path = dataset(content, newline=b"")
-    assert problems(path) == [(0, "", "holds no conversation; one JSON object a line is expected")]
+    assert problems(path) == [(0, "", "contains no conversation; write one JSON object per line")]
 
 
 def test_a_missing_file_and_a_folder_are_clear_errors(tmp_path):
@@ -215,7 +215,11 @@ def test_a_tool_that_does_not_exist_is_an_error_where_success_is_expected(datase
     )
     known = {"client_search"}
     assert problems(path, known_tools=known) == [
-        (1, "turns[0].expected_tool", "'make_coffee' is no tool, and the turn expects success")
+        (
+            1,
+            "turns[0].expected_tool",
+            "'make_coffee' is not a CRM tool, but the turn expects success",
+        )
     ]
     assert check_dataset(path).count == 1
 

@@ -290,7 +290,7 @@ def test_a_pointer_at_a_row_that_is_left_out_is_filled_as_if_it_were_not_there()
 NO_TEXT = "is not valid (Client owner must"
 NO_AMOUNT = "is not valid (Opportunity amount must"
 NO_CHANCE = "is not valid (Probability must be a whole number from 1 to 99)"
-NO_OPPORTUNITY = f"points at Opportunity '{NOBODY}', which no seed is"
+NO_OPPORTUNITY = f"points at Opportunity '{NOBODY}', which is not a seed"
 
 
 def opportunity(**fields: Any) -> dict[str, Any]:
@@ -326,7 +326,7 @@ def opportunity(**fields: Any) -> dict[str, Any]:
             "created_date",
             "is not valid (Client created date must be a valid ISO-8601 date and time)",
         ),
-        ("Client", CLIENT_A, ["name"], "client_id", "has no object of fields"),
+        ("Client", CLIENT_A, ["name"], "client_id", "must come with an object of fields"),
         ("Contact", CONTACT_A, {"first_name": "A", "client_id": CLIENT_B}, "last_name", "is missing"),
         ("Opportunity", OPPORTUNITY_B, {"name": "O"}, "amount", "is missing"),
         (
@@ -370,7 +370,7 @@ def opportunity(**fields: Any) -> dict[str, Any]:
             DOCUMENT_A,
             {"entity_type": "Client", "entity_id": NOBODY, "file_name": "a.pdf"},
             "entity_id",
-            f"points at Client '{NOBODY}', which no seed is",
+            f"points at Client '{NOBODY}', which is not a seed",
         ),
         (
             "Document",
@@ -424,8 +424,7 @@ def test_without_any_client_nothing_can_be_filled() -> None:
 def test_one_id_twice_in_two_spellings() -> None:
     data = {"Client": {CLIENT_A: {"name": "A"}, CLIENT_A.upper(): {"name": "B"}}}
     assert (
-        problem(data)
-        == f"Conversation 'conv-1': seed Client '{CLIENT_A.upper()}': client_id stands there twice."
+        problem(data) == f"Conversation 'conv-1': seed Client '{CLIENT_A.upper()}': client_id occurs twice."
     )
 
 

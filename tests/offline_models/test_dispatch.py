@@ -85,16 +85,16 @@ def test_tokens_are_counted_and_cost_nothing():
     assert bare.cost_usd == 0.0
 
 
-def test_a_call_takes_a_moment_of_the_processor():
+def test_a_call_takes_less_than_a_millisecond():
     ask_student(f"Delete quote {QUOTE}.")  # the tools are prepared once
     best = min(_seconds() for _ in range(20))
-    assert best < 0.005
+    assert best < 0.001
 
 
 def _seconds() -> float:
-    start = time.thread_time()
+    start = time.perf_counter()
     ask_student(f"Update opportunity {QUOTE}: stage Proposal, amount $5 and owner Dana Cole.")
-    return time.thread_time() - start
+    return time.perf_counter() - start
 
 
 def test_messages_of_openais_api_are_read():

@@ -16,7 +16,6 @@ import pytest
 from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.offline_models import FaultPlan, OfflineServer, serve
 from crm_assets.offline_models.faults import FAULT_KINDS
-from tests.waiting import HANG_SECONDS
 
 from .talk import CRM_TOOLS, QUOTE
 
@@ -34,7 +33,7 @@ JUDGE = {
 }
 
 
-def post(server: OfflineServer, body: Mapping[str, Any], *, timeout: float = HANG_SECONDS) -> Any:
+def post(server: OfflineServer, body: Mapping[str, Any], *, timeout: float = 10.0) -> Any:
     request = urllib.request.Request(
         f"{server.url}/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )

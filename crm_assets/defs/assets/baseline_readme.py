@@ -5,6 +5,7 @@
 import dagster as dg
 
 from crm_assets.audit import write_manifest
+from crm_assets.conversations.revision import read_revision_file
 from crm_assets.defs.assets.baseline_metrics import baseline_metrics
 from crm_assets.defs.assets.common import (
     GROUP,
@@ -18,7 +19,6 @@ from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
 from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.reporting import read_metrics, write_pages
 from crm_assets.reporting.plots import draw, from_metrics, markdown_image
-from crm_assets.workspace.datasets import read_revision_file
 
 __all__ = ["baseline_readme"]
 

@@ -6,6 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from crm_assets.atlas import write_tasks
+from crm_assets.conversations.revision import read_revision_file
 from crm_assets.defs.assets.common import (
     GROUP,
     OWNERS,
@@ -19,7 +20,7 @@ from crm_assets.defs.assets.progress import tell
 from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
 from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.reporting.formats import counted
-from crm_assets.workspace.datasets import read_revision_file, require_dataset
+from crm_assets.workspace.datasets import require_dataset
 
 __all__ = ["TasksConfig", "atlas_tasks"]
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from crm_assets.conversations.revision import read_revision_file
 from crm_assets.errors import InputError
 from crm_assets.reporting.comparison.models import Outcome, RunSide
 from crm_assets.reporting.lines import SessionLine, read_lines
 from crm_assets.workspace.baseline_files import BaselinePaths
-from crm_assets.workspace.datasets import read_revision_file
 
 __all__ = ["RunOutcomes", "SessionRef", "outcomes_of", "read_run"]
 
