@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -46,6 +47,23 @@ def test_dagster_itself_finds_the_definitions_valid(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "Validation successful" in done.stderr + done.stdout
+
+
+def test_dg_lists_the_definitions(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("dg")), "list", "defs", "--json"],
+        cwd=REPOSITORY,
+        env={**os.environ, "DAGSTER_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    listed = json.loads(done.stdout)
+    assert {*LINEAGE, "conversations", "baseline_history"} == {a["asset_key"] for a in listed["assets"]}
+    assert {BASELINE_JOB, HARNESS_JOB, HISTORY_JOB, RESCORE_JOB, SMOKE_JOB} == {
+        j["name"] for j in listed["jobs"]
+    }
 
 
 def test_each_stage_depends_on_the_one_before() -> None:
