@@ -61,12 +61,11 @@ def run(
     plan = session_plan(agent, project=project, dataset=name, sessions=concurrency, **chosen)
     click.echo(f"{name}, agent {describe_agent(plan, project)}", err=True)
 
-    from rich.console import Console
-
     from crm_assets.atlas import copy_tasks
     from crm_assets.atlas.plan import run_plan
     from crm_assets.database import connect_databases
-    from crm_assets.reporting import RunInfo, compute_metrics, render_readme, summary_table, write_metrics
+    from crm_assets.reporting import RunInfo, compute_metrics, render_readme, summarize, write_metrics
+    from crm_assets.reporting.terminal import show
     from crm_assets.workspace.files import write_text
 
     copy_tasks(task_file, files.tasks, limit=limit)
@@ -82,7 +81,7 @@ def run(
     metrics = compute_metrics(files.sessions, run=RunInfo())
     write_metrics(files.metrics, metrics)
     write_text(files.readme, render_readme(metrics))
-    Console().print(summary_table(metrics))
+    show(summarize(metrics))
     click.echo(f"README: {relative(files.readme)}")
 
 

@@ -73,12 +73,11 @@ def baseline(
     finally:
         release_run(project, key)  # what failed before it wrote anything leaves no trace
 
-    from rich.console import Console
-
-    from crm_assets.reporting import read_metrics, summary_table
+    from crm_assets.reporting import read_metrics, summarize
     from crm_assets.reporting.history import HistoryPaths
+    from crm_assets.reporting.terminal import show
 
-    Console().print(summary_table(read_metrics(done.paths.metrics)))
+    show(summarize(read_metrics(done.paths.metrics)))
     click.echo(f"README: {relative(done.paths.readme)}")
     click.echo(f"History: {relative(HistoryPaths.of(project, dataset).page)}")
     click.echo(f"UI: make ui (or crm-assets ui), then http://{HOST}:{DEFAULT_PORT}/runs/{done.run_id}")

@@ -53,7 +53,7 @@ def compare(
     project = find_project()
     a, b = (require_finished(project, BaselineKey.of(dataset, run)) for run in (run_a, run_b))
 
-    from crm_assets.reporting.comparison import compare_baselines, render_page, render_text
+    from crm_assets.reporting.comparison import compare_baselines, comparison_blocks, render_page
 
     found = compare_baselines(a, b, intersection=intersection, seed=seed, resamples=resamples)
     if html is not None:
@@ -63,10 +63,8 @@ def compare(
     if as_json:
         click.echo(found.model_dump_json(indent=2))
     else:
-        from rich.console import Console
+        from crm_assets.reporting.terminal import show
 
-        console = Console()
-        for part in render_text(found):
-            console.print(part)
+        show(*comparison_blocks(found))
     if html is not None:
         click.echo(f"Page: {relative(html)}", err=as_json)

@@ -46,11 +46,10 @@ def import_command(*, file: Path, dataset: str, run: str | None, label: str) -> 
     finally:
         release_run(project, key)  # what failed before it wrote anything leaves no trace
 
-    from rich.console import Console
+    from crm_assets.reporting import read_metrics, summarize
+    from crm_assets.reporting.terminal import show
 
-    from crm_assets.reporting import read_metrics, summary_table
-
-    Console().print(summary_table(read_metrics(made.paths.metrics)))
+    show(summarize(read_metrics(made.paths.metrics)))
     for line in _told(made):
         click.echo(line)
     click.echo(f"README: {relative(made.paths.readme)}")

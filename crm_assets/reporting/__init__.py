@@ -1,4 +1,4 @@
-"""Reporting: from sessions.jsonl to figures one can trust, and to a page that says them.
+"""Reporting: from sessions.jsonl to figures with intervals, and to the pages that show them.
 
 Reads files, not objects of a run, so that every figure can be computed again.
 """
@@ -11,7 +11,7 @@ from crm_assets.reporting.intervals import wilson_interval
 from crm_assets.reporting.metrics import compute_metrics, read_metrics, write_metrics
 from crm_assets.reporting.models import Metrics, RunInfo
 from crm_assets.reporting.readme import render_readme
-from crm_assets.reporting.summary import summary_table
+from crm_assets.reporting.summary import summarize
 
 __all__ = [
     "Mean",
@@ -22,7 +22,7 @@ __all__ = [
     "compute_metrics",
     "read_metrics",
     "render_readme",
-    "summary_table",
+    "summarize",
     "wilson_interval",
     "with_pictures",
     "write_metrics",

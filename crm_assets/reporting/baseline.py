@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from crm_assets.reporting.document import Section
+from crm_assets.reporting.markdown import render_blocks
 from crm_assets.reporting.models import Metrics, RunInfo
 from crm_assets.reporting.readme import render_readme
 from crm_assets.workspace.baseline_files import BaselinePaths, RunFiles
@@ -66,8 +68,8 @@ def write_pages(
 
 
 def with_pictures(text: str, pictures: Sequence[PictureFile]) -> str:
-    """A README with its pictures at the end."""
+    """Return a README with its pictures at the end."""
     if not pictures:
         return text
-    images = "".join(f"\n{picture.markdown}\n" for picture in pictures)
-    return f"{text}\n## Pictures\n{images}"
+    section = Section("Pictures", tuple(picture.figure for picture in pictures))
+    return f"{text}\n{render_blocks([section])}\n"

@@ -19,6 +19,7 @@ __all__ = [
     "relative",
     "share",
     "spread",
+    "visible",
     "with_interval",
 ]
 
@@ -26,13 +27,13 @@ NOTHING = "–"
 _ABSOLUTE = re.compile(r"(?<![\w/:.~-])(?:[A-Za-z]:[\\/]|~?/)(?:[^\s/\\'\"|`]+[\\/])+")
 
 
-def counted(count: int, noun: str) -> str:
-    """A count with its noun, which gets an s unless the count is 1."""
-    return f"{count:,} {noun}{'s'[: count != 1]}"
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a count with its noun, in the plural (by default with an s) unless the count is 1."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def share(value: float | None) -> str:
-    """A share as a percentage; only all is 100.0%, and only nothing 0.0%."""
+    """Return a share as a percentage; only 1 is 100.0%, and only 0 is 0.0%."""
     if value is None:
         return NOTHING
     text = f"{value * 100:.1f}%"
@@ -44,57 +45,61 @@ def share(value: float | None) -> str:
 
 
 def percent(rate: Rate) -> str:
-    """The value of a rate."""
+    """Return the value of a rate."""
     return share(rate.value)
 
 
 def interval(rate: Rate) -> str:
-    """The interval of a rate."""
+    """Return the interval of a rate."""
     if rate.low is None or rate.high is None:
         return NOTHING
     return f"{rate.low * 100:.1f}–{rate.high * 100:.1f}%"
 
 
 def of(rate: Rate) -> str:
-    """The counts of a rate."""
+    """Return the counts of a rate."""
     return f"{rate.successes:,} of {rate.count:,}" if rate.count else NOTHING
 
 
 def with_interval(rate: Rate) -> str:
-    """A rate in a sentence: value, counts, interval."""
+    """Return a rate as part of a sentence: value, counts, interval."""
     if rate.value is None:
         return "no verdict"
     return f"{percent(rate)} ({of(rate)}; 95% interval {interval(rate)})"
 
 
 def number(value: float | None, digits: int = 0) -> str:
-    """A number with thousands separators."""
+    """Return a number with thousands separators."""
     return NOTHING if value is None else f"{value:,.{digits}f}"
 
 
 def dollars(value: float | None) -> str:
-    """An amount of money, with the digits that small amounts need."""
+    """Return US dollars, with the digits that small amounts need."""
     if value is None:
         return NOTHING
     return f"${value:,.2f}" if value >= 1 else f"${value:.4f}"
 
 
 def spread(mean: Mean, digits: int) -> str:
-    """The interval of a mean."""
+    """Return the interval of a mean."""
     if mean.low is None or mean.high is None:
         return NOTHING
     return f"{number(mean.low, digits)}–{number(mean.high, digits)}"
 
 
-def relative(path: str | None) -> str:
-    """A path that says nothing of the machine: relative ones as they are, of others the name."""
+def relative(path: str | None) -> str | None:
+    """Return a path that does not show the machine's folders: a relative one as it is, else its name."""
     if path is None:
-        return NOTHING
+        return None
     as_windows = PureWindowsPath(path)  # knows both kinds of separator
     return as_windows.name if as_windows.anchor or path.startswith("~") else path
 
 
 def plain(text: str) -> str:
-    """`text` on one line, without control characters and without folders of the machine."""
-    visible = "".join(c if c.isprintable() else " " for c in text)
-    return _ABSOLUTE.sub("…/", " ".join(visible.split()))
+    """Return `text` on one line, without control characters and without folders of the machine."""
+    return " ".join(visible(text).split())
+
+
+def visible(text: str) -> str:
+    """Return `text` without control characters but line ends, and without folders of the machine."""
+    return _ABSOLUTE.sub("…/", "".join(c if c.isprintable() or c == "\n" else " " for c in text))

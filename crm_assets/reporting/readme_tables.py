@@ -1,11 +1,14 @@
-"""The tables of a baseline's README.md."""
+"""The tables of a baseline's README and report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
-from crm_assets.reporting.figures import Mean, Rate
+from crm_assets.reporting.document import Block, Cell, Column, Section, Table, figures
+from crm_assets.reporting.figures import Rate
 from crm_assets.reporting.formats import (
     NOTHING,
     dollars,
@@ -17,83 +20,59 @@ from crm_assets.reporting.formats import (
     relative,
     spread,
 )
-from crm_assets.reporting.markdown import code, escape, table
 from crm_assets.reporting.models import (
     ConversationGroup,
     CurveBlock,
+    FailureKind,
     LoopFigures,
     Metrics,
     Repeats,
     TurnGroup,
 )
+from crm_assets.reporting.wording import describe_kind, headline_rates
 
-__all__ = ["all_tables", "describe_kind"]
+__all__ = ["rates_table", "table_sections"]
 
 _LONGEST_SETTING = 80
 _MOST_KEYS = 12
-_KINDS = {
-    "unexpected_success": "Succeeded where it should have failed",
-    "wrong_error": "Failed otherwise than it should have",
-    "no_tool_call": "No tool called",
-    "unknown_tool": "A tool that does not exist",
-    "tool_mismatch": "Another tool than the expected one",
-    "argument_mismatch": "The right tool, other arguments",
-    "tool_error": "The tool refused the call",
-    "response_mismatch": "The right action, another reply",
-    "judged_failure": "Another call than the expected one, and a judge found it wrong",
-}
+_TURN_FIGURES = figures("Turns", "Success", "95% interval", "Tool calls", "Replies", "Scored")
 
 
-def describe_kind(kind: str) -> str:
-    """A failure kind in words."""
-    return _KINDS.get(kind, plain(kind).replace("_", " ").capitalize())
-
-
-def all_tables(metrics: Metrics, revision: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Title and body of every table that has something to say, in reading order."""
-    yield "Headline", _headline(metrics)
-    yield "By workflow", _conversation_groups("Workflow", metrics.by_workflow)
-    yield "By complexity", _conversation_groups("Complexity", metrics.by_complexity)
+def table_sections(metrics: Metrics, revision: Mapping[str, Any]) -> Iterator[Section]:
+    """Yield every table that has rows, in reading order."""
+    yield Section("Rates", (rates_table(headline_rates(metrics).items()),))
+    yield Section("By workflow", (_conversation_groups("Workflow", metrics.by_workflow),))
+    yield Section("By complexity", (_conversation_groups("Complexity", metrics.by_complexity),))
     if metrics.by_tool:
-        yield "By expected tool", _turn_groups("Tool", metrics.by_tool)
-        yield "By turn", _by_turn(metrics)
+        yield Section("By expected tool", (_by_tool(metrics.by_tool),))
+        yield Section("By turn", (_by_turn(metrics),))
     if metrics.failure_kinds:
-        yield "Failure kinds", _failure_kinds(metrics)
-    yield "Tokens and cost", _spending(metrics)
-    yield "Rewards and time", _means(metrics)
+        yield Section("Failure kinds", tuple(_failure_kinds(metrics.failure_kinds)))
+    yield Section("Tokens and cost", tuple(_spending(metrics)))
+    yield Section("Rewards and time", (_means(metrics),))
     if metrics.loop is not None:
-        yield "The loop", _loop(metrics.loop)
+        yield Section("Loop counts", (_loop(metrics.loop),))
     if metrics.learning_curve:
-        yield "Rewards by learning key", _learning(metrics)
+        yield Section("Rewards by learning key", tuple(_learning(metrics.learning_curve)))
     if metrics.repeats is not None:
-        yield "Repeats", _repeats(metrics.repeats)
-    yield "Provenance", _provenance(metrics, revision)
+        yield Section("Repeats", (_repeats(metrics.repeats),))
+    yield Section("Provenance", (_provenance(metrics, revision),))
 
 
-def _headline(metrics: Metrics) -> str:
-    rates: list[tuple[str, Rate]] = [
-        ("Strict success (every turn right)", metrics.strict_success),
-        ("State match", metrics.state_match),
-        ("Chains with every segment right", metrics.chain_success),
-        ("Conversations with ≥ 1 tool success", metrics.conversations_with_tool_success),
-        ("Conversations with ≥ 1 response success", metrics.conversations_with_response_success),
-        ("Turn success (tool and reply)", metrics.turn_success),
-        ("Turn-level tool success", metrics.turn_tool_success),
-        ("Turn-level response success", metrics.turn_response_success),
-        ("Expected failures that failed as expected", metrics.expected_failures),
-    ]
+def rates_table(rates: Iterable[tuple[str, Rate]], more: Iterable[tuple[Cell, ...]] = ()) -> Table:
+    """Return a row for each rate, and below them the rows `more`."""
     rows = [(name, percent(rate), interval(rate), of(rate)) for name, rate in rates]
-    return table(("Measure", "Value", "95% interval", "Count"), rows)
+    return Table.of((Column("Measure"), *figures("Value", "95% interval", "Count")), (*rows, *more))
 
 
-def _conversation_groups(title: str, groups: Mapping[str, ConversationGroup]) -> str:
-    header = (title, "Ran", "Strict", "95% interval", "State match", "Tool calls", "Replies")
-    return table(
-        header,
-        [
+def _conversation_groups(title: str, groups: Mapping[str, ConversationGroup]) -> Table:
+    header = figures("Ran", "Strict success", "95% interval", "State match", "Tool calls", "Replies")
+    return Table.of(
+        (Column(title), *header),
+        (
             (
-                escape(name),
-                number(group.ran)
+                name,
+                group.ran
                 if group.ran == group.conversations
                 else f"{group.ran:,} of {group.conversations:,}",
                 percent(group.strict_success),
@@ -103,239 +82,205 @@ def _conversation_groups(title: str, groups: Mapping[str, ConversationGroup]) ->
                 percent(group.turn_response_success),
             )
             for name, group in groups.items()
-        ],
+        ),
     )
 
 
-def _turn_groups(title: str, groups: Mapping[str, TurnGroup]) -> str:
-    header = (title, "Turns", "Success", "95% interval", "Tool calls", "Replies", "Scored")
-    return table(header, [(code(name), *_turn_cells(group)) for name, group in groups.items()])
+def _by_tool(groups: Mapping[str, TurnGroup]) -> Table:
+    rows = ((name, *_turn_cells(group)) for name, group in groups.items())
+    return Table.of((Column("Tool", "code"), *_TURN_FIGURES), rows)
 
 
-def _by_turn(metrics: Metrics) -> str:
-    header = ("Turn", "Turns", "Success", "95% interval", "Tool calls", "Replies", "Scored")
-    return table(
-        (*header, "First failures"),
-        [
-            (name, *_turn_cells(group), number(metrics.first_failed_turn.get(name, 0)))
+def _by_turn(metrics: Metrics) -> Table:
+    return Table.of(
+        (*figures("Turn"), *_TURN_FIGURES, *figures("First failures")),
+        (
+            (name, *_turn_cells(group), metrics.first_failed_turn.get(name, 0))
             for name, group in metrics.by_turn.items()
-        ],
-        left=0,
+        ),
     )
 
 
-def _turn_cells(group: TurnGroup) -> tuple[str, ...]:
+def _turn_cells(group: TurnGroup) -> tuple[Cell, ...]:
     return (
-        number(group.turns),
+        group.turns,
         percent(group.turn_success),
         interval(group.turn_success),
         percent(group.turn_tool_success),
         percent(group.turn_response_success),
-        number(group.turn_response_success.count),
+        group.turn_response_success.count,
     )
 
 
-def _failure_kinds(metrics: Metrics) -> str:
-    header = ("Kind", "What happened", "Turns", "Of all turns", "95% interval")
-    kinds = table(
-        (*header, "Conversations", "First failures"),
-        [
+def _failure_kinds(kinds: Sequence[FailureKind]) -> Iterator[Block]:
+    header = figures("Turns", "Share of turns", "95% interval", "Conversations", "First failures")
+    yield Table.of(
+        (Column("Kind", "code"), Column("Meaning"), *header),
+        (
             (
-                code(kind.kind),
+                kind.kind,
                 describe_kind(kind.kind),
-                number(kind.turns),
+                kind.turns,
                 percent(kind.share_of_turns),
                 interval(kind.share_of_turns),
-                number(kind.conversations),
-                number(kind.first_failures),
+                kind.conversations,
+                kind.first_failures,
             )
-            for kind in metrics.failure_kinds
-        ],
-        left=2,
+            for kind in kinds
+        ),
     )
-    examples = table(
-        ("Kind", "Conversation", "Turn", "Expected", "Called"),
-        [
-            (
-                code(kind.kind),
-                code(example.conversation_id),
-                str(example.turn_id),
-                code(example.expected_tool) if example.expected_tool else NOTHING,
-                code(example.called_tool) if example.called_tool else NOTHING,
-            )
-            for kind in metrics.failure_kinds
-            for example in kind.examples
-        ],
-        left=5,
+    yield "Examples:"
+    texts = [Column(name, "code") for name in ("Kind", "Conversation", "Expected", "Called")]
+    yield Table.of(
+        (*texts[:2], *figures("Turn"), *texts[2:]),
+        (
+            (kind.kind, each.conversation_id, each.turn_id, each.expected_tool, each.called_tool)
+            for kind in kinds
+            for each in kind.examples
+        ),
     )
-    return f"{kinds}\n\nWhere to look:\n\n{examples}"
 
 
-def _spending(metrics: Metrics) -> str:
+def _spending(metrics: Metrics) -> Iterator[Block]:
     if not metrics.token_usage and not metrics.cost_usd:
-        return "No tokens and no cost were reported."
-    tokens_each, cost_each = metrics.tokens_per_conversation, metrics.cost_usd_per_conversation
-    note = (
-        f"Tokens are reported by {tokens_each.count:,} of the {metrics.atlas_successful_runs:,} "
-        f"conversations that ran, costs by {cost_each.count:,}; what is not reported is not "
-        "counted. Per success: all that was reported, by the successes among its sessions."
-    )
-    return f"{_by_role(metrics)}\n\n{_by_conversation(metrics)}\n\n{note}"
-
-
-def _by_role(metrics: Metrics) -> str:
-    roles = sorted({*metrics.token_usage, *metrics.cost_usd})
-    rows = []
-    for role in roles:
-        tokens, cost = metrics.token_usage.get(role), metrics.cost_usd.get(role)
-        rows.append(
-            (
-                escape(role),
-                number(tokens.prompt_tokens if tokens else None),
-                number(tokens.completion_tokens if tokens else None),
-                number(tokens.total_tokens if tokens else None),
-                number(tokens.calls if tokens else None),
-                number(tokens.failed_calls if tokens else None),
-                dollars(cost.usd if cost else None),
-                number(max(each.conversations for each in (tokens, cost) if each)),
-            )
-        )
-    header = ("Role", "Prompt", "Completion", "Total", "Calls", "Failed", "Cost", "Conversations")
-    return table(header, rows)
-
-
-def _by_conversation(metrics: Metrics) -> str:
+        yield "No tokens and no cost were reported."
+        return
+    yield _by_role(metrics)
     tokens, cost = metrics.tokens_per_conversation, metrics.cost_usd_per_conversation
-    rows = [
-        (
-            "Tokens",
-            number(tokens.mean),
-            spread(tokens, 0),
-            number(metrics.tokens_per_success),
-            number(tokens.count),
-        ),
-        (
-            "Cost",
-            dollars(cost.mean),
-            f"${spread(cost, 4)}" if cost.low is not None else NOTHING,
-            dollars(metrics.cost_usd_per_success),
-            number(cost.count),
-        ),
-    ]
-    header = ("All roles", "Per conversation", "95% interval", "Per success", "Conversations")
-    return table(header, rows)
-
-
-def _means(metrics: Metrics) -> str:
-    means: list[tuple[str, Mean]] = [
-        ("Harness reward (share of turns right)", metrics.harness_reward_summary),
-        ("Session reward (judges)", metrics.reward_summary),
-        ("Seconds a conversation", metrics.duration_seconds),
-    ]
-    header = ("Measure", "Mean", "95% interval", "Std. dev.", "Conversations")
-    return table(
-        header,
-        [
-            (
-                name,
-                number(mean.mean, 3),
-                spread(mean, 3),
-                number(mean.stddev, 3),
-                number(mean.count),
-            )
-            for name, mean in means
-        ],
+    tokens_row = (number(tokens.mean), spread(tokens, 0), number(metrics.tokens_per_success), tokens.count)
+    cost_row = (
+        dollars(cost.mean),
+        f"${spread(cost, 4)}" if cost.low is not None else NOTHING,
+        dollars(metrics.cost_usd_per_success),
+        cost.count,
+    )
+    yield Table.of(
+        (Column("All roles"), *figures("Per conversation", "95% interval", "Per success", "Conversations")),
+        (("Tokens", *tokens_row), ("Cost", *cost_row)),
+    )
+    yield (
+        f"{tokens.count:,} of the {metrics.atlas_successful_runs:,} finished conversations report tokens, "
+        f"{cost.count:,} report costs; the rest is not counted. Per success: the reported total divided by "
+        "the successes among the sessions that report it."
     )
 
 
-def _loop(loop: LoopFigures) -> str:
+def _by_role(metrics: Metrics) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for role in sorted({*metrics.token_usage, *metrics.cost_usd}):
+        tokens, cost = metrics.token_usage.get(role), metrics.cost_usd.get(role)
+        spent = (
+            (
+                tokens.prompt_tokens,
+                tokens.completion_tokens,
+                tokens.total_tokens,
+                tokens.calls,
+                tokens.failed_calls,
+            )
+            if tokens
+            else (None,) * 5
+        )
+        conversations = max(each.conversations for each in (tokens, cost) if each)
+        rows.append((role, *spent, dollars(cost.usd if cost else None), conversations))
+    header = figures("Prompt", "Completion", "Total", "Calls", "Failed", "Cost", "Conversations")
+    return Table.of((Column("Role"), *header), rows)
+
+
+def _means(metrics: Metrics) -> Table:
+    means = {
+        "Harness reward (share of correct turns)": metrics.harness_reward_summary,
+        "Session reward (judges)": metrics.reward_summary,
+        "Seconds per conversation": metrics.duration_seconds,
+    }
+    return Table.of(
+        (Column("Measure"), *figures("Mean", "95% interval", "Std. dev.", "Conversations")),
+        (
+            (name, number(mean.mean, 3), spread(mean, 3), number(mean.stddev, 3), mean.count)
+            for name, mean in means.items()
+        ),
+    )
+
+
+def _loop(loop: LoopFigures) -> Table:
     rewards, teacher = loop.rewards, loop.teacher
     first = loop.first_attempt_strict_success
-    rows = [
-        ("Sessions with a reward", number(rewards.scored)),
-        ("Sessions whose judges gave nothing usable (no reward)", number(rewards.failed)),
-        ("Sessions on which the large judge had the last word", number(rewards.escalated)),
-        ("Last attempt found good by the teacher", number(teacher.valid)),
-        ("Last attempt found wanting", number(teacher.invalid)),
-        ("Without the teacher's verdict", number(teacher.without_verdict)),
-        ("Sessions with guidance from the teacher", number(teacher.intervened)),
-        ("Sessions in which the student ran again", number(teacher.repeated)),
-        ("Strict success of first attempts", f"{percent(first)} ({of(first)})"),
-        ("Learning keys", number(loop.learning_keys)),
-        ("Playbook entries that were there at the start", number(loop.entries_at_start)),
-        ("Playbook entries learnt", number(loop.entries_learnt)),
-        ("Playbook entries rejected by the gates", number(loop.entries_rejected)),
-        ("Sessions whose learner gave nothing usable", number(loop.learner_failures)),
-    ]
-    return table(("What", "How many"), rows)
+    rows: dict[str, Cell] = {
+        "Sessions with a reward": rewards.scored,
+        "Sessions without a reward (no usable reply from the judges)": rewards.failed,
+        "Sessions decided by the large judge": rewards.escalated,
+        "Last attempt accepted by the teacher": teacher.valid,
+        "Last attempt rejected by the teacher": teacher.invalid,
+        "No verdict from the teacher": teacher.without_verdict,
+        "Sessions with guidance from the teacher": teacher.intervened,
+        "Sessions with more than one attempt": teacher.repeated,
+        "Strict success of first attempts": f"{percent(first)} ({of(first)})",
+        "Learning keys": loop.learning_keys,
+        "Playbook entries at the start": loop.entries_at_start,
+        "Playbook entries accepted": loop.entries_learnt,
+        "Playbook entries rejected": loop.entries_rejected,
+        "Sessions without a usable reply from the learner": loop.learner_failures,
+    }
+    return Table.of((Column("What"), *figures("Count")), rows.items())
 
 
-def _learning(metrics: Metrics) -> str:
-    """First and last third of each key's sessions, the longest keys first."""
-    keys: dict[str, list[CurveBlock]] = {}
-    for block in metrics.learning_curve:
-        keys.setdefault(block.key, []).append(block)
-    ranked = sorted(keys.values(), key=lambda blocks: (-blocks[-1].last, blocks[0].label, blocks[0].key))
-    rows = [
+def _learning(curve: Sequence[CurveBlock]) -> Iterator[Block]:
+    """Yield the first and last third of each key's sessions, the longest keys first."""
+    by_key = attrgetter("key")
+    keys = [list(blocks) for _, blocks in groupby(sorted(curve, key=by_key), by_key)]
+    ranked = sorted(keys, key=lambda blocks: (-blocks[-1].last, blocks[0].label, blocks[0].key))
+    yield Table.of(
         (
-            escape(blocks[0].label),
-            number(blocks[-1].last),
-            number(_mean_reward(blocks), 3),
-            number(_mean_reward(blocks[: len(blocks) // 3]), 3),
-            number(_mean_reward(blocks[len(blocks) - len(blocks) // 3 :]), 3),
-        )
-        for blocks in ranked[:_MOST_KEYS]
-    ]
-    header = ("Workflow and complexity", "Sessions", "Mean reward", "First third", "Last third")
-    more = len(ranked) - len(rows)
-    note = f"\n\n{more:,} more keys are in metrics.json." if more else ""
-    return table(header, rows) + note
+            Column("Workflow and complexity"),
+            *figures("Sessions", "Mean reward", "First third", "Last third"),
+        ),
+        (
+            (
+                blocks[0].label,
+                blocks[-1].last,
+                number(_mean_reward(blocks), 3),
+                number(_mean_reward(blocks[: len(blocks) // 3]), 3),
+                number(_mean_reward(blocks[len(blocks) - len(blocks) // 3 :]), 3),
+            )
+            for blocks in ranked[:_MOST_KEYS]
+        ),
+    )
+    if ranked[_MOST_KEYS:]:
+        yield f"{len(ranked) - _MOST_KEYS:,} more keys are in metrics.json."
 
 
 def _mean_reward(blocks: Sequence[CurveBlock]) -> float | None:
-    """Mean over sessions; None without any, or where there are too few sessions for thirds."""
+    """Return the mean over sessions; None without any, or with too few sessions for thirds."""
     rewarded = sum(block.rewarded for block in blocks)
     if not rewarded:
         return None
     return sum(block.rewarded * (block.reward or 0.0) for block in blocks) / rewarded
 
 
-def _repeats(repeats: Repeats) -> str:
-    rows = [
-        (
-            k,
-            number(repeats.pass_hat_k[k].mean, 3),
-            spread(repeats.pass_hat_k[k], 3),
-            number(repeats.pass_at_k[k].mean, 3),
-            spread(repeats.pass_at_k[k], 3),
-            number(repeats.pass_hat_k[k].count),
-        )
-        for k in repeats.pass_hat_k
-    ]
+def _repeats(repeats: Repeats) -> Table:
     header = ("k", "pass^k (all k)", "95% interval", "pass@k (any of k)", "95% interval", "Conversations")
-    return table(header, rows, left=0)
-
-
-def _provenance(metrics: Metrics, revision: Mapping[str, Any]) -> str:
-    rows = [
-        ("Run", code(metrics.run_id) if metrics.run_id else NOTHING),
+    pairs = ((k, repeats.pass_hat_k[k], repeats.pass_at_k[k]) for k in repeats.pass_hat_k)
+    return Table.of(
+        figures(*header),
         (
-            "Dataset SHA-256",
-            code(metrics.dataset_revision) if metrics.dataset_revision else NOTHING,
+            (k, number(hat.mean, 3), spread(hat, 3), number(at.mean, 3), spread(at, 3), hat.count)
+            for k, hat, at in pairs
         ),
-        ("Dataset git commit", code(str(revision.get("git_commit") or NOTHING))),
-        ("Conversations", code(relative(metrics.conversations_path or revision.get("path")))),
-        ("Tasks", code(relative(metrics.tasks_path))),
-        ("Configuration", code(relative(metrics.config_path))),
-    ]
-    rows += [
-        (f"Agent {escape(name)}", code(_setting(value)))
-        for name, value in _settings(metrics.agent_config or {})
-    ]
-    rows += [
-        (f"Version of {escape(name)}", code(version)) for name, version in sorted(metrics.software.items())
-    ]
-    return table(("What", "Which"), rows, left=2)
+    )
+
+
+def _provenance(metrics: Metrics, revision: Mapping[str, Any]) -> Table:
+    commit = revision.get("git_commit")
+    rows: dict[str, Cell] = {
+        "Run": metrics.run_id,
+        "Dataset SHA-256": metrics.dataset_revision,
+        "Dataset git commit": str(commit) if commit else None,
+        "Conversations": relative(metrics.conversations_path or revision.get("path")),
+        "Tasks": relative(metrics.tasks_path),
+        "Configuration": relative(metrics.config_path),
+    }
+    rows |= {f"Agent {name}": _setting(value) for name, value in _settings(metrics.agent_config or {})}
+    rows |= {f"Version of {name}": version for name, version in sorted(metrics.software.items())}
+    return Table.of((Column("Fact"), Column("Value", "code")), rows.items())
 
 
 def _settings(agent: Mapping[str, Any]) -> Iterator[tuple[str, object]]:

@@ -151,13 +151,13 @@ def test_the_readme_says_how_the_loop_went_and_what_was_shown(measure: Measure) 
     records = [looped("a", 0.25), looped("b", 0.75, teacher_intervened=True)]
     readme = render_readme(measure(*records))
     assert "**Mean reward 0.500**" in readme
-    assert "guidance in 1 conversation;" in readme
-    assert "Learning was on: 1 learning keys began with 0 playbook entries" in readme
+    assert "The teacher gave guidance in 1 session." in readme
+    assert "Learning was on: 1 learning key started with 0 playbook entries in total, " in readme
     assert "Agent models student" in readme
     oracle = {**AGENT, "feedback": "oracle", "learning": "frozen", "offline": True}
     for record in records:
         record["atlas_metadata"]["agent"] = oracle
     readme = render_readme(measure(*records))
-    assert "learnt from the answers" in readme
+    assert "learned from the answers" in readme
     assert "Learning was frozen" in readme
-    assert "say nothing of a language model" in readme
+    assert "scores don't reflect a real LLM" in readme

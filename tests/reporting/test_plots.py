@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
+from crm_assets.reporting.markdown import render_blocks
 from crm_assets.reporting.plots import (
     NAMES,
     CurvePoint,
@@ -250,7 +251,7 @@ def test_what_is_heavy_is_imported_late_and_pyplot_never() -> None:
     script = (
         "import sys, crm_assets.reporting.report\n"
         "from crm_assets.reporting.plots import *\n"
-        "print(*{'matplotlib', 'pandas', 'markdown_it'}.intersection(sys.modules))\n"
+        "print(*{'matplotlib', 'pandas', 'jinja2'}.intersection(sys.modules))\n"
         "draw(Pictures(failure_kinds=(KindCount('A kind', 3),)))\n"
         "print(*{'matplotlib', 'matplotlib.pyplot'}.intersection(sys.modules))\n"
     )
@@ -425,7 +426,7 @@ def test_a_baselines_metrics_become_pictures(measure: Measure) -> None:
         RoleAmount("student", 1200, 34, 1234, 0.0123),
         RoleAmount("teacher", None, None, None, 0.5),
     )
-    assert pictures.failure_kinds == (KindCount("Another tool than the expected one", 1),)
+    assert pictures.failure_kinds == (KindCount("Wrong tool", 1),)
     names = [drawing.name for drawing in draw(pictures)]
     assert names == [name for name in NAMES if name not in {"learning_curve", "progression"}]
 
@@ -448,12 +449,12 @@ def test_files_lie_beside_the_readme(tmp_path: Path, drawings: tuple[Drawing, ..
     files = write_pictures(folder, drawings)
     assert [file.path.name for file in files] == [f"{name}.svg" for name in NAMES]
     assert [file.path.read_text() for file in files] == [drawing.svg for drawing in drawings]
-    assert files[0].markdown == (
+    assert render_blocks([files[0].figure]) == (
         "![Strict success by complexity: simple 90.0% of 40; medium 60.0% of 35; complex 0.0% of 25.]"
         "(plots/success_by_complexity.svg)"
     )
     (named,) = write_pictures(folder, [replace(drawings[0], alt="a ](b) c")])
-    assert named.markdown == r"![a \](b) c](plots/success_by_complexity.svg)"
+    assert render_blocks([named.figure]) == r"![a \](b) c](plots/success_by_complexity.svg)"
 
 
 def test_pictures_of_an_earlier_run_go_and_other_files_stay(

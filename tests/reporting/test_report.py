@@ -86,7 +86,7 @@ def test_it_says_what_the_readme_says(metrics: Metrics) -> None:
     rows = sum(line.startswith("| ") and not set(line) <= set("|-: ") for line in readme.splitlines())
     assert len(page.every("tr")) == rows
     written = " ".join(" ".join(text for _, text in page.texts).split())
-    assert "80.0% of conversations right in every turn" in written
+    assert "80.0% of conversations have every turn correct" in written
     assert "6 of its 60 conversations" in written
 
 
@@ -130,7 +130,7 @@ def test_tables_have_headers_and_names(metrics: Metrics) -> None:
     bodies = len(page.every("tr")) - len(page.every("table"))
     assert scopes["row"] == bodies
     assert set(scopes) == {"row", "col"}
-    assert any(cell.get("class") == "number" for cell in page.every("td"))
+    assert any(cell.get("class") == "figure" for cell in page.every("td"))
 
 
 def test_the_table_of_contents_leads_to_every_section(metrics: Metrics) -> None:

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import io
+import re
+
 from rich.console import Console
 
-from crm_assets.reporting import Metrics, summary_table
+from crm_assets.reporting import Metrics, summarize
+from crm_assets.reporting.terminal import show
 
 from .conftest import Measure, failed_turn, session, turn, unrun
 
 
 def shown(metrics: Metrics) -> str:
-    console = Console(width=120, color_system=None)
-    with console.capture() as capture:
-        console.print(summary_table(metrics))
-    return capture.get()
+    terminal = io.StringIO()
+    show(summarize(metrics), console=Console(width=120, file=terminal))
+    return terminal.getvalue()
 
 
 def test_the_table_says_how_it_went_and_what_failed_most(measure: Measure) -> None:
@@ -31,18 +34,18 @@ def test_the_table_says_how_it_went_and_what_failed_most(measure: Measure) -> No
     rows = {
         cells[0]: cells[1:]
         for line in text.splitlines()
-        if line.startswith("│") and (cells := [cell.strip() for cell in line.strip("│").split("│")])
+        if len(cells := re.split(r"  +", line.strip())) == 4
     }
-    assert rows["Strict success"] == ["50.0%", "9.5–90.5%", "1 of 2"]
+    assert rows["Strict success (every turn correct)"] == ["50.0%", "9.5–90.5%", "1 of 2"]
     assert rows["Turn-level tool success"][::2] == ["75.0%", "3 of 4"]
     assert rows["Turn-level response success"] == ["–", "–", "–"]
-    assert rows["Failed most: no tool called"][::2] == ["25.0%", "1 of 4"]
-    assert rows["Ended by the infrastructure"] == ["–", "–", "1 of 3"]
-    assert rows["Tokens a conversation"] == ["4,321", "–", "2"]
-    assert rows["Cost a conversation"] == ["$0.2500", "–", "2"]
+    assert rows["Most common failure: no tool call"][::2] == ["25.0%", "1 of 4"]
+    assert rows["Ended by an infrastructure failure"] == ["–", "–", "1 of 3"]
+    assert rows["Tokens per conversation"] == ["4,321", "–", "2"]
+    assert rows["Cost per conversation"] == ["$0.2500", "–", "2"]
 
 
 def test_what_did_not_happen_has_no_row(measure: Measure) -> None:
     text = shown(measure(session("c-1")))
-    for absent in ("Failed most", "infrastructure", "recorded", "verdict", "Tokens", "Cost"):
+    for absent in ("Most common", "infrastructure", "recorded", "verdict", "Tokens", "Cost"):
         assert absent not in text

@@ -119,20 +119,23 @@ def test_a_session_that_was_not_run_needs_no_result(measure: Measure) -> None:
 
 def test_the_readme_says_what_was_not_run_and_what_nobody_could_decide(short: Metrics) -> None:
     readme = render_readme(short)
-    assert "**the budget ended before 1**" in readme
-    assert "1 ended by the infrastructure, 1 undecided, 1 not run for want of budget" in readme
-    assert "Undecided, and so in no rate: 1 of 3 turns" in readme
+    assert "**1 not run because the budget was spent**" in readme
+    assert (
+        "1 ended by an infrastructure failure, 1 undecided, 1 not run because the budget was spent"
+        in readme
+    )
+    assert "Not in any turn rate, undecided: 1 of 3 turns" in readme
 
 
 def test_the_readme_says_nothing_of_what_did_not_happen(measure: Measure) -> None:
     readme = render_readme(measure(session("c-1"), unrun("c-2")))
     assert "budget" not in readme
-    assert "Undecided" not in readme
+    assert "undecided: " not in readme
 
 
 def test_a_judges_no_is_a_failure_kind_in_words(measure: Measure) -> None:
     readme = render_readme(measure(session("c-1", [failed_turn(1, "judged_failure")])))
-    assert "Another call than the expected one, and a judge found it wrong" in readme
+    assert "Different call, rejected by a judge" in readme
 
 
 def test_metrics_of_before_there_was_a_budget_can_still_be_read(measure: Measure, tmp_path) -> None:

@@ -97,7 +97,7 @@ def test_a_partition_is_materialized_from_the_ui(stage: Stage, first_run: str) -
 def test_the_metrics_show_headline_numbers_and_tables(stage: Stage, first_run: str) -> None:
     with stage.view.page(f"/assets/baseline_metrics?view=partitions&partition=small|{RUN}") as page:
         expect(page.get_by_text("Materialized", exact=True).first).to_be_visible()
-        expect(person.row(page, "headline")).to_contain_text("of conversations right in every turn")
+        expect(person.row(page, "headline")).to_contain_text("of conversations have every turn correct")
         expect(person.row(page, "conversations")).to_contain_text(str(CONVERSATIONS))
         for table, heading in (("rates", "strict_success"), ("by_complexity", "complex")):
             expect(person.row(page, table).get_by_role("table")).to_contain_text(heading)
@@ -115,7 +115,7 @@ def test_the_metrics_are_plotted_over_the_runs(stage: Stage, first_run: str) -> 
 def test_the_readme_is_rendered_and_its_pictures_load(stage: Stage, first_run: str) -> None:
     with stage.view.page("/assets/baseline_readme") as page:
         readme = person.show_markdown(page, "readme")
-        expect(readme.get_by_role("heading", name="How well")).to_be_visible()
+        expect(readme.get_by_role("heading", name="Results")).to_be_visible()
         expect(readme.get_by_role("table").first).to_be_visible()
         person.close(page, readme)
         for name in ("success_by_complexity", "success_by_workflow", "learning_curve"):

@@ -12,10 +12,10 @@ from crm_assets.defs.assets.common import OWNERS, expected_errors, file_result, 
 from crm_assets.defs.assets.progress import tell
 from crm_assets.defs.partitions import DATASET_PARTITIONS
 from crm_assets.defs.resources import ArtifactsResource
-from crm_assets.reporting.comparison import Comparison, headline
+from crm_assets.reporting.comparison import Comparison, headline, render_markdown
 from crm_assets.reporting.formats import NOTHING, counted
 from crm_assets.reporting.history import History, HistoryPaths, HistoryRun, update_history
-from crm_assets.reporting.history.page import HEADER, newest_text, run_cells, what_changed
+from crm_assets.reporting.history.page import RUN_COLUMNS, run_cells, what_changed
 from crm_assets.reporting.plots import markdown_image
 from crm_assets.workspace.keys import DATASET_DIMENSION
 
@@ -91,7 +91,7 @@ def _newest(newest: Comparison | str | None) -> dict[str, Any]:
         return {"newest_vs_before": newest}
     return {
         "newest_vs_before": headline(newest),
-        "comparison": dg.MetadataValue.md(newest_text(newest)),
+        "comparison": dg.MetadataValue.md(render_markdown(newest)),
     }
 
 
@@ -103,9 +103,11 @@ def _table(history: History) -> dg.TableMetadataValue | None:
 
 def _row(run: HistoryRun) -> dg.TableRecord:
     """A run's row of the page's table, in fewer columns: Dagster gives a table half of a page."""
-    cells = dict(zip(HEADER, (cell.strip("`") for cell in run_cells(run)), strict=True))
-    interval = cells["95% interval"]
-    rate = cells["Strict success"]
+    cells = {
+        column.name: str(NOTHING if cell is None else cell)
+        for column, cell in zip(RUN_COLUMNS, run_cells(run), strict=True)
+    }
+    interval, rate = cells["95% interval"], cells["Strict success"]
     return dg.TableRecord(
         {
             "run": cells["Run"],

@@ -64,7 +64,7 @@ def baseline_metrics(
 def _headline(metrics: Metrics) -> str:
     """Strict success in a sentence; where verdicts are missing, never without what it could have been."""
     rate, bounds = metrics.strict_success, metrics.strict_success_bounds
-    line = f"{percent(rate)} of conversations right in every turn ({of(rate)}, 95% {interval(rate)})"
+    line = f"{percent(rate)} of conversations have every turn correct ({of(rate)}, 95% {interval(rate)})"
     if bounds is None:
         return line
     return (

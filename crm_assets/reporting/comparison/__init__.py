@@ -1,12 +1,11 @@
-"""Two baselines compared: what differs, how sure that is, and what it could have missed.
+"""Two baselines compared: what differs, how certain that is, and how small a difference is detectable.
 
-`paired_difference` and what stands behind it need no files: they take outcomes, a conversation each.
+`paired_difference` and what it calls need no files: they take outcomes, one per conversation.
 """
 
 from __future__ import annotations
 
 from crm_assets.reporting.comparison.compare import compare_baselines
-from crm_assets.reporting.comparison.markdown import render_markdown
 from crm_assets.reporting.comparison.models import (
     MEASURES,
     Comparison,
@@ -18,7 +17,12 @@ from crm_assets.reporting.comparison.models import (
     PairedDifference,
     SliceComparison,
 )
-from crm_assets.reporting.comparison.page import render_page
+from crm_assets.reporting.comparison.pages import (
+    comparison_blocks,
+    comparison_summary,
+    render_markdown,
+    render_page,
+)
 from crm_assets.reporting.comparison.paired import (
     DEFAULT_RESAMPLES,
     Pair,
@@ -30,7 +34,6 @@ from crm_assets.reporting.comparison.power import detectable_difference, detecta
 from crm_assets.reporting.comparison.provenance import compare_facts, read_facts
 from crm_assets.reporting.comparison.runs import outcomes_of
 from crm_assets.reporting.comparison.significance import holm, mcnemar, sign_flip
-from crm_assets.reporting.comparison.text import render_text
 from crm_assets.reporting.comparison.wording import headline
 
 __all__ = [
@@ -49,6 +52,8 @@ __all__ = [
     "compare_baselines",
     "compare_facts",
     "compare_measure",
+    "comparison_blocks",
+    "comparison_summary",
     "detectable_difference",
     "detectable_share",
     "headline",
@@ -59,6 +64,5 @@ __all__ = [
     "read_facts",
     "render_markdown",
     "render_page",
-    "render_text",
     "sign_flip",
 ]

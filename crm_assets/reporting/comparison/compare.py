@@ -95,8 +95,8 @@ def _align(
     kept = common if same_dataset else common & _unchanged(a, b)
     if not kept:
         raise InputError(
-            f"Runs {a.key.run} and {b.key.run} have no conversation in common that is the same in both, "
-            "so there is nothing to compare; choose two runs that ran the same conversations."
+            f"Runs {a.key.run} and {b.key.run} share no unchanged conversation, so there is nothing to "
+            "compare; choose two runs of the same conversations."
         )
     return _Aligned(
         pairs=[(run_a.outcomes[name], run_b.outcomes[name]) for name in sorted(kept)],
@@ -114,12 +114,12 @@ def _same_dataset(a: RunOutcomes, b: RunOutcomes) -> bool:
 
 def _refusal(a: RunOutcomes, b: RunOutcomes) -> str:
     remedy = (
-        "compare runs of one revision, or give --intersection to compare the conversations that are the "
-        "same in both"
+        "compare runs of one revision, or add --intersection to compare only the conversations that did "
+        "not change"
     )
     silent = [each.side.run for each in (a, b) if each.side.dataset_revision is None]
     if silent:
-        return f"Run {silent[0]} does not say which revision of the dataset it ran on; {remedy}."
+        return f"Run {silent[0]} does not record the dataset revision it ran on; {remedy}."
     revisions = " and ".join(f"{str(each.side.dataset_revision)[:_SHOWN]}…" for each in (a, b))
     return f"The dataset changed between runs {a.side.run} and {b.side.run} ({revisions}); {remedy}."
 
@@ -173,23 +173,22 @@ def _notes(
     a, b = run_a.side, run_b.side
     notes = []
     if a.run == b.run:
-        notes.append("This is a run against itself.")
+        notes.append("Both runs are the same run.")
     if aligned.intersection:
         notes.append(
-            f"The dataset changed between the runs: {_conversations(aligned.changed)} whose content is "
-            "not the same in both left out."
+            f"The dataset changed between the runs. Left out: {_conversations(aligned.changed)} whose "
+            "content changed."
         )
     for here, there, count in ((a, b, aligned.only_in_a), (b, a, aligned.only_in_b)):
         if count:
             notes.append(
-                f"{_conversations(count)} of run {here.run} left out: run {there.run} has no session of "
-                f"{'it' if count == 1 else 'them'}."
+                f"Left out: {_conversations(count)} of run {here.run} that run {there.run} did not run."
             )
     epochs = max(a.epochs, b.epochs)
     if epochs > 1:
         notes.append(
             f"Conversations ran several times (up to {a.epochs} in A, {b.epochs} in B): each counts once, "
-            "by its mean; where one is neither 0 nor 1, the sign-flip test stands in for McNemar's."
+            "by its mean. Where a mean is neither 0 nor 1, the sign-flip test replaces McNemar's."
         )
     notes += _measure_notes(measures)
     return tuple(notes)
@@ -202,13 +201,14 @@ def _measure_notes(measures: Sequence[MeasureComparison]) -> list[str]:
         differing = each.paired.better + each.paired.worse
         if each.measure in names and each.without_verdict:
             notes.append(
-                f"{_conversations(each.without_verdict)} without a verdict on {names[each.measure]} in A "
-                f"({each.without_verdict_a}) or B ({each.without_verdict_b}): in no figure of it."
+                f"Without a verdict on {names[each.measure]}, and not in its figures: "
+                f"{_conversations(each.without_verdict)} ({each.without_verdict_a} in A, "
+                f"{each.without_verdict_b} in B)."
             )
         if each.measure in names and 0 < differing < _FEW_DIFFERENCES:
             notes.append(
-                f"Only {_conversations(differing)} came out differently on {names[each.measure]}: the "
-                "interval is narrower than what is known, and the p-value is what counts."
+                f"Only {_conversations(differing)} differ{'s' if differing == 1 else ''} on "
+                f"{names[each.measure]}: the interval is too narrow, rely on the p-value."
             )
     return notes
 

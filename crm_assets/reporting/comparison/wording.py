@@ -1,4 +1,4 @@
-"""A comparison in words: what its table in the terminal and its page have in common."""
+"""A comparison in words, shared by everything that shows one."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from crm_assets.reporting.comparison.models import (
     RunSide,
 )
 from crm_assets.reporting.comparison.power import ALPHA
+from crm_assets.reporting.document import Cell
+from crm_assets.reporting.document import figures as columns_of_figures
 from crm_assets.reporting.formats import NOTHING, counted, plain, share
 
 __all__ = [
@@ -24,10 +26,10 @@ __all__ = [
     "MEASURE_NAMES",
     "TEST_NAMES",
     "change_of",
-    "could_have_shown",
     "counts_of_flips",
     "describe_call",
     "describe_side",
+    "detectable",
     "difference",
     "fact_values",
     "figures",
@@ -41,31 +43,32 @@ MEASURE_NAMES: dict[Measure, str] = {
     "strict_success": "Strict success",
     "state_match": "State match",
     "reward": "Reward",
-    "harness_reward": "Turns right",
+    "harness_reward": "Correct turns",
 }
 TEST_NAMES = {
-    "mcnemar_exact": "exact McNemar",
-    "sign_flip_exact": "all sign flips",
-    "sign_flip_monte_carlo": "drawn sign flips",
+    "mcnemar_exact": "exact McNemar test",
+    "sign_flip_exact": "exact sign-flip test",
+    "sign_flip_monte_carlo": "sampled sign-flip test",
     None: NOTHING,
 }
-FIGURES = ("A", "B", "B − A", "95% interval", "better / worse")
+FIGURES = columns_of_figures("A", "B", "B − A", "95% interval", "better / worse")
+"""The columns that `figures` fills."""
 
 _SHARES: tuple[Measure, ...] = ("strict_success", "state_match", "harness_reward")
 _SMALLEST_P = 0.0001
 _LONG = 60
-_BEFORE = 15  # characters shown before the place where two long values part
+_BEFORE = 15  # characters shown before the place where two long values differ
 
 
 def value(measure: Measure, figure: float | None) -> str:
-    """A run's mean."""
+    """Return a run's mean."""
     if measure in _SHARES:
         return share(figure)
     return NOTHING if figure is None else f"{figure:.3f}"
 
 
 def difference(measure: Measure, figure: float | None, *, signed: bool = True) -> str:
-    """A difference of two means: percentage points for shares, the measure's own unit otherwise."""
+    """Return a difference of two means: percentage points for shares, the measure's own unit otherwise."""
     if figure is None:
         return NOTHING
     scaled, digits = (figure * 100, 1) if measure in _SHARES else (figure, 3)
@@ -76,21 +79,21 @@ def difference(measure: Measure, figure: float | None, *, signed: bool = True) -
 
 
 def interval(measure: Measure, paired: PairedDifference) -> str:
-    """The interval of a difference."""
+    """Return the interval of a difference."""
     if paired.low is None:
         return NOTHING
     return f"{difference(measure, paired.low)} to {difference(measure, paired.high)}"
 
 
 def p_value(figure: float | None) -> str:
-    """A p-value; one that is small is not 0."""
+    """Return a p-value; a small one is not rounded to 0."""
     if figure is None:
         return NOTHING
     return f"<{_SMALLEST_P}" if figure < _SMALLEST_P else f"{figure:.4f}"
 
 
-def figures(each: MeasureComparison) -> tuple[str, ...]:
-    """What every table says of one comparison, under the header `FIGURES`."""
+def figures(each: MeasureComparison) -> tuple[Cell, ...]:
+    """Return the cells of one comparison under the columns `FIGURES`."""
     measure, paired = each.measure, each.paired
     return (
         value(measure, paired.mean_a),
@@ -101,32 +104,33 @@ def figures(each: MeasureComparison) -> tuple[str, ...]:
     )
 
 
-def could_have_shown(each: MeasureComparison) -> str:
-    """The smallest difference that the comparison could have shown."""
-    return difference(each.measure, each.paired.detectable_difference, signed=False)
+def detectable(each: MeasureComparison) -> str:
+    """Return the minimum detectable difference; one beyond the measure's range says that n is too small."""
+    smallest = each.paired.detectable_difference
+    if smallest is not None and smallest > 1:
+        return "n too small"
+    return difference(each.measure, smallest, signed=False)
 
 
 def headline(comparison: Comparison) -> str:
-    """What the comparison says on strict success, in a sentence."""
-    paired = comparison.by("strict_success").paired
+    """Return the result on strict success in a sentence."""
+    strict = comparison.by("strict_success")
+    paired = strict.paired
     if paired.difference is None:
-        return "No conversation has a verdict on strict success in both runs: nothing can be said of it."
+        return (
+            "No conversation has a strict-success verdict in both runs, so they cannot be compared on it."
+        )
     points = f"{difference('strict_success', paired.difference)} points"
     how = f"95% interval {interval('strict_success', paired)}; p {_equals(paired.p_value)}"
     if paired.p_value is not None and paired.p_value <= ALPHA:
         word = "better" if paired.difference > 0 else "worse"
         return f"B did {word} on strict success: {points} ({how})."
-    count = counted(paired.conversations, "conversation")
-    if paired.detectable_difference is None:
-        could = (
-            f"{count} are too few to show any"
-            if paired.conversations != 1
-            else "one is too few to show any"
-        )
+    count, smallest = counted(paired.conversations, "conversation"), paired.detectable_difference
+    if smallest is None or smallest > 1:
+        power = f"{count} {'is' if paired.conversations == 1 else 'are'} too few to tell"
     else:
-        shown = difference("strict_success", paired.detectable_difference, signed=False)
-        could = f"{count} could have shown {shown} points"
-    return f"No difference in strict success was shown: {points} ({how}); {could}."
+        power = f"minimum detectable difference with {count}: {detectable(strict)} points"
+    return f"No significant difference in strict success: {points} ({how}); {power}."
 
 
 def _equals(figure: float | None) -> str:
@@ -135,14 +139,14 @@ def _equals(figure: float | None) -> str:
 
 
 def describe_side(side: RunSide) -> str:
-    """A run in a line."""
+    """Return a run in a line."""
     agent = f", agent {plain(side.agent)}" if side.agent else ""
     statuses = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in side.statuses.items())
     return f"{side.run}{agent}: {counted(side.sessions, 'session')} ({statuses})"
 
 
 def fact_values(change: FactChange) -> tuple[str, str]:
-    """Both values of a fact, cut to where they part if they are long."""
+    """Return both values of a fact, long ones cut to where they differ."""
     a, b = (NOTHING if each is None else plain(_text(each)) for each in (change.a, change.b))
     parted = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     start = max(0, parted - _BEFORE) if max(len(a), len(b)) > _LONG else 0
@@ -154,7 +158,7 @@ def _window(text: str, start: int) -> str:
 
 
 def shorten(text: str, longest: int) -> str:
-    """`text` with at most so many characters."""
+    """Return at most `longest` characters of `text`."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
@@ -163,7 +167,7 @@ def _text(each: Any) -> str:
 
 
 def change_of(flip: Flip) -> str:
-    """What a flip is, in a word or two."""
+    """Return what changed in a conversation, in a few words."""
     parts = [
         f"{name} {change}"
         for name, change in (("strict", flip.strict_success), ("state", flip.state_match))
@@ -173,7 +177,7 @@ def change_of(flip: Flip) -> str:
 
 
 def counts_of_flips(comparison: Comparison) -> str:
-    """How many conversations were gained and lost, in a sentence."""
+    """Return how many conversations were gained and lost, in a sentence."""
     strict = [flip.strict_success for flip in comparison.flips]
     state = [flip.state_match for flip in comparison.flips]
     return (
@@ -183,7 +187,7 @@ def counts_of_flips(comparison: Comparison) -> str:
 
 
 def describe_call(call: Call | None) -> str:
-    """A call on one line."""
+    """Return a call on one line."""
     if call is None:
         return "not reached"
     if call.tool is None:
@@ -192,7 +196,7 @@ def describe_call(call: Call | None) -> str:
 
 
 def verdict_of(call: Call | None) -> str:
-    """What the harness said of a call."""
+    """Return the verdict on a call."""
     if call is None:
         return NOTHING
     mark = {True: "✓", False: "✗", None: "?"}[call.success]

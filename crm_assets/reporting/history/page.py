@@ -1,28 +1,37 @@
-"""HISTORY.md: the runs of a dataset in one table and one picture, and what changed between neighbours."""
+"""HISTORY.md: the runs of a dataset in one table and one picture, and what changed from run to run."""
 
 from __future__ import annotations
 
-from crm_assets.reporting.comparison import Comparison, render_markdown
+from collections.abc import Iterator
+
+from crm_assets.reporting import markdown
+from crm_assets.reporting.comparison import Comparison, comparison_summary
 from crm_assets.reporting.comparison.wording import fact_values
-from crm_assets.reporting.formats import NOTHING, counted, dollars, interval, number, percent
+from crm_assets.reporting.document import (
+    Block,
+    Cell,
+    Column,
+    Document,
+    Points,
+    Section,
+    Table,
+    Text,
+    code,
+    figures,
+    strong,
+)
+from crm_assets.reporting.formats import counted, dollars, interval, number, percent
 from crm_assets.reporting.history.models import History, HistoryRun
-from crm_assets.reporting.markdown import code, escape, table
 from crm_assets.reporting.plots import PictureFile
 
-__all__ = ["newest_text", "render_history", "run_cells", "what_changed"]
+__all__ = ["RUN_COLUMNS", "render_history", "run_cells", "what_changed"]
 
-HEADER = (
-    "Run",
-    "Agent",
-    "Mode",
-    "Strict success",
-    "95% interval",
-    "State match",
-    "Reward",
-    "Tokens",
-    "Cost",
+RUN_COLUMNS = (
+    Column("Run", "code"),
+    Column("Agent"),
+    Column("Mode"),
+    *figures("Conversations", "Strict success", "95% interval", "State match", "Reward", "Tokens", "Cost"),
 )
-_TEXTS = 3  # columns to the left
 _FACTS_NAMED = 3
 _FACTS_SHOWN = 10
 
@@ -30,88 +39,91 @@ _FACTS_SHOWN = 10
 def render_history(
     history: History, picture: PictureFile | None = None, newest: Comparison | str | None = None
 ) -> str:
-    """The page.
+    """Return the page as Markdown.
 
     Args:
         history: what it shows.
         picture: the progression, in a folder beside the page.
-        newest: the newest run against the one before, or why they cannot be compared.
+        newest: the newest run compared with the one before, or why they cannot be compared.
     """
-    parts = [f"# History of {code(history.dataset)}", _lead(history)]
-    if picture is not None:
-        parts.append(picture.markdown)
+    lead = (*_lead(history), *([picture.figure] if picture else []))
+    return markdown.render(
+        Document(("History of ", code(history.dataset)), lead, tuple(_sections(history, newest)))
+    )
+
+
+def _sections(history: History, newest: Comparison | str | None) -> Iterator[Section]:
     if history.runs:
-        parts.append("## Runs\n\n" + table(HEADER, map(run_cells, history.runs), left=_TEXTS))
+        yield Section("Runs", (Table.of(RUN_COLUMNS, map(run_cells, history.runs)),))
     if newest is not None:
-        parts.append("## The newest against the one before\n\n" + newest_text(newest))
-    problems = [run for run in history.runs if run.problem]
+        blocks = (newest,) if isinstance(newest, str) else comparison_summary(newest)
+        yield Section("Newest run compared with the one before", blocks)
+    problems = [(code(run.run), f": {run.problem}") for run in history.runs if run.problem]
     if problems:
-        lines = [f"- {code(run.run)}: {escape(run.problem or '')}" for run in problems]
-        parts.append("## Without figures\n\n" + "\n".join(lines))
-    changed = [_changes(run) for run in history.runs[1:]]
-    if changed:
-        parts.append("## What changed from each run to the next\n\n" + "\n\n".join(reversed(changed)))
-    return "\n\n".join(parts) + "\n"
+        yield Section("Runs without figures", (Points(tuple(problems)),))
+    changes = [block for run in reversed(history.runs[1:]) for block in _changes(run)]
+    if changes:
+        yield Section("Changed settings from run to run", tuple(changes))
 
 
-def run_cells(run: HistoryRun) -> tuple[str, ...]:
-    """A run's row of the table, under `HEADER`."""
+def run_cells(run: HistoryRun) -> tuple[Cell, ...]:
+    """Return a run's row under `RUN_COLUMNS`."""
     figures = run.figures
     if figures is None:
-        return (code(run.run), *[NOTHING] * (len(HEADER) - 1))
-    agent = " ".join(
-        part for part in (figures.agent, f"({figures.model})" if figures.model else "") if part
-    )
+        return (run.run, *[None] * (len(RUN_COLUMNS) - 1))
+    agent = [figures.agent or "", f"({figures.model})" if figures.model else ""]
     return (
-        code(run.run),
-        escape(agent) or NOTHING,
-        escape(figures.mode),
+        run.run,
+        " ".join(filter(None, agent)) or None,
+        figures.mode,
+        figures.conversations,
         percent(figures.strict_success) + ("*" if figures.without_verdict else ""),
         interval(figures.strict_success),
         percent(figures.state_match),
         number(figures.reward.mean, 3),
-        number(figures.tokens),
+        figures.tokens,
         dollars(figures.cost_usd),
     )
 
 
-def newest_text(newest: Comparison | str) -> str:
-    """The newest run against the one before, in Markdown."""
-    return escape(newest) if isinstance(newest, str) else render_markdown(newest)
-
-
 def what_changed(run: HistoryRun) -> str:
-    """The names of what changed since the run before, in short."""
+    """Return the names of the settings that changed since the run before, in short."""
     names = [change.fact for change in run.changes]
     more = len(names) - _FACTS_NAMED
     return ", ".join(names[:_FACTS_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _lead(history: History) -> str:
+def _lead(history: History) -> Iterator[Text]:
     if not history.runs:
-        return "No run of this dataset is finished yet."
+        yield "This dataset has no finished runs yet."
+        return
     count = len(history.runs)
-    lines = [f"{counted(count, 'finished run')}, oldest first."]
+    yield f"{counted(count, 'finished run')}, oldest first."
     if any(run.figures and run.figures.without_verdict for run in history.runs):
-        lines.append("\\* Some conversations have no verdict: see the run's README for the bounds.")
+        yield "* Some conversations have no verdict; the run's README has the bounds."
     revisions = {run.figures.dataset_revision for run in history.runs if run.figures}
     if len(revisions) > 1:
-        lines.append(
-            f"**The dataset changed: these runs are on {len(revisions)} revisions of it.** Compare only "
-            "runs of one revision, or what is the same in both (`crm-assets compare --intersection`)."
+        yield (
+            strong(f"The dataset changed: these runs used {len(revisions)} revisions of it."),
+            " Compare runs of one revision, or only the conversations that did not change (",
+            code("crm-assets compare --intersection"),
+            ").",
         )
     if count > 1:
-        lines.append("Whether two of them differ by more than chance: `crm-assets compare` says.")
-    return "\n\n".join(lines)
+        yield (
+            "To see whether two runs differ by more than chance, use ", code("crm-assets compare"), ".",
+        )  # fmt: skip
 
 
-def _changes(run: HistoryRun) -> str:
+def _changes(run: HistoryRun) -> Iterator[Block]:
     if not run.changes:
-        return f"**{code(run.run)}** – nothing that the sessions tell of: another draw of the same."
-    lines = []
+        yield code(run.run), ": no recorded setting changed."
+        return
+    lines: list[Text] = []
     for change in run.changes[:_FACTS_SHOWN]:
         before, after = fact_values(change)
-        lines.append(f"- {code(change.fact)}: {escape(before)} → {escape(after)}")
+        lines.append((code(change.fact), f": {before} → {after}"))
     if (more := len(run.changes) - _FACTS_SHOWN) > 0:
-        lines.append(f"- and {more} more, in history.json")
-    return f"**{code(run.run)}**\n\n" + "\n".join(lines)
+        lines.append(f"{more} more, in history.json")
+    yield code(run.run), ":"
+    yield Points(tuple(lines))

@@ -15,7 +15,7 @@ from crm_assets.reporting.plots.records import (
     RoleAmount,
     RunPoint,
 )
-from crm_assets.reporting.readme_tables import describe_kind
+from crm_assets.reporting.wording import describe_kind
 
 __all__ = ["from_metrics", "run_point"]
 

@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from crm_assets.reporting.markdown import escape
+from crm_assets.reporting.document import Figure
+from crm_assets.reporting.markdown import image
 from crm_assets.reporting.plots.drawing import NAMES, Drawing
 from crm_assets.workspace.files import write_text
 
@@ -27,9 +28,9 @@ class PictureFile:
     """What it shows, plain text."""
 
     @property
-    def markdown(self) -> str:
-        """The picture as Markdown, for a page beside the folder that it is in."""
-        return f"![{escape(self.alt)}]({self.path.parent.name}/{self.path.name})"
+    def figure(self) -> Figure:
+        """Return the picture for a page beside the folder that it is in."""
+        return Figure(self.name, self.alt, path=f"{self.path.parent.name}/{self.path.name}")
 
 
 def write_pictures(folder: Path, drawings: Sequence[Drawing]) -> list[PictureFile]:
@@ -54,4 +55,4 @@ def write_pictures(folder: Path, drawings: Sequence[Drawing]) -> list[PictureFil
 
 def markdown_image(png: bytes, alt: str = "") -> str:
     """A picture inside Markdown, as a data URI: for metadata, which has no files beside it."""
-    return f"![{escape(alt)}](data:image/png;base64,{base64.b64encode(png).decode()})"
+    return image(alt, f"data:image/png;base64,{base64.b64encode(png).decode()}")

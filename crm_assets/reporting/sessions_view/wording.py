@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 
 from crm_assets.reporting.formats import counted, plain
-from crm_assets.reporting.readme_tables import describe_kind
 from crm_assets.reporting.sessions_view.records import Recorded, ShownTurn
+from crm_assets.reporting.wording import describe_kind
 
 __all__ = ["arguments", "mark", "recorded_verdict", "result", "state_lines", "text", "verdict"]
 

@@ -50,7 +50,7 @@ def test_a_run_against_itself_shows_no_difference(baseline: Baseline) -> None:
             assert (figures.difference, figures.low, figures.high, figures.p_value) == (0, 0, 0, 1)
     assert {each.measure for each in found.measures if each.paired.conversations} == set(MEASURES)
     assert (found.flips, found.provenance) == ((), ())
-    assert "This is a run against itself." in found.notes
+    assert "Both runs are the same run." in found.notes
 
 
 def test_what_has_no_verdict_is_counted_and_tested_nowhere(baseline: Baseline) -> None:
@@ -61,9 +61,10 @@ def test_what_has_no_verdict_is_counted_and_tested_nowhere(baseline: Baseline) -
     assert (strict.without_verdict, strict.without_verdict_a, strict.without_verdict_b) == (4, 3, 1)
     assert (strict.paired.conversations, strict.paired.mean_a, strict.paired.mean_b) == (1, 1.0, 1.0)
     assert found.a.statuses == {"failed": 1, "not_recorded": 1, "succeeded": 3}
-    assert any(
-        "4 conversations without a verdict on strict success in A (3) or B (1)" in n for n in found.notes
+    left_out = (
+        "Without a verdict on strict success, and not in its figures: 4 conversations (3 in A, 1 in B)."
     )
+    assert left_out in found.notes
 
 
 def test_the_verdict_of_a_session_that_did_not_end_does_not_count(baseline: Baseline) -> None:
@@ -88,12 +89,12 @@ def test_another_limit_compares_what_both_ran_and_says_so(baseline: Baseline) ->
     found = compare(baseline(RUN_A, verdicts([True] * 9)), baseline(RUN_B, verdicts([True] * 4)))
     assert (found.conversations, found.only_in_a, found.only_in_b, found.changed) == (4, 5, 0, 0)
     assert not found.intersection
-    assert f"5 conversations of run {RUN_A} left out: run {RUN_B} has no session of them." in found.notes
+    assert f"Left out: 5 conversations of run {RUN_A} that run {RUN_B} did not run." in found.notes
 
 
 def test_runs_without_a_common_conversation_are_refused(baseline: Baseline) -> None:
     a, b = baseline(RUN_A, [verdict("c-1", True)]), baseline(RUN_B, [verdict("c-2", True)])
-    with pytest.raises(InputError, match="no conversation in common"):
+    with pytest.raises(InputError, match="share no unchanged conversation"):
         compare(a, b)
 
 
@@ -109,7 +110,7 @@ def test_several_epochs_count_once_by_their_mean(baseline: Baseline) -> None:
     assert (found.conversations, strict.conversations, found.a.epochs, found.a.sessions) == (1, 1, 4, 4)
     assert (strict.mean_a, strict.mean_b) == (0.333333, 0.75)
     assert strict.test == "sign_flip_exact"
-    assert any("sign-flip test stands in for McNemar's" in note for note in found.notes)
+    assert any("sign-flip test replaces McNemar's" in note for note in found.notes)
     (flip,) = found.flips
     assert (flip.strict_success, flip.epoch_a, flip.epoch_b) == ("gained", 2, 2)
 
@@ -177,7 +178,7 @@ def _sums(slices: list[SliceComparison]) -> tuple[int, int, int]:
 
 def test_few_differing_conversations_are_told(baseline: Baseline) -> None:
     a, b = baseline(RUN_A, verdicts([True] * 9)), baseline(RUN_B, verdicts([True] * 8 + [False]))
-    assert any(note.startswith("Only 1 conversation came out differently") for note in compare(a, b).notes)
+    assert any(note.startswith("Only 1 conversation differs on") for note in compare(a, b).notes)
 
 
 # A changed dataset.
@@ -225,9 +226,7 @@ def test_an_intersection_compares_what_is_the_same_in_both(
     found = compare(*changed, intersection=True)
     assert found.intersection
     assert (found.conversations, found.changed, found.only_in_a, found.only_in_b) == (2, 1, 0, 1)
-    assert any(
-        "1 conversation whose content is not the same in both left out" in note for note in found.notes
-    )
+    assert any("Left out: 1 conversation whose content changed" in note for note in found.notes)
 
 
 def test_an_intersection_of_one_revision_needs_no_tasks(baseline: Baseline) -> None:
@@ -239,9 +238,9 @@ def test_a_run_that_does_not_say_its_revision_is_asked_by_its_revision_file(base
     silent = verdicts([True])
     silent[0]["atlas_metadata"]["dataset_revision"] = None
     a, b = baseline(RUN_A, silent), baseline(RUN_B, verdicts([True]))
-    with pytest.raises(InputError, match=f"Run {RUN_A} does not say which revision"):
+    with pytest.raises(InputError, match=f"Run {RUN_A} does not record the dataset revision"):
         compare(a, b)
-    with pytest.raises(InputError, match=f"Run {RUN_A} does not say which revision"):
+    with pytest.raises(InputError, match=f"Run {RUN_A} does not record the dataset revision"):
         compare(a, a)  # two that do not say are not known to be the same
     revision = {"dataset": "dev", "path": "dev.jsonl", "sha256": REVISION, "bytes": 1, "conversations": 1}
     a.revision.write_bytes(orjson.dumps(revision))

@@ -10,11 +10,12 @@ from rich.console import Console
 from crm_assets.reporting.comparison import (
     Comparison,
     compare_baselines,
+    comparison_blocks,
     headline,
     render_markdown,
     render_page,
-    render_text,
 )
+from crm_assets.reporting.terminal import show
 
 from ..conftest import failed_turn, session, turn
 from .conftest import RUN_A, RUN_B, Baseline, verdicts
@@ -53,9 +54,7 @@ def read(html: str) -> Page:
 
 def printed(comparison: Comparison, width: int = 80) -> str:
     terminal = io.StringIO()
-    console = Console(width=width, file=terminal)
-    for part in render_text(comparison):
-        console.print(part)
+    show(*comparison_blocks(comparison), console=Console(width=width, file=terminal))
     return terminal.getvalue()
 
 
@@ -90,7 +89,7 @@ def test_the_page_needs_nothing_else(hostile: Comparison) -> None:
     html = render_page(hostile)
     assert "default-src 'none'" in html
     assert "prefers-color-scheme: dark" in html
-    assert not re.search(r"https?://|\ssrc=|\shref=|@import|url\(", html)
+    assert not re.search(r'https?://|\ssrc=|\shref="[^#]|@import|url\(', html)
 
 
 def test_the_page_holds_every_flip_with_its_turns(baseline: Baseline) -> None:
@@ -148,10 +147,11 @@ def test_the_headline_says_what_was_shown(baseline: Baseline) -> None:
         "B did worse on strict success: −91.7 points ("
     )
     undecided = says([True, False] * 20, [True, False] * 19 + [False, True])
-    assert undecided.startswith("No difference in strict success was shown: 0.0 points (")
-    assert re.search(r"p = 1\.0000\); 40 conversations could have shown \d+\.\d points\.", undecided)
-    assert says([True, False], [True, True]).endswith("2 conversations are too few to show any.")
-    assert "nothing can be said" in says([None], [True])  # type: ignore[list-item]
+    assert undecided.startswith("No significant difference in strict success: 0.0 points (")
+    assert "p = 1.0000); minimum detectable difference with 40 conversations: " in undecided
+    assert re.search(r"conversations: \d+\.\d points\.$", undecided)
+    assert says([True, False], [True, True]).endswith("; 2 conversations are too few to tell.")
+    assert "cannot be compared" in says([None], [True])  # type: ignore[list-item]
 
 
 def test_the_markdown_says_what_differs_on_the_whole_and_how_sure_that_is(baseline: Baseline) -> None:
@@ -160,7 +160,7 @@ def test_the_markdown_says_what_differs_on_the_whole_and_how_sure_that_is(baseli
     text = render_markdown(compare_baselines(a, b))
     assert f"A is `{RUN_A}`, B is `{RUN_B}`" in text
     assert "**B did better on strict success: +72.7 points (" in text
-    assert "1 conversation of run 20260101T000000Z left out" in text
+    assert "Left out: 1 conversation of run 20260101T000000Z" in text
     (row,) = [line for line in text.splitlines() if line.startswith("| Strict success")]
     assert [cell.strip() for cell in row.strip("|").split("|")][1:4] == ["27.3%", "100.0%", "+72.7"]
     assert "Strict success: 8 gained, 0 lost." in text

@@ -75,8 +75,8 @@ def test_a_changed_dataset_is_said_and_a_repetition_changes_nothing(
     assert [change.fact for change in history.runs[2].changes] == ["dataset_revision"]
     assert history.runs[3].changes == ()
     page = HistoryPaths.of(project, "small").page.read_text()
-    assert "these runs are on 2 revisions of it" in page
-    assert "another draw of the same" in page
+    assert "these runs used 2 revisions of it" in page
+    assert ": no recorded setting changed." in page
 
 
 def test_the_newest_run_is_compared_with_the_one_before(
@@ -125,7 +125,7 @@ def test_one_bad_file_does_not_hide_the_other_runs(instance: dg.DagsterInstance,
     assert "does not hold the metrics" in (history.runs[0].problem or "")
     assert "rescore" in (history.runs[2].problem or "")
     page = HistoryPaths.of(project, "small").page.read_text()
-    assert "## Without figures" in page
+    assert "## Runs without figures" in page
     assert str(project.root) not in page
 
 
@@ -161,7 +161,7 @@ def test_the_history_of_a_dataset_without_runs_says_so(project: Project) -> None
     write_dataset(project.dataset_file("small"), 1, seed=1)
     history, drawing, _ = update_history(project, "small")
     assert (history.runs, drawing) == ((), None)
-    assert "No run of this dataset is finished yet" in HistoryPaths.of(project, "small").page.read_text()
+    assert "This dataset has no finished runs yet" in HistoryPaths.of(project, "small").page.read_text()
 
 
 def test_the_asset_shows_table_picture_and_the_newest_figures(

@@ -76,7 +76,7 @@ def test_a_turn_that_went_wrong_shows_what_was_expected_and_why(write: Write) ->
     }
     text = shown(write, session("c-1", [wrong], result={"state_diff": difference}))
     assert "refused Tool 'client_search' refuses that." in text
-    assert "verdict ✗ The right tool, other arguments. Field name: 'Acme' != ''" in text
+    assert "verdict ✗ Right tool, wrong arguments. Field name: 'Acme' != ''" in text
     assert 'expected client_search name: ""' in text
     assert "judge ✗ call 0.4: Not what was asked." in text
     assert "clients lacks: client_id: new Client 1, name: Beta" in text

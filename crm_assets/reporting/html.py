@@ -1,0 +1,48 @@
+"""Documents as one HTML file that needs nothing else: no network, no script."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crm_assets.reporting.document import Document, Section, Text, spans
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+__all__ = ["render"]
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_NOT_WORDS = re.compile(r"[^a-z0-9]+")
+
+
+def render(document: Document) -> str:
+    """Return a page: light or dark as the reader has it, fit for paper, with a table of contents."""
+    return _template().render(document=document, style=(_TEMPLATES / "page.css").read_text().strip())
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415  (heavy)
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"anchor": _anchor, "spans": spans, "plain": _plain}
+    return environment.get_template("page.html.jinja")
+
+
+def _anchor(section: Section) -> str:
+    """Return the ID of a section's heading."""
+    return _NOT_WORDS.sub("-", section.title.lower()).strip("-")
+
+
+def _plain(text: Text) -> str:
+    """Return a text without its styles."""
+    return "".join(span.text for span in spans(text))

@@ -1,0 +1,43 @@
+"""Words that several pages, tables and pictures share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from crm_assets.reporting.figures import Rate
+from crm_assets.reporting.formats import plain
+from crm_assets.reporting.models import Metrics
+
+__all__ = ["describe_kind", "headline_rates"]
+
+_KINDS: Mapping[str, str] = {
+    "tool_mismatch": "Wrong tool",
+    "argument_mismatch": "Right tool, wrong arguments",
+    "response_mismatch": "Right action, wrong reply",
+    "no_tool_call": "No tool call",
+    "unknown_tool": "Unknown tool",
+    "tool_error": "Tool call rejected",
+    "unexpected_success": "Should have failed, but succeeded",
+    "wrong_error": "Should have failed with a different error",
+    "judged_failure": "Different call, rejected by a judge",
+}
+
+
+def describe_kind(kind: str) -> str:
+    """Return the harness's name of a failure in words."""
+    return _KINDS.get(kind, plain(kind).replace("_", " ").capitalize())
+
+
+def headline_rates(metrics: Metrics) -> dict[str, Rate]:
+    """Return the rates of a baseline by name, most important first."""
+    return {
+        "Strict success (every turn correct)": metrics.strict_success,
+        "State match": metrics.state_match,
+        "Chains with every segment correct": metrics.chain_success,
+        "Conversations with ≥ 1 tool success": metrics.conversations_with_tool_success,
+        "Conversations with ≥ 1 response success": metrics.conversations_with_response_success,
+        "Turn success (tool and reply)": metrics.turn_success,
+        "Turn-level tool success": metrics.turn_tool_success,
+        "Turn-level response success": metrics.turn_response_success,
+        "Expected failures that failed as expected": metrics.expected_failures,
+    }
