@@ -30,9 +30,9 @@ from .build import KEY, NO_REWARD, end, learn, reward, start
 # Everything in one process: importing the SDK takes seconds.
 READ = """
 import asyncio, json, sys
-from tests.atlas.config.models import StorageConfig
-from tests.atlas.runtime.storage.database import Database
-from tests.atlas.training_data import get_training_sessions
+from atlas.config.models import StorageConfig
+from atlas.runtime.storage.database import Database
+from atlas.training_data import get_training_sessions
 
 url, key = sys.argv[1:]
 
