@@ -1,7 +1,6 @@
-"""An Atlas configuration: `configs/atlas/*.yaml`.
+"""The models of an Atlas configuration: `configs/atlas/*.yaml`.
 
-Every key means something here; one that is not known is an error that names it. Sections and names are
-the Atlas SDK's where it has them.
+Unknown keys are an error that names them. Sections and keys have the Atlas SDK's names where it has them.
 """
 
 from __future__ import annotations
@@ -48,62 +47,62 @@ class _Section(BaseModel):
 
 
 class AgentConfig(_Section):
-    """The student: who works on the CRM."""
+    """The student: the agent that works on the CRM."""
 
     type: Literal["crm_harness"] = "crm_harness"
-    """Runs CRM conversations through the harness; there is no other."""
+    """Runs CRM conversations through the harness; the only type."""
     name: str = "crm-student"
-    """What it is called in results."""
+    """The agent's name in results."""
     system_prompt: str = "You are a CRM assistant. Use the tools to do what the user asks."
-    """The first text that it reads, behind what was learnt."""
+    """Start of the system prompt, after the playbook block."""
     backend: Literal["postgres"] = "postgres"
-    """Where the CRM lives."""
+    """Backend of the CRM."""
     use_llm_judge: bool = False
-    """Whether a model (`rim.small_model`) judges what is not equal to the expected call or reply."""
+    """Let a model (`rim.small_model`) judge calls and replies that differ from the expected ones."""
     tool_mode: Literal["native", "text"] = "native"
-    """`text` writes the tools into the prompt and reads calls from the reply, for models without tools."""
+    """`text`: write the tools into the prompt and read calls from the reply, for models without tools."""
     llm: ModelSpec
     """The student model."""
 
 
 class StudentConfig(_Section):
-    """How the student is asked."""
+    """Parameters of the student's calls."""
 
     tool_choice: Literal["auto", "required"] = "auto"
-    """Whether it may answer a turn without calling a tool."""
+    """`auto` allows a turn without a tool call."""
     max_step_tokens: int | None = Field(default=None, ge=1)
-    """Most tokens of one reply, instead of the model's `max_output_tokens`."""
+    """Maximum tokens of one reply; overrides the model's `max_output_tokens`."""
 
 
 class TeacherConfig(_Section):
-    """Who validates, and reviews plans in mode coach."""
+    """The teacher: validates attempts, and reviews plans in mode coach."""
 
     llm: ModelSpec
     """The teacher model."""
     validation_prompt: str | None = None
-    """Instead of the one that comes along."""
+    """Replaces the built-in prompt."""
 
 
 class OrchestrationConfig(_Section):
-    """How a session goes."""
+    """Mode, retries and timeout of a session."""
 
     forced_mode: ExecutionMode | None = None
-    """The mode of every session; left out, `adaptive_teaching` decides."""
+    """The mode of every session; if empty, `adaptive_teaching` decides."""
     max_retries: int = Field(default=1, ge=0, le=1)
-    """How often the student runs again with guidance when the teacher is not content."""
+    """Attempts after the first, with guidance, while the teacher finds the attempt invalid."""
     step_timeout_seconds: float = Field(default=900.0, gt=0.0)
-    """Longest time of one run of the student; beyond it the session failed, no verdict."""
+    """Timeout of one attempt; a session that exceeds it fails without a verdict."""
 
 
 class ProbeThresholds(_Section):
-    """From which confidence on a mode is taken."""
+    """Minimum confidence of each mode."""
 
     auto: Share = 0.85
-    """From here on the student works alone."""
+    """At or above: the student works alone."""
     paired: Share = 0.65
-    """From here on it is validated; below, the teacher reviews its plan first."""
+    """At or above: the attempt is validated; below: the teacher also reviews the plan first."""
     coach: Share = 0.35
-    """The SDK's; below it the mode is coach, too."""
+    """For the SDK only; below it the mode is also coach."""
 
     @model_validator(mode="after")
     def _in_order(self) -> ProbeThresholds:
@@ -113,122 +112,122 @@ class ProbeThresholds(_Section):
 
 
 class ProbeConfig(_Section):
-    """The capability probe: asks a model how well the student will do."""
+    """The capability probe: a model predicts how well the student will do."""
 
     llm: ModelSpec | None = None
-    """Left out, the teacher's model."""
+    """Default: the teacher's model."""
     thresholds: ProbeThresholds = ProbeThresholds()
     fallback_mode: Literal["paired", "coach"] = "paired"
-    """The mode when the probe fails."""
+    """Mode if the probe fails."""
     evidence_limit: int = Field(default=6, ge=1, le=32)
-    """Past sessions that it is shown."""
+    """Maximum number of past sessions in the probe's prompt."""
     timeout_seconds: float = Field(default=15.0, gt=0.0)
-    """Longest time of its answer, retries and all."""
+    """Timeout of the probe, including retries."""
 
 
 class AdaptiveTeachingConfig(_Section):
-    """Which mode a session runs in, where none is forced."""
+    """Choice of a session's mode if none is forced."""
 
     enabled: bool = True
-    """Off: every session is paired."""
+    """`false`: every session is paired."""
     mode_override: ExecutionMode | None = None
-    """Instead of asking the probe."""
+    """The mode of every session; skips the probe."""
     probe: ProbeConfig = ProbeConfig()
     default_tags: tuple[str, ...] = ()
-    """Tags of every session."""
+    """Tags added to every session."""
     learning_key_override: str | None = None
-    """One learning key for all sessions, instead of one a workflow and complexity."""
+    """One learning key for all sessions; default: one for each workflow and complexity."""
     focus_prompt: str | None = None
-    """What judges are told to look at in particular."""
+    """Extra instruction to the judges."""
 
 
 class RewardConfig(_Section):
-    """The reward model (RIM): three judgements, and an arbiter where they disagree."""
+    """The reward model (RIM): three judgments, and an arbiter if they disagree."""
 
     small_model: ModelSpec
-    """Judges every session, three times."""
+    """The judge; called three times for each session."""
     large_model: ModelSpec
-    """Has the last word where the three disagree."""
+    """The arbiter; its judgment replaces the three if they disagree."""
     judge_prompt: str | None = None
-    """Instead of the one that comes along."""
+    """Replaces the built-in prompt."""
     variance_threshold: float = Field(default=0.15, ge=0.0)
-    """Standard deviation of the scores above which the large model decides."""
+    """Standard deviation of the scores above which the arbiter is called."""
     uncertainty_threshold: Share = 0.30
-    """Uncertainty of a judgement above which the large model decides."""
+    """Uncertainty of a judgment above which the arbiter is called."""
 
 
 class PlaybookSchemaConfig(_Section):
-    """What a playbook entry may be."""
+    """Allowed tools and cue types of playbook entries."""
 
     allowed_runtime_handles: tuple[str, ...] = ()
-    """Tools that an entry's action may name; left empty, all of the CRM's."""
+    """Tools that an entry may name; if empty, all CRM tools."""
     cue_types: tuple[Literal["regex", "keyword", "predicate"], ...] = ("regex", "keyword", "predicate")
-    """Kinds of cues that entries may have."""
+    """Allowed cue types."""
 
 
 class GateConfig(_Section):
-    """Which entries get in."""
+    """Checks that a new playbook entry must pass."""
 
     enforce_actionability: bool = True
-    """Whether an entry must say what to do, with a tool that there is."""
+    """Require an instruction and an existing tool."""
     enforce_cue: bool = True
-    """Whether its cue must be of a known kind, and safe to match."""
+    """Require a cue that is usable and safe to match."""
     enforce_generality: bool = True
-    """Whether it must be about more than one case: no dates, paths, IDs, banned words."""
+    """Reject case-specific entries: dates, paths, IDs, banned words."""
     max_text_length: int = Field(default=420, ge=100, le=2000)
-    """Characters of an entry's texts beyond which concision suffers."""
+    """Total characters of an entry's texts above which the concision score drops."""
     banned_incident_tokens: tuple[str, ...] = ("incident", "ticket", "case", "postmortem")
-    """Words that make an entry about one case."""
+    """Words that make an entry case-specific."""
 
 
 class RubricWeights(_Section):
-    """How an entry's scores are weighed."""
+    """Weights of an entry's scores."""
 
     actionability: Share = 0.4
-    """Whether it can be acted on."""
+    """The entry can be acted on."""
     generality: Share = 0.3
-    """Whether it is about more than one case."""
+    """The entry applies to more than one case."""
     hookability: Share = 0.2
-    """How surely its cue can be matched."""
+    """The cue can be matched reliably."""
     concision: Share = 0.1
-    """How short it is."""
+    """The entry is short."""
 
 
 class PruningConfig(_Section):
-    """Which entries go again, once they have been watched."""
+    """Removal of entries that show no benefit."""
 
     min_sessions: int = Field(default=10, ge=1)
-    """Sessions an entry is watched before any of the rules applies."""
+    """Sessions with the entry before any of the rules applies."""
     min_cue_hit_rate: Share = 0.05
-    """Below: its cue hardly ever comes up."""
+    """Prune if the cue matches in a smaller share of sessions."""
     min_reward_delta: float = Field(default=0.01, ge=-1.0, le=1.0)
-    """Sessions with it minus sessions before it; below the negative, or below it though adopted: no use."""
+    """Minimum gain in mean reward. Prune below its negative, or below it if the entry is often followed."""
     min_transfer_sessions: int = Field(default=20, ge=1)
-    """Sessions after which it must have served two conversations."""
+    """Sessions after which the cue must have matched in two conversations."""
 
 
 class UsageTrackingConfig(_Section):
-    """Counting where entries' cues come up and are followed."""
+    """Counting of cue matches and adoptions of entries."""
 
     enabled: bool = True
-    """Off: entries are not watched, and so never pruned for what came of them."""
+    """`false`: usage is not counted, so no entry is pruned for it."""
 
 
 class LearningConfig(_Section):
-    """What is learnt from sessions."""
+    """Learning from sessions."""
 
     llm: ModelSpec
     """The learner model."""
     enabled: bool = True
-    """Off: nothing is learnt, and nothing that was learnt is used."""
+    """`false`: learn nothing and use no learned content."""
     update_enabled: bool = True
-    """Off: what was learnt is used and stays as it is."""
+    """`false`: use the learned content but do not change it."""
     apply_to_prompts: bool = True
-    """Whether the pamphlets stand in the prompts."""
+    """Put the learned content into the prompts."""
     history_limit: int = Field(default=10, ge=1, le=200)
-    """Past sessions of the key that the learner is shown."""
+    """Maximum number of the key's past sessions in the learner's prompt."""
     prompts: dict[Literal["synthesizer"], str] = {}
-    """Instead of those that come along."""
+    """Replaces the built-in prompt."""
     schema_: PlaybookSchemaConfig = Field(default=PlaybookSchemaConfig(), alias="schema")
     gates: GateConfig = GateConfig()
     rubric_weights: RubricWeights = RubricWeights()
@@ -240,13 +239,13 @@ class StorageConfig(_Section):
     """The telemetry database."""
 
     database_url: str | None = None
-    """Its address; `STORAGE__DATABASE_URL` counts first, and without either it is the project's own."""
+    """Its URL; `STORAGE__DATABASE_URL` takes precedence. Default: the project's own database."""
     min_connections: int = Field(default=1, ge=1)
-    """Kept open."""
+    """Connections to keep open."""
     max_connections: int = Field(default=4, ge=1)
-    """At most; a session needs one while it begins and while it is stored."""
+    """Maximum connections; a session needs one only while it begins and while it is stored."""
     statement_timeout_seconds: float = Field(default=30.0, gt=0.0)
-    """Longest time of one statement."""
+    """Timeout of one statement."""
 
     @model_validator(mode="after")
     def _in_order(self) -> StorageConfig:
@@ -256,45 +255,45 @@ class StorageConfig(_Section):
 
 
 class DriftConfig(_Section):
-    """When a reward is far from what it used to be."""
+    """Alerts for rewards that differ from the key's past rewards."""
 
     enabled: bool = True
-    """Off: no session is held against those before it."""
+    """`false`: no drift detection."""
     window: int = Field(default=50, ge=1)
-    """Past rewards of the key that it is held against."""
+    """Number of the key's past rewards to compare with."""
     z_threshold: float = Field(default=3.0, gt=0.0)
-    """Deviations from which on it is an alert."""
+    """Deviations (standard or median absolute) at which an alert is raised."""
     min_baseline: int = Field(default=5, ge=2)
-    """With fewer past rewards there is no alert."""
+    """Minimum past rewards for an alert."""
 
 
 class ReviewConfig(_Section):
-    """Whether a person must approve sessions before they are exported."""
+    """Approval of sessions before export."""
 
     require_approval: bool = True
-    """Off: sessions are approved at once, but for those with a drift alert."""
+    """`false`: approve sessions automatically, except those with a drift alert."""
 
 
 class RuntimeSafetyConfig(_Section):
-    """Guards over what is stored."""
+    """Review and drift detection of stored sessions."""
 
     review: ReviewConfig = ReviewConfig()
     drift: DriftConfig = DriftConfig()
 
 
 class LimitConfig(_Section):
-    """How fast one provider may be asked."""
+    """Rate limits of one provider."""
 
     requests_per_minute: int | None = Field(default=None, ge=1)
-    """Most requests a minute; left out, no limit of ours."""
+    """Maximum requests per minute; default: no limit."""
     tokens_per_minute: int | None = Field(default=None, ge=1)
-    """Most tokens a minute; left out, no limit of ours."""
+    """Maximum tokens per minute; default: no limit."""
     max_connections: int = Field(default=64, ge=1)
-    """Most calls at a time; how many there are within that is found out."""
+    """Maximum concurrent calls; the actual number adapts to the provider."""
 
 
 class AtlasConfig(_Section):
-    """A whole configuration."""
+    """A complete configuration."""
 
     agent: AgentConfig
     student: StudentConfig = StudentConfig()
@@ -306,18 +305,18 @@ class AtlasConfig(_Section):
     storage: StorageConfig = StorageConfig()
     runtime_safety: RuntimeSafetyConfig = RuntimeSafetyConfig()
     feedback: Feedback = "verdicts"
-    """What judges and learner get of the harness's knowledge; `oracle` shows them the answers."""
+    """What judges and learner see: `none`, turn `verdicts`, or `oracle`: verdicts and expected calls."""
     offline: Literal["never", "without_keys"] = "never"
-    """`without_keys`: with none of the keys that the models need, the offline models are asked."""
+    """`without_keys`: use the offline models if none of the required API keys is set."""
     engine: Engine = "crm_assets"
-    """Who drives sessions: this project, or the Atlas SDK (extra `atlas-sdk`)."""
+    """Runs the sessions: this project, or the Atlas SDK (extra `atlas-sdk`)."""
     limits: dict[str, LimitConfig] = {}
-    """By provider."""
+    """Rate limits, by provider."""
 
     @field_validator("limits")
     @classmethod
     def _known_providers(cls, limits: dict[str, LimitConfig]) -> dict[str, LimitConfig]:
         for name in limits:
             if not re.fullmatch(r"[a-z0-9_]+", name):
-                raise ValueError(f"{name!r} is no provider")
+                raise ValueError(f"{name!r} is not a provider name")
         return limits

@@ -1,4 +1,4 @@
-"""The learner: distils what a session taught, for the next sessions of its learning key."""
+"""The learner: proposes pamphlets and playbook entries for the next sessions of a learning key."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from crm_assets.llm.json_replies import ask
 __all__ = ["LearningCase", "LearningOutcome", "learn"]
 
 _MOST_ENTRIES = 20
-"""Entries of one reply that are looked at."""
+"""Maximum entries of one reply; the rest is rejected."""
 _LONGEST_PAMPHLET = 2_000
 _LONGEST_NOTE = 1_000
 
@@ -66,36 +66,36 @@ longest_entry characters and contain none of banned_words."""
 
 @dataclass(frozen=True)
 class LearningCase:
-    """One session, as its learner is shown it."""
+    """A session as shown to its learner."""
 
     transcript: SessionTranscript
-    """With as much of the harness's verdicts as the configuration's `feedback` lets through."""
+    """Made with the configuration's `feedback`."""
     reward: Reward
     state: LearningState
-    """What the session started from."""
+    """The state that the session started from."""
     history: Sequence[PastSession]
     """Earlier sessions of the key, latest first."""
     mode: ExecutionMode
     guidance: str | None
-    """What the teacher told the student."""
+    """The teacher's guidance to the student."""
     now: str
     """ISO 8601, UTC."""
     tools: Mapping[str, str]
-    """The CRM's tools and what they are for."""
+    """Descriptions of the CRM's tools, by name."""
 
 
 @dataclass(frozen=True)
 class LearningOutcome:
-    """What came of asking the learner."""
+    """The result of the learner's call."""
 
     update: LearningUpdate | None
-    """None where nothing usable could be had."""
+    """None if the call failed."""
     error: str | None = None
-    """Why there is none."""
+    """Why `update` is None."""
 
 
 def _lines(value: object) -> object:
-    """Lenient where the meaning is plain: a list of texts is their lines."""
+    """Accept a list of texts as lines."""
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return "\n".join(value)
     return value
@@ -126,16 +126,15 @@ class _LearnerReply(BaseModel):
 
 
 async def learn(models: Models, session: str, config: AtlasConfig, case: LearningCase) -> LearningOutcome:
-    """Ask the learner, in one call, what a session taught, and let through what passes the gates.
+    """Ask the learner, in one call, what a session taught; apply the gates to its entries.
 
-    A learner that cannot be had, or whose replies cannot be used, is told in the outcome: the session is
-    none the worse for it.
+    A failed call or an unusable reply is reported in the outcome and does not affect the session.
 
     Args:
-        models: whom to ask.
-        session: key of the session, on whose account the call goes.
-        config: `learning` says whom, how and what gets in.
-        case: what it is shown.
+        models: the model client.
+        session: the session's ID in the ledger.
+        config: `learning` has the model, the prompt and the gates.
+        case: the session.
 
     Raises:
         BudgetExhausted: the run's budget is spent.
@@ -211,7 +210,7 @@ def _update(
             accepted.append(checked.model_copy(update={"provenance": provenance}))
     surplus = len(reply.playbook_entries) - _MOST_ENTRIES
     if surplus > 0:
-        reason = f"Not looked at: {surplus} entries beyond the {_MOST_ENTRIES} that one reply may have."
+        reason = f"Ignored: {surplus} entries beyond the limit of {_MOST_ENTRIES} per reply."
         rejected.append(RejectedEntry(id=None, gate="form", reason=reason))
     return LearningUpdate(
         student_pamphlet=_short(reply.student_pamphlet, _LONGEST_PAMPHLET),
@@ -225,9 +224,9 @@ def _update(
 
 
 def _with_known_id(raw: object, known: set[str]) -> object:
-    """An entry without the ID that the learner made up.
+    """Remove an ID that the learner invented.
 
-    Learners number what they write; two sessions at a time would overwrite each other's `entry_1`.
+    Learners number their entries; concurrent sessions would overwrite each other's `entry_1`.
     """
     if not isinstance(raw, dict):
         return raw
@@ -238,7 +237,7 @@ def _with_known_id(raw: object, known: set[str]) -> object:
 
 
 def _short(text: str | None, longest: int) -> str | None:
-    """`text` without empty lines and control characters, cut between words; None for an empty one."""
+    """Return `text` without empty lines and control characters, cut between words; None if empty."""
     lines = [line for line in map(one_line, (text or "").splitlines()) if line]
     joined = "\n".join(lines)
     if len(joined) <= longest:

@@ -1,4 +1,4 @@
-"""Which mode a session runs in: auto, paired or coach."""
+"""Choose the mode of a session: auto, paired or coach."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ Answer with one JSON object with the keys "mode" ("auto", "paired" or "coach") a
 
 class _ProbeAnswer(BaseModel):
     mode: str | None = None
-    # Not clamped: a confidence of 85 would become one of 1, and nobody would look at the work.
+    # Not clamped: a confidence of 85 would become 1, and the session would run unvalidated.
     confidence: Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
 
 
 async def choose_mode(
     models: Models, session: str, config: AtlasConfig, history: Sequence[PastSession], task: str
 ) -> ModeDecision:
-    """The mode of a session.
+    """Choose the mode of a session: forced, by configuration, or by the capability probe.
 
     Args:
-        models: who is asked, if the probe is.
-        session: key of the session, on whose account it is.
-        config: says what is forced, and the probe's model and thresholds.
+        models: the model client.
+        session: the session's ID in the ledger.
+        config: the forced mode, or the probe's model and thresholds.
         history: the learning key's past sessions, latest first.
-        task: what is to be done, in words.
+        task: the task in words.
 
     Raises:
         BudgetExhausted: the run's budget is spent.
@@ -85,7 +85,7 @@ def _failed(probe: ProbeConfig, reason: str) -> ModeDecision:
 
 
 def _by_confidence(confidence: float, thresholds: ProbeThresholds) -> ExecutionMode:
-    """The least supervised mode that the confidence reaches; coach below all of them."""
+    """Return the least supervised mode that the confidence reaches; coach below all thresholds."""
     if confidence >= thresholds.auto:
         return "auto"
     return "paired" if confidence >= thresholds.paired else "coach"

@@ -1,4 +1,4 @@
-"""What the parts of a session come to: mode, validation, reward."""
+"""The results of a session's parts: mode, plan review, validation, reward."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from crm_assets.atlas.config import ExecutionMode
 
 __all__ = [
-    "Judgement",
+    "Judgment",
     "ModeDecision",
     "PastSession",
     "PlanReview",
@@ -25,7 +25,7 @@ class _Outcome(BaseModel):
 
 
 class PastSession(_Outcome):
-    """An earlier session of a learning key, as probe and learner are shown it."""
+    """An earlier session of a learning key, as shown to probe and learner."""
 
     execution_mode: str | None
     score: float | None
@@ -35,47 +35,47 @@ class PastSession(_Outcome):
 
 
 class ModeDecision(_Outcome):
-    """The mode of a session, and why."""
+    """The mode of a session and its reason."""
 
     mode: ExecutionMode
     source: Literal["forced", "disabled", "override", "no_history", "probe", "probe_failed"]
     confidence: float | None = None
     """Of the probe, 0–1."""
     reason: str | None = None
-    """What the probe said, or why it failed."""
+    """The probe's choice, or its error."""
 
 
 class PlanReview(_Outcome):
-    """A plan and what the teacher made of it (mode coach)."""
+    """A plan and the teacher's review of it (mode coach)."""
 
     plan: str
-    """What the student is going to do, in its words."""
+    """The student's plan, in its own words."""
     approved: bool | None
-    """None where the teacher could not be had."""
+    """None if the teacher's call failed."""
     guidance: str | None
     error: str | None = None
 
 
 class Validation(_Outcome):
-    """What the teacher says of one attempt of the student."""
+    """The teacher's validation of one attempt."""
 
     valid: bool | None
-    """None where the teacher could not be had or gave no verdict."""
+    """None if the teacher's call failed."""
     guidance: str | None = None
     error: str | None = None
-    """Why there is no verdict."""
+    """Why `valid` is None."""
 
 
 class Principle(_Outcome):
-    """What a judge judged by."""
+    """A criterion of a judge."""
 
     name: str
     weight: float
     description: str
 
 
-class Judgement(_Outcome):
-    """One judge's word on a session."""
+class Judgment(_Outcome):
+    """One judge's judgment of a session."""
 
     score: float
     """0–1."""
@@ -87,12 +87,12 @@ class Judgement(_Outcome):
 
 
 class RewardStats(_Outcome):
-    """The spread of the judgements behind a score."""
+    """The spread of the judgments behind a score."""
 
     score: float
     score_mean: float
     score_stddev: float
-    """Of the population."""
+    """Population standard deviation."""
     sample_count: int
     uncertainty_mean: float
     uncertainty_stddev: float
@@ -102,19 +102,19 @@ class RewardStats(_Outcome):
 
 
 class Reward(_Outcome):
-    """What the judges made of a session."""
+    """The reward of a session."""
 
     status: Literal["scored", "failed"]
-    """`failed`: no judgement could be used; that is no score, not a score of 0."""
+    """`failed`: no judgment was usable; the score is unknown, not 0."""
     score: float | None
-    """0–1, the mean of the judgements that count."""
+    """0–1, the mean over `samples`."""
     rationale: str | None
-    """Of the least uncertain judgement."""
+    """From the least uncertain judgment."""
     principles: tuple[Principle, ...] = ()
-    samples: tuple[Judgement, ...] = ()
-    """The judgements that count: the small model's, or the large one's alone."""
+    samples: tuple[Judgment, ...] = ()
+    """The judgments that count: those of the small model, or only that of the large one."""
     escalated: bool = False
     escalation_reason: str | None = None
     stats: RewardStats | None = None
     audit: tuple[dict[str, object], ...] = ()
-    """Every question and answer: stage, model, temperature, messages, response or error, usage."""
+    """Every call: stage, model, temperature, messages, response or error, usage."""

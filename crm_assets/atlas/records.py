@@ -173,7 +173,7 @@ def session_end(run: SessionRun, config: AtlasConfig, spent: Mapping[Role, Spend
         steps=steps,
         attempts=attempts,
         guidance=tuple(run.guidance),
-        events=tuple(run.trail.events),
+        events=tuple(run.trajectory.events),
         student_note=update.session_student_learning if update else None,
         teacher_note=update.session_teacher_learning if update else None,
         spending={str(role): spending for role, spending in spent.items()},

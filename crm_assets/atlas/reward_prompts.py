@@ -1,4 +1,4 @@
-"""What the judges of a session are told."""
+"""The prompts of judges and arbiter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crm_assets.atlas.config import ExecutionMode
-from crm_assets.atlas.outcomes import Judgement
+from crm_assets.atlas.outcomes import Judgment
 from crm_assets.atlas.transcript import SessionTranscript, transcript_block
 from crm_assets.llm import Message
 
@@ -35,40 +35,40 @@ _KEYS = (
 
 @dataclass(frozen=True)
 class RewardCase:
-    """A session as its judges are shown it."""
+    """A session as shown to its judges."""
 
     task: str
-    """What was to be done."""
+    """The task in words."""
     plan: str | None
-    """What the student was going to do, where there was a plan."""
+    """The student's plan; None without one."""
     transcript: SessionTranscript
-    """The last attempt, with as much of the harness's knowledge as the configuration allows."""
+    """The last attempt, made with the configuration's `feedback`."""
     final_answer: str | None
-    """What the user was told last."""
+    """The student's last reply."""
     mode: ExecutionMode
     teacher_intervened: bool
-    """Whether the student was given guidance."""
+    """True if the student was given guidance."""
     focus_prompt: str | None
-    """What to look at in particular."""
+    """Extra instruction from the configuration."""
     session_metadata: dict[str, object]
-    """What the run says of the session; nothing of the ground truth."""
+    """Facts of the session; no ground truth."""
 
 
 def judge_messages(case: RewardCase, prompt: str | None) -> tuple[Message, ...]:
-    """What a judge is asked.
+    """Return the messages to a judge.
 
     Args:
         case: the session.
-        prompt: instead of the system prompt that comes along.
+        prompt: replaces the built-in system prompt.
     """
     user = f"{transcript_block(case.transcript, **_facts(case))}\n\n{_KEYS}"
     return Message("system", prompt or _JUDGE_PROMPT), Message("user", user)
 
 
 def arbiter_messages(
-    case: RewardCase, prompt: str | None, samples: Sequence[Judgement]
+    case: RewardCase, prompt: str | None, samples: Sequence[Judgment]
 ) -> tuple[Message, ...]:
-    """What the arbiter is asked: the session, and what the judges said of it."""
+    """Return the messages to the arbiter: the session and the judges' judgments."""
     tier1 = [sample.model_dump(mode="json") for sample in samples]
     user = f"{transcript_block(case.transcript, **_facts(case), tier1=tier1)}\n\n{_KEYS}"
     return Message("system", f"{_ARBITER_PROMPT}\n\n{prompt or _JUDGE_PROMPT}"), Message("user", user)

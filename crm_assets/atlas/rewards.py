@@ -1,7 +1,7 @@
-"""The reward of a session (RIM): three judgements at once, and an arbiter where they do not agree.
+"""The reward of a session (RIM): three concurrent judgments, and an arbiter if they disagree.
 
-Rules and numbers are the Atlas SDK's, but for this: scores and uncertainties are clamped to 0–1, and a
-session of which no judgement can be had has no reward, rather than a reward of 0.
+Rules and constants are the Atlas SDK's, with two exceptions: scores and uncertainties are clamped to 0–1,
+and a session without a usable judgment has no reward, rather than a reward of 0.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from crm_assets.atlas.config import AtlasConfig, RewardConfig
-from crm_assets.atlas.outcomes import Judgement, Principle, Reward, RewardStats
+from crm_assets.atlas.outcomes import Judgment, Principle, Reward, RewardStats
 from crm_assets.atlas.reward_prompts import RewardCase, arbiter_messages, judge_messages
 from crm_assets.concurrency import gather_all
 from crm_assets.llm import (
@@ -40,12 +40,12 @@ __all__ = [
 ]
 
 JUDGE_TEMPERATURES = (0.2, 0.5, 0.8)
-"""Of the small model's three judgements."""
+"""Temperatures of the small model's three calls."""
 ARBITER_TEMPERATURE = 0.3
-"""Of the large model's one."""
+"""Temperature of the large model's call."""
 
 _FEWEST_TO_DISAGREE = 2
-_DIGITS = 12  # 0.1 and 0.4 are 0.15 from their mean, whatever binary fractions make of it
+_DIGITS = 12  # rounding, so that 0.1 and 0.4 have a deviation of exactly 0.15
 
 
 def _utc_now() -> datetime:
@@ -59,7 +59,7 @@ class _PrincipleAnswer(BaseModel):
 
 
 def _well_formed(value: Any) -> list[_PrincipleAnswer]:
-    """The principles of the right form: a judgement is not thrown away for the others."""
+    """Return the well-formed principles; a malformed one does not invalidate the judgment."""
     found = []
     for entry in value if isinstance(value, list) else ():
         with suppress(ValidationError):
@@ -76,7 +76,7 @@ class _JudgeAnswer(BaseModel):
 
 @dataclass(frozen=True)
 class _Judge:
-    """Who is asked."""
+    """A judge or the arbiter."""
 
     stage: Literal["tier1", "arbiter"]
     model: ModelSpec
@@ -85,9 +85,9 @@ class _Judge:
 
 @dataclass(frozen=True)
 class _Sample:
-    """One judge asked: its judgement if there is one, and the record of it."""
+    """The result of a judge's call: its judgment, if usable, and its audit entry."""
 
-    judgement: Judgement | None
+    judgment: Judgment | None
     entry: dict[str, object]
 
     @property
@@ -103,14 +103,14 @@ async def judge_session(
     *,
     now: Callable[[], datetime] = _utc_now,
 ) -> Reward:
-    """The judges' word on a session.
+    """Call the judges, and the arbiter if they disagree; return the reward.
 
     Args:
-        models: who is asked.
-        session: key of the session, on whose account it is.
-        config: holds the two models and the thresholds (`rim`).
-        case: the session as the judges see it.
-        now: the time that its statistics bear.
+        models: the model client.
+        session: the session's ID in the ledger.
+        config: the two models and the thresholds (`rim`).
+        case: the session as shown to the judges.
+        now: returns the timestamp of the statistics.
 
     Raises:
         BudgetExhausted: the run's budget is spent.
@@ -121,17 +121,17 @@ async def judge_session(
         _ask(models, caller, _Judge("tier1", rim.small_model, temperature), question)
         for temperature in JUDGE_TEMPERATURES
     )
-    samples = _judgements(asked)
+    samples = _judgments(asked)
     reason, escalated = _disagreement(samples, rim), False
     if reason is not None:
         question = arbiter_messages(case, rim.judge_prompt, samples)
         judge = _Judge("arbiter", rim.large_model, ARBITER_TEMPERATURE)
         arbiter = await _ask(models, caller, judge, question)
         asked.append(arbiter)
-        if arbiter.judgement is not None:
-            samples, escalated = (arbiter.judgement,), True
+        if arbiter.judgment is not None:
+            samples, escalated = (arbiter.judgment,), True
         else:
-            reason += f" The arbiter could not be had, so the judges' own word counts: {arbiter.error}"
+            reason += f" The arbiter's call failed, so the judges' scores count: {arbiter.error}"
     return _reward(samples, asked, escalated=escalated, reason=reason, at=now())
 
 
@@ -150,7 +150,7 @@ async def _ask(models: Models, caller: Caller, judge: _Judge, messages: tuple[Me
         return _Sample(None, {**entry, "error": str(error), **spent})
     except ModelError as error:
         return _Sample(None, {**entry, "error": str(error)})
-    judgement = Judgement(
+    judgment = Judgment(
         score=said.score,
         rationale=said.rationale,
         principles=tuple(Principle(**principle.model_dump()) for principle in said.principles),
@@ -158,11 +158,11 @@ async def _ask(models: Models, caller: Caller, judge: _Judge, messages: tuple[Me
         temperature=judge.temperature,
     )
     usage = _usage(answer.spending.usage)
-    return _Sample(judgement, {**entry, "response": answer.reply.content, "usage": usage})
+    return _Sample(judgment, {**entry, "response": answer.reply.content, "usage": usage})
 
 
 def _usage(usage: Usage) -> dict[str, int]:
-    """Tokens of a judge, of all its attempts."""
+    """Return the tokens of a judge's call, including retries."""
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
@@ -170,12 +170,12 @@ def _usage(usage: Usage) -> dict[str, int]:
     }
 
 
-def _judgements(asked: Sequence[_Sample]) -> tuple[Judgement, ...]:
-    return tuple(sample.judgement for sample in asked if sample.judgement is not None)
+def _judgments(asked: Sequence[_Sample]) -> tuple[Judgment, ...]:
+    return tuple(sample.judgment for sample in asked if sample.judgment is not None)
 
 
-def _disagreement(samples: Sequence[Judgement], rim: RewardConfig) -> str | None:
-    """Why the arbiter is to decide; None where the judgements stand."""
+def _disagreement(samples: Sequence[Judgment], rim: RewardConfig) -> str | None:
+    """Return why the arbiter must decide; None if the judgments stand."""
     if len(samples) < _FEWEST_TO_DISAGREE:
         return None
     spread = round(pstdev(sample.score for sample in samples), _DIGITS)
@@ -189,7 +189,7 @@ def _disagreement(samples: Sequence[Judgement], rim: RewardConfig) -> str | None
 
 
 def _reward(
-    samples: tuple[Judgement, ...],
+    samples: tuple[Judgment, ...],
     asked: Sequence[_Sample],
     *,
     escalated: bool,
@@ -214,7 +214,7 @@ def _reward(
     )
 
 
-def _stats(samples: Sequence[Judgement], at: datetime) -> RewardStats:
+def _stats(samples: Sequence[Judgment], at: datetime) -> RewardStats:
     scores = [sample.score for sample in samples]
     uncertainties = [sample.uncertainty for sample in samples]
     mean = fmean(scores)

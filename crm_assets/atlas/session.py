@@ -28,7 +28,7 @@ from crm_assets.atlas.store import OpenSession
 from crm_assets.atlas.student import Student, student_plan
 from crm_assets.atlas.teacher import review_plan, validate
 from crm_assets.atlas.telemetry import Merge
-from crm_assets.atlas.trajectory import Trail
+from crm_assets.atlas.trajectory import Trajectory
 from crm_assets.atlas.transcript import make_transcript
 from crm_assets.conversations import Conversation
 from crm_assets.errors import InfrastructureError
@@ -56,7 +56,7 @@ class SessionRun:
 
     open: OpenSession
     conversation: Conversation
-    trail: Trail
+    trajectory: Trajectory
     judge: Judge | None
     """Who decides what comparison cannot; None for nobody."""
     state: LearningState
@@ -134,8 +134,8 @@ class SessionWorker:
             BudgetExhausted: the run's budget is spent; the session has no result.
             ModelError: the teacher's plan review or the student's plan could not be had.
         """
-        run = SessionRun(opened, conversation, Trail(self._clock), judge, self._usable(opened))
-        run.trail.begin(opened.start.task)
+        run = SessionRun(opened, conversation, Trajectory(self._clock), judge, self._usable(opened))
+        run.trajectory.begin(opened.start.task)
         run.mode = await choose_mode(
             self._models,
             opened.account,
@@ -143,14 +143,14 @@ class SessionWorker:
             opened.context.history,
             opened.start.task,
         )
-        run.trail.mode(run.mode)
+        run.trajectory.mode(run.mode)
         if run.mode.mode == "coach":
             await self._plan(run)
         await self._attempts(run, truth)
         if run.result.status == "completed":
             await self._judge(run)
             await self._learn(run)
-        run.trail.end(run.result.status)
+        run.trajectory.end(run.result.status)
         return run
 
     def merge_of(self, run: SessionRun) -> Merge | None:
@@ -183,7 +183,7 @@ class SessionWorker:
             plan=plan,
             pamphlet=self._pamphlet(run, "teacher"),
         )
-        run.trail.plan(run.plan)
+        run.trajectory.plan(run.plan)
         if run.plan.guidance:
             run.guidance.append(run.plan.guidance)
 
@@ -193,11 +193,11 @@ class SessionWorker:
             result = await self._attempt(run, truth)
             if result.status == "not_run":
                 raise BudgetExhausted(result.error_message or "The run's budget is spent.")
-            run.trail.attempt(number, result)
+            run.trajectory.attempt(number, result)
             validation = None
             if result.status == "completed" and run.mode is not None and run.mode.mode != "auto":
                 validation = await self._validate(run, result)
-                run.trail.validation(number, validation)
+                run.trajectory.validation(number, validation)
             run.attempts.append(Attempt(result, validation))
             if validation is None or validation.valid is not False or not validation.guidance:
                 return
@@ -248,7 +248,7 @@ class SessionWorker:
             session_metadata=shown_metadata(run.open.start.metadata),
         )
         run.reward = await judge_session(self._models, run.open.account, self._config, case)
-        run.trail.reward(run.reward)
+        run.trajectory.reward(run.reward)
 
     async def _learn(self, run: SessionRun) -> None:
         learning = self._config.learning
@@ -272,7 +272,7 @@ class SessionWorker:
             tools=self._handles,
         )
         run.learnt = await learn(self._models, run.open.account, self._config, case)
-        run.trail.learning(run.learnt)
+        run.trajectory.learning(run.learnt)
 
     def _pamphlet(self, run: SessionRun, audience: Any) -> str | None:
         if not self._config.learning.apply_to_prompts:

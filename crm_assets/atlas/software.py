@@ -1,4 +1,4 @@
-"""What a run runs on: the versions that a baseline records."""
+"""The software versions that a baseline records."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _PACKAGES = ("crm-assets", "psycopg", "pydantic")
 
 
 def software_versions(conninfo: str, *, more: tuple[str, ...] = ()) -> dict[str, str]:
-    """Versions of Python, the packages that decide results, this code, and the database's server.
+    """Return the versions of Python, of packages that affect results, of this code, and of Postgres.
 
-    `code` is a hash of the code that decides what a tool does and a state is; `crm-assets commit` is
-    there where the package lies in a git checkout, with `-dirty` where it differs from that commit.
+    `code` is a hash of the code that defines tools and states. `crm-assets commit` is present if the
+    package is in a git checkout, with `-dirty` if it differs from that commit.
 
     Args:
-        conninfo: of the database.
-        more: packages that decide results of this run beside those that always do.
+        conninfo: of the sandbox database.
+        more: further packages that affect the results of this run.
 
     Raises:
         InfrastructureError: the database does not answer.
@@ -53,7 +53,7 @@ def _server_version(conninfo: str) -> str:
 
 @cache
 def _commit() -> str | None:
-    """The commit of the checkout that this package lies in; None where it lies in none."""
+    """Return the commit of the checkout that contains this package; None without one."""
     folder = Path(__file__).resolve().parent.parent
     commit = ask_git(folder, "rev-parse", "HEAD")
     if commit is None:

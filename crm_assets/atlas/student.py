@@ -1,7 +1,7 @@
-"""The student: the language model that works on the CRM, a tool call a turn.
+"""The student: the language model that works on the CRM, one tool call a turn.
 
-It hears what the user says and what its calls returned. Nothing of a conversation's expected calls,
-replies or verdicts ever gets here, so none of it can get into a request.
+It gets the user's text and the results of its calls. Expected calls, replies and verdicts never reach this
+module, so they cannot reach a request.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class Student(Agent):
         """Prepare the student for one session.
 
         Args:
-            models: whom it asks.
-            caller_session: key of the session, on whose account it asks.
-            config: model, texts and how it is asked.
-            pamphlet: what was learnt, as the block that stands before its prompt.
-            plan: its plan, as the teacher reviewed it.
-            guidance: the teacher's, on the attempt before.
+            models: the model client.
+            caller_session: the session's ID in the ledger.
+            config: the student's model, prompt and parameters.
+            pamphlet: the playbook block before its prompt.
+            plan: its plan, reviewed by the teacher.
+            guidance: the teacher's guidance on the attempt before.
         """
         self._models = models
         self._caller = Caller(caller_session, "student")
@@ -68,11 +68,11 @@ class Student(Agent):
         self._prompt = system_prompt(config.agent, pamphlet=pamphlet, plan=plan, guidance=guidance)
 
     def begin(self, conversation_id: str) -> AgentSession:
-        """Enter a conversation; its ID is not told to the model."""
+        """Begin a conversation; the model is not shown its ID."""
         return _StudentSession(self._models, self._caller, self._config, self._prompt)
 
     def describe(self) -> Mapping[str, object]:
-        """Name, model, and the hash of the prompt without what was learnt or said of this session."""
+        """Return name, model, and the hash of the prompt without learned content and guidance."""
         agent = self._config.agent
         return {
             "name": agent.name,
@@ -89,16 +89,16 @@ class _StudentSession(AgentSession):
         self._config = config
         self._messages = [Message("system", prompt)]
         self._said: str | None = None
-        """The reply of a turn without a call."""
+        """The reply in a turn without a call."""
         self._call_id = ""
         self._calls = 0
         self._spent: list[Spending] = []
 
     async def act(self, utterance: str) -> ToolCall | None:
-        """Ask for the call that answers `utterance`.
+        """Ask for the tool call that answers `utterance`; return None if the student only talks.
 
         Raises:
-            ModelError: the model cannot be had.
+            ModelError: the model's call failed.
             BudgetExhausted: the run's budget is spent.
         """
         self._spent = []
@@ -116,7 +116,7 @@ class _StudentSession(AgentSession):
         return ToolCall(step.name, step.arguments)
 
     async def reply(self, outcome: Outcome) -> str | None:
-        """Ask for what the user is told; a turn without a call has said it already."""
+        """Ask for the reply to the user; a turn without a call already has one."""
         if self._said is not None:
             return self._said
         document = {"result": outcome.result} if outcome.error is None else {"error": outcome.error}
@@ -131,7 +131,7 @@ class _StudentSession(AgentSession):
         return text
 
     def usage(self) -> Mapping[str, TokenUsage]:
-        """Tokens of the turn, of all attempts."""
+        """Return the tokens of the turn, including retries."""
         usage = Spending.total(self._spent).usage
         return {"student": TokenUsage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)}
 
@@ -140,7 +140,7 @@ class _StudentSession(AgentSession):
         return self._config.agent.tool_mode == "text"
 
     async def _ask(self, check: ReplyCheck, *, called: bool) -> ChatReply:
-        """A reply; one that stays malformed is taken for what the agent has to say."""
+        """Return a reply; one that stays malformed counts as the agent's text."""
         request = ChatRequest(
             self._config.agent.llm,
             tuple(self._messages),
@@ -164,7 +164,7 @@ class _StudentSession(AgentSession):
             self._messages.append(Message("assistant", text))
 
     def _remember_call(self, reply: ChatReply, step: _Step) -> None:
-        """Put the call into the history as a provider takes it back: one call, its arguments JSON."""
+        """Add the call to the history in a form that providers accept: one call with JSON arguments."""
         arguments = step.arguments if isinstance(step.arguments, dict) else {}
         if self._in_text:
             call = {"tool": step.name, "arguments": arguments}
@@ -178,16 +178,16 @@ class _StudentSession(AgentSession):
 
 @dataclass(frozen=True)
 class _Step:
-    """A tool call as the model wrote it."""
+    """A tool call from the model."""
 
     id: str
     name: str
     arguments: Any
-    """An object, or the raw text that is none."""
+    """An object, or the raw text if it is not an object."""
 
 
 def _read(reply: ChatReply) -> _Step | None:
-    """The first call of a reply; others are ignored. None where it only talks."""
+    """Return the first call of a reply, ignoring others; None without one."""
     if reply.tool_calls:
         call = reply.tool_calls[0]
         return _Step(call.id, call.name, _arguments(call.arguments))
@@ -203,7 +203,7 @@ def _read(reply: ChatReply) -> _Step | None:
 
 
 def _arguments(text: str) -> Any:
-    """The arguments as an object; text that is none stays text. Nothing at all means none."""
+    """Parse arguments; text that is not a JSON object stays text, an empty text means no arguments."""
     try:
         arguments = orjson.loads(text) if text.strip() else {}
     except orjson.JSONDecodeError:
@@ -233,10 +233,10 @@ def _check_reply(reply: ChatReply) -> str | None:
 async def student_plan(
     models: Models, session: str, config: AtlasConfig, opening_utterance: str, pamphlet: str | None
 ) -> str:
-    """Ask the student, without tools, how it will work on a conversation that opens like this.
+    """Ask the student, without tools, for its plan for a conversation.
 
     Raises:
-        ModelError: the model cannot be had, or has nothing to say.
+        ModelError: the model's call failed, or its reply is empty.
         BudgetExhausted: the run's budget is spent.
     """
     agent = config.agent.model_copy(update={"tool_mode": "native"})  # no tools in the text either

@@ -1,4 +1,4 @@
-"""What the student is told before the user speaks, and the tools that it is given."""
+"""The student's system prompt and tools."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ Schema of their arguments:"""
 
 @cache
 def function_tools() -> tuple[FunctionTool, ...]:
-    """All tools of the CRM, as a model is given them."""
+    """Return all CRM tools in the form for a model."""
     return tuple(FunctionTool(tool.name, tool.description, tool.json_schema()) for tool in TOOLS.values())
 
 
 def system_prompt(
     agent: AgentConfig, *, pamphlet: str | None = None, plan: str | None = None, guidance: str | None = None
 ) -> str:
-    """The student's system prompt.
+    """Return the student's system prompt.
 
     Args:
         agent: its text, and whether the tools must be written into it.
-        pamphlet: what was learnt, rendered.
+        pamphlet: the playbook block.
         plan: the plan of this session, reviewed by the teacher.
-        guidance: what the teacher said of the attempt before.
+        guidance: the teacher's guidance on the attempt before.
     """
     parts = [pamphlet, agent.system_prompt, _schema_in_brief()]
     if agent.tool_mode == "text":
@@ -46,12 +46,12 @@ def system_prompt(
 
 
 def prompt_sha256(agent: AgentConfig) -> str:
-    """Hex SHA-256 of the part of the prompt that is the same in every session."""
+    """Return the hex SHA-256 of the part of the prompt that all sessions share."""
     return hashlib.sha256(system_prompt(agent).encode()).hexdigest()
 
 
 def plan_question(opening: str) -> str:
-    """How the student is asked for its plan of a conversation that opens with `opening`."""
+    """Return the question for a plan of a conversation that opens with `opening`."""
     return (
         f"A conversation opens like this:\n\n{opening}\n\n"
         "You cannot call tools yet. Write a short plan, at most five steps, of how you will work on this "
@@ -61,13 +61,13 @@ def plan_question(opening: str) -> str:
 
 
 def text_outcome(document: Mapping[str, object]) -> str:
-    """How a model without tools is told what became of its call."""
+    """Return the message with the result of a call, for a model without tools."""
     return f"Outcome of the tool: {orjson.dumps(document).decode()}\n\nTell the user, in plain text."
 
 
 @cache
 def _schema_in_brief() -> str:
-    """Entities and their fields, a line each."""
+    """Return a line for each entity with its fields."""
     lines = ["The CRM's entities and their fields:"]
     for entity in ENTITIES.values():
         fields = ", ".join(_field(name, rule.schema()) for name, rule in entity.fields.items())
@@ -90,7 +90,7 @@ def _tools_in_text() -> str:
 
 
 def _block(name: str, text: str | None) -> str | None:
-    """`text` between marks; marks inside it cannot end it."""
+    """Return `text` between markers, which it cannot contain; None without text."""
     if not text:
         return None
     return f">>> {name} >>>\n{text.replace('>>>', '>>')}\n>>> End {name} >>>"

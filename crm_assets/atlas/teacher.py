@@ -1,7 +1,7 @@
-"""The teacher: validates what the student did and, in mode coach, reviews what it is going to do.
+"""The teacher: validates the student's attempts and, in mode coach, reviews its plan.
 
-What the teacher says goes back to the student within the session, so it sees what the student saw and
-did, and never a verdict or the ground truth.
+Its guidance goes back to the student in the same session, so the teacher sees what the student saw and did,
+never a verdict or the ground truth.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _TeacherAnswer(BaseModel):
 
     @property
     def advice(self) -> str | None:
-        """The guidance, None where it says nothing."""
+        """Return the guidance; None if it is empty."""
         return (self.guidance or "").strip() or None
 
 
@@ -61,18 +61,18 @@ async def validate(
     pamphlet: str | None,
     guidance_given: str | None,
 ) -> Validation:
-    """The teacher's word on one attempt of the student.
+    """Ask the teacher to validate one attempt of the student.
 
     Args:
-        models: who is asked.
-        session: key of the session, on whose account it is.
-        config: holds the teacher's model and, if there is one, the prompt that replaces ours.
+        models: the model client.
+        session: the session's ID in the ledger.
+        config: the teacher's model and prompt.
         transcript: the attempt, made with `feedback="none"`.
-        pamphlet: what the teacher has learnt, rendered; stands behind its prompt.
-        guidance_given: what it told the student before this attempt.
+        pamphlet: the teacher's playbook block; it follows the prompt.
+        guidance_given: the guidance that the student had in this attempt.
 
     Raises:
-        ValueError: the transcript holds verdicts or ground truth.
+        ValueError: the transcript contains verdicts or ground truth.
         BudgetExhausted: the run's budget is spent.
     """
     _refuse_verdicts(transcript)
@@ -89,15 +89,15 @@ async def validate(
 async def review_plan(
     models: Models, session: str, config: AtlasConfig, *, opening: str, plan: str, pamphlet: str | None
 ) -> PlanReview:
-    """The teacher's word on a plan (mode coach).
+    """Ask the teacher to review a plan (mode coach).
 
     Args:
-        models: who is asked.
-        session: key of the session, on whose account it is.
-        config: holds the teacher's model.
-        opening: what the user says first.
-        plan: what the student is going to do, in its words.
-        pamphlet: what the teacher has learnt, rendered; stands behind its prompt.
+        models: the model client.
+        session: the session's ID in the ledger.
+        config: the teacher's model.
+        opening: the user's first text.
+        plan: the student's plan, in its own words.
+        pamphlet: the teacher's playbook block; it follows the prompt.
 
     Raises:
         BudgetExhausted: the run's budget is spent.
@@ -122,7 +122,7 @@ async def _ask(
 
 
 def _with(prompt: str, pamphlet: str | None) -> str:
-    # Behind the prompt, whose first line says who is spoken to.
+    # After the prompt, whose first line sets the role.
     return f"{prompt}\n\n{pamphlet}" if pamphlet else prompt
 
 
@@ -131,4 +131,4 @@ def _refuse_verdicts(transcript: SessionTranscript) -> None:
         turn.success is not None or turn.expected is not None for turn in transcript.turns
     )
     if known:
-        raise ValueError('A teacher sees no verdicts: make its transcript with feedback="none".')
+        raise ValueError('The teacher must not see verdicts: make its transcript with feedback="none".')

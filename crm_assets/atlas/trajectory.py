@@ -1,4 +1,4 @@
-"""What happens in a session, as it happens: the trajectory that telemetry keeps."""
+"""The trajectory of a session: the events that telemetry stores."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from crm_assets.atlas.outcomes import ModeDecision, PlanReview, Reward, Validati
 from crm_assets.atlas.telemetry import EventType, TrajectoryEvent
 from crm_assets.records import ConversationResult
 
-__all__ = ["Trail"]
+__all__ = ["Trajectory"]
 
 
-class Trail:
+class Trajectory:
     """Collects the events of one session, in order."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
@@ -22,19 +22,19 @@ class Trail:
         self.events: list[TrajectoryEvent] = []
 
     def begin(self, task: str) -> None:
-        """The session begins."""
+        """Record the start of the session."""
         self._add("WORKFLOW_START", "session", "atlas", {"task": task})
 
     def mode(self, decision: ModeDecision) -> None:
-        """Its mode is chosen."""
+        """Record the choice of its mode."""
         self._add("TASK_END", "mode", "atlas", decision.model_dump(mode="json"))
 
     def plan(self, review: PlanReview) -> None:
-        """The teacher has looked at the student's plan."""
+        """Record the teacher's review of the plan."""
         self._add("TASK_END", "plan_review", "teacher", review.model_dump(mode="json"))
 
     def attempt(self, number: int, result: ConversationResult) -> None:
-        """The student has been through the conversation."""
+        """Record an attempt of the student: an event for each turn and one for the attempt."""
         for turn in result.per_turn_results:
             self._add(
                 "TOOL_END",
@@ -53,17 +53,17 @@ class Trail:
         )
 
     def validation(self, number: int, validation: Validation) -> None:
-        """The teacher has looked at an attempt."""
+        """Record the teacher's validation of an attempt."""
         document = validation.model_dump(mode="json")
         self._add("TASK_END", "validation", "teacher", document, attempt=number)
 
     def reward(self, reward: Reward) -> None:
-        """The judges have spoken."""
+        """Record the reward."""
         document = reward.model_dump(mode="json", include={"status", "score", "escalated", "rationale"})
         self._add("TASK_END", "reward", "judge", document)
 
     def learning(self, learnt: LearningOutcome) -> None:
-        """The learner has."""
+        """Record the learner's result."""
         document: dict[str, object] = {"error": learnt.error}
         if learnt.update is not None:
             document["entries"] = [entry.id for entry in learnt.update.entries]
@@ -71,7 +71,7 @@ class Trail:
         self._add("TASK_END", "learning", "learner", document)
 
     def end(self, status: str) -> None:
-        """The session ends."""
+        """Record the end of the session."""
         self._add("WORKFLOW_END", "session", "atlas", {"status": status})
 
     def _add(

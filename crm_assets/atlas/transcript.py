@@ -1,7 +1,7 @@
-"""A session as its teacher, judges and learner are shown it.
+"""The transcript of a session for its teacher, judges and learner.
 
-This is the only place that decides what of the harness's result they see. Expected calls and replies are
-the ground truth: they are shown with `feedback: oracle` alone, to judges and learner alone.
+Only this module decides what they see of the harness's result. Expected calls and replies are the ground
+truth: only judges and learner see them, only with `feedback: oracle`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 Feedback = Literal["none", "verdicts", "oracle"]
-"""How much of the harness's knowledge judges and learner get."""
+"""What judges and learner see of the harness's verdicts and the ground truth."""
 
 
 class _Shown(BaseModel):
@@ -43,39 +43,39 @@ class ExpectedTurn(_Shown):
 
 
 class TurnTranscript(_Shown):
-    """One turn as it went."""
+    """One turn of an attempt."""
 
     turn: int
     user: str
-    """What the user said."""
+    """The user's text."""
     tool: str | None
-    """What the student called; null for nothing."""
+    """The tool that the student called; null for no call."""
     arguments: Any
-    """With which arguments."""
+    """The arguments of the call."""
     result: Any = None
-    """What the tool returned, long ones cut."""
+    """The tool's result, shortened if long."""
     error: str | None = None
-    """The tool's refusal."""
+    """The tool's error."""
     reply: str | None = None
-    """What the student told the user."""
+    """The student's reply."""
     success: bool | None = None
-    """The harness's verdict; null where there is none or it is withheld."""
+    """The harness's verdict; null if missing or withheld."""
     expected: ExpectedTurn | None = None
-    """The ground truth, where judges and learner may see it."""
+    """The ground truth; null if withheld."""
 
 
 class SessionTranscript(_Shown):
-    """One session's turns."""
+    """The turns of one attempt."""
 
     turns: tuple[TurnTranscript, ...]
     state_match: bool | None = None
-    """Whether the database ended as it should have; null where withheld."""
+    """True if the database's final state was the expected one; null if missing or withheld."""
 
 
 def make_transcript(
     result: ConversationResult, conversation: Conversation, *, feedback: Feedback
 ) -> SessionTranscript:
-    """What of a session may be shown with `feedback`; a teacher's is always `none`."""
+    """Return the transcript that `feedback` allows; a teacher's is always made with `none`."""
     replies = {turn.turn_id: turn.expected_response for turn in conversation.turns}
     turns = []
     for turn in result.per_turn_results:
@@ -110,12 +110,12 @@ def _expected(turn: TurnResult, reply: str | None) -> ExpectedTurn:
 
 
 def transcript_block(transcript: SessionTranscript, **more: Any) -> str:
-    """The transcript (and `more` facts) as the JSON block that prompts carry."""
+    """Return the JSON block of a prompt: the transcript and `more` facts."""
     return json_block({**more, **transcript.model_dump(mode="json", exclude_none=True)})
 
 
 def read_transcript(prompt: str) -> tuple[SessionTranscript, dict[str, object]] | None:
-    """The transcript in a prompt and the facts beside it; None where there is none."""
+    """Parse the transcript and the other facts in a prompt; None without a transcript."""
     start = prompt.find(JSON_FENCE)
     end = prompt.find("\n```", start + len(JSON_FENCE))
     if start < 0 or end < 0:

@@ -1,4 +1,4 @@
-"""Which model to ask, and how: an LLM section of a configuration."""
+"""The model of a call and its parameters: an LLM section of a configuration."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ _KEYS = {
 
 
 class ModelSpec(BaseModel):
-    """One model as a configuration names it. Holds the name of a key's variable, never a key."""
+    """A model and its call parameters. Names the environment variable of the API key, never the key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     provider: str = Field(pattern=r"^[a-z0-9_]+$")
-    """litellm's name of the provider: openai, gemini, anthropic, …; `offline` asks nobody."""
+    """litellm's name of the provider: openai, gemini, anthropic, …; `offline` for the offline models."""
     model: str = Field(min_length=1)
     """The provider's name of the model."""
     api_key_env: str | None = None
-    """The variable that holds the key; left out, the provider's usual one."""
+    """Environment variable with the API key; default: the provider's usual one."""
     api_base: str | None = None
-    """Address of an OpenAI-compatible server; left out, the provider's own."""
+    """URL of an OpenAI-compatible server; default: the provider's own."""
     temperature: float | None = Field(default=None, ge=0.0, le=2.0)
-    """Left out, the provider's default."""
+    """Sampling temperature, 0–2; default: the provider's."""
     max_output_tokens: int | None = Field(default=None, ge=1)
-    """Left out, the provider's default."""
+    """Maximum tokens of a reply; default: the provider's."""
     timeout_seconds: float = Field(default=60.0, gt=0.0)
-    """Of one call, retries not counted."""
+    """Timeout of one call, without retries."""
     usd_per_million_prompt_tokens: float | None = Field(default=None, ge=0.0)
-    """The price, where litellm's list has none or another."""
+    """Price of a million prompt tokens; overrides litellm's price list."""
     usd_per_million_completion_tokens: float | None = Field(default=None, ge=0.0)
-    """The price, where litellm's list has none or another."""
+    """Price of a million completion tokens; overrides litellm's price list."""
 
     @model_validator(mode="after")
     def _both_prices(self) -> ModelSpec:
@@ -51,23 +51,23 @@ class ModelSpec(BaseModel):
 
     @property
     def name(self) -> str:
-        """`provider/model`, as litellm has it."""
+        """Return `provider/model`, litellm's name of the model."""
         prefix = f"{self.provider}/"
         return self.model if self.model.startswith(prefix) else prefix + self.model
 
     @property
     def is_offline(self) -> bool:
-        """Whether it is one of the models that come along."""
+        """Return True for one of the offline models."""
         return self.provider == OFFLINE_PROVIDER
 
     @property
     def key_variable(self) -> str | None:
-        """The environment variable that must hold a key; None where none is needed."""
+        """Return the environment variable of the required API key; None if no key is needed."""
         if self.is_offline:
             return None
         return self.api_key_env or _KEYS.get(self.provider)
 
     @property
     def base_variables(self) -> tuple[str, ...]:
-        """The environment variables that may hold the server's address, the first one set counts."""
+        """Return the environment variables that may contain the server's URL; the first one set counts."""
         return _BASES.get(self.provider, ())

@@ -108,7 +108,7 @@ def test_a_key_that_means_nothing_is_named(written: Any, place: str):
             "thresholds: thresholds must be in the order auto ≥ paired ≥ coach",
         ),
         ({"storage.min_connections": 9}, "min_connections must not be above max_connections"),
-        ({"limits": {"Open AI": {}}}, "'Open AI' is no provider"),
+        ({"limits": {"Open AI": {}}}, "'Open AI' is not a provider name"),
         ({"limits": {"openai": {"rpm": 3}}}, "limits.openai.rpm is no key"),
         ({"feedback": "all"}, "feedback: Input should be 'none', 'verdicts' or 'oracle'"),
         ({"teacher": None}, "teacher is missing"),

@@ -122,7 +122,7 @@ def test_an_arbiter_that_cannot_be_had_leaves_the_judges_word(large):
     reward = judge(judges(said(0.0), said(1.0), said(0.5), large=large))
     assert (reward.status, reward.score, reward.escalated) == ("scored", 0.5, False)
     assert scores(reward) == [0.0, 1.0, 0.5]
-    assert "The arbiter could not be had" in str(reward.escalation_reason)
+    assert "The arbiter's call failed" in str(reward.escalation_reason)
     assert stages(reward)[-1] == ("arbiter", 0.3, True)
 
 

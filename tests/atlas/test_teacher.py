@@ -114,7 +114,7 @@ def test_what_was_learnt_stands_behind_the_prompt_and_the_configuration_may_repl
 )
 def test_a_teacher_is_never_shown_verdicts_or_answers(transcript):
     models = says({"valid": True})
-    with pytest.raises(ValueError, match="A teacher sees no verdicts"):
+    with pytest.raises(ValueError, match="The teacher must not see verdicts"):
         ask(models, transcript=transcript)
     assert models.asked == []
 

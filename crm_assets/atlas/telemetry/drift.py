@@ -82,7 +82,7 @@ def detect_drift(
     Args:
         window: score and mean uncertainty of past sessions, latest first, without this one.
         score: of this session, 0–1.
-        uncertainty: of this session's judgements, the mean, 0–1.
+        uncertainty: of this session's judgments, the mean, 0–1.
         config: thresholds; of `window`, the first `config.window` count.
     """
     past = window[: config.window]

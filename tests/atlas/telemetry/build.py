@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from crm_assets.atlas.outcomes import (
-    Judgement,
+    Judgment,
     ModeDecision,
     Principle,
     Reward,
@@ -47,7 +47,7 @@ def start(number: int = 1, **changes: Any) -> SessionStart:
 def reward(score: float = 0.75, uncertainty: float = 0.1, **changes: Any) -> Reward:
     """Three judges' word."""
     samples = tuple(
-        Judgement(
+        Judgment(
             score=score,
             rationale=f"It was worth {score}, says the judge at {temperature}.",
             principles=PRINCIPLES,
