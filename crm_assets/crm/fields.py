@@ -24,6 +24,7 @@ from crm_assets.conversations.patterns import UUID_PATTERN
 
 __all__ = [
     "NO_MATCH",
+    "UUID_PATTERN",
     "Choice",
     "Day",
     "IdList",

@@ -1,8 +1,8 @@
-"""Models that come along: they need no key and no network, and always say the same.
+"""Offline models: rule-based, without key or network, and deterministic.
 
-They are honest baselines, not mocks: the student is a small rule-based chat model that really reads its
-messages and tool schemas, and makes mistakes; teacher, judge and learner reach their verdicts from what
-they are shown. None of them sees more than its request.
+They are real baselines, not mocks: the student is a small chat model that reads its messages and tool
+schemas, and makes mistakes; teacher, judge and learner decide by their prompts. None of them sees more
+than its request.
 """
 
 from __future__ import annotations

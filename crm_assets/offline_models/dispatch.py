@@ -1,7 +1,7 @@
-"""The models that come along: pure functions of what they are asked.
+"""Selects the offline model that answers a request; each is a pure function of the request.
 
-Which one answers follows from the model's name, else from the prompt's first line; a probe's and a turn
-judge's question is told by its prompt, whichever model it is put to.
+The model's name selects it, else the prompt's first line; the requests of probes and turn judges are
+recognized by their prompts, whatever the model's name.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 
 from crm_assets.llm.messages import ChatReply
 from crm_assets.offline_models.judge import judge_answer, turn_judge_answer
 from crm_assets.offline_models.learner import learner_answer
-from crm_assets.offline_models.requests import OfflineRequest, used
-from crm_assets.offline_models.sdk_prompts import sdk_part
+from crm_assets.offline_models.requests import Document, OfflineRequest, usage_of
+from crm_assets.offline_models.sdk_prompts import sdk_role
 from crm_assets.offline_models.student import student_answer
 from crm_assets.offline_models.teacher import probe_answer, teacher_answer
 from crm_assets.offline_models.tools import toolbox
@@ -25,12 +25,12 @@ from crm_assets.offline_models.tools import toolbox
 __all__ = ["MODELS", "answer"]
 
 MODELS = ("student", "teacher", "judge", "learner", "probe")
-"""What they are called, behind `offline/`."""
+"""Names of the models, after `offline/`."""
 
-_Part = Literal["teacher", "judge", "learner", "probe", "turn judge"]
+_Role = Literal["teacher", "judge", "learner", "probe", "turn judge"]
 _FIRST_LINE = re.compile(r"\bYou are (?:the|a|an) (turn judge|judge|teacher|learner|probe|student)\b")
 _NAME = re.compile("|".join(MODELS))
-_ANSWERS: Mapping[_Part, Callable[[OfflineRequest], dict[str, Any]]] = {
+_ANSWERS: Mapping[_Role, Callable[[OfflineRequest], Document]] = {
     "teacher": teacher_answer,
     "judge": judge_answer,
     "learner": learner_answer,
@@ -40,28 +40,28 @@ _ANSWERS: Mapping[_Part, Callable[[OfflineRequest], dict[str, Any]]] = {
 
 
 def answer(model: str, request: OfflineRequest) -> ChatReply:
-    """What `model` replies; the same question gets the same reply.
+    """Return `model`'s reply; equal requests get equal replies.
 
     Args:
-        model: a name of `MODELS`, or any that holds one, with or without a provider; of another name the
-            prompt tells which one is meant, and where it does not either it is the student.
-        request: the question.
+        model: a name that contains one of `MODELS`, with or without a provider. For any other name the
+            prompt decides; if it does not either, the student answers.
+        request: the request.
     """
-    part = _part(model, request)
-    if part is None:
+    role = _role(model, request)
+    if role is None:
         reply, tool_tokens = student_answer(request)
     else:
-        reply = ChatReply(orjson.dumps(_ANSWERS[part](request)).decode())
+        reply = ChatReply(orjson.dumps(_ANSWERS[role](request)).decode())
         tool_tokens = toolbox(request.tools).tokens
-    return replace(reply, usage=used(request, tool_tokens, reply), cost_usd=0.0)
+    return replace(reply, usage=usage_of(request, tool_tokens, reply), cost_usd=0.0)
 
 
-def _part(model: str, request: OfflineRequest) -> _Part | None:
-    """Who is asked; None for the student."""
+def _role(model: str, request: OfflineRequest) -> _Role | None:
+    """Return the role that is asked; None for the student."""
     line = _FIRST_LINE.search(request.system.partition("\n")[0])
-    said = line.group(1) if line else sdk_part(request.system, request.last_user)
-    if said in ("probe", "turn judge"):
-        return said  # type: ignore[return-value]
+    prompted = line.group(1) if line else sdk_role(request.system, request.last_user)
+    if prompted in ("probe", "turn judge"):
+        return prompted  # type: ignore[return-value]
     named = _NAME.search(model.rpartition("/")[2].lower())
-    name = named.group() if named else said
+    name = named.group() if named else prompted
     return None if name in (None, "student") else name  # type: ignore[return-value]

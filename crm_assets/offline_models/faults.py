@@ -1,4 +1,4 @@
-"""What can go wrong with a provider, on purpose: faults that a server mixes into its replies."""
+"""Provider faults that a server mixes into its replies on purpose."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import orjson
 
 from crm_assets.errors import InputError
+from crm_assets.offline_models.requests import Document
 
 __all__ = ["FAULT_KINDS", "FaultKind", "FaultPlan", "FaultSource", "spoil", "suits"]
 
@@ -30,9 +31,9 @@ FaultKind = Literal[
     "score_7",
     "score_high",
 ]
-"""Refused, with or without saying when to come back; no answer; a torn connection; no content; half a
-body; half a call's arguments; a JSON list for an object; wrong types in the body; JSON in a code fence; a
-tool that nobody has; two calls at once; a score out of range; a score in words."""
+"""In this order: a refusal, without and with Retry-After; a server error; no answer; a reset connection; no
+content; half a body; half of a call's arguments; a JSON list for an object; wrong types in the body; JSON
+in a code fence; an unknown tool; two calls at once; a score out of range; a score in words."""
 
 FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 
@@ -43,37 +44,40 @@ _OF_SCORES = frozenset({"score_7", "score_high"})
 
 @dataclass(frozen=True)
 class FaultPlan:
-    """How often what goes wrong. The same seed and requests, the same faults."""
+    """Rate and kinds of faults; the same seed and requests give the same faults."""
 
     rate: float
-    """Share of the requests, 0–1."""
+    """Share of the requests with a fault, 0–1."""
     kinds: tuple[FaultKind, ...] = FAULT_KINDS
-    """Those that do not suit a reply (a score where there is none) leave it as it is."""
+    """Kinds that do not apply to a reply (a score where it has none) leave it unchanged."""
     seed: int = 0
     retry_after: str = "1"
     """Value of the Retry-After header."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.rate <= 1.0:
-            raise InputError("A fault rate is a share, from 0 to 1.")
+            raise InputError("The fault rate must be from 0 to 1.")
         unknown = sorted(set(self.kinds) - set(FAULT_KINDS))
-        if unknown or not self.kinds:
-            raise InputError(f"Faults are any of {', '.join(FAULT_KINDS)}, not {', '.join(unknown)}.")
+        known = ", ".join(FAULT_KINDS)
+        if unknown:
+            raise InputError(f"Unknown kinds of faults: {', '.join(unknown)}; choose from {known}.")
+        if not self.kinds:
+            raise InputError(f"No kinds of faults are given; choose from {known}.")
 
 
 @dataclass
 class FaultSource:
     """Draws the faults of one server.
 
-    What is drawn follows from the seed, the request's body and how often that body has come before: so a
-    retry can succeed, and the order in which sessions ask does not matter.
+    A draw depends on the seed, the request's body and the number of times that body was sent before: so a
+    retry can succeed, and the order of sessions does not matter.
     """
 
     plan: FaultPlan
     _seen: Counter[bytes] = field(default_factory=Counter)
 
     def draw(self, body: bytes) -> FaultKind | None:
-        """What goes wrong with this request; None for nothing."""
+        """Return the fault of this request; None for none."""
         key = hashlib.sha256(body).digest()
         self._seen[key] += 1
         seed = f"{self.plan.seed} {self._seen[key]} ".encode()
@@ -83,8 +87,8 @@ class FaultSource:
         return self.plan.kinds[int.from_bytes(drawn[8:16], "big") % len(self.plan.kinds)]
 
 
-def suits(kind: FaultKind, completion: dict[str, Any]) -> bool:
-    """Whether a completion can be spoilt in this way."""
+def suits(kind: FaultKind, completion: Document) -> bool:
+    """Return True if this fault applies to a completion."""
     message = completion["choices"][0]["message"]
     if kind in _OF_CALLS:
         return bool(message.get("tool_calls"))
@@ -94,8 +98,8 @@ def suits(kind: FaultKind, completion: dict[str, Any]) -> bool:
     return True
 
 
-def spoil(kind: FaultKind, completion: dict[str, Any]) -> dict[str, Any]:
-    """A completion, spoilt; kinds that concern the connection leave it as it is."""
+def spoil(kind: FaultKind, completion: Document) -> Document:
+    """Return a copy of a completion with the fault; faults of the connection leave it unchanged."""
     spoilt: dict[str, Any] = orjson.loads(orjson.dumps(completion))
     choice = spoilt["choices"][0]
     message = choice["message"]
@@ -114,7 +118,7 @@ def spoil(kind: FaultKind, completion: dict[str, Any]) -> dict[str, Any]:
 def _spoil_calls(kind: FaultKind, calls: list[dict[str, Any]]) -> None:
     function = calls[0]["function"]
     if kind == "truncated_arguments":
-        # The half of "{}" is no half of anything: an opening bracket is left at least.
+        # At least the opening bracket of "{}" stays.
         function["arguments"] = function["arguments"][: max(1, len(function["arguments"]) // 2)]
     elif kind == "unknown_tool":
         function["name"] = "open_the_pod_bay_doors"
@@ -122,14 +126,14 @@ def _spoil_calls(kind: FaultKind, calls: list[dict[str, Any]]) -> None:
         calls.append({**calls[0], "id": f"{calls[0]['id']}_again"})
 
 
-def _spoilt_text(kind: FaultKind, document: dict[str, Any]) -> str:
+def _spoilt_text(kind: FaultKind, document: Document) -> str:
     if kind in _OF_SCORES:
         document = {**document, "score": 7 if kind == "score_7" else "high"}
     text = orjson.dumps([document] if kind == "list" else document).decode()
     return f"Here it is:\n```json\n{text}\n```" if kind == "fence" else text
 
 
-def _document(message: dict[str, Any]) -> dict[str, Any] | None:
+def _document(message: Document) -> Document | None:
     try:
         document = orjson.loads(message.get("content") or "")
     except orjson.JSONDecodeError:

@@ -1,7 +1,7 @@
-"""How the larger offline models understand a user: by whole phrases, not by single words.
+"""The intent of a user's words, recognized by whole phrases, not by single words.
 
-The teacher holds a call against it, the learner writes it down for the student. It is a reading of the
-words alone: neither model knows what was expected.
+The teacher compares calls with it, the learner records it for the student. It depends on the words alone:
+neither model knows the expected call.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from crm_assets.offline_models.prompts import said
-from crm_assets.offline_models.text import ENTITIES, mask, mentions
+from crm_assets.offline_models.text import ENTITIES, PLURALS, SINGULARS, mask, mentions, without_quotations
 from crm_assets.offline_models.tools import words_of
 
 __all__ = ["Intent", "fitting_tool", "tool_action", "understand"]
@@ -36,7 +35,7 @@ _PHRASES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("view", ("show me", "details", "status of", "full picture", "how are we", "see", "does…say", "open")),
     ("view", ("which amount", "pull up")),
 )
-"""What people say for what they want done, the surer signs first; `…` stands for words between."""
+"""(action, phrases for it), the surer signs first; `…` stands for words between."""
 
 _NAMED: Mapping[str, frozenset[str]] = {
     "prefixes": frozenset({"prefix"}),
@@ -44,32 +43,30 @@ _NAMED: Mapping[str, frozenset[str]] = {
     "totals": frozenset({"compare", "detail"}),
     "view": frozenset({"detail"}),
 }
-"""The words in a tool's name that show what it does, where it is not the action's own word."""
+"""The words in a tool's name that show its action, if they differ from the action's own word."""
 
 _ONE_TOOL = frozenset({"note", "upload", "totals", "compare", "summarize", "prefixes"})
-"""What is done by one tool, whatever it is about."""
+"""Actions that one tool does for all entities."""
 
 _ALSO = {"deal": "opportunity", "pipeline": "opportunity", "account": "client", "counterpart": "contact"}
-_ENTITY = re.compile(
-    r"\b(" + "|".join([*(set(ENTITIES) - {"note"}), *_ALSO, "companies", "opportunities"]) + r")s?\b"
-)
-_STEMS = {"companies": "compan", "company": "compan", "opportunities": "opportunit"}
+_IRREGULAR = [plural for singular, plural in PLURALS.items() if plural != f"{singular}s"]
+_ENTITY = re.compile(r"\b(" + "|".join([*(set(ENTITIES) - {"note"}), *_ALSO, *_IRREGULAR]) + r")s?\b")
 _NAME = re.compile(r"(?<=[a-z,] )[A-Z]\w+(?: (?:of )?\(?[A-Z]\w+\)?)+")
 
 
 @dataclass(frozen=True)
 class Intent:
-    """What a user seems to want."""
+    """The apparent intent of a user."""
 
     action: str
     entity: str | None
-    """What it is about; None where the action alone tells."""
+    """The entity; None if the action alone identifies the tool."""
     cue: str
-    """Regular expression of the words that say so."""
+    """Regular expression that matches the words it was recognized by."""
 
     @property
     def words(self) -> str:
-        """It as one would tell a colleague."""
+        """Return it in words, such as `modify client`."""
         verb = {"note": "add a note", "upload": "upload a document", "totals": "compare quote details"}
         plain = verb.get(self.action, self.action)
         return plain if self.entity is None or self.action in verb else f"{plain} {self.entity}"
@@ -77,8 +74,8 @@ class Intent:
 
 @lru_cache(maxsize=4096)
 def understand(utterance: str) -> Intent | None:
-    """What the user seems to want; None where the words say nothing known."""
-    text = _NAME.sub("", said(mask(utterance, mentions(utterance)))).lower()
+    """Return the apparent intent of an utterance; None if no phrase is known."""
+    text = _NAME.sub("", without_quotations(mask(utterance, mentions(utterance)))).lower()
     for (action, phrases), pattern in zip(_PHRASES, _patterns(), strict=True):
         match = pattern.search(text)
         if match is None:
@@ -93,7 +90,7 @@ def understand(utterance: str) -> Intent | None:
 
 @cache
 def _patterns() -> tuple[re.Pattern[str], ...]:
-    """For each row of phrases a pattern whose groups are they."""
+    """Return a pattern for each row of phrases, with a group for each phrase."""
     rows = ("|".join(f"({_gapped(phrase)})" for phrase in phrases) for _, phrases in _PHRASES)
     return tuple(re.compile(rf"\b(?:{row})\b") for row in rows)
 
@@ -103,26 +100,26 @@ def _gapped(phrase: str) -> str:
 
 
 def _cue(phrase: str, word: str | None, text: str) -> str:
-    """The shortest pattern of phrase and entity that finds `text`."""
+    """Return the shortest pattern of phrase and entity that matches `text`."""
     plain = phrase.replace("…", ".*")
-    stem = _STEMS.get(word or "", (word or "").removesuffix("y"))
+    stem = (word or "").removesuffix("ies").removesuffix("y")
     if not stem or stem in phrase:
         return plain
     return next((cue for cue in (f"{plain}.*{stem}", f"{stem}.*{plain}") if re.search(cue, text)), plain)
 
 
 def _entity(text: str, start: int) -> str | None:
-    """The entity that is named first from the verb on, else the first of all."""
+    """Return the entity that is named first from the verb on, else the first of all; None if none is."""
     found = _ENTITY.search(text, start) or _ENTITY.search(text)
     return found.group(1) if found else None
 
 
 def _singular(word: str) -> str:
-    return _ALSO.get(word, {"companies": "company", "opportunities": "opportunity"}.get(word, word))
+    return _ALSO.get(word, SINGULARS.get(word, word))
 
 
 def fitting_tool(intent: Intent, names: Iterable[str]) -> str | None:
-    """The first of the tools whose name says what is wanted."""
+    """Return the first of the tools whose name fits the intent; None if none does."""
     wanted = _NAMED.get(intent.action, frozenset({intent.action}))
     for name in names:
         words = frozenset(words_of(name.replace("_", " ")))
@@ -135,7 +132,7 @@ def fitting_tool(intent: Intent, names: Iterable[str]) -> str | None:
 
 @cache
 def tool_action(name: str) -> str | None:
-    """What a tool does, by the words of its name."""
+    """Return a tool's action by the words of its name; None if it is unknown."""
     words = frozenset(words_of(name.replace("_", " ")))
     for action in ("prefixes", "note", "totals", "view"):
         if _NAMED[action] <= words:

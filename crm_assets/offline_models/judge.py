@@ -1,16 +1,15 @@
-"""`offline/judge`: scores a session by its verdicts, or by its looks where they are withheld."""
+"""`offline/judge`: scores a session by its verdicts, or by its transcript where they are withheld."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import orjson
 
 from crm_assets.offline_models.prompts import read_json_block
-from crm_assets.offline_models.requests import OfflineRequest
+from crm_assets.offline_models.requests import Document, OfflineRequest
 from crm_assets.offline_models.teacher import problem_with
 from crm_assets.offline_models.turns import SeenTurn, read_turns
 
@@ -25,14 +24,14 @@ _STATE_WEIGHT = 0.2
 _JITTER = 0.06
 """Largest change of a score at temperature 1."""
 _UNSEEN = 0.2
-"""Added to the uncertainty where there are no verdicts."""
+"""Added to the uncertainty if verdicts are missing."""
 _KEYS_LINE = re.compile(r"^.*\b(?:JSON|keys)\b.*$", re.MULTILINE)
 _KEY = re.compile(r'"(\w+)"')
 _WORD = re.compile(r"[a-z0-9.]+")
 
 
-def judge_answer(request: OfflineRequest) -> dict[str, Any]:
-    """Principles, score, rationale and uncertainty; an arbiter's prompt is weighed with its judges'."""
+def judge_answer(request: OfflineRequest) -> Document:
+    """Return {principles, score, rationale, uncertainty}; an arbiter averages with its judges' scores."""
     document = read_json_block(request.last_user)
     turns = read_turns(document)
     good = [_good(turn) for turn in turns]
@@ -65,7 +64,7 @@ def _with_state(share: float, state_match: object) -> float:
 
 
 def _fraction(request: OfflineRequest) -> float:
-    """A number of 0–1 that this question at this temperature always has."""
+    """Return a number in [0, 1) that depends on the prompt and the temperature only."""
     text = f"{request.temperature}\0{request.system}\0{request.last_user}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32
 
@@ -77,7 +76,7 @@ def _scores(samples: object) -> list[float]:
 
 
 def _uncertainty(turns: Sequence[SeenTurn], share: float) -> float:
-    """Small where all turns went alike, larger where they did not or nobody says how they went."""
+    """Return an uncertainty: small if all turns have the same outcome, larger if not or if unknown."""
     mixed = min(share, 1 - share)
     unseen = _UNSEEN if not turns or any(turn.success is None for turn in turns) else 0.0
     return 0.08 + 0.5 * mixed + unseen
@@ -96,8 +95,8 @@ def _rationale(turns: Sequence[SeenTurn], good: Sequence[bool], state_match: obj
     return " ".join(parts)
 
 
-def turn_judge_answer(request: OfflineRequest) -> dict[str, Any]:
-    """Scores of one turn by what is `expected` and `actual`, under the keys that the prompt asks for."""
+def turn_judge_answer(request: OfflineRequest) -> Document:
+    """Return the scores of one turn, `actual` against `expected`, under the keys that the prompt names."""
     document = read_json_block(request.last_user)
     expected, actual = document.get("expected"), document.get("actual")
     scores = {"goal": _goal(expected, actual), "process": _process(expected, actual)}
@@ -109,7 +108,7 @@ def turn_judge_answer(request: OfflineRequest) -> dict[str, Any]:
 
 
 def _goal(expected: object, actual: object) -> float:
-    """The share of the expected values that the call, or what came of it, holds."""
+    """Return the share of the expected values that the call or its result contains."""
     wanted = _leaves(expected.get("arguments") if isinstance(expected, Mapping) else expected)
     if not wanted:
         return _process(expected, actual)
@@ -132,12 +131,12 @@ def _leaves(value: object) -> list[str]:
 
 
 def _reply_score(expected: object, actual: object) -> float:
-    """How many words the reply shares with the closest reference (F1 of the sets of words)."""
+    """Return the F1 score of the sets of words of the reply and the closest reference."""
     reply = actual.get("reply") if isinstance(actual, Mapping) else actual
     listed = expected.get("replies") if isinstance(expected, Mapping) else expected
     references = listed if isinstance(listed, (list, tuple)) else [listed]
-    said = _words(reply)
-    return round(max((_f1(said, _words(one)) for one in references), default=0.0), 3)
+    words = _words(reply)
+    return round(max((_f1(words, _words(one)) for one in references), default=0.0), 3)
 
 
 def _words(text: object) -> frozenset[str]:

@@ -1,9 +1,9 @@
 """`offline/learner`: writes playbook entries from the turns that went wrong.
 
-It does not know what was expected (unless the prompt says so). It reads the user's words again, as
-`sense` does, and where they ask for another tool than was called it writes that down; where the tool was
-right but a name that the user gave is in no argument, and the stored record has an empty field for a name,
-it writes down where the name goes. What went well with the teacher's guidance it writes down as it went.
+It does not know the expected calls (unless the prompt gives them). It reads the user's words as `intent`
+does. Where they ask for another tool than was called, it records the tool; where the tool was right but a
+name that the user gave is in no argument, and the stored record has an empty field for a name, it records
+the field. Turns that succeeded with the teacher's guidance are recorded as they are.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import orjson
 
 from crm_assets.offline_models.intent import Intent, fitting_tool, tool_action, understand
 from crm_assets.offline_models.prompts import read_json_block
-from crm_assets.offline_models.requests import OfflineRequest
+from crm_assets.offline_models.requests import Document, OfflineRequest
 from crm_assets.offline_models.text import ENTITIES
 from crm_assets.offline_models.tools import words_of
 from crm_assets.offline_models.turns import SeenTurn, read_turns
@@ -26,7 +25,7 @@ __all__ = ["learner_answer"]
 
 _MOST_ENTRIES = 8
 _ALIKE = 0.6
-"""Share of words that two turns have in common (Jaccard) from which on they ask for the same."""
+"""Jaccard similarity of two turns' words from which on they ask for the same."""
 _SIGNED = re.compile(r"(?P<words>[A-Za-z]+(?: [a-z]+){1,2}) (?P<name>[A-Z][\w'-]+ [A-Z][\w'-]+)")
 _OPENING_WORDS = 2
 _GUIDED = re.compile(r"\bTurn (\d+):")
@@ -45,17 +44,16 @@ _IMPERATIVES: Mapping[str, str] = {
     "upload": "Attach the file.",
     "prefixes": "List the prefixes.",
 }
-Entry = dict[str, Any]
 
 
-def learner_answer(request: OfflineRequest) -> dict[str, Any]:
-    """Pamphlets, notes and playbook entries of the session in the prompt."""
+def learner_answer(request: OfflineRequest) -> Document:
+    """Return pamphlets, notes and playbook entries for the session in the prompt."""
     document = read_json_block(request.last_user)
     turns = read_turns(document)
     handles = _handles(document, turns)
     failed = [turn for turn in turns if _failed(turn)]
     guided = _guided(document)
-    entries: dict[str, Entry] = {}
+    entries: dict[str, Document] = {}
     for turn in turns:
         if _failed(turn):
             entry = _tool_entry(turn, turns, handles) or _argument_entry(turn)
@@ -76,12 +74,12 @@ def learner_answer(request: OfflineRequest) -> dict[str, Any]:
 
 
 def _failed(turn: SeenTurn) -> bool:
-    """By its verdict; where that is withheld, whatever came to nothing."""
+    """Return True for a failed turn: by its verdict, or without one by a missing call or an error."""
     return turn.tool is None or turn.error is not None if turn.success is None else not turn.success
 
 
-def _handles(document: Mapping[str, Any], turns: Iterable[SeenTurn]) -> list[str]:
-    """The tools that an entry may be about; without a list, those that were called."""
+def _handles(document: Document, turns: Iterable[SeenTurn]) -> list[str]:
+    """Return the tools that an entry may name; without a list in the prompt, those that were called."""
     for name in ("available_runtime_handles", "tools"):
         if document.get(name):
             return [str(handle) for handle in document[name]]
@@ -94,13 +92,13 @@ def _known_cues(entries: object) -> set[str]:
     return {str(cue["pattern"]) for cue in cues if isinstance(cue, Mapping) and cue.get("pattern")}
 
 
-def _guided(document: Mapping[str, Any]) -> set[int]:
-    """The turns that the student needed guidance for."""
+def _guided(document: Document) -> set[int]:
+    """Return the numbers of the turns that got guidance."""
     return {int(number) for number in _GUIDED.findall(str(document.get("guidance") or ""))}
 
 
-def _kept_entry(turn: SeenTurn, handles: Sequence[str]) -> Entry | None:
-    """What went well with guidance, so that it goes well without."""
+def _kept_entry(turn: SeenTurn, handles: Sequence[str]) -> Document | None:
+    """Return an entry for a turn that succeeded with guidance, so that it succeeds without; or None."""
     intent = understand(turn.user)
     if intent is None or turn.tool is None or tool_action(turn.tool) != intent.action:
         return None
@@ -109,8 +107,8 @@ def _kept_entry(turn: SeenTurn, handles: Sequence[str]) -> Entry | None:
     return _entry(intent.cue, _IMPERATIVES[intent.action], turn.tool, _effect(intent, turn.tool))
 
 
-def _tool_entry(turn: SeenTurn, turns: Sequence[SeenTurn], handles: Sequence[str]) -> Entry | None:
-    """That these words ask for another tool, where they do."""
+def _tool_entry(turn: SeenTurn, turns: Sequence[SeenTurn], handles: Sequence[str]) -> Document | None:
+    """Return an entry that names another tool for these words; None if the tool was right."""
     intent = understand(turn.user)
     tool = turn.expected.get("tool") if turn.expected else None
     tool = tool or (fitting_tool(intent, handles) if intent else None) or _by_example(turn, turns)
@@ -124,7 +122,7 @@ def _tool_entry(turn: SeenTurn, turns: Sequence[SeenTurn], handles: Sequence[str
 
 
 def _same(tool: str, called: str | None) -> bool:
-    """Whether both names say the same: one may only be longer."""
+    """Return True if both names mean the same: one may only have more words."""
     if called is None or tool_action(tool) != tool_action(called):
         return False
     one, other = (frozenset(words_of(name.replace("_", " "))) for name in (tool, called))
@@ -138,7 +136,7 @@ def _effect(intent: Intent | None, tool: str) -> str:
 
 
 def _by_example(turn: SeenTurn, turns: Sequence[SeenTurn]) -> str | None:
-    """The tool of a turn that said much the same and went well."""
+    """Return the tool of a similar turn that succeeded."""
     words = frozenset(words_of(turn.user))
     for other in turns:
         theirs = frozenset(words_of(other.user))
@@ -152,8 +150,8 @@ def _opening(text: str) -> str:
     return ".*".join(words_of(text)[:_OPENING_WORDS])
 
 
-def _argument_entry(turn: SeenTurn) -> Entry | None:
-    """Where a name goes that the user gave and the record lacks."""
+def _argument_entry(turn: SeenTurn) -> Document | None:
+    """Return an entry for the field of a name that the user gave and the record lacks; or None."""
     if turn.tool is None or not isinstance(turn.result, Mapping):
         return None
     given = orjson.dumps(turn.arguments).decode()
@@ -168,7 +166,7 @@ def _argument_entry(turn: SeenTurn) -> Entry | None:
     return None
 
 
-def _entry(cue: str, imperative: str, tool: str, effect: str) -> Entry:
+def _entry(cue: str, imperative: str, tool: str, effect: str) -> Document:
     identity = hashlib.sha256(f"{cue}\0{imperative}\0{tool}".encode()).hexdigest()[:8]
     letters = identity.translate(str.maketrans("0123456789", "ghijklmnop"))
     return {
@@ -181,7 +179,7 @@ def _entry(cue: str, imperative: str, tool: str, effect: str) -> Entry:
     }
 
 
-def _note(turns: Sequence[SeenTurn], failed: Sequence[SeenTurn], new: Sequence[Entry]) -> str | None:
+def _note(turns: Sequence[SeenTurn], failed: Sequence[SeenTurn], new: Sequence[Document]) -> str | None:
     if not turns:
         return None
     if not failed:

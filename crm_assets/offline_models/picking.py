@@ -1,7 +1,7 @@
-"""Picks a tool: the one whose name and description share most with what the user says.
+"""Picks the tool whose name and description share most with the user's words.
 
-A bag of words, weighted by how much each word tells the tools apart; the words that are said first weigh
-most. It knows few words beyond those of the tools, and nothing of what goes together.
+A bag of words, weighted by inverse document frequency; the first words weigh most. It knows few synonyms
+of the tools' words, and no phrases.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from crm_assets.offline_models.prompts import said
-from crm_assets.offline_models.text import mask, mentions
+from crm_assets.offline_models.text import mask, mentions, without_quotations
 from crm_assets.offline_models.tools import KnownTool, Toolbox, words_of
 
 __all__ = ["pick_tool"]
@@ -32,20 +31,20 @@ _MEANS: Mapping[str, str] = {
     "pipeline": "opportunity",
     "detail": "detail",
 }
-"""The other words that it knows for those of the tools."""
+"""Synonyms of the tools' words."""
 
-_NAME = 2.0  # a word in the name tells more than one in the description
-_FADE = 0.96  # by word, from the first on
-_LEAST = 1.5  # below, nothing fits
+_NAME = 2.0  # a word in the name counts more than one in the description
+_FADE = 0.96  # per word, from the first on
+_LEAST = 1.5  # below, no tool fits
 _MISFIT = 2.5  # for a tool that needs more IDs than were given, or fewer
 _LEAD_IN = re.compile(r"^(?:[A-Z][\w ,]{0,24}[.!:]\s+)(?=[A-Z])")
 
 
 def pick_tool(tools: Toolbox, utterance: str) -> KnownTool | None:
-    """The tool that fits best; None where none fits, the earlier one where two fit alike."""
+    """Return the tool that fits best, the earlier one of equals; None if none fits."""
     found = mentions(utterance)
     ids = sum(mention.kind == "uuid" for mention in found)
-    words = _meant(_LEAD_IN.sub("", said(mask(utterance, found))))
+    words = _meant(_LEAD_IN.sub("", without_quotations(mask(utterance, found))))
     best, highest = None, _LEAST
     for tool in tools.tools:
         score = _overlap(tools, tool, words) - _misfit(tool, ids)
@@ -55,7 +54,7 @@ def pick_tool(tools: Toolbox, utterance: str) -> KnownTool | None:
 
 
 def _meant(text: str) -> list[str]:
-    """The words of `text` as the tools have them, each once."""
+    """Return the words of `text` in the tools' vocabulary, each once."""
     return list(dict.fromkeys(_MEANS.get(word, word) for word in words_of(text)))
 
 

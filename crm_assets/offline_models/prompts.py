@@ -1,4 +1,4 @@
-"""Reads prompts as a model has to: marked blocks, advice in them, JSON beside the text."""
+"""Reads prompts: marked blocks, the advice in them, JSON beside the text."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import orjson
 
+from crm_assets.offline_models.requests import Document
 from crm_assets.offline_models.sdk_prompts import read_sdk_document
 
-__all__ = ["Advice", "advice_for", "block", "read_json_block", "said"]
+__all__ = ["Advice", "advice_for", "block", "read_json_block"]
 
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\n```", re.DOTALL)
 _ENTRY = re.compile(r"^\s*[-*]\s*When\s+«(?P<cue>.+?)»\s*[:,]?\s*(?P<imperative>.*)$")
@@ -22,25 +22,25 @@ _AFTER = re.compile(r'after ["“«\']([^"”»\']+)["”»\'] (?:in|into|as) `?
 _LACKS = re.compile(r'lacks ["“]([^"”]+)["”]')
 _SIGNS = re.compile(r"[\\.*+?\[\](){}^$]")
 _LONGEST = 2_000
-"""Characters of what a user says that cues are held against."""
+"""Characters of an utterance that cues are matched with."""
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What a prompt says of the turn at hand."""
+    """A prompt's advice for the current turn."""
 
     tools: tuple[str, ...] = ()
-    """Names that it gives for the tool, the closest cue first."""
+    """Names of tools, the longest match of a cue first."""
     wants: str | None = None
-    """In words, what the user wants, where no tool is named."""
+    """The user's intent in words, if no tool is named."""
     placements: tuple[tuple[str, str], ...] = ()
-    """Words of the user, and the argument that what follows them goes into."""
+    """(words of the user, argument for the value that follows them)."""
     lacking: tuple[str, ...] = ()
-    """Values that the call must hold."""
+    """Values that the call must contain."""
 
 
-def read_json_block(prompt: str) -> dict[str, Any]:
-    """The first JSON object in a fence, else what the SDK asks about; nothing where there is neither."""
+def read_json_block(prompt: str) -> Document:
+    """Return the first JSON object in a fence, else the session of an SDK prompt, else an empty one."""
     for match in _FENCE.finditer(prompt):
         try:
             document = orjson.loads(match.group(1))
@@ -52,14 +52,14 @@ def read_json_block(prompt: str) -> dict[str, Any]:
 
 
 def block(prompt: str, name: str) -> str:
-    """What stands between `>>> name >>>` and `>>> End name >>>`; nothing where there is no such block."""
+    """Return the text between `>>> name >>>` and `>>> End name >>>`; empty if there is no such block."""
     _, found, rest = prompt.partition(f">>> {name} >>>")
     return rest.partition(f">>> End {name} >>>")[0] if found else ""
 
 
 @lru_cache(maxsize=256)
 def _entries(prompt: str) -> tuple[tuple[str, str], ...]:
-    """Cues and what to do at them, in the order of the playbook."""
+    """Return (cue, imperative) of the entries, in the order of the playbook."""
     lines = block(prompt, "Student Playbook").splitlines()
     matches = (_ENTRY.match(line) for line in lines)
     return tuple((match["cue"], match["imperative"]) for match in matches if match)
@@ -71,7 +71,7 @@ def _guidance(prompt: str) -> Mapping[int, str]:
 
 
 def advice_for(prompt: str, utterance: str, turn: int) -> Advice:
-    """What `prompt` says of what the user says in this turn, the teacher's word before the playbook's."""
+    """Return `prompt`'s advice for an utterance in this turn, the teacher's before the playbook's."""
     hits = []
     for cue, imperative in _entries(prompt):
         matched = _matched(cue, utterance)
@@ -88,9 +88,9 @@ def advice_for(prompt: str, utterance: str, turn: int) -> Advice:
 
 
 def _matched(cue: str, utterance: str) -> int:
-    """How many characters of what was said the cue matches; 0 for no match.
+    """Return the number of characters of the utterance that the cue matches; 0 for no match.
 
-    A cue without any sign of a regular expression is keywords, between commas or bars.
+    A cue without signs of a regular expression is a list of keywords, separated by commas or bars.
     """
     text = utterance[:_LONGEST]
     if _SIGNS.search(cue):
@@ -98,7 +98,7 @@ def _matched(cue: str, utterance: str) -> int:
             match = _compiled(cue).search(text)
             return len(match.group()) if match else 0
         except re.error:
-            pass  # words, then
+            pass  # not a pattern: keywords
     lower = text.lower()
     words = [word.strip().lower() for word in re.split(r"[,|]", cue)]
     return max((len(word) for word in words if word and word in lower), default=0)
@@ -107,11 +107,3 @@ def _matched(cue: str, utterance: str) -> int:
 @lru_cache(maxsize=1024)
 def _compiled(cue: str) -> re.Pattern[str]:
     return re.compile(cue, re.IGNORECASE)
-
-
-_QUOTED = re.compile(r'"[^"]*"')
-
-
-def said(utterance: str) -> str:
-    """What the user says without what is quoted."""
-    return _QUOTED.sub('""', utterance)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from crm_assets.llm.messages import ChatReply
 from crm_assets.llm.spec import OFFLINE_PROVIDER
 from crm_assets.offline_models.dispatch import answer
-from crm_assets.offline_models.requests import OfflineRequest, read_messages
+from crm_assets.offline_models.requests import request_of
 
-__all__ = ["register_offline_provider", "request_of"]
+__all__ = ["register_offline_provider"]
 
 
 def register_offline_provider() -> None:
-    """Make litellm know the provider `offline`; once is enough, more does no harm."""
+    """Register the provider `offline` with litellm; repeated calls have no effect."""
     import litellm  # noqa: PLC0415  (takes seconds)
     from litellm.utils import custom_llm_setup  # noqa: PLC0415
 
@@ -24,27 +23,15 @@ def register_offline_provider() -> None:
     custom_llm_setup()  # type: ignore[no-untyped-call]
 
 
-def request_of(body: Mapping[str, Any]) -> OfflineRequest:
-    """The question in the body of a call of OpenAI's API."""
-    choice: Any = body.get("tool_choice") or "auto"
-    temperature = body.get("temperature")
-    return OfflineRequest(
-        read_messages(body.get("messages") or ()),
-        tuple(body.get("tools") or ()),
-        choice if choice in ("auto", "required", "none") else "required",
-        float(temperature) if temperature is not None else 0.0,
-    )
-
-
 def _handler() -> Any:
     from litellm.llms.custom_llm import CustomLLM  # noqa: PLC0415
     from litellm.types.utils import ModelResponse  # noqa: PLC0415
 
     class OfflineProvider(CustomLLM):
-        """Hands litellm's calls to the offline models."""
+        """Passes litellm's calls to the offline models."""
 
         async def acompletion(self, *args: Any, **kwargs: Any) -> ModelResponse:
-            """Answer at once; there is nothing to wait for."""
+            """Answer at once, without awaiting anything."""
             return self.completion(*args, **kwargs)
 
         def completion(self, *args: Any, **kwargs: Any) -> ModelResponse:

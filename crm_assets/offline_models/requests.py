@@ -1,4 +1,4 @@
-"""A question to an offline model, and how its tokens are counted."""
+"""A request to an offline model, and the count of its tokens."""
 
 from __future__ import annotations
 
@@ -9,41 +9,54 @@ from typing import Any, Literal
 
 from crm_assets.llm.messages import ChatReply, FunctionCall, Message, Usage
 
-__all__ = ["OfflineRequest", "ToolDocument", "count_tokens", "read_messages", "used"]
+__all__ = ["Document", "OfflineRequest", "count_tokens", "read_messages", "request_of", "usage_of"]
 
-ToolDocument = Mapping[str, Any]
-"""A tool as OpenAI's API has it: `{"type": "function", "function": {name, description, parameters}}`."""
+Document = Mapping[str, Any]
+"""A JSON object of a prompt, a tool or an API: models of language take and make any."""
 
 _BYTES_A_TOKEN = 4
-_MESSAGE_TOKENS = 4  # what a chat format adds to each message
+_MESSAGE_TOKENS = 4  # added to each message by the chat format
 
 
 @dataclass(frozen=True)
 class OfflineRequest:
-    """All that an offline model's reply depends on."""
+    """Everything that an offline model's reply depends on."""
 
     messages: tuple[Message, ...]
-    tools: tuple[ToolDocument, ...] = ()
+    tools: tuple[Document, ...] = ()
+    """As OpenAI's API has them: `{"type": "function", "function": {name, description, parameters}}`."""
     tool_choice: Literal["auto", "required", "none"] = "auto"
     temperature: float = 0.0
 
     @cached_property
     def system(self) -> str:
-        """The system messages' text."""
+        """Return the text of the system messages, joined by blank lines."""
         return "\n\n".join(one.content or "" for one in self.messages if one.role == "system")
 
     @cached_property
     def last_user(self) -> str:
-        """What was said last by the user."""
+        """Return the text of the last user message; empty if there is none."""
         return next((one.content or "" for one in reversed(self.messages) if one.role == "user"), "")
 
 
-def read_messages(documents: Iterable[Mapping[str, Any]]) -> tuple[Message, ...]:
-    """Messages as OpenAI's API has them; content in parts is joined, a developer's are the system's."""
+def request_of(body: Document) -> OfflineRequest:
+    """Read the body of a call of OpenAI's API."""
+    choice: Any = body.get("tool_choice") or "auto"
+    temperature = body.get("temperature")
+    return OfflineRequest(
+        read_messages(body.get("messages") or ()),
+        tuple(body.get("tools") or ()),
+        choice if choice in ("auto", "required", "none") else "required",
+        float(temperature) if temperature is not None else 0.0,
+    )
+
+
+def read_messages(documents: Iterable[Document]) -> tuple[Message, ...]:
+    """Read messages of OpenAI's API; content in parts is joined, `developer` counts as `system`."""
     return tuple(_message(document) for document in documents)
 
 
-def _message(document: Mapping[str, Any]) -> Message:
+def _message(document: Document) -> Message:
     role = document.get("role")
     calls = tuple(
         FunctionCall(str(call.get("id") or ""), call["function"]["name"], call["function"]["arguments"])
@@ -66,16 +79,15 @@ def _text(content: object) -> str | None:
 
 
 def count_tokens(text: str) -> int:
-    """Tokens of `text`: one for every four bytes of UTF-8, rounded up.
+    """Return the tokens of `text`: one for every four bytes of UTF-8, rounded up.
 
-    This is the rule of thumb that OpenAI gives for English; it is close enough for budgets, and costs
-    nothing.
+    This is OpenAI's rule of thumb for English text.
     """
     return -(-(len(text) if text.isascii() else len(text.encode())) // _BYTES_A_TOKEN)
 
 
-def used(request: OfflineRequest, tool_tokens: int, reply: ChatReply) -> Usage:
-    """The tokens of a question, its tools' `tool_tokens` included, and of its reply."""
+def usage_of(request: OfflineRequest, tool_tokens: int, reply: ChatReply) -> Usage:
+    """Return the tokens of a request, its tools' `tool_tokens` included, and of its reply."""
     prompt = tool_tokens + sum(_message_tokens(m.content, m.tool_calls) for m in request.messages)
     return Usage(prompt, _message_tokens(reply.content, reply.tool_calls) - _MESSAGE_TOKENS)
 

@@ -1,21 +1,22 @@
-"""The Atlas SDK's prompts, read as ours: who is asked, and the session that is asked about.
+"""Reads the Atlas SDK's prompts like this project's own: the role asked, and the session in question.
 
-The SDK puts its questions as one bare JSON object, with the session where its own loop has it; what an
-adapter of ours tells of the session stands in the step's artifacts and in the session's metadata.
+The SDK's prompts are one bare JSON object. The session as this project's adapter reports it is in the
+step's artifacts and in the session's metadata.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 
-__all__ = ["read_sdk_document", "sdk_part"]
+from crm_assets.offline_models.requests import Document
 
-_Part = Literal["teacher", "judge", "learner", "probe"]
+__all__ = ["read_sdk_document", "sdk_role"]
 
-_SIGNS: tuple[tuple[str, _Part], ...] = (
+_Role = Literal["teacher", "judge", "learner", "probe"]
+
+_SIGNS: tuple[tuple[str, _Role], ...] = (
     ("Role: Adaptive execution router.", "probe"),
     ("Role: Expert solution evaluator.", "judge"),
     ("Role: Expert session reward arbiter.", "judge"),
@@ -23,19 +24,19 @@ _SIGNS: tuple[tuple[str, _Part], ...] = (
     ("Validate whether the student's execution is acceptable.", "teacher"),
     ("Review the student's proposed plan for this task.", "teacher"),
 )
-"""What the SDK (0.1.16) says in one of its prompts and in no other."""
+"""Texts that the SDK (0.1.16) uses in one of its prompts and in no other."""
 
 _SUMMARIES = "Tier-1 Summaries:"
 
 
-def sdk_part(system: str, last_user: str) -> _Part | None:
-    """Whom the SDK asks; None where it does not. Its arbiter is asked in the user's message."""
+def sdk_role(system: str, last_user: str) -> _Role | None:
+    """Return the role that the SDK asks; None for other prompts. Its arbiter has no system prompt."""
     prompt = system or last_user
-    return next((part for sign, part in _SIGNS if sign in prompt), None)
+    return next((role for sign, role in _SIGNS if sign in prompt), None)
 
 
-def read_sdk_document(prompt: str) -> dict[str, Any]:
-    """What one of the SDK's prompts asks about, under the names that ours have; nothing of another's."""
+def read_sdk_document(prompt: str) -> Document:
+    """Return the session of an SDK prompt under this project's names; empty for other prompts."""
     if _SUMMARIES in prompt:
         return {"tier1": _summaries(prompt.partition(_SUMMARIES)[2])}
     asked = _leading_object(prompt)
@@ -52,8 +53,8 @@ def read_sdk_document(prompt: str) -> dict[str, Any]:
     return asked
 
 
-def _leading_object(prompt: str) -> dict[str, Any]:
-    """The JSON object that a prompt begins with; an instruction may follow in a line of its own."""
+def _leading_object(prompt: str) -> Document:
+    """Return the JSON object that a prompt begins with; an instruction may follow on its own line."""
     for text in (prompt, prompt.rpartition("\n")[0]):
         try:
             return _object(orjson.loads(text))
@@ -62,10 +63,10 @@ def _leading_object(prompt: str) -> dict[str, Any]:
     return {}
 
 
-def _summaries(text: str) -> list[dict[str, Any]]:
-    """The judges' words, a line each; the SDK doubles their braces."""
+def _summaries(text: str) -> list[Document]:
+    """Return the judges' summaries, one per line; the SDK doubles their braces."""
     lines = text.replace("{{", "{").replace("}}", "}").splitlines()
-    found = []
+    found: list[Document] = []
     for line in lines:
         try:
             document = orjson.loads(line)
@@ -76,7 +77,7 @@ def _summaries(text: str) -> list[dict[str, Any]]:
     return found
 
 
-def _lesson(asked: Mapping[str, Any]) -> dict[str, Any]:
+def _lesson(asked: Document) -> Document:
     evidence = _object(_object(asked["latest_session"]).get("evidence"))
     steps = evidence.get("steps") or [{}]
     return {
@@ -87,13 +88,13 @@ def _lesson(asked: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _transcript(asked: Mapping[str, Any]) -> dict[str, Any]:
+def _transcript(asked: Document) -> Document:
     return _object(_object(asked.get("session_metadata")).get("transcript"))
 
 
-def _content(reference: object) -> dict[str, Any]:
+def _content(reference: object) -> Document:
     return _object(_object(reference).get("content"))
 
 
-def _object(value: object) -> dict[str, Any]:
+def _object(value: object) -> Document:
     return value if isinstance(value, dict) else {}

@@ -1,4 +1,4 @@
-"""The offline models behind OpenAI's HTTP interface: the real path, without a key and without a bill."""
+"""The offline models behind OpenAI's HTTP interface: the path of a real provider, without key or cost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
 
 import orjson
 from aiohttp import web
@@ -15,7 +14,7 @@ from crm_assets.errors import InfrastructureError
 from crm_assets.llm.messages import ChatReply, Message
 from crm_assets.offline_models.dispatch import MODELS, answer
 from crm_assets.offline_models.faults import FaultKind, FaultPlan, FaultSource, spoil, suits
-from crm_assets.offline_models.provider import request_of
+from crm_assets.offline_models.requests import Document, request_of
 
 __all__ = ["OfflineServer", "serve"]
 
@@ -25,7 +24,7 @@ _HOST = "127.0.0.1"
 
 
 class _Service:
-    """Answers requests, faults mixed in."""
+    """Answers requests, with faults mixed in."""
 
     def __init__(self, latency_seconds: float, faults: FaultPlan | None) -> None:
         self._latency = latency_seconds
@@ -60,14 +59,14 @@ class _Service:
         return await self._faulty(request, kind, completion)
 
     async def _faulty(
-        self, request: web.Request, kind: FaultKind, completion: dict[str, Any]
+        self, request: web.Request, kind: FaultKind, completion: Document
     ) -> web.StreamResponse:
         assert self._faults is not None
         if kind in _STATUS:
             headers = {"Retry-After": self._faults.plan.retry_after} if kind == "429_retry_after" else {}
             return _failure(_STATUS[kind], "Not now.", headers)
         if kind == "hang":
-            await asyncio.Event().wait()  # until the client or the server has had enough
+            await asyncio.Event().wait()  # until the client or the server gives up
         if kind == "reset":
             return _torn(request)
         if kind == "truncated_body":
@@ -76,18 +75,18 @@ class _Service:
 
 
 def _torn(request: web.Request) -> web.StreamResponse:
-    """Reset the connection; what is returned goes nowhere."""
+    """Reset the connection; the returned response reaches no client."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response(status=500)
 
 
 def _half(body: bytes) -> web.Response:
-    """Half of the body as if it were all."""
+    """Return half of the body as if it were complete."""
     return web.Response(body=body[: len(body) // 2], content_type="application/json")
 
 
-def _json(document: Any) -> web.Response:
+def _json(document: object) -> web.Response:
     return web.Response(body=orjson.dumps(document), content_type="application/json")
 
 
@@ -98,7 +97,7 @@ def _failure(status: int, message: str, headers: dict[str, str] | None = None) -
     )
 
 
-def _completion(number: int, model: str, reply: ChatReply) -> dict[str, Any]:
+def _completion(number: int, model: str, reply: ChatReply) -> Document:
     message = Message("assistant", reply.content, reply.tool_calls).document()
     usage = reply.usage
     return {
@@ -116,15 +115,15 @@ def _completion(number: int, model: str, reply: ChatReply) -> dict[str, Any]:
 
 
 class OfflineServer:
-    """The server in a thread of its own, for as long as the context lasts.
+    """The server in a thread of its own, for the length of a context.
 
-    A model's name says who answers (`teacher`, `my-judge`); of any other the prompt does.
+    The model's name selects who answers (`teacher`, `my-judge`); for other names the prompt does.
     """
 
     def __init__(
         self, port: int = 0, *, latency_seconds: float = 0.0, faults: FaultPlan | None = None
     ) -> None:
-        """Prepare to serve on `port` of the loopback interface; 0 takes a free one."""
+        """Prepare to serve on `port` of the loopback interface; 0 selects a free one."""
         self._port = port
         self._service = _Service(latency_seconds, faults)
         self._loop = asyncio.new_event_loop()
@@ -135,7 +134,7 @@ class OfflineServer:
 
     @property
     def url(self) -> str:
-        """Address for `api_base` or OPENAI_API_BASE."""
+        """Return the address for `api_base` or OPENAI_API_BASE."""
         return f"http://{_HOST}:{self._port}/v1"
 
     def __enter__(self) -> OfflineServer:
@@ -143,7 +142,7 @@ class OfflineServer:
         self._ready.wait()
         if self._failed is not None:
             self._thread.join()
-            raise _not_there(self._port, self._failed)
+            raise _port_error(self._port, self._failed)
         return self
 
     def __exit__(
@@ -175,7 +174,7 @@ class OfflineServer:
 async def _serving(
     service: _Service, port: int, started: Callable[[int], None], stop: asyncio.Event
 ) -> None:
-    """Serve until `stop`; requests that are still open then are dropped."""
+    """Serve until `stop`; open requests are dropped then."""
     runner = web.AppRunner(
         service.application(), access_log=None, shutdown_timeout=0.0, handler_cancellation=True
     )
@@ -189,7 +188,7 @@ async def _serving(
         await runner.cleanup()
 
 
-def _not_there(port: int, error: OSError) -> InfrastructureError:
+def _port_error(port: int, error: OSError) -> InfrastructureError:
     return InfrastructureError(
         f"Cannot serve on port {port} of {_HOST} ({error.strerror or error}); choose another port."
     )
@@ -205,13 +204,13 @@ def serve(
     """Serve on `port` of the loopback interface until interrupted.
 
     Args:
-        port: 0 takes a free one.
-        latency_seconds: waited before each answer.
-        faults: what goes wrong on purpose.
-        ready: is told the address once it can be asked.
+        port: the port; 0 selects a free one.
+        latency_seconds: delay before each answer.
+        faults: the faults to mix in.
+        ready: called with the address once the server answers.
 
     Raises:
-        InfrastructureError: the port cannot be had.
+        InfrastructureError: the port is not available.
     """
 
     def started(taken: int) -> None:
@@ -224,4 +223,4 @@ def serve(
     try:
         asyncio.run(run())
     except OSError as error:
-        raise _not_there(port, error) from None
+        raise _port_error(port, error) from None

@@ -1,23 +1,22 @@
 """`offline/student`: a small rule-based chat model that works with tools.
 
-It picks a tool by the words it shares with what the user says (`picking`), fills the arguments by the
-tool's schema (`values`) and tells the user what came of it (`replies`). What its prompt advises goes before
-its own opinion (`prompts.advice_for`). It sees nothing but the request.
+It picks the tool that shares most words with the user's (`picking`), fills the arguments by the tool's
+schema (`values`) and describes the result to the user (`replies`). Advice in its prompt takes precedence
+(`prompts.advice_for`). It sees only the request.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import orjson
 
 from crm_assets.llm.messages import ChatReply, FunctionCall
 from crm_assets.offline_models.picking import pick_tool
 from crm_assets.offline_models.prompts import Advice, advice_for
-from crm_assets.offline_models.replies import tell
-from crm_assets.offline_models.requests import OfflineRequest
+from crm_assets.offline_models.replies import describe
+from crm_assets.offline_models.requests import Document, OfflineRequest
 from crm_assets.offline_models.tools import KnownTool, Toolbox, toolbox
 from crm_assets.offline_models.values import fill_arguments
 
@@ -30,13 +29,13 @@ _UNSURE = "I am not sure what to do with that; which record do you mean, and wha
 
 
 def student_answer(request: OfflineRequest) -> tuple[ChatReply, int]:
-    """The model's reply, and the tokens of the tools that it was given."""
+    """Return the model's reply, and the tokens of its tools."""
     tools = toolbox(request.tools)
     known = tools if request.tools else _tools_in_text(request.system)
     last = request.messages[-1] if request.messages else None
     outcome = _outcome(request)
     if outcome is not None:
-        return ChatReply(_told(request, outcome)), tools.tokens
+        return ChatReply(_reply(request, outcome)), tools.tokens
     if last is None or last.role != "user" or request.tool_choice == "none" or not known.tools:
         return ChatReply(_talk(request)), tools.tokens
     turn = sum(_is_users(message.role, message.content) for message in request.messages)
@@ -52,7 +51,7 @@ def student_answer(request: OfflineRequest) -> tuple[ChatReply, int]:
 
 
 def _tools_in_text(system: str) -> Toolbox:
-    """Tools that are written into the prompt, one JSON object a line."""
+    """Return the tools that are written into the prompt, one JSON object per line."""
     return toolbox([orjson.loads(line) for line in _TOOL_LINE.findall(system)])
 
 
@@ -60,9 +59,7 @@ def _is_users(role: str, content: str | None) -> bool:
     return role == "user" and not (content or "").startswith(_OUTCOME)
 
 
-def _call(
-    tools: Toolbox, request: OfflineRequest, advice: Advice
-) -> tuple[KnownTool, dict[str, Any]] | None:
+def _call(tools: Toolbox, request: OfflineRequest, advice: Advice) -> tuple[KnownTool, Document] | None:
     utterance = request.last_user
     named = next((tools.by_name[name] for name in advice.tools if name in tools.by_name), None)
     tool = named or (pick_tool(tools, advice.wants) if advice.wants else None)
@@ -80,12 +77,12 @@ def _call(
 
 
 def _any_tool(tools: Toolbox, request: OfflineRequest) -> KnownTool | None:
-    """The last resort of a model that must call one."""
+    """Return the first tool if the model must call one, else None."""
     return tools.tools[0] if request.tool_choice == "required" and tools.tools else None
 
 
-def _results(request: OfflineRequest) -> list[dict[str, Any]]:
-    """What tools returned so far, the latest first."""
+def _results(request: OfflineRequest) -> list[Document]:
+    """Return the results of tools so far, the latest first."""
     found = []
     for message in reversed(request.messages):
         text = message.content or ""
@@ -96,7 +93,7 @@ def _results(request: OfflineRequest) -> list[dict[str, Any]]:
     return found
 
 
-def _object(text: str) -> dict[str, Any]:
+def _object(text: str) -> Document:
     try:
         document = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -104,9 +101,9 @@ def _object(text: str) -> dict[str, Any]:
     return document if isinstance(document, dict) else {"result": document}
 
 
-def _rows(request: OfflineRequest) -> list[Mapping[str, Any]]:
-    """The records that results held so far, the latest first."""
-    rows: list[Mapping[str, Any]] = []
+def _rows(request: OfflineRequest) -> list[Document]:
+    """Return the records in results so far, the latest first."""
+    rows: list[Document] = []
     for document in _results(request):
         result = document.get("result", document)
         listed = result if isinstance(result, list) else [result]
@@ -114,22 +111,22 @@ def _rows(request: OfflineRequest) -> list[Mapping[str, Any]]:
     return rows
 
 
-def _outcome(request: OfflineRequest) -> dict[str, Any] | None:
-    """What the tool that was called last returned, where the user has not spoken since."""
+def _outcome(request: OfflineRequest) -> Document | None:
+    """Return the result of the last call if it is the last message, else None."""
     last = request.messages[-1] if request.messages else None
     if last is None or not (last.role == "tool" or (last.content or "").startswith(_OUTCOME)):
         return None
     return _results(request)[0]
 
 
-def _told(request: OfflineRequest, outcome: Mapping[str, Any]) -> str:
+def _reply(request: OfflineRequest, outcome: Document) -> str:
     if outcome.get("error"):
         return f"That did not work: {outcome['error']}"
     name, arguments = _last_call(request)
-    return tell(name, arguments, outcome.get("result", outcome), _namer(request))
+    return describe(name, arguments, outcome.get("result", outcome), _namer(request))
 
 
-def _last_call(request: OfflineRequest) -> tuple[str, Mapping[str, Any]]:
+def _last_call(request: OfflineRequest) -> tuple[str, Document]:
     for message in reversed(request.messages):
         if message.role != "assistant":
             continue
@@ -143,7 +140,7 @@ def _last_call(request: OfflineRequest) -> tuple[str, Mapping[str, Any]]:
 
 
 def _namer(request: OfflineRequest) -> Callable[[str], str | None]:
-    """Finds the name of a record in what tools returned, else in what the user called it."""
+    """Return a function that finds a record's name in results, else in the user's words."""
 
     def name_of(identifier: str) -> str | None:
         for row in _rows(request):
@@ -159,13 +156,13 @@ def _namer(request: OfflineRequest) -> Callable[[str], str | None]:
     return name_of
 
 
-def _own_id(row: Mapping[str, Any]) -> str | None:
-    """The ID of a record: the first field that is one."""
+def _own_id(row: Document) -> str | None:
+    """Return a record's ID: its first field that is one."""
     return next((str(value) for name, value in row.items() if name.endswith("_id")), None)
 
 
 def _talk(request: OfflineRequest) -> str:
-    """Without tools to call: a plan where one is asked for, else a sentence."""
+    """Return the reply without tools to call: a plan if asked for one, else a sentence."""
     if "plan" not in request.last_user.lower():
         return "I can only help with what the tools of the CRM can do."
     return (

@@ -1,4 +1,4 @@
-"""Finds values in what a user says: IDs, addresses, dates, amounts, files, quoted text."""
+"""Finds values in a user's text: IDs, addresses, dates, amounts, files, quotations."""
 
 from __future__ import annotations
 
@@ -6,16 +6,32 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["ENTITIES", "Kind", "Mention", "entity_before", "mask", "mentions"]
+from crm_assets.crm.entities import SEED_ORDER
+from crm_assets.crm.fields import UUID_PATTERN
+
+__all__ = [
+    "ENTITIES",
+    "PLURALS",
+    "SINGULARS",
+    "Kind",
+    "Mention",
+    "entity_before",
+    "mask",
+    "mentions",
+    "without_quotations",
+]
 
 Kind = Literal["quoted", "uuid", "url", "email", "date", "phone", "file", "number"]
 
-ENTITIES = ("client", "contact", "opportunity", "quote", "contract", "company", "document", "note")
-"""What a CRM keeps, as people call it."""
+PLURALS = {entity.name.lower(): entity.table for entity in SEED_ORDER}
+"""{singular: plural} of the CRM's entities, lower-case."""
+
+ENTITIES = tuple(PLURALS)
+SINGULARS = {plural: singular for singular, plural in PLURALS.items()}
 
 _PATTERNS: dict[Kind, str] = {
     "quoted": r'"[^"]*"',
-    "uuid": r"\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b",
+    "uuid": rf"\b{UUID_PATTERN}\b",
     "url": r"https?://[^\s,;\"]*[^\s,;.\"]",
     "email": r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
     "date": r"\b\d{4}-\d{2}-\d{2}\b",
@@ -24,10 +40,10 @@ _PATTERNS: dict[Kind, str] = {
     "number": r"(?<![\w.])-?\$?\d(?:[\d,]*\d)?(?:\.\d+)?(?:\s?(?:USD|%|percent\b))?(?![\w])",
 }
 _ANY = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _PATTERNS.items()))
-_ENTITY = re.compile(
-    r"\b(client|contact|opportunit|quote|contract|compan|document|note)(?:s|y|ies)?\b", re.IGNORECASE
-)
-_NEAR = 70
+_ENTITY = re.compile(rf"\b({'|'.join([*PLURALS.values(), *ENTITIES])})\b", re.IGNORECASE)
+_REACH = 70
+"""Characters before a value in which an entity can belong to it."""
+_QUOTED = re.compile(r'"[^"]*"')
 
 
 @dataclass(frozen=True)
@@ -42,13 +58,13 @@ class Mention:
 
     @property
     def number(self) -> int | float:
-        """The number that it is."""
+        """Return its number, without currency, separators and unit."""
         value = float(re.sub(r"[^\d.-]", "", self.text))
         return int(value) if value.is_integer() else value
 
 
 def mentions(text: str) -> list[Mention]:
-    """The values in `text`, in order, none inside another."""
+    """Return the values in `text`, in order, without overlaps."""
     found = []
     for match in _ANY.finditer(text):
         kind: Kind = match.lastgroup  # type: ignore[assignment]
@@ -58,7 +74,7 @@ def mentions(text: str) -> list[Mention]:
 
 
 def mask(text: str, found: list[Mention]) -> str:
-    """`text` with its values blanked out, at its old length."""
+    """Return `text` with its values replaced by as many blanks."""
     characters = list(text)
     for mention in found:
         characters[mention.start : mention.end] = " " * (mention.end - mention.start)
@@ -66,9 +82,14 @@ def mask(text: str, found: list[Mention]) -> str:
 
 
 def entity_before(masked: str, position: int) -> str | None:
-    """The entity that is named last before `position`, not too far away."""
-    names = _ENTITY.findall(masked, max(0, position - _NEAR), position)
+    """Return the entity that is named last in the 70 characters before `position`; None if none is."""
+    names = _ENTITY.findall(masked, max(0, position - _REACH), position)
     if not names:
         return None
     name = str(names[-1]).lower()
-    return f"{name}y" if name in ("compan", "opportunit") else name
+    return SINGULARS.get(name, name)
+
+
+def without_quotations(text: str) -> str:
+    """Return `text` with empty quotations."""
+    return _QUOTED.sub('""', text)

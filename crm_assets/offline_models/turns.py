@@ -1,14 +1,13 @@
-"""A finished conversation as it stands in a prompt."""
+"""A finished conversation as prompts show it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
+from crm_assets.offline_models.requests import Document
 from crm_assets.offline_models.text import Mention, mentions
 
 __all__ = ["SeenTurn", "read_turns", "unused_values"]
@@ -18,27 +17,27 @@ _DIGITS = re.compile(r"[^\d.-]")
 
 @dataclass(frozen=True)
 class SeenTurn:
-    """One turn of a transcript; what is not shown is None."""
+    """One turn of a transcript; parts that the prompt leaves out are None."""
 
     number: int
     user: str
     tool: str | None
-    arguments: Any
-    result: Any
+    arguments: object
+    result: object
     error: str | None
     reply: str | None
     success: bool | None
-    expected: Mapping[str, Any] | None
+    expected: Document | None
 
 
-def read_turns(document: Mapping[str, Any]) -> list[SeenTurn]:
-    """The turns of a prompt's JSON block; what is no turn is left out."""
+def read_turns(document: Document) -> list[SeenTurn]:
+    """Return the turns in a prompt's JSON block; other entries are left out."""
     turns = document.get("turns")
     listed = turns if isinstance(turns, list) else []
     return [_turn(position, entry) for position, entry in enumerate(listed, 1) if isinstance(entry, dict)]
 
 
-def _turn(position: int, entry: Mapping[str, Any]) -> SeenTurn:
+def _turn(position: int, entry: Document) -> SeenTurn:
     number, expected = entry.get("turn"), entry.get("expected")
     success = entry.get("success")
     return SeenTurn(
@@ -55,7 +54,7 @@ def _turn(position: int, entry: Mapping[str, Any]) -> SeenTurn:
 
 
 def unused_values(turn: SeenTurn) -> list[Mention]:
-    """IDs, addresses and numbers that the user gave and the call does not hold."""
+    """Return the IDs, addresses, dates and numbers that the user gave and the call lacks."""
     given = orjson.dumps(turn.arguments).decode().lower()
     numbers = {_number(text) for text in re.findall(r"-?\d+(?:\.\d+)?", given)}
     unused = []

@@ -1,20 +1,24 @@
-"""Fills a tool's arguments from what the user says, by the tool's JSON Schema.
+"""Fills a tool's arguments from the user's text, by the tool's JSON Schema.
 
-First what is labelled ("close date 2037-01-01"), then IDs by the entity before them, then what is left by
-its kind. What was said earlier fills in IDs alone.
+First labeled values ("close date 2037-01-01"), then IDs by the entity before them, then the other values
+by their kind. Earlier messages provide IDs only.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from crm_assets.offline_models.requests import Document
 from crm_assets.offline_models.text import ENTITIES, Mention, entity_before, mask, mentions
 from crm_assets.offline_models.tools import KnownTool
 
 __all__ = ["fill_arguments"]
+
+Arguments = dict[str, Any]
+"""JSON values by argument."""
 
 _LINK = r"(?:\s+(?:is|to|as|of|at|should|be|read|reads|the|exactly))*\s*[:=]?\s*"
 _NAMES = re.compile(r"\b[A-Z][\w'-]+(?: (?:of [A-Z]|[A-Z(])[\w'()-]+)+")
@@ -28,14 +32,14 @@ class _Filling:
     text: str
     found: list[Mention]
     masked: str
-    arguments: dict[str, Any] = field(default_factory=dict)
+    arguments: Arguments = field(default_factory=dict)
     used: list[tuple[int, int]] = field(default_factory=list)
-    """Stretches of the text that already mean something."""
+    """Stretches of the text that are already used, as (start, end)."""
     places: dict[str, int] = field(default_factory=dict)
-    """Where in the text an argument's value stands."""
+    """{argument: position of its value in the text}."""
 
     def open(self, kind: str | None = None) -> list[str]:
-        """Arguments that have no value yet, in the schema's order, of one kind."""
+        """Return the arguments without a value, in the schema's order; of one kind if given."""
         return [
             name
             for name, schema in self.tool.properties.items()
@@ -43,11 +47,11 @@ class _Filling:
         ]
 
     def free(self, *kinds: str) -> list[Mention]:
-        """Values of the text that mean nothing yet."""
+        """Return the values of these kinds that are not used yet."""
         return [mention for mention in self.found if mention.kind in kinds and not self.taken(mention)]
 
     def taken(self, mention: Mention) -> bool:
-        """Whether the value means something already."""
+        """Return True if the value is used already."""
         return any(start < mention.end and mention.start < end for start, end in self.used)
 
     def give(self, name: str, value: Any, start: int, end: int) -> None:
@@ -56,8 +60,8 @@ class _Filling:
         self.used.append((start, end))
         self.places[name] = start
 
-    def call(self) -> dict[str, Any]:
-        """The arguments in the order in which the user gives them."""
+    def call(self) -> Arguments:
+        """Return the arguments in the order of the text."""
         places = {name: self.places.get(name, -1) for name in self.arguments}
         return {name: self.arguments[name] for name in sorted(places, key=places.__getitem__)}
 
@@ -66,23 +70,23 @@ def fill_arguments(
     tool: KnownTool,
     utterance: str,
     *,
-    earlier: Sequence[Mapping[str, Any]] = (),
+    earlier: Sequence[Document] = (),
     placements: Sequence[tuple[str, str]] = (),
     lacking: Sequence[str] = (),
-) -> dict[str, Any]:
-    """The arguments for `tool` as far as they can be found.
+) -> Arguments:
+    """Return the arguments for `tool` that can be found.
 
     Args:
-        tool: what is called.
-        utterance: what the user says.
-        earlier: rows that the chat holds, the latest first; they fill IDs that are required and not said.
-        placements: words, and the argument that what follows them goes into.
-        lacking: values that must be in.
+        tool: the tool to call.
+        utterance: the user's text.
+        earlier: rows in the chat, the latest first; they provide required IDs that the text lacks.
+        placements: (words, argument for the value that follows them).
+        lacking: values that the call must contain.
     """
     found = mentions(utterance)
     filling = _Filling(tool, utterance, found, mask(utterance, found))
     _place(filling, placements)
-    _labelled(filling)
+    _labeled(filling)
     _identifiers(filling)
     _by_kind(filling)
     _by_choice(filling)
@@ -95,8 +99,8 @@ def fill_arguments(
     return filling.call()
 
 
-def _kind(schema: Mapping[str, Any]) -> str:
-    """What a value of the schema looks like in a text."""
+def _kind(schema: Document) -> str:
+    """Return the kind of a schema's values in a text."""
     if "enum" in schema:
         return "choice"
     if schema.get("type") in ("number", "integer"):
@@ -109,15 +113,15 @@ def _kind(schema: Mapping[str, Any]) -> str:
 
 
 def _place(filling: _Filling, placements: Sequence[tuple[str, str]]) -> None:
-    """What the prompt says where it goes."""
+    """Fill the arguments that the prompt's advice places."""
     for words, name in placements:
         at = filling.text.lower().find(words.lower())
         if at >= 0 and name in filling.tool.properties and name not in filling.arguments:
             _take(filling, name, at + len(words))
 
 
-def _labelled(filling: _Filling) -> None:
-    """Values that stand behind their argument's name, longest names first."""
+def _labeled(filling: _Filling) -> None:
+    """Fill arguments whose name precedes their value, longest names first."""
     for name in sorted(filling.tool.properties, key=len, reverse=True):
         label = name.replace("_", " ")
         for match in re.finditer(rf"(?<![\w-]){re.escape(label)}\b", filling.masked, re.IGNORECASE):
@@ -134,7 +138,7 @@ _DISTANT = re.compile(r"\s+of\b[^.;:]*?\bto\s+")  # the stage of something to â€
 
 
 def _take(filling: _Filling, name: str, end: int) -> None:
-    """Use what stands at `end`, behind a few linking words, if it can be a value of the argument."""
+    """Use the text at `end`, after linking words, if it can be a value of the argument."""
     linked = _DISTANT.match(filling.text, end) or _LINKED.match(filling.text, end)
     start = linked.end() if linked else end
     kind = _kind(filling.tool.properties[name])
@@ -164,7 +168,7 @@ def _take_choice(filling: _Filling, name: str, start: int, mention: Mention | No
 
 
 def _phrase(filling: _Filling, start: int) -> str:
-    """The words from `start` to where the next clause begins."""
+    """Return the words from `start` to the next clause; empty if they do not look like a value."""
     labels = "|".join(
         re.escape(name.replace("_", " ")) for name in sorted(filling.tool.properties, key=len, reverse=True)
     )
@@ -176,12 +180,12 @@ def _phrase(filling: _Filling, start: int) -> str:
     )
     match = stop.search(filling.text, start)
     phrase = filling.text[start : match.start() if match else None].strip(' "')
-    # A value begins like a name or a number; other words are the sentence going on.
+    # A value begins like a name or a number; other words continue the sentence.
     return phrase if phrase[:1].isupper() or phrase[:1].isdigit() or phrase[:1] == "+" else ""
 
 
 def _identifiers(filling: _Filling) -> None:
-    """IDs, by the entity that is named before each."""
+    """Fill IDs by the entity that is named before each."""
     listing = filling.open("uuids")
     ids = filling.free("uuid")
     if listing and ids:
@@ -207,7 +211,7 @@ def _identifiers(filling: _Filling) -> None:
 
 
 def _by_kind(filling: _Filling) -> None:
-    """Addresses, dates, amounts and files that stand alone, where only one argument can take them."""
+    """Fill emails, dates, amounts and files without a label, if only one argument can take them."""
     for kind in ("email", "date", "number"):
         for one in filling.free(kind):
             names = filling.open(kind)
@@ -222,7 +226,7 @@ def _by_kind(filling: _Filling) -> None:
 
 
 def _by_choice(filling: _Filling) -> None:
-    """Values of an enumeration that are said, for arguments that must be given."""
+    """Fill required arguments with the values of their enumerations that the text contains."""
     for name in filling.open("choice"):
         if name not in filling.tool.required:
             continue
@@ -234,7 +238,7 @@ def _by_choice(filling: _Filling) -> None:
 
 
 def _texts(filling: _Filling) -> None:
-    """Quoted text and names, for required texts; a quoted name for a search by name."""
+    """Fill required texts with quotations and names; a quoted name for a search by name."""
     wanted = [name for name in filling.open("text") if name in filling.tool.required]
     if not filling.tool.required:
         wanted = [name for name in filling.open("text") if name == "name" and not filling.arguments]
@@ -259,7 +263,7 @@ _OPENERS = frozenset(_OPENING_WORDS.split())
 
 
 def _person(names: Sequence[re.Match[str]]) -> str:
-    """The first name of those in the text, without the sentence's opening words."""
+    """Return the first of the names, without the sentence's opening words."""
     for match in names:
         parts = match.group().split()
         while parts and parts[0].lower() in _OPENERS:
@@ -270,7 +274,7 @@ def _person(names: Sequence[re.Match[str]]) -> str:
 
 
 def _missing(filling: _Filling, lacking: Sequence[str]) -> None:
-    """Values that the teacher misses, into the first argument of their kind."""
+    """Put the values that the teacher misses into the first argument of their kind."""
     for text in lacking:
         for one in mentions(text):
             names = filling.open(one.kind) or filling.open("text")

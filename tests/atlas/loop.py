@@ -24,7 +24,7 @@ from crm_assets.engine import BatchSummary
 from crm_assets.generator import generate
 from crm_assets.llm import LedgerEntry, Message, read_ledger
 from crm_assets.offline_models import answer
-from crm_assets.offline_models.provider import request_of
+from crm_assets.offline_models.requests import request_of
 from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.workspace.files import sha256_of_file
 from crm_assets.workspace.project import Project
