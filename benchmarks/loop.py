@@ -21,13 +21,12 @@ from unittest import mock
 import psutil
 
 from crm_assets.atlas.config_file import ConfigOverrides, LearningMode, LoadedConfig, load_config
-from crm_assets.atlas.identity import learning_key
-from crm_assets.atlas.model_run import ModelRun, run_models
-from crm_assets.atlas.run import RunOptions
+from crm_assets.atlas.model_run import ModelRun, RunOptions, run_models
 from crm_assets.atlas.student_prompt import function_tools, system_prompt
 from crm_assets.atlas.tasks import read_tasks, write_tasks
 from crm_assets.atlas.telemetry import SessionEnd, SessionStart, TelemetryStore
 from crm_assets.database import connect_databases
+from crm_assets.engine import learning_key
 from crm_assets.llm import ChatReply, ChatRequest, LedgerEntry, ModelSpec, Usage, read_ledger
 from crm_assets.llm.pricing import Price
 from crm_assets.llm.replies import Completion

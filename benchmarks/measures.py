@@ -123,11 +123,11 @@ def side_by_side(
             opened = [pool.acquire() for _ in range(sessions)]  # the clock is for sessions only
             for sandbox in opened:
                 pool.release(sandbox)
-            runner = ConversationRunner(pool, _Thinker(think))
+            runner, agent = ConversationRunner(pool), _Thinker(think)
 
             async def work() -> None:
                 while queue:
-                    result = await runner.run(*queue.pop())
+                    result = await runner.run(*queue.pop(), agent=agent)
                     assert result.overall_success, result.conversation_id
 
             async def watch() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import TypeVar
 
 import anyio
 
-__all__ = ["deaf_to_interrupts", "gather_all", "in_thread", "run_all"]
+__all__ = ["deaf_to_interrupts", "gather_all", "in_thread", "run_all", "usable_cores"]
 
 _Result = TypeVar("_Result")
 
@@ -91,3 +92,10 @@ def deaf_to_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from crm_assets.atlas.identity import session_key
 from crm_assets.atlas.records import SESSION_SCHEMA_VERSION, SessionRecord
-from crm_assets.atlas.sessions import run_sessions
+from crm_assets.atlas.scripted_run import run_sessions
 from crm_assets.atlas.tasks import (
     TASK_SCHEMA_VERSION,
     AtlasTask,
@@ -24,7 +23,6 @@ __all__ = [
     "read_task_ids",
     "read_tasks",
     "run_sessions",
-    "session_key",
     "task_id",
     "write_tasks",
 ]

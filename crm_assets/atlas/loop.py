@@ -36,7 +36,7 @@ from crm_assets.harness import ConversationRunner, GroundTruth, Judge
 from crm_assets.llm import BudgetExhausted, Models
 from crm_assets.records import ConversationResult
 
-__all__ = ["Attempt", "SessionRun", "SessionWorker", "describe_task", "shown_metadata"]
+__all__ = ["AtlasLoop", "Attempt", "SessionRun", "describe_task", "shown_metadata"]
 
 _SHOWN = ("dataset", "workflow_category", "complexity_level", "source", "tags")
 
@@ -89,7 +89,7 @@ def describe_task(conversation: Conversation) -> str:
     return f"A conversation of {turns} turn{plural} with a CRM user, who begins: {opening}"
 
 
-class SessionWorker:
+class AtlasLoop:
     """Takes sessions through the loop; one for all sessions of a run."""
 
     def __init__(

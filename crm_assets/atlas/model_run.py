@@ -1,22 +1,20 @@
-"""Sessions of language models: the whole Atlas loop over a run's tasks, or its student alone."""
+"""Runs of language models over tasks: the whole Atlas loop, or its student alone."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cache, partial
-from importlib.resources import files as package_files
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from crm_assets.atlas.config_file import LoadedConfig
-from crm_assets.atlas.flows import AtlasFlow, StudentFlow
-from crm_assets.atlas.run import RunOptions, SessionFlow, run_tasks
-from crm_assets.atlas.sdk import SdkFlow, require_sdk
-from crm_assets.atlas.session import SessionWorker
-from crm_assets.atlas.sessions import require_tasks, run_facts, run_identity
+from crm_assets.atlas.loop import AtlasLoop
+from crm_assets.atlas.model_facts import describe_models
+from crm_assets.atlas.run_facts import run_facts, run_identity
+from crm_assets.atlas.sdk import SdkRunner
+from crm_assets.atlas.session_runners import AtlasRunner, StudentRunner
 from crm_assets.atlas.store import (
     LiveStore,
     RecordedStore,
@@ -24,15 +22,14 @@ from crm_assets.atlas.store import (
     recorded_start,
     session_start_time,
 )
-from crm_assets.atlas.student_prompt import prompt_sha256
-from crm_assets.atlas.tasks import task_lines
+from crm_assets.atlas.tasks import AtlasTask, TaskSource
 from crm_assets.atlas.telemetry import TelemetryStore
+from crm_assets.concurrency import usable_cores
 from crm_assets.crm import TOOLS, SandboxPool
 from crm_assets.database import Databases, read_environment
-from crm_assets.engine import BatchSummary, Progress
-from crm_assets.engine.batch import default_workers
+from crm_assets.engine import Limits, OnProgress, RunSummary, SessionRunner, Work, repeat, run_work
 from crm_assets.errors import InputError
-from crm_assets.harness import AgentSpec, ConversationRunner, make_agent
+from crm_assets.harness import ConversationRunner
 from crm_assets.llm import (
     Budget,
     Ledger,
@@ -41,19 +38,47 @@ from crm_assets.llm import (
     ProviderLimits,
     RecordingModels,
     ReplayModels,
+    Spending,
     make_redactor,
 )
 from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.workspace.project import Project
 
-__all__ = ["Loop", "ModelRun", "describe_run", "run_models"]
+__all__ = ["Loop", "ModelRun", "RunOptions", "run_models"]
 
 Loop = Literal["atlas", "student"]
 """`student`: the student alone, which is what the loop is compared with."""
 
-_SHORT = 12
 _FEW_SESSIONS = 24
 _MOST_PROCESSES = 4
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How much is done, and how much at a time."""
+
+    concurrency: int = 16
+    """Sessions at a time."""
+    epochs: int = 1
+    """How often every conversation is run."""
+    budget_usd: float | None = None
+    budget_tokens: int | None = None
+    model_processes: int | None = None
+    """Processes that litellm runs in, 0 for the run's own; None for what suits the number of sessions."""
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether the run may end before all is done."""
+        return self.budget_usd is not None or self.budget_tokens is not None
+
+    def __post_init__(self) -> None:
+        for name in ("concurrency", "epochs"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1.")
+        for name in ("budget_usd", "budget_tokens"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise InputError(f"{name} must be above 0.")
 
 
 @dataclass(frozen=True)
@@ -77,54 +102,6 @@ class ModelRun:
         return self.loop == "atlas" and self.config.learning_mode == "on"
 
 
-def describe_run(run: ModelRun) -> dict[str, Any]:
-    """Who works, and whatever can change what comes of it; part of every session and the run's identity."""
-    config = run.config.config
-    atlas = run.loop == "atlas"
-    roles = run.config.models()
-    prompts = {"student": prompt_sha256(config.agent)[:_SHORT]}
-    facts: dict[str, Any] = {
-        "name": config.agent.name,
-        "type": config.agent.type,
-        "loop": run.loop,
-        "model": config.agent.llm.name,
-        "offline": run.config.offline,
-        "tool_mode": config.agent.tool_mode,
-        "use_llm_judge": config.agent.use_llm_judge,
-        "epochs": run.options.epochs,
-        "config_sha256": run.config.sha256[:_SHORT],
-    }
-    if atlas:
-        facts |= {
-            "models": {name: spec.name for name, spec in roles.items()},
-            "mode": config.orchestration.forced_mode or "adaptive",
-            "max_retries": config.orchestration.max_retries,
-            "learning": run.config.learning_mode,
-            "feedback": config.feedback,
-        }
-    if run.by_sdk:
-        facts["engine"] = f"arc-atlas {require_sdk()}"  # whose prompts these are, too
-    elif atlas:
-        prompts |= _prompts()
-    return {**facts, "prompts": prompts}
-
-
-@cache
-def _prompts() -> dict[str, str]:
-    """Hashes of the modules that hold the roles' prompts: another text, another run."""
-    places = {
-        "probe": ("crm_assets.atlas", "modes.py"),
-        "teacher": ("crm_assets.atlas", "teacher.py"),
-        "judge": ("crm_assets.atlas", "reward_prompts.py"),
-        "learner": ("crm_assets.atlas", "learning.py"),
-        "pamphlet": ("crm_assets.atlas.playbook", "pamphlet.py"),
-    }
-    return {
-        role: hashlib.sha256((package_files(package) / name).read_bytes()).hexdigest()[:_SHORT]
-        for role, (package, name) in places.items()
-    }
-
-
 def run_models(
     files: RunFiles,
     run: ModelRun,
@@ -132,55 +109,62 @@ def run_models(
     project: Project,
     databases: Databases,
     dataset: str,
-    progress: Callable[[Progress], None] | None = None,
-) -> BatchSummary:
-    """Work off the tasks of a run; its sessions appear when all are through or the budget is spent.
+    learning_keys: Collection[str] | None = None,
+    progress: OnProgress | None = None,
+) -> RunSummary:
+    """Run the tasks of a run with language models.
 
-    Until then finished sessions are kept beside them and a second call goes on from there; of a session
-    that was interrupted, the calls that were answered are not paid for again.
+    Its sessions appear when all have finished or the budget is spent. Until then finished sessions are kept
+    beside them and a second call resumes there; of a session that was interrupted, the calls that were
+    answered are not paid for again.
+
+    Args:
+        files: of the run.
+        run: which models, and how much.
+        project: where keys and the dataset are.
+        databases: where the sandboxes and the telemetry are.
+        dataset: its name.
+        learning_keys: run only the tasks of these keys, a shard of the run; None for all.
+        progress: called a few times a second.
 
     Raises:
         ConfigError: a model cannot be asked (no key), or has no known price with a budget in dollars; or
             the Atlas SDK is to drive and is not installed, or does not take the configuration.
-        InputError: the tasks cannot be read, or what is there is of another run.
+        InputError: the tasks cannot be read, or the sessions so far are of another run.
         InfrastructureError: a database or the disk failed for good; what is done is kept.
     """
-    require_tasks(files)
+    config, options = run.config.config, run.options
+    source = TaskSource(files.tasks)
+    override = config.adaptive_teaching.learning_key_override
+    items = repeat(source.items(learning_key_override=override, check=True), options.epochs)
     if run.by_sdk and run.replay is not None:
         raise InputError("A replay asks nobody, and so needs no engine: leave engine: sdk out of it.")
-    description = describe_run(run)
+    description = describe_models(run)
     facts = run_facts(files, project, dataset, databases, description, config=run.config.path)
     with Ledger(files.ledger) as ledger:
-        models = _models(run, ledger, project)
-
-        def make_flow(pool: SandboxPool, stack: AsyncExitStack) -> SessionFlow:
-            stack.push_async_callback(models.aclose)
-            return _flow(run, models, pool, stack, _Place(project, dataset, databases, facts))
-
-        return run_tasks(
-            files,
-            make_flow,
+        models = _models(run, ledger, project, sessions=len(items))
+        summary = run_work(
+            Work(
+                items,
+                source,
+                ModelRunners(run, models, project, databases, dataset, facts),
+                in_order=run.in_order,
+                # Not where a budget may end the run: what was done by then would be the long ones.
+                longest_first=not options.has_budget,
+            ),
+            files.partial,
             databases=databases,
             identity=run_identity(files, description),
-            options=run.options,
-            in_order=run.in_order,
-            learning_key_override=run.config.config.adaptive_teaching.learning_key_override,
+            limits=Limits(concurrency=options.concurrency),
+            learning_keys=learning_keys,
             progress=progress,
         )
+    files.finish()
+    return summary
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where a run happens."""
-
-    project: Project
-    dataset: str
-    databases: Databases
-    facts: Mapping[str, Any]
-
-
-def _models(run: ModelRun, ledger: Ledger, project: Project) -> RecordingModels:
-    """Whom all roles ask."""
+def _models(run: ModelRun, ledger: Ledger, project: Project, *, sessions: int) -> RecordingModels:
+    """Return the models that all roles ask."""
     if run.replay is not None:
         if run.replay.resolve() == (ledger.path.resolve() if ledger.path else None):
             raise InputError(f"{run.replay} is this run's own ledger; replay it into another run.")
@@ -191,23 +175,21 @@ def _models(run: ModelRun, ledger: Ledger, project: Project) -> RecordingModels:
         ledger=ledger,
         limits={name: ProviderLimits(**limits.model_dump()) for name, limits in config.limits.items()},
         budget=Budget(options.budget_usd, options.budget_tokens),
-        processes=_model_processes(run, ledger),
+        processes=_model_processes(options, sessions),
     )
     client.require(_asked(run))
     return client
 
 
-def _model_processes(run: ModelRun, ledger: Ledger) -> int:
-    """Processes that litellm runs in: for a few sessions, starting them would cost more than they save."""
-    if run.options.model_processes is not None:
-        return run.options.model_processes
-    tasks = RunFiles(ledger.path.parent).tasks if ledger.path else None
-    sessions = sum(1 for _ in task_lines(tasks)) * run.options.epochs if tasks else 0
-    return 0 if sessions < _FEW_SESSIONS else min(_MOST_PROCESSES, default_workers())
+def _model_processes(options: RunOptions, sessions: int) -> int:
+    """Return how many processes litellm runs in: starting them does not pay for a few sessions."""
+    if options.model_processes is not None:
+        return options.model_processes
+    return 0 if sessions < _FEW_SESSIONS else min(_MOST_PROCESSES, usable_cores())
 
 
 def _asked(run: ModelRun) -> list[ModelSpec]:
-    """The models that the run may ask: of these alone a key is needed."""
+    """Return the models that the run may ask: only these need a key."""
     config, named = run.config.config, run.config.models()
     if run.loop == "student":
         roles = ["student", *(["judge"] if config.agent.use_llm_judge else [])]
@@ -220,70 +202,84 @@ def _asked(run: ModelRun) -> list[ModelSpec]:
     return [spec for role, spec in named.items() if not unasked.get(role, False)]
 
 
-def _flow(
-    run: ModelRun, models: RecordingModels, pool: SandboxPool, stack: AsyncExitStack, place: _Place
-) -> SessionFlow:
-    config = run.config.config
-    runner = ConversationRunner(
-        pool, make_agent(AgentSpec("noop")), database_is_local=place.databases.sandbox_is_local
-    )
-    total = models.ledger.total
-    facts = place.facts
-    if run.loop == "student":
-        started = partial(session_start_time if run.replay is None else recorded_start, models)
-        return StudentFlow(run.config, models, runner, started=started, total=total, facts=facts)
-    if run.by_sdk:
-        return _sdk_flow(run, models, runner, stack, place)
-    worker = SessionWorker(
-        config,
-        run.config.learning_mode,
-        models,
-        runner,
-        handles={tool.name: tool.description for tool in TOOLS.values()},
-    )
-    store = _store(run, models, stack, place)
-    return AtlasFlow(run.config, models, worker, store, dataset=place.dataset, total=total, facts=facts)
+@dataclass(frozen=True)
+class ModelRunners:
+    """Opens the session runner of a run of language models (an engine's `RunnerFactory`)."""
 
+    run: ModelRun
+    models: RecordingModels
+    project: Project
+    databases: Databases
+    dataset: str
+    facts: Mapping[str, Any]
 
-def _store(run: ModelRun, models: RecordingModels, stack: AsyncExitStack, place: _Place) -> SessionStore:
-    if run.replay is not None:
-        return RecordedStore(models)
-    config = run.config.config
-    telemetry = _telemetry(run, stack, place)
-    history = max(config.learning.history_limit, config.adaptive_teaching.probe.evidence_limit)
-    return LiveStore(telemetry, models, history=history, window=config.runtime_safety.drift.window)
+    asks_models = True
 
+    def spent(self) -> Spending:
+        """Return what the run has cost so far."""
+        return self.models.ledger.total()
 
-def _sdk_flow(
-    run: ModelRun,
-    models: RecordingModels,
-    runner: ConversationRunner,
-    stack: AsyncExitStack,
-    place: _Place,
-) -> SessionFlow:
-    return SdkFlow(
-        run.config,
-        models,
-        runner,
-        _telemetry(run, stack, place),
-        stack,
-        address=place.databases.telemetry_for(run.config.config.storage.database_url),
-        dataset=place.dataset,
-        redact=make_redactor(read_environment(place.project)),
-        total=models.ledger.total,
-        facts=place.facts,
-    )
+    @asynccontextmanager
+    async def open(self, pool: SandboxPool) -> AsyncIterator[SessionRunner[AtlasTask]]:
+        """Open a runner; what it opens is closed afterwards."""
+        runner = ConversationRunner(pool, database_is_local=self.databases.sandbox_is_local)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.models.aclose)
+            if self.run.loop == "student":
+                yield self._student(runner)
+            elif self.run.by_sdk:
+                yield self._sdk(runner, stack)
+            else:
+                yield self._atlas(runner, stack)
 
-
-def _telemetry(run: ModelRun, stack: AsyncExitStack, place: _Place) -> TelemetryStore:
-    storage = run.config.config.storage
-    telemetry = stack.enter_context(
-        TelemetryStore(
-            place.databases.telemetry_for(storage.database_url),
-            min_connections=storage.min_connections,
-            max_connections=storage.max_connections,
-            statement_timeout_seconds=storage.statement_timeout_seconds,
+    def _student(self, runner: ConversationRunner) -> StudentRunner:
+        start = session_start_time if self.run.replay is None else recorded_start
+        return StudentRunner(
+            self.run.config, self.models, runner, started=partial(start, self.models), facts=self.facts
         )
-    )
-    telemetry.close_orphans()
-    return telemetry
+
+    def _sdk(self, runner: ConversationRunner, stack: AsyncExitStack) -> SdkRunner:
+        return SdkRunner(
+            self.run.config,
+            self.models,
+            runner,
+            self._telemetry(stack),
+            stack,
+            address=self.databases.telemetry_for(self.run.config.config.storage.database_url),
+            dataset=self.dataset,
+            redact=make_redactor(read_environment(self.project)),
+            facts=self.facts,
+        )
+
+    def _atlas(self, runner: ConversationRunner, stack: AsyncExitStack) -> AtlasRunner:
+        loop = AtlasLoop(
+            self.run.config.config,
+            self.run.config.learning_mode,
+            self.models,
+            runner,
+            handles={tool.name: tool.description for tool in TOOLS.values()},
+        )
+        return AtlasRunner(
+            self.run.config, self.models, loop, self._store(stack), dataset=self.dataset, facts=self.facts
+        )
+
+    def _store(self, stack: AsyncExitStack) -> SessionStore:
+        if self.run.replay is not None:
+            return RecordedStore(self.models)
+        config = self.run.config.config
+        history = max(config.learning.history_limit, config.adaptive_teaching.probe.evidence_limit)
+        window = config.runtime_safety.drift.window
+        return LiveStore(self._telemetry(stack), self.models, history=history, window=window)
+
+    def _telemetry(self, stack: AsyncExitStack) -> TelemetryStore:
+        storage = self.run.config.config.storage
+        telemetry = stack.enter_context(
+            TelemetryStore(
+                self.databases.telemetry_for(storage.database_url),
+                min_connections=storage.min_connections,
+                max_connections=storage.max_connections,
+                statement_timeout_seconds=storage.statement_timeout_seconds,
+            )
+        )
+        telemetry.close_orphans()
+        return telemetry

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from crm_assets.atlas.model_run import ModelRun
     from crm_assets.atlas.transcript import Feedback
     from crm_assets.database import Databases
-    from crm_assets.engine import BatchSummary, Progress
+    from crm_assets.engine import OnProgress, RunSummary
     from crm_assets.harness import AgentName
 
 __all__ = ["DEFAULT_CONFIG", "AgentKind", "SessionPlan", "find_ledger", "run_plan"]
@@ -99,8 +99,8 @@ def run_plan(
     project: Project,
     databases: Databases,
     dataset: str,
-    progress: Callable[[Progress], None] | None = None,
-) -> BatchSummary:
+    progress: OnProgress | None = None,
+) -> RunSummary:
     """Work off the tasks of a run as planned; its sessions appear when all are through.
 
     Raises:
@@ -119,7 +119,7 @@ def run_plan(
             dataset=dataset,
             progress=progress,
         )
-    from crm_assets.atlas.sessions import run_sessions  # noqa: PLC0415
+    from crm_assets.atlas.scripted_run import run_sessions  # noqa: PLC0415
     from crm_assets.engine import Limits  # noqa: PLC0415
     from crm_assets.harness import AgentSpec  # noqa: PLC0415
 
@@ -141,8 +141,7 @@ def model_run(plan: SessionPlan, project: Project) -> ModelRun:
         ConfigError: the configuration cannot be used.
         InputError: a number makes no sense.
     """
-    from crm_assets.atlas.model_run import ModelRun  # noqa: PLC0415
-    from crm_assets.atlas.run import RunOptions  # noqa: PLC0415
+    from crm_assets.atlas.model_run import ModelRun, RunOptions  # noqa: PLC0415
     from crm_assets.database import read_environment  # noqa: PLC0415
 
     config = load_config(

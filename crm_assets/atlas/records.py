@@ -8,8 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from crm_assets.atlas.config import AtlasConfig
-from crm_assets.atlas.identity import FIRST_EPOCH, session_key
-from crm_assets.atlas.session import SessionRun, describe_task
+from crm_assets.atlas.loop import SessionRun, describe_task
 from crm_assets.atlas.tasks import AtlasTask
 from crm_assets.atlas.telemetry import (
     SessionEnd,
@@ -19,6 +18,7 @@ from crm_assets.atlas.telemetry import (
     steps_of,
     trace_document,
 )
+from crm_assets.engine import FIRST_EPOCH, session_key
 from crm_assets.llm import Role, Spending
 from crm_assets.records import ConversationResult
 

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from crm_assets.conversations import Conversation, load_conversations
+from crm_assets.engine import WorkItem, learning_key
 from crm_assets.errors import InputError, first_line
 from crm_assets.workspace.files import atomic_writer, write_jsonl
+from crm_assets.workspace.jsonl import Line, read_lines
 
 __all__ = [
     "TASK_SCHEMA_VERSION",
     "AtlasTask",
+    "TaskSource",
     "copy_tasks",
-    "parse_task",
     "read_task_ids",
     "read_tasks",
     "task_id",
-    "task_lines",
     "write_tasks",
 ]
 
@@ -30,7 +32,7 @@ TASK_SCHEMA_VERSION: Literal[1] = 1
 
 
 def task_id(conversation_id: str, run_id: str) -> str:
-    """Identity of a conversation's task in a run."""
+    """Return the ID of a conversation's task in a run."""
     return f"{conversation_id}::{run_id}"
 
 
@@ -64,9 +66,7 @@ def write_tasks(
     use_llm_judge: bool = False,
     limit: int | None = None,
 ) -> int:
-    """Write a task for each of the first `limit` conversations of `dataset` (all for None).
-
-    Returns how many there are.
+    """Write a task for each of the first `limit` conversations of `dataset` (None: all); returns how many.
 
     Raises:
         InputError: the limit is no positive number.
@@ -76,7 +76,7 @@ def write_tasks(
     if limit is not None and limit < 1:
         raise InputError("The limit must be at least one conversation.")
 
-    def tasks() -> Iterator[dict[str, Any]]:
+    def tasks() -> Iterator[object]:
         for conversation in itertools.islice(load_conversations(dataset), limit):
             yield AtlasTask(
                 task_id=task_id(conversation.conversation_id, run_id),
@@ -93,65 +93,101 @@ def copy_tasks(source: Path, target: Path, *, limit: int | None = None) -> int:
     """Copy the first `limit` tasks of a tasks.jsonl (all for None), checked; returns how many.
 
     Raises:
-        InputError: it cannot be read, or a line of it is no task.
+        InputError: it cannot be read, or a line of it is not a task.
         InfrastructureError: the disk refused.
     """
     count = 0
     with atomic_writer(target) as handle:
-        for number, line in itertools.islice(task_lines(source), limit):
-            parse_task(source, number, line)
-            handle.write(line if line.endswith(b"\n") else line + b"\n")
+        for line in itertools.islice(read_lines(source), limit):
+            _parse(source, line)
+            handle.write(line.data + b"\n" if line.is_torn else line.data)
             count += 1
     return count
 
 
-def read_tasks(path: Path, *, wanted: Callable[[int], bool] | None = None) -> Iterator[AtlasTask]:
-    """The tasks of a tasks.jsonl, streaming; those at the wanted positions (from 0), or all.
+def read_tasks(path: Path) -> Iterator[AtlasTask]:
+    """Yield the tasks of a tasks.jsonl, in constant memory.
 
     Raises:
-        InputError: the file cannot be read, or a line of it is no task.
+        InputError: the file cannot be read, or a line of it is not a task.
     """
-    for number, line in task_lines(path):
-        if wanted is None or wanted(number - 1):
-            yield parse_task(path, number, line)
+    for line in read_lines(path):
+        yield _parse(path, line)
 
 
 def read_task_ids(path: Path) -> Iterator[str]:
-    """Their IDs alone, without checking the rest.
+    """Yield the IDs of the tasks, without validating the rest.
 
     Raises:
         InputError: the file cannot be read, or a line of it has no ID.
     """
-    for number, line in task_lines(path):
+    for line in read_lines(path):
         try:
-            yield str(orjson.loads(line)["task_id"])
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise _no_task(path, number, error) from error
+            yield str(orjson.loads(line.data)["task_id"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise _no_task(path, line.number, error) from error
 
 
-def task_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of a tasks.jsonl with their numbers (from 1).
+@dataclass(frozen=True)
+class TaskSource:
+    """The work items of a tasks.jsonl."""
+
+    path: Path
+
+    def items(self, *, learning_key_override: str | None = None, check: bool = False) -> list[WorkItem]:
+        """Return an item for each task, in order.
+
+        Args:
+            learning_key_override: one learning key for all tasks.
+            check: validate all of every task now, not only when it is run.
+
+        Raises:
+            InputError: the file is missing or cannot be read, a line is not a task, two tasks have one ID,
+                or there is no task.
+        """
+        if not self.path.is_file():
+            raise InputError(f"There are no tasks at {self.path}; materialize atlas_tasks first.")
+        items: dict[str, WorkItem] = {}
+        for line in read_lines(self.path):
+            try:
+                task = _parse(self.path, line) if check else _skim(line)
+                key = learning_key(task.conversation, learning_key_override)
+                turns = len(task.conversation.turns)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise _no_task(self.path, line.number, error) from error
+            if task.task_id in items:
+                raise InputError(f"{self.path}, line {line.number}: task {task.task_id} is there twice.")
+            items[task.task_id] = WorkItem(task.task_id, key, turns, line.number, line.offset)
+        if not items:
+            raise InputError(f"{self.path} holds no task; materialize atlas_tasks again.")
+        return list(items.values())
+
+    def parse(self, item: WorkItem, line: bytes) -> AtlasTask:
+        """Return the task on an item's line.
+
+        Raises:
+            InputError: it is not a task.
+        """
+        return _parse(self.path, Line(item.line, item.offset, line))
+
+
+def _parse(path: Path, line: Line) -> AtlasTask:
+    """Return the task on a line of `path`.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: it is not a task; the sentence names file and line.
     """
     try:
-        with path.open("rb") as handle:
-            yield from enumerate(handle, start=1)
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
+        return AtlasTask.model_validate(orjson.loads(line.data))
+    except ValueError as error:
+        raise _no_task(path, line.number, error) from error
 
 
-def parse_task(path: Path, number: int, line: bytes) -> AtlasTask:
-    """The task on a line.
-
-    Raises:
-        InputError: it is none; the sentence names file and line.
-    """
-    try:
-        return AtlasTask.model_validate(orjson.loads(line))
-    except (orjson.JSONDecodeError, ValidationError) as error:
-        raise _no_task(path, number, error) from error
+def _skim(line: Line) -> AtlasTask:
+    """Return a task without validating it, which would take several times as long."""
+    document = orjson.loads(line.data)
+    conversation = Conversation.model_construct(**document.pop("conversation"))
+    return AtlasTask.model_construct(conversation=conversation, **document)
 
 
 def _no_task(path: Path, number: int, error: Exception) -> InputError:

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 import orjson
 
 from crm_assets.atlas.config_file import LoadedConfig
-from crm_assets.atlas.identity import ledger_account
 from crm_assets.atlas.playbook import render_playbook
 from crm_assets.atlas.store import SessionContext
 from crm_assets.atlas.student import Student, student_plan
 from crm_assets.atlas.student_prompt import function_tools
+from crm_assets.engine import ledger_key
 from crm_assets.errors import CrmAssetsError, InputError
 from crm_assets.harness import AgentSession, Outcome
 from crm_assets.llm import Answer, RecordingModels, RetryPolicy, read_ledger
@@ -64,7 +64,7 @@ class _Session:
 
     @property
     def account(self) -> str:
-        return ledger_account(self.line["conversation_id"], self.line["epoch"])
+        return ledger_key(self.line["conversation_id"], self.line["epoch"])
 
     @property
     def turns(self) -> list[dict[str, Any]]:

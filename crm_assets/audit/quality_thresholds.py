@@ -105,7 +105,7 @@ def find_untold_sessions(sessions: Path, told: Mapping[str, str]) -> Verdict:
     Raises:
         InputError: a line is no session.
     """
-    from crm_assets.atlas import session_key  # noqa: PLC0415  (metrics alone need none of it)
+    from crm_assets.engine import session_key  # noqa: PLC0415  (metrics alone need none of it)
 
     wrong, looked_at = [], 0
     for session in _sessions(sessions):

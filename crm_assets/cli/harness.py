@@ -14,7 +14,7 @@ from crm_assets.workspace.project import find_project
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from crm_assets.engine import BatchSummary
+    from crm_assets.engine import RunSummary
     from crm_assets.harness import AgentName
 
 __all__ = ["harness"]
@@ -75,7 +75,7 @@ def harness(
     click.echo(f"Results: {relative(output)}")
 
 
-def _table(summary: BatchSummary, *, title: str) -> Table:
+def _table(summary: RunSummary, *, title: str) -> Table:
     from rich.table import Table
     from rich.text import Text
 

@@ -1,8 +1,29 @@
-"""How work items become sessions: scheduler, workers, checkpoint, progress."""
+"""How work items become records: scheduler, worker, checkpoint, progress."""
 
 from __future__ import annotations
 
-from crm_assets.engine.batch import BatchSummary, Item, Limits, Progress, Source, run_batch
 from crm_assets.engine.dataset_run import run_harness
+from crm_assets.engine.identity import FIRST_EPOCH, learning_key, ledger_key, session_key
+from crm_assets.engine.progress import OnProgress, Progress
+from crm_assets.engine.run import Limits, RunSummary, run_work
+from crm_assets.engine.scripted import ScriptedRunners
+from crm_assets.engine.work import Finished, SessionRunner, Work, WorkItem, repeat
 
-__all__ = ["BatchSummary", "Item", "Limits", "Progress", "Source", "run_batch", "run_harness"]
+__all__ = [
+    "FIRST_EPOCH",
+    "Finished",
+    "Limits",
+    "OnProgress",
+    "Progress",
+    "RunSummary",
+    "ScriptedRunners",
+    "SessionRunner",
+    "Work",
+    "WorkItem",
+    "learning_key",
+    "ledger_key",
+    "repeat",
+    "run_harness",
+    "run_work",
+    "session_key",
+]

@@ -1,49 +1,53 @@
 """A results file that can be interrupted and resumed.
 
-Beside it stands `<name>.run.json`, which says of which run it is. Lines are appended as conversations
-end; a line torn by a crash is cut off at the next start, lines without a verdict because something
-around the agent failed or the budget was spent are run again, and once all are there they are put in
-the source's order.
+Beside it stands `<name>.run.json`, which says of which run it is. Records are appended as sessions end; a
+line torn by a crash is cut off at the next start, sessions without a verdict because something around the
+agent failed or the budget was spent are run again, and once all are there they are put in order.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
+from crm_assets.engine.identity import FIRST_EPOCH, session_key
 from crm_assets.errors import InfrastructureError, InputError
+from crm_assets.workspace.baseline_files import sidecar_of
 from crm_assets.workspace.files import atomic_writer
 from crm_assets.workspace.jsonl import open_locked, read_lines, read_lines_at, write_lines
 
-__all__ = ["ResultsFile", "Tally", "sidecar_of"]
+__all__ = ["Checkpoint", "Entry", "Tally"]
 
 _TO_BE_RUN_AGAIN = frozenset({"infrastructure_error", "not_run"})
 
 
+@dataclass
 class Tally:
-    """Counts of what a results file holds."""
+    """Counts of the sessions that are done."""
 
-    def __init__(self) -> None:
-        self.done = 0
-        self.succeeded = 0
-        self.failed = 0
-        """Have a verdict and did not succeed."""
-        self.infrastructure_errors = 0
-        self.not_recorded = 0
-        self.not_run = 0
-        self.undecided = 0
-        """Ran to their end, and no verdict."""
+    total: int = 0
+    succeeded: int = 0
+    """Every turn succeeded."""
+    failed: int = 0
+    """Have a verdict and did not succeed."""
+    infrastructure_errors: int = 0
+    not_recorded: int = 0
+    not_run: int = 0
+    """The budget did not suffice for them."""
+    undecided: int = 0
+    """Ran to their end and have no verdict."""
 
     def add(self, status: str, success: bool | None) -> None:
-        """Count one conversation."""
-        self.done += 1
+        """Count one session."""
+        self.total += 1
         self.succeeded += success is True
         self.failed += success is False
         self.infrastructure_errors += status == "infrastructure_error"
@@ -52,14 +56,23 @@ class Tally:
         self.undecided += status == "completed" and success is None
 
 
-class ResultsFile:
-    """Appends finished conversations to `path`; knows which were there before."""
+class Entry(NamedTuple):
+    """The record of a finished session."""
+
+    key: str
+    status: str
+    success: bool | None
+    line: bytes
+
+
+class Checkpoint:
+    """Appends records to `path`; knows which were there before."""
 
     def __init__(self, path: Path, identity: Mapping[str, Any], *, overwrite: bool = False) -> None:
         self.path = path
         self.tally = Tally()
         self.finished: set[str] = set()
-        """Keys of the conversations that are done."""
+        """Keys of the sessions that are done."""
         self._offsets: dict[str, int] = {}
         self._end = 0
         self._identity = dict(identity)
@@ -68,7 +81,7 @@ class ResultsFile:
         self._lock: FileIO | None = None
         self._overwrite = overwrite
 
-    def __enter__(self) -> ResultsFile:
+    def __enter__(self) -> Checkpoint:
         """Open it, resuming what is there.
 
         Raises:
@@ -122,17 +135,20 @@ class ResultsFile:
         text = orjson.dumps(self._identity, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         self._write(lock, [text])
 
-    def append(self, entries: Iterable[tuple[str, str, bool | None, bytes]]) -> None:
-        """Write finished conversations: key, status, success and line of each."""
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Write the records of finished sessions.
+
+        Raises:
+            InfrastructureError: the disk refused; records that were written whole are kept.
+        """
         assert self._handle is not None  # only within the with block
-        batch = list(entries)
-        self._write(self._handle, [line for *_, line in batch])
-        for key, status, success, line in batch:
+        self._write(self._handle, [entry.line for entry in entries])
+        for key, status, success, line in entries:
             self._note(key, status, success, self._end)
             self._end += len(line)
 
     def _note(self, key: str, status: str, success: bool | None, offset: int) -> None:
-        """Count a conversation that is done, and remember where its line begins."""
+        """Count a session that is done, and remember where its line begins."""
         self.finished.add(key)
         self._offsets[key] = offset
         self.tally.add(status, success)
@@ -207,11 +223,6 @@ class ResultsFile:
         )
 
 
-def sidecar_of(path: Path) -> Path:
-    """What says of which run a results file is."""
-    return path.with_name(path.name + ".run.json")
-
-
 def _read_entry(line: bytes) -> tuple[str, str, bool | None] | None:
     """Return key, status and success of a line; None if it is no session or result."""
     try:
@@ -221,12 +232,10 @@ def _read_entry(line: bytes) -> tuple[str, str, bool | None] | None:
     if not isinstance(document, dict):
         return None
     key = document.get("task_id") or document.get("conversation_id")
-    epoch = document.get("epoch", 1)
-    if isinstance(key, str) and epoch != 1:
-        key = f"{key}#{epoch}"
     result = document.get("conversation_result") or document
     if not isinstance(key, str) or not isinstance(result, dict):
         return None
+    key = session_key(key, document.get("epoch", FIRST_EPOCH))
     return key, str(result.get("status")), result.get("overall_success")
 
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from crm_assets.conversations import check_dataset, conversation_ids, reload_conversations
+import orjson
+
+from crm_assets.conversations import Conversation, DatasetError, Finding, check_dataset
+from crm_assets.conversations.lines import DatasetReader
 from crm_assets.crm import tool_names
 from crm_assets.database import Databases
-from crm_assets.engine.batch import BatchSummary, Item, Limits, Progress, run_batch
+from crm_assets.engine.identity import learning_key
+from crm_assets.engine.progress import OnProgress
+from crm_assets.engine.run import Limits, RunSummary, run_work
+from crm_assets.engine.scripted import ScriptedRunners
+from crm_assets.engine.work import Work, WorkItem
 from crm_assets.errors import InputError
 from crm_assets.harness.agents import AgentSpec, make_agent
 from crm_assets.harness.ground_truth import code_fingerprint
@@ -19,32 +27,53 @@ from crm_assets.records.results import ConversationResult
 __all__ = ["run_harness"]
 
 
+class _DatasetTask(NamedTuple):
+    """A conversation that is run without a task."""
+
+    conversation: Conversation
+
+
 @dataclass(frozen=True)
 class DatasetSource:
-    """The conversations of a dataset file, or a sample of them."""
+    """A dataset file that `check_dataset` found well-formed."""
 
     path: Path
-    chosen: frozenset[int] | None = None
-    """Positions (from 0) to take; None for all."""
 
-    def items(self, wanted: Callable[[int], bool]) -> Iterator[Item]:
-        """The conversations in the file's order."""
+    def items(self) -> Iterator[WorkItem]:
+        """Yield an item for each conversation, in the file's order.
 
-        def taken(position: int) -> bool:
-            return wanted(position) and (self.chosen is None or position in self.chosen)
+        Raises:
+            InputError: the file cannot be read.
+        """
+        reader = DatasetReader(self.path)
+        for number, line in reader.lines():
+            try:
+                # Not validated a second time: this only fills in defaults.
+                conversation = Conversation.model_construct(**orjson.loads(line))
+            except (ValueError, TypeError) as error:
+                raise self._changed(number) from error
+            yield WorkItem(
+                conversation.conversation_id,
+                learning_key(conversation),
+                turns=len(conversation.turns),
+                line=number,
+                offset=reader.size - len(line),
+            )
 
-        for conversation in reload_conversations(self.path, taken):
-            yield Item(conversation.conversation_id, conversation)
+    def parse(self, item: WorkItem, line: bytes) -> _DatasetTask:
+        """Return the conversation on an item's line.
 
-    def keys(self) -> Iterator[str]:
-        """Their IDs."""
-        for position, identifier in enumerate(conversation_ids(self.path)):
-            if self.chosen is None or position in self.chosen:
-                yield identifier
+        Raises:
+            DatasetError: the file has changed since; the line is no conversation any more.
+        """
+        try:
+            return _DatasetTask(Conversation.model_validate(orjson.loads(line)))
+        except ValueError as error:
+            raise self._changed(item.line) from error
 
-    def record(self, item: Item, result: ConversationResult) -> object:
-        """The result itself."""
-        return result
+    def _changed(self, line: int) -> DatasetError:
+        finding = Finding(str(self.path), line, "", "has changed while it was used")
+        return DatasetError(self.path, (finding,), total=1)
 
 
 def run_harness(
@@ -57,20 +86,20 @@ def run_harness(
     seed: int = 0,
     limits: Limits = Limits(),  # noqa: B008  (frozen)
     overwrite: bool = False,
-    progress: Callable[[Progress], None] | None = None,
-) -> BatchSummary:
+    progress: OnProgress | None = None,
+) -> RunSummary:
     """Run the conversations of `dataset` with `agent`; results go to `output`.
 
     Args:
         dataset: a conversations file.
         output: a results file; one of the same run is resumed.
         databases: whose sandbox to use.
-        agent: who works.
+        agent: the agent to run.
         sample: how many conversations to draw; None for all.
         seed: of the draw.
         limits: processes and sessions at a time.
-        overwrite: begin anew even if `output` exists.
-        progress: called now and then.
+        overwrite: start over even if `output` exists.
+        progress: called a few times a second.
 
     Raises:
         DatasetError: the dataset is malformed; every malformed line is named and nothing is run.
@@ -78,29 +107,38 @@ def run_harness(
         InfrastructureError: the database or the disk failed for good; what is done is kept.
     """
     summary = check_dataset(dataset, known_tools=tool_names())
-    identity = {
-        "dataset_sha256": summary.sha256,
-        "agent": dict(make_agent(agent).describe()),
-        "sample": sample,
-        "seed": seed if sample is not None else None,
-        "code": code_fingerprint(),
-    }
-    return run_batch(
-        DatasetSource(dataset, _draw(summary.count, sample, seed)),
+    source = DatasetSource(dataset)
+    items = list(source.items())
+    return run_work(
+        Work(
+            items if sample is None else _draw(items, sample, seed),
+            source,
+            ScriptedRunners(agent, _result, databases.sandbox_is_local),
+        ),
         output,
         databases=databases,
-        agent=agent,
-        identity=identity,
+        identity={
+            "dataset_sha256": summary.sha256,
+            "agent": dict(make_agent(agent).describe()),
+            "sample": sample,
+            "seed": seed if sample is not None else None,
+            "code": code_fingerprint(),
+        },
         limits=limits,
         overwrite=overwrite,
         progress=progress,
     )
 
 
-def _draw(count: int, sample: int | None, seed: int) -> frozenset[int] | None:
-    if sample is None:
-        return None
+def _result(task: _DatasetTask, result: ConversationResult) -> ConversationResult:
+    """Return the record of a conversation without a task: its result."""
+    return result
+
+
+def _draw(items: list[WorkItem], sample: int, seed: int) -> list[WorkItem]:
+    """Draw a sample, in the file's order."""
     if sample < 1:
         raise InputError("A sample must hold at least one conversation.")
     generator = random.Random(seed)  # noqa: S311  (a reproducible draw, no secret)
-    return frozenset(generator.sample(range(count), min(sample, count)))
+    drawn = generator.sample(range(len(items)), min(sample, len(items)))
+    return [items[position] for position in sorted(drawn)]

@@ -1,4 +1,4 @@
-"""Names of sessions and of the streams they belong to."""
+"""A session's keys: in its run, in the ledger, and of the stream that it learns in."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import hashlib
 
 from crm_assets.conversations import Conversation
 
-__all__ = ["FIRST_EPOCH", "learning_key", "ledger_account", "session_key"]
+__all__ = ["FIRST_EPOCH", "learning_key", "ledger_key", "session_key"]
 
 FIRST_EPOCH = 1
 
 
 def session_key(task_id: str, epoch: int = FIRST_EPOCH) -> str:
-    """Identity of a session: a task, and which time (from 1) it is worked on."""
+    """Return the key of a session in its run: a task, and which time (from 1) it is worked on."""
     return task_id if epoch == FIRST_EPOCH else f"{task_id}#{epoch}"
 
 
-def ledger_account(conversation_id: str, epoch: int = FIRST_EPOCH) -> str:
-    """On whose account a session's calls stand in its run's ledger.
+def ledger_key(conversation_id: str, epoch: int = FIRST_EPOCH) -> str:
+    """Return the key under which a session's calls are recorded in its run's ledger.
 
-    The run is no part of it, so that another run can be answered from the same ledger.
+    It does not name the run, so that another run can be answered from the same ledger.
     """
     return session_key(conversation_id, epoch)
 
 
 def learning_key(conversation: Conversation, override: str | None = None) -> str:
-    """The stream that a conversation's session learns in.
+    """Return the key of the stream that a conversation's session learns in.
 
     `override`, else the hex SHA-256 of `crm-benchmark::<workflow_category>::<complexity_level>`, as
     existing CRM runs have it.

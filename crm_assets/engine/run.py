@@ -1,47 +1,24 @@
-"""Runs many conversations: over sandboxes, sessions at a time and worker processes, resumable."""
+"""Runs sessions: in this process or across several, resumable, within limits."""
 
 from __future__ import annotations
 
-import os
+import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from crm_assets.conversations import Conversation
 from crm_assets.database import Databases
-from crm_assets.engine.checkpoint import ResultsFile, Tally
+from crm_assets.engine.checkpoint import Checkpoint, Entry, Tally
+from crm_assets.engine.progress import OnProgress, ProgressReporter
+from crm_assets.engine.work import TaskT, Work, WorkItem, select
+from crm_assets.engine.worker import Job, run_job
 from crm_assets.errors import InputError
-from crm_assets.harness.agents import AgentSpec
-from crm_assets.llm import Spending
-from crm_assets.records.results import ConversationResult
 
-__all__ = ["BatchSummary", "Item", "Limits", "Progress", "Source", "run_batch"]
+__all__ = ["Limits", "RunSummary", "run_work"]
 
-
-@dataclass(frozen=True)
-class Item:
-    """One conversation of a batch."""
-
-    key: str
-    """Its identity in the results file."""
-    conversation: Conversation
-    context: Any = None
-    """Whatever the source needs to write its record."""
-
-
-class Source(Protocol):
-    """Where a batch's conversations come from and how their results are written. Can be pickled."""
-
-    def items(self, wanted: Callable[[int], bool]) -> Iterator[Item]:
-        """The conversations at the wanted positions (from 0) in order, streaming."""
-
-    def keys(self) -> Iterator[str]:
-        """Their keys in order."""
-
-    def record(self, item: Item, result: ConversationResult) -> object:
-        """What to write for a finished conversation, for `files.json_line`."""
+_BLOCK = 16  # consecutive items that go to one process
 
 
 @dataclass(frozen=True)
@@ -59,141 +36,101 @@ class Limits:
                 raise InputError(f"{name} must be at least 1.")
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a running batch stands."""
+@dataclass
+class RunSummary(Tally):
+    """How a run ended."""
 
-    done: int
-    total: int
-    succeeded: int
-    infrastructure_errors: int
-    rate_per_second: float
-    """Conversations finished a second since this start (not counting what was resumed)."""
-    eta_seconds: float | None
-    spent: Spending | None = None
-    """What the run has cost so far; None where nobody is paid."""
+    resumed: int = 0
+    """Sessions that were done before this start."""
+    seconds: float = 0.0
+    sandboxes_discarded: int = 0
 
 
-@dataclass(frozen=True)
-class BatchSummary:
-    """How a batch ended."""
-
-    total: int
-    succeeded: int
-    """Conversations whose every turn succeeded."""
-    failed: int
-    """Conversations with a verdict that did not succeed."""
-    infrastructure_errors: int
-    not_recorded: int
-    resumed: int
-    """How many were done before this start."""
-    seconds: float
-    sandboxes_discarded: int
-    undecided: int = 0
-    """Conversations that ran to their end and have no verdict."""
-    not_run: int = 0
-    """Conversations that the budget did not suffice for."""
-
-    @classmethod
-    def of(cls, tally: Tally, *, resumed: int, seconds: float, sandboxes_discarded: int) -> BatchSummary:
-        """The summary of a batch whose results are `tally`."""
-        return cls(
-            total=tally.done,
-            succeeded=tally.succeeded,
-            failed=tally.failed,
-            infrastructure_errors=tally.infrastructure_errors,
-            not_recorded=tally.not_recorded,
-            resumed=resumed,
-            seconds=seconds,
-            sandboxes_discarded=sandboxes_discarded,
-            undecided=tally.undecided,
-            not_run=tally.not_run,
-        )
-
-
-def run_batch(
-    source: Source,
+def run_work(
+    work: Work[TaskT],
     output: Path,
     *,
     databases: Databases,
-    agent: AgentSpec,
     identity: Mapping[str, Any],
     limits: Limits = Limits(),
+    learning_keys: Collection[str] | None = None,
     overwrite: bool = False,
-    progress: Callable[[Progress], None] | None = None,
-) -> BatchSummary:
-    """Run every conversation of `source` that `output` does not hold yet.
+    progress: OnProgress | None = None,
+) -> RunSummary:
+    """Run the sessions of `work` that `output` does not hold yet.
 
     Args:
-        source: the conversations.
-        output: the results file, resumed if it is of the same run.
+        work: the sessions, and how they go.
+        output: a JSON Lines file of their records, resumed if it is of the same run.
         databases: where the sandboxes are.
-        agent: who works.
         identity: what makes this run this run, to refuse resuming another.
         limits: processes and sessions at a time.
-        overwrite: begin anew even if `output` exists.
-        progress: called now and then, at least at the start and the end.
+        learning_keys: run only the sessions of these keys, all of each: a shard of the run; None for all.
+        overwrite: start over even if `output` exists.
+        progress: called a few times a second, and at the start and the end.
 
     Raises:
-        InputError: `output` is of another run, or the agent cannot be made.
+        InputError: a task cannot be read, no session has one of the keys, or `output` is of another run.
         InfrastructureError: the database or the disk failed for good; what is done is kept.
     """
-    from crm_assets.engine.workers import run_workers  # noqa: PLC0415  (imports multiprocessing)
-
-    order = list(source.keys())
-    wanted = frozenset(order)
+    if learning_keys is not None:
+        work = replace(work, items=select(work.items, learning_keys))
+        identity = {**identity, "learning_keys": sorted(learning_keys)}
+    order = [item.key for item in work.items]
     started = time.perf_counter()
-    with ResultsFile(output, identity, overwrite=overwrite) as results:
-        results.finished &= wanted
-        resumed = len(results.finished)
+    with Checkpoint(output, identity, overwrite=overwrite) as checkpoint:
+        left = [item for item in work.items if item.key not in checkpoint.finished]
+        run = _Run(
+            checkpoint,
+            ProgressReporter(checkpoint.tally, len(order), callback=progress, spent=work.runners.spent),
+        )
+        run.progress.report(now=True)
+        discarded = run.take(replace(work, items=left), databases, limits) if left else 0
+        checkpoint.finish(order)
+        run.progress.report(now=True)
+        return RunSummary(
+            **vars(checkpoint.tally),
+            resumed=len(order) - len(left),
+            seconds=time.perf_counter() - started,
+            sandboxes_discarded=discarded,
+        )
 
-        def report() -> None:
-            if progress is not None:
-                progress(_progress(results, len(order), resumed, time.perf_counter() - started))
 
-        report()
+@dataclass(frozen=True)
+class _Run:
+    """Where records go."""
+
+    checkpoint: Checkpoint
+    progress: ProgressReporter
+
+    def take(self, work: Work[TaskT], databases: Databases, limits: Limits) -> int:
+        """Run all items of `work`; returns how many sandboxes were discarded."""
+        if limits.workers == 1:
+            return asyncio.run(run_job(Job(work, databases, limits.concurrency), self.put))
+        from crm_assets.engine.processes import run_in_processes  # noqa: PLC0415  (multiprocessing)
+
+        jobs = [
+            Job(replace(work, items=items), databases, limits.concurrency, number)
+            for number, items in enumerate(_shares(work, limits.workers))
+        ]
         discarded = 0
-        if resumed < len(order):
-            last = 0.0
-            for entries, thrown_away in run_workers(
-                source,
-                agent=agent,
-                databases=databases,
-                limits=limits,
-                finished=frozenset(results.finished),
-            ):
-                results.append(entries)
-                discarded += thrown_away
-                if time.perf_counter() - last >= _REPORT_SECONDS:
-                    last = time.perf_counter()
-                    report()
-        results.finish(order)
-        report()
-        tally = results.tally
-    return BatchSummary.of(
-        tally, resumed=resumed, seconds=time.perf_counter() - started, sandboxes_discarded=discarded
-    )
+        for message in run_in_processes(jobs):
+            if isinstance(message, int):
+                discarded += message
+            else:
+                self.put(*message)
+        return discarded
+
+    def put(self, *entries: Entry) -> None:
+        """Keep records."""
+        self.checkpoint.append(entries)
+        self.progress.report()
 
 
-_REPORT_SECONDS = 0.2
-
-
-def _progress(results: ResultsFile, total: int, resumed: int, seconds: float) -> Progress:
-    tally = results.tally
-    here = tally.done - resumed
-    rate = here / seconds if seconds > 0 else 0.0
-    return Progress(
-        done=tally.done,
-        total=total,
-        succeeded=tally.succeeded,
-        infrastructure_errors=tally.infrastructure_errors,
-        rate_per_second=rate,
-        eta_seconds=(total - tally.done) / rate if rate else None,
-    )
-
-
-def default_workers() -> int:
-    """One process per core that this one may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _shares(work: Work[TaskT], count: int) -> list[list[WorkItem]]:
+    """Divide the items among up to `count` processes, in blocks."""
+    assert not work.in_order  # sessions of different processes cannot wait for each other
+    shares: list[list[WorkItem]] = [[] for _ in range(count)]
+    for position, item in enumerate(work.items):
+        shares[position // _BLOCK % count].append(item)
+    return [share for share in shares if share]

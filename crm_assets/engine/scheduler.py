@@ -4,91 +4,68 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable
 from typing import NamedTuple
 
-from crm_assets.atlas.identity import session_key
+from crm_assets.engine.work import WorkItem
 
-__all__ = ["Lanes", "Slot"]
-
-
-class Slot(NamedTuple):
-    """One session to run."""
-
-    position: int
-    """Of its task in tasks.jsonl, from 0."""
-    task_id: str
-    epoch: int
-
-    @property
-    def key(self) -> str:
-        """The session's key."""
-        return session_key(self.task_id, self.epoch)
+__all__ = ["Scheduler"]
 
 
-_Lane = tuple[int, int, list[Slot]]
-"""How many are left (negative, so that the longest comes first), which lane, and its sessions backwards."""
+class _Queue(NamedTuple):
+    """The sessions that wait for each other."""
+
+    priority: int
+    """How many are left, negative: the longest queue comes first."""
+    number: int
+    items: list[WorkItem]
+    """Backwards: taking the last one is cheap."""
 
 
-class Lanes:
-    """Hands out sessions. Those of one lane run one after the other, lanes side by side.
+class Scheduler:
+    """Hands out sessions to any number of workers.
 
-    With learning on a lane is a learning key: each session starts from what the one before has learnt,
-    and the longest lane goes first, since nothing can make a run shorter than its longest lane.
-    Otherwise nothing waits for anything: the longest sessions of an epoch go first where it is known which
-    those are, since one that begins last keeps a run waiting by itself; else tasks go in their order.
+    With learning on, sessions of one learning key run one after the other, since each starts from what
+    the one before has learnt; the key with the most sessions left goes first, because a run cannot be
+    shorter than its longest key. Otherwise nothing waits: within an epoch the longest sessions go first
+    if asked for (one that begins last keeps the whole run waiting), else items keep their order.
     """
 
-    def __init__(
-        self,
-        tasks: Iterable[tuple[str, str]],
-        *,
-        epochs: int,
-        in_order: bool,
-        lengths: Sequence[int] | None = None,
-        is_done: Callable[[str], bool] = lambda key: False,
-    ) -> None:
-        """Arrange the sessions.
-
-        Args:
-            tasks: ID and learning key of each, in order.
-            epochs: how often each is worked on; the second time comes after every first.
-            in_order: whether a learning key's sessions wait for each other.
-            lengths: how long the session of each task is, in whatever unit.
-            is_done: whether a session (by key) is not to be run.
-        """
-        grouped: dict[str, list[Slot]] = {}
-        known = list(enumerate(tasks))
-        if lengths is not None and not in_order:
-            known.sort(key=lambda numbered: -lengths[numbered[0]])
-        for epoch in range(1, epochs + 1):
-            for position, (task_id, learning_key) in known:
-                slot = Slot(position, task_id, epoch)
-                if not is_done(slot.key):
-                    grouped.setdefault(learning_key if in_order else "", []).append(slot)
+    def __init__(self, items: Iterable[WorkItem], *, in_order: bool, longest_first: bool = False) -> None:
+        """Arrange the sessions that are to be run, given in order and epoch by epoch."""
+        if longest_first and not in_order:
+            items = sorted(items, key=lambda item: (item.epoch, -item.turns))
+        grouped: dict[str, list[WorkItem]] = {}
+        for item in items:
+            grouped.setdefault(item.learning_key if in_order else "", []).append(item)
         self._in_order = in_order
-        self._waiting: list[_Lane] = []
-        for number, slots in enumerate(grouped.values()):
-            slots.reverse()  # the next one is the last, which is cheap to take
-            self._put_back((0, number, slots))
+        self._waiting: list[_Queue] = []
+        for number, queue in enumerate(grouped.values()):
+            self._put_back(_Queue(0, number, queue[::-1]))
         self._busy = 0
         self._changed = asyncio.Event()
 
-    async def next(self) -> AsyncGenerator[Slot, None]:
-        """One worker's sessions; while it holds one, nobody else gets another of that lane."""
-        while (lane := await self._take()) is not None:
-            slot = lane[2].pop()
+    async def next(self) -> AsyncGenerator[WorkItem, None]:
+        """Yield one worker's sessions; while it holds one, no other of that learning key is handed out."""
+        while (queue := await self._take()) is not None:
+            item = queue.items.pop()
             if not self._in_order:
-                self._put_back(lane)
+                self._put_back(queue)
             try:
-                yield slot
+                yield item
             finally:
                 if self._in_order:
                     self._busy -= 1
-                    self._put_back(lane)
+                    self._put_back(queue)
                     self._changed.set()
 
-    async def _take(self) -> _Lane | None:
+    def upcoming(self, count: int) -> list[WorkItem]:
+        """Return up to `count` sessions that may be handed out next."""
+        if self._in_order:
+            return [queue.items[-1] for queue in heapq.nsmallest(count, self._waiting)]
+        return [item for queue in self._waiting for item in queue.items[: -count - 1 : -1]]
+
+    async def _take(self) -> _Queue | None:
         while not self._waiting:
             if not self._busy:
                 return None
@@ -97,7 +74,6 @@ class Lanes:
         self._busy += self._in_order
         return heapq.heappop(self._waiting)
 
-    def _put_back(self, lane: _Lane) -> None:
-        _, number, slots = lane
-        if slots:
-            heapq.heappush(self._waiting, (-len(slots), number, slots))
+    def _put_back(self, queue: _Queue) -> None:
+        if queue.items:
+            heapq.heappush(self._waiting, queue._replace(priority=-len(queue.items)))

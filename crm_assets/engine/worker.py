@@ -1,275 +1,135 @@
-"""Runs the tasks of a baseline with language models: sessions side by side, resumable, within a budget."""
+"""One process's worker: takes work items to their records, several at a time."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import aclosing, closing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Generic
 
-from crm_assets.atlas.identity import FIRST_EPOCH
-from crm_assets.atlas.lanes import Lanes, Slot
-from crm_assets.atlas.task_index import TaskIndex
-from crm_assets.atlas.tasks import AtlasTask
 from crm_assets.concurrency import in_thread, run_all
 from crm_assets.crm import SandboxPool
 from crm_assets.database import Databases
-from crm_assets.engine import BatchSummary, Progress
-from crm_assets.engine.checkpoint import ResultsFile
-from crm_assets.errors import InputError
-from crm_assets.harness import GroundTruth, GroundTruthStore
-from crm_assets.llm import BudgetExhausted, Spending
-from crm_assets.workspace.baseline_files import RunFiles
+from crm_assets.engine.affinity import pin_beside, pinned_to_core
+from crm_assets.engine.checkpoint import Entry
+from crm_assets.engine.scheduler import Scheduler
+from crm_assets.engine.work import SessionRunner, TaskT, Work, WorkItem
+from crm_assets.harness.assembly import without_verdict
+from crm_assets.harness.ground_truth import GroundTruth, GroundTruthStore
+from crm_assets.llm import BudgetExhausted
 from crm_assets.workspace.files import json_line
+from crm_assets.workspace.jsonl import read_line_at, read_lines_at
 
-__all__ = ["Finished", "RunOptions", "SessionFlow", "run_tasks"]
+__all__ = ["Job", "run_job"]
 
-_REPORT_SECONDS = 0.5
+_AHEAD = 64  # tasks and ground truths that are fetched together
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """How much is done, and how much at a time."""
+class Job(Generic[TaskT]):
+    """What one process does. Can be pickled if its work can."""
 
-    concurrency: int = 16
+    work: Work[TaskT]
+    databases: Databases
+    concurrency: int
     """Sessions at a time."""
-    epochs: int = 1
-    """How often every conversation is run."""
-    budget_usd: float | None = None
-    budget_tokens: int | None = None
-    model_processes: int | None = None
-    """Processes that litellm runs in, 0 for the run's own; None for what suits the number of sessions."""
-
-    @property
-    def has_budget(self) -> bool:
-        """Whether the run may end before all is done."""
-        return self.budget_usd is not None or self.budget_tokens is not None
-
-    def __post_init__(self) -> None:
-        for name in ("concurrency", "epochs"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1.")
-        for name in ("budget_usd", "budget_tokens"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise InputError(f"{name} must be above 0.")
+    number: int = 0
+    """Of the process, from 0."""
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A session that is over."""
-
-    status: str
-    """Its result's."""
-    success: bool | None
-    record: Mapping[str, Any]
-    """Its line of sessions.jsonl."""
-
-
-class SessionFlow(Protocol):
-    """How one session goes."""
-
-    async def run(self, task: AtlasTask, slot: Slot, truth: GroundTruth | Exception) -> Finished:
-        """Take a session to its end.
-
-        Raises:
-            BudgetExhausted: the run's budget is spent.
-            InfrastructureError: what all sessions stand on failed for good.
-        """
-
-    def not_run(self, task: AtlasTask, slot: Slot, reason: str) -> Finished:
-        """A session that the budget did not suffice for."""
-
-    def spent(self) -> Spending:
-        """What the run has cost so far."""
-
-
-MakeFlow = Callable[[SandboxPool, AsyncExitStack], SessionFlow]
-"""Makes the flow over a pool of sandboxes; what it opens is closed with the stack."""
-
-
-class _Run:
-    """One start of a run."""
-
-    def __init__(
-        self, index: TaskIndex, results: ResultsFile, flow: SessionFlow, truths: _Truths, report: _Report
-    ) -> None:
-        self._index = index
-        self._results = results
-        self._flow = flow
-        self._truths = truths
-        self._report = report
-        self._exhausted: str | None = None
-        """Why nothing is asked any more."""
-
-    async def work(self, lanes: Lanes) -> None:
-        """Take sessions until none is left."""
-        async with aclosing(lanes.next()) as slots:
-            async for slot in slots:
-                task = self._index.read(slot.position)
-                finished = await self._session(task, slot)
-                line = json_line(finished.record)
-                self._results.append([(slot.key, finished.status, finished.success, line)])
-                self._report()
-
-    async def _session(self, task: AtlasTask, slot: Slot) -> Finished:
-        if self._exhausted is None:
-            try:
-                truth = await self._truths.get(task)
-                return await self._flow.run(task, slot, truth)
-            except BudgetExhausted as error:
-                self._exhausted = str(error)
-        return self._flow.not_run(task, slot, self._exhausted)
-
-
-class _Truths:
-    """Ground truths, one at a time: their store is not for two at once."""
-
-    def __init__(self, store: GroundTruthStore, *, is_local: bool) -> None:
-        self._store = store
-        self._is_local = is_local
-        self._alone = asyncio.Lock()
-
-    async def get(self, task: AtlasTask) -> GroundTruth | Exception:
-        """The ground truth of a task, or what kept it from being computed."""
-        if self._is_local:
-            return self._store.get_many([task.conversation])[0]
-        async with self._alone:
-            found = await in_thread(lambda: self._store.get_many([task.conversation]))
-        return found[0]
-
-
-def run_tasks(
-    files: RunFiles,
-    make_flow: MakeFlow,
-    *,
-    databases: Databases,
-    identity: Mapping[str, Any],
-    options: RunOptions,
-    in_order: bool,
-    learning_key_override: str | None = None,
-    progress: Callable[[Progress], None] | None = None,
-) -> BatchSummary:
-    """Work off the tasks; the sessions appear when every one is through or the budget is spent.
-
-    Until then finished sessions are kept beside it, and a second call goes on from there.
-
-    Args:
-        files: of the run.
-        make_flow: makes what takes a session to its end.
-        databases: where the sandboxes are.
-        identity: what makes this run this run, to refuse resuming another.
-        options: how much, and how much at a time.
-        in_order: whether sessions of one learning key wait for each other.
-        learning_key_override: one key for all tasks.
-        progress: called now and then, at least at the start and the end.
+async def run_job(job: Job[TaskT], deliver: Callable[[Entry], None]) -> int:
+    """Run all items of a job, handing each record to `deliver`; returns how many sandboxes were discarded.
 
     Raises:
-        InputError: the tasks cannot be read, or what is there is of another run.
-        InfrastructureError: the database or the disk failed for good; what is done is kept.
+        InputError: a task cannot be read.
+        InfrastructureError: what all sessions stand on failed for good.
     """
-    index = TaskIndex(files.tasks, learning_key_override=learning_key_override)
-    with ResultsFile(files.partial, identity) as results:
-        summary = asyncio.run(
-            _run(index, results, make_flow, databases, options, in_order=in_order, progress=progress)
-        )
-    files.finish()
-    return summary
+    conninfo = job.databases.sandbox
+    # Only on our own server are the backends' process IDs known to be this machine's; and where models are
+    # asked, litellm's processes would inherit the core.
+    pinned = job.databases.embedded and not job.work.runners.asks_models
+    follow = pin_beside if pinned else None
+    with (
+        SandboxPool(conninfo, size=job.concurrency, on_open=follow) as pool,
+        SandboxPool(conninfo, on_open=follow) as alone,
+        closing(GroundTruthStore(conninfo, alone)) as store,
+        pinned_to_core(job.number if pinned else None),
+    ):
+        async with job.work.runners.open(pool) as runner:
+            scheduler = Scheduler(
+                job.work.items, in_order=job.work.in_order, longest_first=job.work.longest_first
+            )
+            worker = _Worker(job.work, runner, _Loader(job, scheduler, store), deliver)
+            at_once = min(job.concurrency, len(job.work.items))
+            await run_all(worker.work(scheduler) for _ in range(at_once))
+        return pool.discarded
 
 
-async def _run(
-    index: TaskIndex,
-    results: ResultsFile,
-    make_flow: MakeFlow,
-    databases: Databases,
-    options: RunOptions,
-    *,
-    in_order: bool,
-    progress: Callable[[Progress], None] | None,
-) -> BatchSummary:
-    order = [
-        Slot(position, entry.task_id, epoch).key
-        for epoch in range(FIRST_EPOCH, options.epochs + 1)
-        for position, entry in enumerate(index.entries)
-    ]
-    results.finished &= set(order)
-    resumed, started = len(results.finished), time.perf_counter()
-    lanes = Lanes(
-        [(entry.task_id, entry.learning_key) for entry in index.entries],
-        epochs=options.epochs,
-        in_order=in_order,
-        # Not where a budget may end the run: what was done by then would be the long ones.
-        lengths=None if options.has_budget else [entry.turns for entry in index.entries],
-        is_done=results.finished.copy().__contains__,
-    )
-    async with AsyncExitStack() as stack, _sandboxes(databases, options.concurrency) as (pool, truths):
-        flow = make_flow(pool, stack)
-        report = _Report(results, flow, len(order), resumed, progress)
-        report(last=True)
-        run = _Run(index, results, flow, truths, report)
-        await run_all(run.work(lanes) for _ in range(min(options.concurrency, len(order) - resumed)))
-        results.finish(order)
-        report(last=True)
-        discarded = pool.discarded
-    return BatchSummary.of(
-        results.tally,
-        resumed=resumed,
-        seconds=time.perf_counter() - started,
-        sandboxes_discarded=discarded,
-    )
-
-
-@asynccontextmanager
-async def _sandboxes(databases: Databases, size: int) -> AsyncIterator[tuple[SandboxPool, _Truths]]:
-    pool = SandboxPool(databases.sandbox, size=size)
-    alone = SandboxPool(databases.sandbox)
-    try:
-        store = GroundTruthStore(databases.sandbox, alone)
-        try:
-            yield pool, _Truths(store, is_local=databases.sandbox_is_local)
-        finally:
-            store.close()
-    finally:
-        alone.close()
-        pool.close()
-
-
-class _Report:
-    """Tells now and then how far a run is."""
-
+class _Worker(Generic[TaskT]):
     def __init__(
         self,
-        results: ResultsFile,
-        flow: SessionFlow,
-        total: int,
-        resumed: int,
-        progress: Callable[[Progress], None] | None,
+        work: Work[TaskT],
+        runner: SessionRunner[TaskT],
+        loader: _Loader[TaskT],
+        deliver: Callable[[Entry], None],
     ) -> None:
-        self._results = results
-        self._flow = flow
-        self._total = total
-        self._resumed = resumed
-        self._progress = progress
-        self._started = self._told = time.perf_counter()
+        self._work = work
+        self._runner = runner
+        self._loader = loader
+        self._deliver = deliver
+        self._exhausted: str | None = None
+        """Why no model is asked any more."""
 
-    def __call__(self, *, last: bool = False) -> None:
-        now = time.perf_counter()
-        if self._progress is None or not (last or now - self._told >= _REPORT_SECONDS):
-            return
-        self._told = now
-        tally, spent = self._results.tally, self._flow.spent()
-        here = tally.done - self._resumed
-        rate = here / (now - self._started) if now > self._started else 0.0
-        self._progress(
-            Progress(
-                done=tally.done,
-                total=self._total,
-                succeeded=tally.succeeded,
-                infrastructure_errors=tally.infrastructure_errors,
-                rate_per_second=rate,
-                eta_seconds=(self._total - tally.done) / rate if rate else None,
-                spent=spent,
-            )
-        )
+    async def work(self, scheduler: Scheduler) -> None:
+        """Run sessions until none is left."""
+        async with aclosing(scheduler.next()) as items:
+            async for item in items:
+                self._deliver(await self._run(item))
+                await asyncio.sleep(0)  # an interrupt must get through where nothing is waited for
+
+    async def _run(self, item: WorkItem) -> Entry:
+        finished = None
+        if self._exhausted is None:
+            try:
+                task, truth = await self._loader.load(item)
+                finished = await self._runner.run(item, task, truth)
+            except BudgetExhausted as error:
+                self._exhausted = str(error)
+        if finished is None:
+            task = self._work.source.parse(item, read_line_at(self._work.source.path, item.offset))
+            result = without_verdict(task.conversation, "not_run", str(self._exhausted), {})
+            finished = self._runner.record(item, task, result)
+        return Entry(item.key, finished.status, finished.success, json_line(finished.record))
+
+
+class _Loader(Generic[TaskT]):
+    """Loads tasks with their ground truths; those of upcoming items along with them, in one query."""
+
+    def __init__(self, job: Job[TaskT], scheduler: Scheduler, store: GroundTruthStore) -> None:
+        self._source = job.work.source
+        self._scheduler = scheduler
+        self._store = store
+        self._is_local = job.databases.sandbox_is_local
+        # On a distant database no session should wait for many others' ground truths.
+        self._ahead = _AHEAD if self._is_local else min(_AHEAD, job.concurrency)
+        self._loaded: dict[WorkItem, tuple[TaskT, GroundTruth | Exception]] = {}
+        self._alone = asyncio.Lock()  # the store is not for two at once
+
+    async def load(self, item: WorkItem) -> tuple[TaskT, GroundTruth | Exception]:
+        """Return an item's task with its ground truth, or what kept that from being computed."""
+        async with self._alone:
+            if item not in self._loaded:
+                upcoming = self._scheduler.upcoming(self._ahead - 1)
+                await self._fetch([item, *(one for one in upcoming if one not in self._loaded)])
+        return self._loaded.pop(item)
+
+    async def _fetch(self, items: Sequence[WorkItem]) -> None:
+        lines = read_lines_at(self._source.path, [item.offset for item in items])
+        tasks = [self._source.parse(item, line) for item, line in zip(items, lines, strict=True)]
+        conversations = [task.conversation for task in tasks]
+        if self._is_local:
+            truths = self._store.get_many(conversations)
+        else:
+            truths = await in_thread(lambda: self._store.get_many(conversations))
+        self._loaded.update(zip(items, zip(tasks, truths, strict=True), strict=True))

@@ -29,6 +29,7 @@ __all__ = [
     "Outcome",
     "ScriptedAgent",
     "ToolCall",
+    "enter",
     "make_agent",
 ]
 
@@ -99,6 +100,13 @@ class ScriptedAgent(Agent):
     def begin(self, conversation_id: str) -> AgentSession:
         """Not without its script."""
         raise TypeError("A scripted agent begins with script().")
+
+
+def enter(agent: Agent, conversation: Conversation) -> AgentSession:
+    """Let an agent enter a conversation, of which only scripted agents get to see more than the ID."""
+    if isinstance(agent, ScriptedAgent):
+        return agent.script(conversation)
+    return agent.begin(conversation.conversation_id)
 
 
 class _NoopSession(AgentSession):

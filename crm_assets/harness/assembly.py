@@ -1,11 +1,15 @@
-"""Puts a conversation's result together from its turns."""
+"""Puts a conversation's result together from its turns and the rows it left."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
 from crm_assets.conversations import Conversation
+from crm_assets.crm import Rows
+from crm_assets.harness.ground_truth import GroundTruth, ids_of
+from crm_assets.harness.observed_writes import footprint
+from crm_assets.harness.state import canonical_state, created_rows, state_difference
 from crm_assets.records.results import (
     RESULT_SCHEMA_VERSION,
     ConversationResult,
@@ -15,16 +19,40 @@ from crm_assets.records.results import (
     all_right,
 )
 
-__all__ = ["assemble", "without_verdict"]
+__all__ = ["Facts", "SandboxEnd", "assemble", "without_verdict"]
+
+Facts = Mapping[str, object]
+"""What the metadata of a result says, by name."""
+
+
+class SandboxEnd(NamedTuple):
+    """A sandbox when a conversation has ended in it."""
+
+    rows: Rows
+    """As they were before they were rolled back."""
+    restored: bool
+    """Whether it came back to its base."""
 
 
 def assemble(
     conversation: Conversation,
+    truth: GroundTruth,
     turns: Sequence[TurnResult],
-    difference: Mapping[str, Any],
-    facts: Mapping[str, Any],
+    end: SandboxEnd,
+    facts: Facts,
 ) -> ConversationResult:
-    """The result of a conversation that ran to its end."""
+    """Return the result of a conversation that ran to its end, its state compared with the ground truth's.
+
+    Args:
+        conversation: what was run.
+        truth: where the right actions lead.
+        turns: each with its verdict.
+        end: what the sandbox held.
+        facts: what else the metadata is to say.
+    """
+    created = created_rows((turn.tool_name, turn.result) for turn in turns)
+    reached = canonical_state(end.rows, ids_of(truth.seeds), created)
+    difference = state_difference(truth.end_state, reached)
     decided = [turn.success for turn in turns if turn.success is not None]
     segments = _segments(conversation, turns)
     return ConversationResult(
@@ -37,7 +65,13 @@ def assemble(
         per_turn_results=tuple(turns),
         reward_signal=sum(decided) / len(decided) if decided else None,
         error_message=None,
-        metadata={**_identity(conversation), **_tallies(turns), **facts},
+        metadata={
+            **_identity(conversation),
+            **_tallies(turns),
+            **facts,
+            "sandbox": {**footprint(turns, end.rows)._asdict(), "restored": end.restored},
+            **_problems(truth),
+        },
         per_segment_results=segments,
         chain_success=all_right(part.success for part in segments) if _is_chain(conversation) else None,
         state_match=not difference,
@@ -46,9 +80,9 @@ def assemble(
 
 
 def without_verdict(
-    conversation: Conversation, status: ConversationStatus, reason: str, facts: Mapping[str, Any]
+    conversation: Conversation, status: ConversationStatus, reason: str, facts: Facts
 ) -> ConversationResult:
-    """The result of a conversation that says nothing about the agent."""
+    """Return the result of a conversation that tells nothing about the agent."""
     return ConversationResult(
         schema_version=RESULT_SCHEMA_VERSION,
         conversation_id=conversation.conversation_id,
@@ -67,7 +101,7 @@ def without_verdict(
     )
 
 
-def _identity(conversation: Conversation) -> dict[str, Any]:
+def _identity(conversation: Conversation) -> Facts:
     return {
         "workflow_category": conversation.workflow_category,
         "complexity_level": conversation.complexity_level,
@@ -77,7 +111,7 @@ def _identity(conversation: Conversation) -> dict[str, Any]:
     }
 
 
-def _tallies(turns: Sequence[TurnResult]) -> dict[str, Any]:
+def _tallies(turns: Sequence[TurnResult]) -> Facts:
     scored = [turn.response_success for turn in turns if turn.response_success is not None]
     return {
         "successful_turns": sum(turn.success is True for turn in turns),
@@ -86,6 +120,12 @@ def _tallies(turns: Sequence[TurnResult]) -> dict[str, Any]:
         "response_successes": sum(scored),
         "responses_scored": len(scored),
     }
+
+
+def _problems(truth: GroundTruth) -> Facts:
+    if not truth.problems:
+        return {}
+    return {"ground_truth_problems": [{"turn_id": turn, "reason": why} for turn, why in truth.problems]}
 
 
 def _first_failure(turns: Sequence[TurnResult]) -> int | None:

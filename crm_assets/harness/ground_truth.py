@@ -38,7 +38,10 @@ from crm_assets.crm import (
 from crm_assets.errors import CrmAssetsError, InfrastructureError, first_line
 from crm_assets.harness.state import CanonicalState, canonical_state, created_rows
 
-__all__ = ["GroundTruth", "GroundTruthStore", "error_is_expected", "ids_of", "replay_finding"]
+__all__ = ["GroundTruth", "GroundTruthStore", "TurnOutput", "error_is_expected", "ids_of", "replay_finding"]
+
+TurnOutput = Mapping[str, Any]
+"""The fields of a turn's result that later turns may refer to."""
 
 REFUSAL_LABEL = "Validation error"
 """What existing datasets call any refusal of a call by a tool."""
@@ -51,14 +54,14 @@ class GroundTruth:
     seeds: SeedRows
     """The rows it starts from, made valid."""
     end_state: CanonicalState
-    outputs: Mapping[int, Mapping[str, Any]]
+    outputs: Mapping[int, TurnOutput]
     """By turn: the fields of its result that later turns refer to."""
     problems: tuple[tuple[int, str], ...] = field(default=())
     """Turns that do not come out as the dataset says, and why; none in a good dataset."""
 
 
 def error_is_expected(turn: Turn, error: ToolError) -> bool:
-    """Whether a refusal is the one the dataset foresees: by its text, or by what it is called."""
+    """Tell whether a refusal is the expected one: by its text, or by what it is called."""
     expected = turn.expected_error_substring
     if not expected:
         return True
@@ -66,7 +69,7 @@ def error_is_expected(turn: Turn, error: ToolError) -> bool:
 
 
 def ids_of(seeds: SeedRows) -> frozenset[str]:
-    """The IDs of all seed rows."""
+    """Return the IDs of all seed rows."""
     return frozenset(
         value
         for rows in seeds.values()
@@ -85,7 +88,7 @@ def run_ground_truth(sandbox: Sandbox, conversation: Conversation) -> GroundTrut
     """
     seeds = make_seed_rows(conversation)
     wanted = _referenced_fields(conversation)
-    outputs: dict[int, Mapping[str, Any]] = {}
+    outputs: dict[int, TurnOutput] = {}
     problems: list[tuple[int, str]] = []
     ids = deterministic_ids(f"ground truth {conversation.conversation_id}")
     with sandbox.begin(seeds, ids=ids) as session:
@@ -111,9 +114,9 @@ def run_ground_truth(sandbox: Sandbox, conversation: Conversation) -> GroundTrut
 
 
 def _run_turn(
-    session: Session, turn: Turn, outputs: Mapping[int, Mapping[str, Any]]
-) -> tuple[str | None, dict[str, Any] | None]:
-    """What is wrong with a turn's outcome (None if nothing), and what it hands on."""
+    session: Session, turn: Turn, outputs: Mapping[int, TurnOutput]
+) -> tuple[str | None, TurnOutput | None]:
+    """Return what is wrong with a turn's outcome (None if nothing), and its output."""
     try:
         arguments = resolve(turn.expected_args, outputs)
         result = session.call(turn.expected_tool, arguments)
@@ -140,7 +143,7 @@ def _referenced_fields(conversation: Conversation) -> dict[int, set[str]]:
 
 @cache
 def code_fingerprint() -> str:
-    """Hash of the code that decides what a ground truth is; another code, another cache."""
+    """Return a hash of the code that decides what a ground truth is; another code, another cache."""
     digest = hashlib.sha256()
     for package, suffixes in (
         ("crm_assets.crm", (".py", ".sql")),
@@ -158,7 +161,7 @@ def _today() -> date:
 
 
 def ground_truth_key(conversation: Conversation) -> str:
-    """Cache key: the conversation, the code, and the day where close dates are held against it."""
+    """Return the cache key: conversation, code, and the day if close dates are compared with it."""
     parts = [conversation.content_hash, code_fingerprint()]
     if any("close_date" in str(turn.expected_args) for turn in conversation.turns):
         parts.append(_today().isoformat())
@@ -203,7 +206,7 @@ class GroundTruthStore:
             )
 
     def get_many(self, conversations: Sequence[Conversation]) -> list[GroundTruth | Exception]:
-        """The ground truth of each conversation, or what kept it from being computed.
+        """Return the ground truth of each conversation, or what kept it from being computed.
 
         Raises:
             InfrastructureError: the database failed.
@@ -277,7 +280,7 @@ def _failure(error: psycopg.Error) -> InfrastructureError:
 
 
 def replay_finding(conversation: Conversation, truth: GroundTruth | Exception) -> ReplayFinding | None:
-    """What an audit says of a conversation whose ground truth does not replay; None if it does."""
+    """Return the audit's finding on a conversation whose ground truth does not replay; None if it does."""
     if isinstance(truth, Exception):
         return _finding(conversation, None, str(truth))
     for turn, reason in truth.problems:

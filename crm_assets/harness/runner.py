@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -12,18 +12,9 @@ from crm_assets.concurrency import gather_all, in_thread
 from crm_assets.conversations import Conversation, Turn, find_references, resolve, turn_output
 from crm_assets.crm import SandboxPool, Session, ToolError, deterministic_ids
 from crm_assets.errors import ConfigError, CrmAssetsError
-from crm_assets.harness.agents import (
-    Agent,
-    AgentSession,
-    NotRecordedError,
-    Outcome,
-    ScriptedAgent,
-    ToolCall,
-)
-from crm_assets.harness.assembly import assemble, without_verdict
-from crm_assets.harness.ground_truth import GroundTruth, ids_of
-from crm_assets.harness.observed_writes import footprint
-from crm_assets.harness.state import canonical_state, created_rows, state_difference
+from crm_assets.harness.agents import Agent, AgentSession, NotRecordedError, Outcome, ToolCall, enter
+from crm_assets.harness.assembly import SandboxEnd, assemble, without_verdict
+from crm_assets.harness.ground_truth import GroundTruth, TurnOutput, ids_of
 from crm_assets.harness.verification import Judge, judge_call, judge_reply, judged, open_question
 from crm_assets.llm.errors import BudgetExhausted
 from crm_assets.records.results import ConversationResult, TurnResult
@@ -34,17 +25,16 @@ _Result = TypeVar("_Result")
 
 
 @dataclass
-class _Progress:
-    """What has happened in a conversation so far."""
+class _Run:
+    """A conversation that is under way in a sandbox."""
 
     conversation: Conversation
     truth: GroundTruth
+    agent: AgentSession
     seed_ids: frozenset[str]
-    outputs: dict[int, dict[str, Any]] = field(default_factory=dict)
-    """By turn: what its result hands on; turns that failed hand on nothing."""
+    outputs: dict[int, TurnOutput] = field(default_factory=dict)
+    """By turn: what later turns may refer to; failed turns have none."""
     turns: list[TurnResult] = field(default_factory=list)
-    restored: bool = False
-    """Whether the sandbox came back to its base."""
 
 
 class ConversationRunner:
@@ -52,17 +42,11 @@ class ConversationRunner:
 
     Args:
         pool: where they run.
-        agent: who works, where a run names nobody else.
-        judge: who decides what comparison cannot, where a run names nobody else; None for nobody.
         database_is_local: whether a statement takes less than handing the wait to a thread would.
     """
 
-    def __init__(
-        self, pool: SandboxPool, agent: Agent, *, judge: Judge | None = None, database_is_local: bool = True
-    ) -> None:
+    def __init__(self, pool: SandboxPool, *, database_is_local: bool = True) -> None:
         self._pool = pool
-        self._agent = agent
-        self._judge = judge
         # A local server answers in microseconds, less than handing the wait to a thread would take;
         # a distant one would hold up every other session meanwhile.
         self._is_local = database_is_local
@@ -72,34 +56,33 @@ class ConversationRunner:
         conversation: Conversation,
         truth: GroundTruth | Exception,
         *,
-        agent: Agent | None = None,
+        agent: Agent,
         judge: Judge | None = None,
         now: datetime | None = None,
     ) -> ConversationResult:
-        """Run `conversation`; whatever fails around the agent is told in the result's status.
+        """Run `conversation`; the result's status says if something around the agent failed.
 
         Args:
             conversation: what is run.
             truth: its ground truth, or what kept it from being computed.
-            agent: who works, instead of the runner's agent.
-            judge: who decides what comparison cannot, instead of the runner's judge.
+            agent: the agent to run.
+            judge: decides what comparison cannot; None for no judge.
             now: what the CRM's clock stands at, for a run that is to be the same again; None for the time.
 
         Raises:
             ConfigError: a model cannot be asked at all, which is so for every other conversation, too.
         """
         started = time.perf_counter()
-        agent, judge = agent or self._agent, judge or self._judge
         facts: dict[str, Any] = {"agent": agent.describe()}
         if judge is not None:
             facts["judge"] = judge.describe()
         try:
             if isinstance(truth, Exception):
                 raise truth
-            session = _enter(agent, conversation)
-            progress, state = await self._run_in_sandbox(conversation, truth, session, now)
-            facts["duration_seconds"] = round(time.perf_counter() - started, 6)  # the judge's not among it
-            turns = progress.turns if judge is None else await _judged(judge, conversation, progress.turns)
+            run = _Run(conversation, truth, enter(agent, conversation), ids_of(truth.seeds))
+            end = await self._run_in_sandbox(run, now)
+            facts["duration_seconds"] = round(time.perf_counter() - started, 6)  # without the judge's
+            turns = run.turns if judge is None else await _judged(judge, conversation, run.turns)
         except NotRecordedError as error:
             return without_verdict(conversation, "not_recorded", str(error), facts)
         except BudgetExhausted as error:
@@ -108,58 +91,45 @@ class ConversationRunner:
             raise
         except CrmAssetsError as error:
             return without_verdict(conversation, "infrastructure_error", str(error), facts)
-        created = created_rows((turn.tool_name, turn.result) for turn in progress.turns)
-        reached = canonical_state(state, progress.seed_ids, created)
-        difference = state_difference(truth.end_state, reached)
-        facts["sandbox"] = {**footprint(progress.turns, state)._asdict(), "restored": progress.restored}
-        if truth.problems:
-            facts["ground_truth_problems"] = [
-                {"turn_id": turn, "reason": reason} for turn, reason in truth.problems
-            ]
-        return assemble(conversation, turns, difference, facts)
+        return assemble(conversation, truth, turns, end, facts)
 
-    async def _run_in_sandbox(
-        self, conversation: Conversation, truth: GroundTruth, agent: AgentSession, now: datetime | None
-    ) -> tuple[_Progress, dict[str, list[dict[str, Any]]]]:
-        progress = _Progress(conversation, truth, ids_of(truth.seeds))
-        ids = deterministic_ids(f"session {conversation.conversation_id}")
+    async def _run_in_sandbox(self, run: _Run, now: datetime | None) -> SandboxEnd:
+        ids = deterministic_ids(f"session {run.conversation.conversation_id}")
         sandbox = await self._off(self._pool.acquire, undo=self._pool.release)
         try:
             session = await self._off(
-                lambda: sandbox.begin(truth.seeds, ids=ids, now=now), undo=Session.end
+                lambda: sandbox.begin(run.truth.seeds, ids=ids, now=now), undo=Session.end
             )
             try:
-                for turn in conversation.turns:
-                    progress.turns.append(await self._run_turn(progress, turn, session, agent))
-                state = await self._off(session.rows)
+                for turn in run.conversation.turns:
+                    run.turns.append(await self._run_turn(run, turn, session))
+                rows = await self._off(session.rows)
             finally:
                 await self._off(session.end)
         finally:
-            progress.restored = await self._off(lambda: self._pool.release(sandbox))
-        return progress, state
+            restored = await self._off(lambda: self._pool.release(sandbox))
+        return SandboxEnd(rows, restored)
 
     async def _off(
         self, work: Callable[[], _Result], *, undo: Callable[[_Result], object] | None = None
     ) -> _Result:
-        """Do database work: here and now if the server is near, else without holding others up."""
+        """Do database work: here and now if the server is local, else in a thread."""
         return work() if self._is_local else await in_thread(work, undo=undo)
 
-    async def _run_turn(
-        self, progress: _Progress, turn: Turn, session: Session, agent: AgentSession
-    ) -> TurnResult:
-        utterance = _spoken(progress, turn)
-        call = await agent.act(utterance)
+    async def _run_turn(self, run: _Run, turn: Turn, session: Session) -> TurnResult:
+        utterance = _spoken(run, turn)
+        call = await run.agent.act(utterance)
         outcome, error = await self._call(session, call)
         if outcome.called and error is None:
-            progress.outputs[turn.turn_id] = turn_output(outcome.result)
-        reply = await agent.reply(outcome)
-        expected = resolve(turn.expected_args, _known(progress), strict=False)
+            run.outputs[turn.turn_id] = turn_output(outcome.result)
+        reply = await run.agent.reply(outcome)
+        expected = resolve(turn.expected_args, _known(run), strict=False)
         verdict = judge_call(turn, expected, call, error)
-        replied = judge_reply(progress.conversation, turn, reply)
+        replied = judge_reply(run.conversation, turn, reply)
         success = verdict.success and replied.success is not False
         return TurnResult(
             turn_id=turn.turn_id,
-            segment_number=progress.conversation.segment_of(turn.turn_id),
+            segment_number=run.conversation.segment_of(turn.turn_id),
             user_utterance=utterance,
             tool_name=call.name if call else None,
             arguments=call.arguments if call else None,
@@ -178,7 +148,7 @@ class ConversationRunner:
             agent_response_text=reply,
             success=success,
             verification=("response_mismatch" if verdict.success and not success else verdict.verification),
-            token_usage=agent.usage(),
+            token_usage=run.agent.usage(),
         )
 
     async def _call(self, session: Session, call: ToolCall | None) -> tuple[Outcome, ToolError | None]:
@@ -191,14 +161,8 @@ class ConversationRunner:
         return Outcome(called=True, result=result), None
 
 
-def _enter(agent: Agent, conversation: Conversation) -> AgentSession:
-    if isinstance(agent, ScriptedAgent):
-        return agent.script(conversation)
-    return agent.begin(conversation.conversation_id)
-
-
 async def _judged(judge: Judge, conversation: Conversation, turns: list[TurnResult]) -> list[TurnResult]:
-    """The turns with the judge's verdicts, asked for side by side once the sandbox is given back."""
+    """Return the turns with the judge's verdicts, asked for together once the sandbox is given back."""
 
     async def settle(number: int) -> TurnResult:
         question = open_question(conversation.turns[number], turns[number], tuple(turns[:number]))
@@ -207,31 +171,31 @@ async def _judged(judge: Judge, conversation: Conversation, turns: list[TurnResu
     return await gather_all(settle(number) for number in range(len(turns)))
 
 
-def _known(progress: _Progress) -> dict[int, Mapping[str, Any]]:
-    """What references in expected arguments stand for: this run's results, else the ground truth's.
+def _known(run: _Run) -> dict[int, TurnOutput]:
+    """Return what expected arguments may refer to, by turn: this run's results, else the ground truth's.
 
     Never shown to the agent.
     """
-    known: dict[int, Mapping[str, Any]] = dict(progress.outputs)
-    for number, output in progress.truth.outputs.items():
-        known[number] = {**output, **progress.outputs.get(number, {})}
+    known = dict(run.outputs)
+    for number, output in run.truth.outputs.items():
+        known[number] = {**output, **run.outputs.get(number, {})}
     return known
 
 
-def _spoken(progress: _Progress, turn: Turn) -> str:
-    """What the user says, references filled from this run's results.
+def _spoken(run: _Run, turn: Turn) -> str:
+    """Return what the user says, references filled from this run's results.
 
     A turn that failed has none. Where the ground truth's value is the ID of a seed row, the user means
     that row, which is there whatever the agent did; nothing else of the ground truth is ever said.
     """
-    said: dict[int, dict[str, Any]] = {}
+    said: dict[int, dict[str, object]] = {}
     for reference in find_references(turn.user_utterance):
         name, number = reference.field, reference.turn
-        values = progress.outputs.get(number, {})
-        meant = progress.truth.outputs.get(number, {}).get(name)
+        values = run.outputs.get(number, {})
+        meant = run.truth.outputs.get(number, {}).get(name)
         if name in values:
             value = values[name]
-        elif isinstance(meant, str) and meant in progress.seed_ids:
+        elif isinstance(meant, str) and meant in run.seed_ids:
             value = meant
         else:
             value = f"[no {name} from turn {number}]"

@@ -14,7 +14,15 @@ from crm_assets.workspace.files import atomic_writer
 from crm_assets.workspace.keys import BaselineKey, RunKey
 from crm_assets.workspace.project import Project
 
-__all__ = ["BaselinePaths", "RunFiles", "claim_run", "finished_runs", "release_run", "require_finished"]
+__all__ = [
+    "BaselinePaths",
+    "RunFiles",
+    "claim_run",
+    "finished_runs",
+    "release_run",
+    "require_finished",
+    "sidecar_of",
+]
 
 _CLAIM_ATTEMPTS = 600
 _MOST_NAMED = 5
@@ -94,9 +102,7 @@ class RunFiles:
 
     @property
     def _partial_run(self) -> Path:
-        """What says of which run the partial sessions are (see `harness.output`)."""
-        from crm_assets.engine.checkpoint import sidecar_of  # noqa: PLC0415  (not needed to list runs)
-
+        """Which run the partial sessions are of."""
         return sidecar_of(self.partial)
 
     @contextmanager
@@ -107,6 +113,11 @@ class RunFiles:
             raise InfrastructureError(
                 f"Could not move {path}: {error.strerror or error}; correct that and run it again."
             ) from error
+
+
+def sidecar_of(path: Path) -> Path:
+    """Return the file beside a results file that says which run it is of."""
+    return path.with_name(f"{path.name}.run.json")
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -20,7 +20,7 @@ from psycopg import sql
 from crm_assets.atlas import write_tasks
 from crm_assets.atlas.plan import SessionPlan, run_plan
 from crm_assets.database import Databases, connect_databases
-from crm_assets.engine import BatchSummary
+from crm_assets.engine import RunSummary
 from crm_assets.generator import generate
 from crm_assets.llm import LedgerEntry, Message, read_ledger
 from crm_assets.offline_models import answer
@@ -136,7 +136,7 @@ class Loop:
 
     def run(
         self, files: RunFiles, config: Path, *, dataset: str = "dev", progress: Any = None, **plan: Any
-    ) -> BatchSummary:
+    ) -> RunSummary:
         """Work off the tasks."""
         chosen = SessionPlan(config=config, **{"concurrency": 4, **plan})
         return run_plan(

@@ -14,18 +14,16 @@ import orjson
 
 from crm_assets.atlas.config import AtlasConfig
 from crm_assets.atlas.config_file import LoadedConfig
-from crm_assets.atlas.flows import AtlasFlow
-from crm_assets.atlas.identity import session_key
-from crm_assets.atlas.lanes import Slot
+from crm_assets.atlas.loop import AtlasLoop
 from crm_assets.atlas.playbook import LearningState
-from crm_assets.atlas.run import Finished
-from crm_assets.atlas.session import SessionWorker
+from crm_assets.atlas.session_runners import AtlasRunner
 from crm_assets.atlas.store import Merge, OpenSession, SessionContext, SessionStore
 from crm_assets.atlas.tasks import AtlasTask, task_id
 from crm_assets.atlas.telemetry import SessionEnd, SessionStart
 from crm_assets.conversations import Conversation
 from crm_assets.crm import TOOLS, SandboxPool
-from crm_assets.harness import AgentSpec, ConversationRunner, GroundTruth, GroundTruthStore, make_agent
+from crm_assets.engine import Finished, WorkItem, learning_key
+from crm_assets.harness import ConversationRunner, GroundTruth, GroundTruthStore
 from crm_assets.llm import (
     Answer,
     Caller,
@@ -214,21 +212,21 @@ class Stage:
         loaded = LoadedConfig(Path("loop.yaml"), config, offline=False)
         models = MemoryModels(script or {}, seconds=seconds)
         store = MemoryStore(start_from or context())
-        flow = self.flow(loaded, models, store, is_local=is_local)
+        runner = self.runner(loaded, models, store, is_local=is_local)
         known = truth or self.truths.get_many([conversation])[0]
         name = task_id(conversation.conversation_id, RUN)
         task = AtlasTask(task_id=name, run_id=RUN, conversation=conversation, dataset_revision="5e" * 32)
-        finished = asyncio.run(flow.run(task, Slot(0, session_key(name), 1), known))
+        override = config.adaptive_teaching.learning_key_override
+        item = WorkItem(name, learning_key(conversation, override), len(conversation.turns), 1, 0)
+        finished = asyncio.run(runner.run(item, task, known))
         return Played(finished, models, store)
 
-    def flow(
+    def runner(
         self, loaded: LoadedConfig, models: MemoryModels, store: SessionStore, *, is_local: bool = True
-    ) -> AtlasFlow:
-        runner = ConversationRunner(self.pool, make_agent(AgentSpec("noop")), database_is_local=is_local)
+    ) -> AtlasRunner:
+        runner = ConversationRunner(self.pool, database_is_local=is_local)
         handles = {tool.name: tool.description for tool in TOOLS.values()}
-        worker = SessionWorker(
+        loop = AtlasLoop(
             loaded.config, loaded.learning_mode, models, runner, handles=handles, clock=lambda: NOW
         )
-        return AtlasFlow(
-            loaded, models, worker, store, dataset="dev", total=Spending, facts={"dataset": "dev"}
-        )
+        return AtlasRunner(loaded, models, loop, store, dataset="dev", facts={"dataset": "dev"})

@@ -91,9 +91,9 @@ def truth_of(stage: Stage) -> GroundTruth:
     return truth
 
 
-def runner(pool: SandboxPool) -> ConversationRunner:
+async def play_on(pool: SandboxPool, truth: GroundTruth) -> ConversationResult:
     agent = Caller((call("client_search", name="Acme"), "Found."))
-    return ConversationRunner(pool, agent, database_is_local=False)
+    return await ConversationRunner(pool, database_is_local=False).run(TALK, truth, agent=agent)
 
 
 async def wait_for_statement(overlap: Overlap) -> None:
@@ -108,11 +108,11 @@ def test_a_session_that_is_stopped_keeps_its_sandbox_until_its_statement_is_thro
     truth = truth_of(stage)
 
     async def main(free: threading.Event) -> ConversationResult:
-        first = asyncio.ensure_future(runner(pool).run(TALK, truth))
+        first = asyncio.ensure_future(play_on(pool, truth))
         await wait_for_statement(overlap)
         await asyncio.sleep(0.05)
         first.cancel()
-        second = asyncio.ensure_future(runner(pool).run(TALK, truth))
+        second = asyncio.ensure_future(play_on(pool, truth))
         await asyncio.sleep(0.1)
         assert not first.done(), "it left while its statement still ran"
         assert not second.done()
@@ -133,7 +133,7 @@ def test_a_session_that_is_stopped_while_it_waits_for_a_sandbox_leaves_none_behi
 
     async def main() -> ConversationResult:
         lease = pool.acquire()
-        waiting = asyncio.ensure_future(runner(pool).run(TALK, truth))
+        waiting = asyncio.ensure_future(play_on(pool, truth))
         await asyncio.sleep(0.05)
         waiting.cancel()
         await asyncio.sleep(0.05)
@@ -141,7 +141,7 @@ def test_a_session_that_is_stopped_while_it_waits_for_a_sandbox_leaves_none_behi
         pool.release(lease)
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        return await asyncio.wait_for(runner(pool).run(TALK, truth), 10)
+        return await asyncio.wait_for(play_on(pool, truth), 10)
 
     assert asyncio.run(main()).overall_success is True
 

@@ -18,7 +18,7 @@ import pytest
 from crm_assets.atlas.records import TRACE_KEYS
 from crm_assets.atlas.telemetry import TelemetryStore
 from crm_assets.database import Databases
-from crm_assets.engine import BatchSummary
+from crm_assets.engine import RunSummary
 from crm_assets.errors import InputError
 from crm_assets.llm import ledger_totals
 from crm_assets.reporting.metrics import compute_metrics
@@ -47,7 +47,7 @@ class Run:
     loop: Loop
     files: RunFiles
     config: Path
-    summary: BatchSummary
+    summary: RunSummary
     lines: list[dict[str, Any]]
     requests: list[Recorded]
     server: ScriptedServer

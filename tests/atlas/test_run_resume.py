@@ -16,7 +16,7 @@ import pytest
 
 from crm_assets.database import Databases
 from crm_assets.engine import Progress
-from crm_assets.engine.checkpoint import ResultsFile
+from crm_assets.engine.checkpoint import Checkpoint
 from crm_assets.errors import InputError
 from crm_assets.llm import LedgerEntry
 from crm_assets.workspace.baseline_files import RunFiles
@@ -125,7 +125,7 @@ def same_time(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def eager_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Progress is told after every session."""
-    monkeypatch.setattr("crm_assets.atlas.run._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("crm_assets.engine.progress._REPORT_SECONDS", 0.0)
 
 
 def stop_after(count: int) -> Callable[[Progress], None]:
@@ -225,30 +225,30 @@ def test_a_killed_run_goes_on_without_paying_twice(loop: Loop, undisturbed: Undi
 def test_what_was_stored_and_not_written_is_neither_learnt_nor_paid_for_twice(
     loop: Loop, undisturbed: Undisturbed, monkeypatch: pytest.MonkeyPatch
 ):
-    append = ResultsFile.append
+    append = Checkpoint.append
     calls = []
 
-    def stop_at_the_fourth(results: ResultsFile, entries: Any) -> None:
+    def stop_at_the_fourth(checkpoint: Checkpoint, entries: Any) -> None:
         calls.append(entries)
         if len(calls) == 4:
             raise KeyboardInterrupt  # in the gap between the database and the file
-        append(results, entries)
+        append(checkpoint, entries)
 
     with ScriptedServer(offline_models) as server:
         files = loop.tasks(DOCUMENTS)
         with monkeypatch.context() as patch:
-            patch.setattr(ResultsFile, "append", stop_at_the_fourth)
+            patch.setattr(Checkpoint, "append", stop_at_the_fourth)
             with pytest.raises(KeyboardInterrupt):
                 play(loop, server.url, files)
         stored = loop.query("SELECT count(*) FROM sessions WHERE status = 'succeeded'")[0][0]
         written = len(files.partial.read_bytes().splitlines())
-        assert (written, stored) == (3, 4)
+        assert written == 3 < stored  # and those that were being stored when it stopped
         play(loop, server.url, files)
         check(loop, files, undisturbed)
 
 
 def test_a_run_is_not_gone_on_with_by_another(loop: Loop, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("crm_assets.atlas.run._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("crm_assets.engine.progress._REPORT_SECONDS", 0.0)
     with ScriptedServer(offline_models) as server:
         files = loop.tasks(DOCUMENTS)
         with pytest.raises(KeyboardInterrupt):
@@ -264,7 +264,7 @@ def test_a_run_is_not_gone_on_with_by_another(loop: Loop, monkeypatch: pytest.Mo
 
 
 def test_a_student_alone_goes_on_and_can_be_replayed(loop: Loop, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("crm_assets.atlas.run._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("crm_assets.engine.progress._REPORT_SECONDS", 0.0)
     with ScriptedServer(offline_models, latency_seconds=LATENCY) as server:
         config = loop.config(models_at(server.url))
         files = loop.tasks(DOCUMENTS)

@@ -10,7 +10,7 @@ import pytest
 
 from crm_assets.atlas import run_sessions, write_tasks
 from crm_assets.database import Databases, connect_databases
-from crm_assets.engine import BatchSummary, Limits, Progress
+from crm_assets.engine import Limits, Progress, RunSummary
 from crm_assets.errors import InputError
 from crm_assets.harness import AgentSpec
 from crm_assets.workspace.baseline_files import RunFiles
@@ -19,7 +19,7 @@ from crm_assets.workspace.project import Project
 RUN = "20250102T030405Z-abc123"
 ACME = "11111111-1111-4111-8111-111111111111"
 
-Sessions = Callable[..., BatchSummary]
+Sessions = Callable[..., RunSummary]
 
 
 def document(number: int, *, seed: str = ACME) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def sessions(tasks: Path) -> Path:
 def run(project: Project, tasks: Path, sessions: Path) -> Sessions:
     """Works off the tasks."""
 
-    def run_here(agent: AgentSpec = AgentSpec("replay"), **options: Any) -> BatchSummary:  # noqa: B008
+    def run_here(agent: AgentSpec = AgentSpec("replay"), **options: Any) -> RunSummary:  # noqa: B008
         return run_sessions(
             RunFiles(tasks.parent),
             project=project,
@@ -95,8 +95,7 @@ def run(project: Project, tasks: Path, sessions: Path) -> Sessions:
 @pytest.fixture
 def eager_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Progress is told after every conversation."""
-    monkeypatch.setattr("crm_assets.engine.workers._REPORT_SECONDS", 0.0)
-    monkeypatch.setattr("crm_assets.engine.batch._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("crm_assets.engine.progress._REPORT_SECONDS", 0.0)
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ from crm_assets.atlas.outcomes import Reward
 from crm_assets.atlas.playbook import LearningState, merge, render_playbook
 from crm_assets.atlas.student import Student
 from crm_assets.atlas.transcript import make_transcript
-from crm_assets.conversations import Conversation, reload_conversations
+from crm_assets.conversations import Conversation, load_conversations
 from crm_assets.crm import TOOLS, SandboxPool
 from crm_assets.database import Databases
 from crm_assets.harness import ConversationRunner, GroundTruthStore
@@ -46,11 +46,11 @@ class Demo:
     def __init__(self, pool: SandboxPool, store: GroundTruthStore) -> None:
         self.models = DirectModels()
         path = REPOSITORY / "data" / "conversations" / "demo.jsonl"
-        every = reload_conversations(path, lambda position: True)
+        every = load_conversations(path)
         # Half of the turns, in few learning keys: what is learnt comes up again.
         self.conversations = [one for one in every if one.workflow_category.startswith("Chained")]
         self._truths = store.get_many(self.conversations)
-        self._runner = ConversationRunner(pool, Student(self.models, "s", CONFIG))
+        self._runner = ConversationRunner(pool)
 
     async def tool_success(self, *, learning: bool) -> float:
         """The share of turns whose call was right."""

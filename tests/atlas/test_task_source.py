@@ -7,8 +7,9 @@ import orjson
 import pytest
 
 from crm_assets.atlas import read_tasks, write_tasks
-from crm_assets.atlas.task_index import TaskIndex
+from crm_assets.atlas.tasks import TaskSource
 from crm_assets.errors import InputError
+from crm_assets.workspace.jsonl import read_line_at
 from tests.harness.build import document, turn, write_dataset
 
 DOCUMENTS = [
@@ -30,31 +31,37 @@ def tasks(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_task_is_read_from_where_it_stands(tasks: Path):
-    index = TaskIndex(tasks)
+@pytest.mark.parametrize("check", [True, False])
+def test_a_task_is_read_from_where_it_stands(tasks: Path, check: bool):
+    source = TaskSource(tasks)
+    items = source.items(check=check)
     wanted = list(read_tasks(tasks))
     for position in (3, 0, 2, 1, 3):
-        assert index.read(position) == wanted[position]
-    assert [entry.task_id for entry in index.entries] == [task.task_id for task in wanted]
+        item = items[position]
+        line = read_line_at(tasks, item.offset)
+        assert source.parse(item, line) == wanted[position]
+    assert [item.task_id for item in items] == [task.task_id for task in wanted]
+    assert [item.turns for item in items] == [len(task.conversation.turns) for task in wanted]
 
 
-def test_learning_keys_are_those_of_existing_runs(tasks: Path):
-    keys = [entry.learning_key for entry in TaskIndex(tasks).entries]
+@pytest.mark.parametrize("check", [True, False])
+def test_learning_keys_are_those_of_existing_runs(tasks: Path, check: bool):
+    keys = [item.learning_key for item in TaskSource(tasks).items(check=check)]
     clients = hashlib.sha256(b"crm-benchmark::Clients::simple").hexdigest()
     quotes = hashlib.sha256(b"crm-benchmark::Quotes::simple").hexdigest()
     assert keys == [clients, quotes, clients, quotes]
 
 
 def test_one_key_can_stand_for_all(tasks: Path):
-    index = TaskIndex(tasks, learning_key_override="all")
-    assert {entry.learning_key for entry in index.entries} == {"all"}
+    items = TaskSource(tasks).items(learning_key_override="all")
+    assert {item.learning_key for item in items} == {"all"}
 
 
 def test_a_task_that_is_there_twice_is_refused(tasks: Path):
     first = tasks.read_bytes().splitlines(keepends=True)[0]
     tasks.write_bytes(tasks.read_bytes() + first)
     with pytest.raises(InputError, match=r"line 5: task c-0::20260101T000000Z-x is there twice"):
-        TaskIndex(tasks)
+        TaskSource(tasks).items(check=True)
 
 
 def test_a_line_that_is_no_task_is_refused(tasks: Path):
@@ -62,13 +69,29 @@ def test_a_line_that_is_no_task_is_refused(tasks: Path):
     broken = {**orjson.loads(lines[2]), "conversation": {"turns": []}}
     tasks.write_bytes(b"".join([*lines[:2], orjson.dumps(broken) + b"\n", lines[3]]))
     with pytest.raises(InputError, match="line 3 is not a task"):
-        TaskIndex(tasks)
+        TaskSource(tasks).items(check=True)
 
 
 def test_without_tasks_there_is_nothing_to_run(tasks: Path):
     tasks.write_bytes(b"")
     with pytest.raises(InputError, match="holds no task; materialize atlas_tasks again"):
-        TaskIndex(tasks)
+        TaskSource(tasks).items(check=True)
     tasks.unlink()
-    with pytest.raises(InputError, match="Cannot read"):
-        TaskIndex(tasks)
+    with pytest.raises(InputError, match="There are no tasks at"):
+        TaskSource(tasks).items(check=True)
+
+
+@pytest.mark.parametrize(
+    "line", [b"not json", b"[]", b"{}", b'{"conversation": 5}', b'{"task_id": "x", "conversation": {}}']
+)
+def test_a_line_that_cannot_be_a_task_is_refused_without_a_check_too(tasks: Path, line: bytes):
+    tasks.write_bytes(tasks.read_bytes() + line + b"\n")
+    with pytest.raises(InputError, match="line 5 is not a task"):
+        TaskSource(tasks).items()
+
+
+def test_a_task_that_has_changed_since_is_refused(tasks: Path):
+    source = TaskSource(tasks)
+    item = source.items()[2]
+    with pytest.raises(InputError, match="line 3 is not a task"):
+        source.parse(item, b'{"task_id": "x"}\n')

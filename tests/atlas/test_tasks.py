@@ -103,12 +103,6 @@ def test_a_malformed_dataset_leaves_no_tasks(dataset: Path, tasks: Path):
     assert list(tasks.parent.iterdir()) == []
 
 
-def test_only_the_wanted_tasks_are_read(dataset: Path, tasks: Path):
-    write(dataset, tasks)
-    read = read_tasks(tasks, wanted=lambda position: position in (1, 4))
-    assert [task.conversation.conversation_id for task in read] == ["c-1", "c-4"]
-
-
 def _changed(field: str, value: Any) -> bytes:
     task = {
         "schema_version": 1,

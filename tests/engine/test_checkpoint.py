@@ -9,13 +9,11 @@ from typing import Any
 import orjson
 import pytest
 
-from crm_assets.engine.checkpoint import ResultsFile
+from crm_assets.engine.checkpoint import Checkpoint, Entry
 from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.workspace.files import json_line
 
 IDENTITY = {"dataset_sha256": "abc", "agent": {"name": "replay"}, "sample": None}
-
-Entry = tuple[str, str, "bool | None", bytes]
 
 
 @pytest.fixture
@@ -25,11 +23,11 @@ def path(tmp_path: Path) -> Path:
 
 def entry(key: str, *, status: str = "completed", success: bool | None = True, pad: int = 0) -> Entry:
     document = {"conversation_id": key, "status": status, "overall_success": success, "pad": "x" * pad}
-    return key, status, success, json_line(document)
+    return Entry(key, status, success, json_line(document))
 
 
-def write(path: Path, *entries: Entry, order: list[str] | None = None, **identity: Any) -> ResultsFile:
-    with ResultsFile(path, {**IDENTITY, **identity}) as results:
+def write(path: Path, *entries: Entry, order: list[str] | None = None, **identity: Any) -> Checkpoint:
+    with Checkpoint(path, {**IDENTITY, **identity}) as results:
         results.append(entries)
         if order is not None:
             results.finish(order)
@@ -55,7 +53,7 @@ def test_what_is_done_is_found_again(path: Path):
     write(path, entry("a"), entry("b", success=False), entry("c", status="not_recorded", success=None))
     resumed = write(path, entry("d"))
     assert resumed.finished == {"a", "b", "c", "d"}
-    assert (resumed.tally.done, resumed.tally.succeeded, resumed.tally.not_recorded) == (4, 2, 1)
+    assert (resumed.tally.total, resumed.tally.succeeded, resumed.tally.not_recorded) == (4, 2, 1)
     assert keys(path) == ["a", "b", "c", "d"]
 
 
@@ -68,12 +66,12 @@ def test_what_has_no_verdict_counts_neither_as_success_nor_as_failure(path: Path
         entry("d", status="infrastructure_error", success=None),
         entry("e", status="not_run", success=None),
     ).tally
-    assert (tally.done, tally.succeeded, tally.failed, tally.undecided) == (5, 1, 1, 1)
+    assert (tally.total, tally.succeeded, tally.failed, tally.undecided) == (5, 1, 1, 1)
     assert (tally.infrastructure_errors, tally.not_run) == (1, 1)
 
 
 def test_two_processes_never_write_one_file(path: Path):
-    with ResultsFile(path, IDENTITY) as first:
+    with Checkpoint(path, IDENTITY) as first:
         first.append([entry("a")])
         with pytest.raises(InputError, match="being written by another process"):
             write(path)
@@ -93,7 +91,7 @@ def test_a_torn_last_line_is_cut_off(path: Path, torn: bytes):
     write(path, entry("a"))
     whole = path.read_bytes()
     path.write_bytes(whole + torn)
-    with ResultsFile(path, IDENTITY) as results:
+    with Checkpoint(path, IDENTITY) as results:
         assert results.finished == {"a"}
         assert path.read_bytes() == whole
         results.append([entry("b")])
@@ -111,7 +109,7 @@ def test_lines_that_are_none_of_ours_are_dropped(path: Path):
 @pytest.mark.parametrize("status", ["infrastructure_error", "not_run"])
 def test_what_could_not_be_run_is_to_be_done_again(path: Path, status: str):
     write(path, entry("a"), entry("b", status=status, success=None), entry("c"))
-    with ResultsFile(path, IDENTITY) as results:
+    with Checkpoint(path, IDENTITY) as results:
         assert results.finished == {"a", "c"}
         assert (results.tally.infrastructure_errors, results.tally.not_run) == (0, 0)
         results.append([entry("b")])
@@ -133,7 +131,7 @@ def test_another_run_is_refused_naming_what_changed(path: Path, change, named):
     before = path.read_bytes()
     with (
         pytest.raises(InputError, match="cannot be resumed") as refusal,
-        ResultsFile(path, {**IDENTITY, **change}),
+        Checkpoint(path, {**IDENTITY, **change}),
     ):
         pass
     assert named in str(refusal.value)
@@ -147,7 +145,7 @@ def test_a_file_that_does_not_say_which_run_it_is_of_is_refused(path: Path, side
     path.write_bytes(b"somebody's own notes\n")
     if sidecar is not None:
         path.with_name("results.jsonl.run.json").write_bytes(sidecar)
-    with pytest.raises(InputError, match="overwrite it"), ResultsFile(path, IDENTITY):
+    with pytest.raises(InputError, match="overwrite it"), Checkpoint(path, IDENTITY):
         pass
     assert path.read_bytes() == b"somebody's own notes\n"
 
@@ -160,7 +158,7 @@ def test_an_empty_file_is_nobodys(path: Path):
 
 def test_overwriting_begins_anew(path: Path):
     write(path, entry("a"))
-    with ResultsFile(path, {"another": "run"}, overwrite=True) as results:
+    with Checkpoint(path, {"another": "run"}, overwrite=True) as results:
         assert results.finished == set()
         results.append([entry("b")])
     assert keys(path) == ["b"]
@@ -174,7 +172,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_whole_lines(path: Path):
     assert "\n" not in str(failure.value)
     assert path.read_bytes().endswith(b"}\n")
     assert keys(path) == ["a", "b"]
-    assert write(path, entry("c"), entry("d")).tally.done == 4
+    assert write(path, entry("c"), entry("d")).tally.total == 4
 
 
 def test_a_disk_that_is_full_from_the_start_leaves_nothing(path: Path):

@@ -7,23 +7,36 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import psutil
 import psycopg
 import pytest
 
-from crm_assets.conversations import DatasetError, Finding
+from crm_assets.conversations import Conversation, DatasetError, Finding
 from crm_assets.crm import ENTITIES, TOOLS
 from crm_assets.database import Databases, connect_databases
-from crm_assets.engine import BatchSummary, Item, Limits, Progress, run_batch, run_harness, workers
+from crm_assets.engine import (
+    Limits,
+    Progress,
+    RunSummary,
+    ScriptedRunners,
+    Work,
+    WorkItem,
+    processes,
+    run_harness,
+    run_work,
+    scripted,
+)
 from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.harness import AgentSession, AgentSpec, Outcome, ToolCall
 from crm_assets.records import ConversationResult
+from crm_assets.workspace import jsonl
 from crm_assets.workspace.project import Project
 from tests.engine.test_checkpoint import full_disk
 from tests.harness.build import (
@@ -42,7 +55,7 @@ from tests.harness.build import (
 
 REPLAY = AgentSpec("replay")
 
-Run = Callable[..., BatchSummary]
+Run = Callable[..., RunSummary]
 
 
 @pytest.fixture
@@ -56,7 +69,7 @@ def run(databases: Databases, output: Path) -> Run:
 
     def run_here(
         dataset: Path, *, agent: AgentSpec = REPLAY, to: Path = output, **options: Any
-    ) -> BatchSummary:
+    ) -> RunSummary:
         return run_harness(dataset, to, databases=databases, agent=agent, **options)
 
     return run_here
@@ -101,12 +114,12 @@ def test_workers_and_sessions_do_not_change_the_results(run: Run, tmp_path: Path
     documents = mixed()
     dataset = write_dataset(tmp_path / "d.jsonl", documents)
     found = {}
-    for processes, sessions in ((1, 1), (1, 8), (2, 1), (2, 8)):
-        to = tmp_path / f"{processes}-{sessions}.jsonl"
-        summary = run(dataset, to=to, limits=Limits(workers=processes, concurrency=sessions))
+    for workers, sessions in ((1, 1), (1, 8), (2, 1), (2, 8)):
+        to = tmp_path / f"{workers}-{sessions}.jsonl"
+        summary = run(dataset, to=to, limits=Limits(workers=workers, concurrency=sessions))
         assert (summary.total, summary.succeeded, summary.failed) == (40, 30, 10)
         assert (summary.infrastructure_errors, summary.sandboxes_discarded, summary.resumed) == (0, 0, 0)
-        found[processes, sessions] = settled(to)
+        found[workers, sessions] = settled(to)
     first = found[1, 1]
     assert [line["conversation_id"] for line in first] == [entry["conversation_id"] for entry in documents]
     assert all(lines == first for lines in found.values())
@@ -194,8 +207,7 @@ def interrupted_after(count: int) -> Callable[[Progress], None]:
 def test_a_run_that_was_interrupted_goes_on(
     run: Run, tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(workers, "_REPORT_SECONDS", 0.0)
-    monkeypatch.setattr("crm_assets.engine.batch._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("crm_assets.engine.progress._REPORT_SECONDS", 0.0)
     dataset = write_dataset(tmp_path / "d.jsonl", mixed())
     run(dataset, to=tmp_path / "whole.jsonl")
     with pytest.raises(KeyboardInterrupt):
@@ -269,7 +281,7 @@ def test_an_interrupt_while_agents_think_ends_their_sessions(
         async def reply(self, outcome: Outcome) -> str | None:
             raise AssertionError("not reached")
 
-    monkeypatch.setattr(workers, "make_agent", lambda spec: Script(lambda conversation: Thinking()))
+    monkeypatch.setattr(scripted, "make_agent", lambda spec: Script(lambda conversation: Thinking()))
     dataset = write_dataset(tmp_path / "d.jsonl", many(10))
     with pytest.raises(KeyboardInterrupt):
         run(dataset, limits=Limits(concurrency=sessions))
@@ -302,8 +314,7 @@ def test_another_run_is_not_gone_on_with(run: Run, tmp_path: Path, output: Path,
 
 
 def test_progress_is_told_from_start_to_end(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(workers, "_REPORT_SECONDS", 0.0)
-    monkeypatch.setattr("crm_assets.engine.batch._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("crm_assets.engine.progress._REPORT_SECONDS", 0.0)
     dataset = write_dataset(tmp_path / "d.jsonl", mixed(20))
     told: list[Progress] = []
     run(dataset, progress=told.append)
@@ -375,8 +386,7 @@ def test_a_database_that_goes_away_is_never_the_agents_fault(
     output: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(workers, "_REPORT_SECONDS", 0.0)
-    monkeypatch.setattr("crm_assets.engine.batch._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("crm_assets.engine.progress._REPORT_SECONDS", 0.0)
     dataset = write_dataset(tmp_path / "d.jsonl", many(150))
     dropped = False
 
@@ -439,33 +449,92 @@ def test_a_message_that_breaks_off_is_a_worker_that_ended():
         os.write(sender.fileno(), sent)
         sender.close()
         with receiver, pytest.raises(InfrastructureError, match="ended unexpectedly"):
-            workers._receive(receiver, Child())
+            processes._receive(receiver, Child())
 
 
-class UnreadableSource:
-    """A dataset that turns out to be bad when a worker reads it."""
+@dataclass(frozen=True)
+class FileSource:
+    """Conversations in a file, by lines of one length; good ones, or bad when a worker reads them."""
 
-    def items(self, wanted: Callable[[int], bool]) -> Iterator[Item]:
-        raise DatasetError("d.jsonl", (Finding("d.jsonl", 3, "turns", "must not be empty"),), 1)
+    path: Path
+    bad: bool = False
 
-    def keys(self) -> Iterator[str]:
-        yield "a"
+    def parse(self, item: WorkItem, line: bytes) -> Talk:
+        if self.bad:
+            raise DatasetError("d.jsonl", (Finding("d.jsonl", 3, "turns", "must not be empty"),), 1)
+        return Talk(Conversation.model_validate(orjson.loads(line)))
 
-    def record(self, item: Item, result: ConversationResult) -> object:
-        return result
+
+class Talk(NamedTuple):
+    conversation: Conversation
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_an_error_in_a_worker_arrives_as_what_it_is(databases: Databases, output: Path, processes: int):
+def own_result(task: Talk, result: ConversationResult) -> ConversationResult:
+    return result
+
+
+def work_of(dataset: Path, *, bad: bool = False, **order: bool) -> Work[Talk]:
+    """Work on a dataset; its learning keys are a, b and c in turn."""
+    items = [
+        WorkItem(orjson.loads(line.data)["conversation_id"], "abc"[n % 3], 1 + n, line.number, line.offset)
+        for n, line in enumerate(jsonl.read_lines(dataset))
+    ]
+    runners = ScriptedRunners(REPLAY, own_result, database_is_local=True)
+    return Work(items, FileSource(dataset, bad), runners, **order)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_in_a_worker_arrives_as_what_it_is(
+    databases: Databases, tmp_path: Path, output: Path, workers: int
+):
+    work = work_of(write_dataset(tmp_path / "d.jsonl", many(2)), bad=True)
     with pytest.raises(InputError, match=r"d\.jsonl:3: turns must not be empty"):
-        run_batch(
-            UnreadableSource(),
-            output,
-            databases=databases,
-            agent=REPLAY,
-            identity={},
-            limits=Limits(workers=processes),
-        )
+        run_work(work, output, databases=databases, identity={}, limits=Limits(workers=workers))
+
+
+# --- shards
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_a_shard_holds_all_sessions_of_its_learning_keys_and_no_other(
+    databases: Databases, tmp_path: Path, in_order: bool
+):
+    work = work_of(write_dataset(tmp_path / "d.jsonl", many(20)), in_order=in_order)
+    whole = tmp_path / "whole.jsonl"
+    run_work(work, whole, databases=databases, identity={})
+    found: list[Any] = []
+    for name, keys in (("one", {"a", "c"}), ("two", {"b"})):
+        shard = tmp_path / f"{name}.jsonl"
+        summary = run_work(work, shard, databases=databases, identity={}, learning_keys=keys)
+        wanted = [item.task_id for item in work.items if item.learning_key in keys]
+        assert [line["conversation_id"] for line in read_lines(shard)] == wanted
+        assert summary.total == summary.succeeded == len(wanted)
+        found += settled(shard)
+    assert sorted(found, key=str) == sorted(settled(whole), key=str)
+
+
+def test_a_shard_is_not_resumed_by_another_shard_nor_by_the_whole(
+    databases: Databases, tmp_path: Path, output: Path
+):
+    work = work_of(write_dataset(tmp_path / "d.jsonl", many(6)))
+    run_work(work, output, databases=databases, identity={}, learning_keys={"a"})
+    before = output.read_bytes()
+    for keys in ({"a", "b"}, None):
+        with pytest.raises(InputError, match="cannot be resumed: learning_keys was"):
+            run_work(work, output, databases=databases, identity={}, learning_keys=keys)
+    assert output.read_bytes() == before
+    again = run_work(work, output, databases=databases, identity={}, learning_keys=["a"])
+    assert again.resumed == again.total == 2
+
+
+@pytest.mark.parametrize(("keys", "said"), [({"a", "z"}, "'z'"), (set(), "at least one")])
+def test_a_learning_key_that_no_task_has_is_refused(
+    databases: Databases, tmp_path: Path, output: Path, keys: set[str], said: str
+):
+    work = work_of(write_dataset(tmp_path / "d.jsonl", many(3)))
+    with pytest.raises(InputError, match=said):
+        run_work(work, output, databases=databases, identity={}, learning_keys=keys)
+    assert not output.exists()
 
 
 def _processes_of_group(group: int) -> list[str]:

@@ -9,7 +9,8 @@ from contextlib import aclosing
 
 import pytest
 
-from crm_assets.atlas.lanes import Lanes
+from crm_assets.engine import WorkItem, repeat
+from crm_assets.engine.scheduler import Scheduler
 
 Task = tuple[str, str]
 
@@ -24,14 +25,27 @@ class Log:
         self.running: set[str] = set()
         self.together: set[frozenset[str]] = set()
 
-    async def work(self, lanes: Lanes, dice: random.Random) -> None:
-        async with aclosing(lanes.next()) as slots:
-            async for slot in slots:
-                self.order.append(slot.key)
-                self.running.add(slot.key)
+    async def work(self, scheduler: Scheduler, dice: random.Random) -> None:
+        async with aclosing(scheduler.next()) as items:
+            async for item in items:
+                self.order.append(item.key)
+                self.running.add(item.key)
                 self.together.add(frozenset(self.running))
                 await asyncio.sleep(dice.random() / 500)
-                self.running.discard(slot.key)
+                self.running.discard(item.key)
+
+
+def items_of(
+    tasks: Sequence[Task], *, epochs: int = 1, lengths: Sequence[int] | None = None
+) -> list[WorkItem]:
+    turns = lengths or [1] * len(tasks)
+    return repeat(
+        (
+            WorkItem(name, key, turns[number], number + 1, 100 * number)
+            for number, (name, key) in enumerate(tasks)
+        ),
+        epochs,
+    )
 
 
 def run(
@@ -45,13 +59,12 @@ def run(
     seed: int = 0,
 ) -> Log:
     log = Log()
+    items = [one for one in items_of(tasks, epochs=epochs, lengths=lengths) if one.key not in done]
 
     async def main() -> None:
-        lanes = Lanes(
-            tasks, epochs=epochs, in_order=in_order, lengths=lengths, is_done=set(done).__contains__
-        )
+        scheduler = Scheduler(items, in_order=in_order, longest_first=lengths is not None)
         dice = random.Random(seed)
-        await asyncio.wait_for(asyncio.gather(*(log.work(lanes, dice) for _ in range(workers))), 10)
+        await asyncio.wait_for(asyncio.gather(*(log.work(scheduler, dice) for _ in range(workers))), 10)
 
     asyncio.run(main())
     return log
@@ -115,13 +128,13 @@ def test_what_is_done_is_not_run_again(in_order: bool):
 
 def test_a_worker_that_fails_leaves_its_key_to_the_others():
     async def main() -> list[str]:
-        lanes = Lanes([("a1", "a"), ("a2", "a")], epochs=1, in_order=True)
+        scheduler = Scheduler(items_of([("a1", "a"), ("a2", "a")]), in_order=True)
         with pytest.raises(RuntimeError, match="broken"):
-            async with aclosing(lanes.next()) as slots:
-                async for _ in slots:
+            async with aclosing(scheduler.next()) as items:
+                async for _ in items:
                     raise RuntimeError("broken")
-        async with aclosing(lanes.next()) as slots:
-            return [slot.key async for slot in slots]
+        async with aclosing(scheduler.next()) as items:
+            return [item.key async for item in items]
 
     assert asyncio.run(main()) == ["a2"]
 
@@ -131,15 +144,14 @@ def test_workers_that_wait_for_a_key_end_when_nothing_is_left_of_it():
     assert log.order == ["a1", "a2"]
 
 
-def test_a_slot_says_where_its_task_is():
-    async def main() -> list[tuple[int, str, int]]:
-        lanes = Lanes(TASKS, epochs=2, in_order=False)
-        async with aclosing(lanes.next()) as slots:
-            return [tuple(slot) async for slot in slots]
-
-    slots = asyncio.run(main())
-    assert slots[:2] == [(0, "a1", 1), (1, "b1", 1)]
-    assert slots[len(TASKS)] == (0, "a1", 2)
+def test_what_comes_next_can_be_prepared():
+    scheduler = Scheduler(items_of(TASKS), in_order=False)
+    assert [item.key for item in scheduler.upcoming(4)] == ["a1", "b1", "a2", "c1"]
+    assert len(scheduler.upcoming(99)) == len(TASKS)
+    in_order = Scheduler(items_of(TASKS), in_order=True)
+    assert [item.key for item in in_order.upcoming(2)] == ["a1", "b1"]
+    assert [item.key for item in in_order.upcoming(99)] == ["a1", "b1", "c1"]
+    assert Scheduler([], in_order=True).upcoming(3) == []
 
 
 def test_where_nothing_waits_the_longest_sessions_of_an_epoch_go_first() -> None:

@@ -201,4 +201,4 @@ class Harness:
         """Run `agent`; the ground truth is computed unless it is given."""
         if truth is None:
             [truth] = self.store.get_many([conversation])
-        return asyncio.run(ConversationRunner(self.pool, agent).run(conversation, truth))
+        return asyncio.run(ConversationRunner(self.pool).run(conversation, truth, agent=agent))

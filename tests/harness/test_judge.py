@@ -49,8 +49,9 @@ def nobody() -> ScriptedModels:
 
 
 def run(harness: Harness, steps: Conversation, agent: Agent, models: ScriptedModels) -> ConversationResult:
-    runner = ConversationRunner(harness.pool, agent, judge=TurnJudge(models, MODEL, "s-1"))
-    return asyncio.run(runner.run(steps, harness.truth(steps)))
+    judge = TurnJudge(models, MODEL, "s-1")
+    runner = ConversationRunner(harness.pool)
+    return asyncio.run(runner.run(steps, harness.truth(steps), agent=agent, judge=judge))
 
 
 def only_turn(result: ConversationResult) -> TurnResult:
@@ -327,12 +328,12 @@ def test_a_spent_budget_is_no_verdict(harness: Harness):
     assert (result.overall_success, result.per_turn_results) == (None, ())
 
 
-def test_a_judge_may_be_named_for_one_run(harness: Harness):
-    steps, runner = conversation(SEARCH), ConversationRunner(harness.pool, Caller(OTHER))
+def test_a_run_has_a_judge_only_if_one_is_named(harness: Harness):
+    steps, runner = conversation(SEARCH), ConversationRunner(harness.pool)
     judge = TurnJudge(judging(GOOD), MODEL, "s-1")
     truth = harness.truth(steps)
-    assert asyncio.run(runner.run(steps, truth, judge=judge)).overall_success is True
-    assert asyncio.run(runner.run(steps, truth)).overall_success is False
+    assert asyncio.run(runner.run(steps, truth, agent=Caller(OTHER), judge=judge)).overall_success is True
+    assert asyncio.run(runner.run(steps, truth, agent=Caller(OTHER))).overall_success is False
 
 
 def test_what_a_call_changes_counts_for_the_state_whatever_the_judge_says(harness: Harness):

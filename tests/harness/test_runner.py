@@ -646,18 +646,20 @@ def test_a_lost_database_is_no_failure_of_the_agent_and_the_next_conversation_ru
             with psycopg.connect(sandbox_conninfo, autocommit=True) as admin:
                 admin.execute("SELECT pg_terminate_backend(%s, 5000)", (backend,))
 
-        severed = ConversationRunner(pool, Script(lambda _: _Severed(cut, moment)))
-        result = asyncio.run(severed.run(steps, truth))
+        runner = ConversationRunner(pool)
+        severed = Script(lambda _: _Severed(cut, moment))
+        result = asyncio.run(runner.run(steps, truth, agent=severed))
         assert _has_no_verdict(result, "infrastructure_error")
         assert pool.discarded == 1
-        after = asyncio.run(ConversationRunner(pool, REPLAY).run(steps, truth))
+        after = asyncio.run(runner.run(steps, truth, agent=REPLAY))
         assert after.overall_success is True
 
 
 def test_a_database_that_cannot_be_reached_is_no_failure_of_the_agent(harness: Harness):
     with SandboxPool("host=127.0.0.1 port=1 connect_timeout=2") as pool:
         steps = conversation(SEARCH)
-        result = asyncio.run(ConversationRunner(pool, REPLAY).run(steps, harness.truth(steps)))
+        runner = ConversationRunner(pool)
+        result = asyncio.run(runner.run(steps, harness.truth(steps), agent=REPLAY))
     assert _has_no_verdict(result, "infrastructure_error")
     assert "doctor" in str(result.error_message)
 
@@ -681,13 +683,13 @@ def test_a_spent_budget_is_no_failure_of_the_agent_nor_of_the_infrastructure(har
     assert result.error_message == "The budget of 1 dollar is spent."
 
 
-def test_an_agent_may_be_named_for_one_run(harness: Harness):
+def test_each_run_has_its_own_agent(harness: Harness):
     steps = conversation(SEARCH)
     truth = harness.truth(steps)
-    runner = ConversationRunner(harness.pool, NOOP)
+    runner = ConversationRunner(harness.pool)
     other = asyncio.run(runner.run(steps, truth, agent=Caller(FIND)))
     assert (other.overall_success, other.metadata["agent"]) == (True, {"name": "caller"})
-    own = asyncio.run(runner.run(steps, truth))
+    own = asyncio.run(runner.run(steps, truth, agent=NOOP))
     assert (own.overall_success, own.metadata["agent"]) == (False, {"name": "noop"})
 
 
@@ -748,8 +750,8 @@ def test_a_distant_database_gives_the_same_result_as_a_near_one(harness: Harness
     truth = harness.truth(steps)
 
     def run(*, is_local: bool) -> Mapping[str, Any]:
-        runner = ConversationRunner(harness.pool, REPLAY, database_is_local=is_local)
-        result = dataclasses.asdict(asyncio.run(runner.run(steps, truth)))
+        runner = ConversationRunner(harness.pool, database_is_local=is_local)
+        result = dataclasses.asdict(asyncio.run(runner.run(steps, truth, agent=REPLAY)))
         assert math.isfinite(result["metadata"].pop("duration_seconds"))
         for entry in result["per_turn_results"]:
             entry["result"] = _without_times(entry["result"])

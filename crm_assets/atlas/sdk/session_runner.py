@@ -1,4 +1,4 @@
-"""How a session goes with `engine: sdk`: the Atlas SDK drives it, on our sandbox and through our client."""
+"""The session runner of `engine: sdk`: the Atlas SDK drives, on our sandbox and through our client."""
 
 from __future__ import annotations
 
@@ -12,29 +12,27 @@ from typing import Any
 import orjson
 
 from crm_assets.atlas.config_file import LoadedConfig
-from crm_assets.atlas.flows import LoopFlow
-from crm_assets.atlas.identity import ledger_account
-from crm_assets.atlas.lanes import Slot
 from crm_assets.atlas.records import session_start
-from crm_assets.atlas.run import Finished
 from crm_assets.atlas.sdk.package import AtlasSdk, load_sdk, sdk_environment
 from crm_assets.atlas.sdk.provider import register_client
 from crm_assets.atlas.sdk.records import sdk_record
 from crm_assets.atlas.sdk.session import SdkSession, enter_session, storable
 from crm_assets.atlas.sdk.translation import database_url, sdk_config
+from crm_assets.atlas.session_runners import LoopRunner
 from crm_assets.atlas.store import session_start_time
 from crm_assets.atlas.tasks import AtlasTask
 from crm_assets.atlas.telemetry import TelemetryStore
 from crm_assets.atlas.telemetry.documents import start_metadata
 from crm_assets.atlas.telemetry.jsonb import clean_text
+from crm_assets.engine import Finished, WorkItem, ledger_key
 from crm_assets.errors import InfrastructureError
 from crm_assets.harness import ConversationRunner, GroundTruth, without_verdict
-from crm_assets.llm import RecordingModels, Spending
+from crm_assets.llm import RecordingModels
 from crm_assets.llm.backend import without_logging
 from crm_assets.llm.failures import one_line
 from crm_assets.workspace.files import write_text
 
-__all__ = ["SdkFlow"]
+__all__ = ["SdkRunner"]
 
 _AT_ONCE = 32
 """Sessions at a time, whatever the run allows: each has a connection of its own to the telemetry database,
@@ -44,8 +42,11 @@ _UNAVAILABLE = ("08", "28", "3D", "53", "57")
 """Classes of SQLSTATEs: connection, authorisation, no such database, resources, operator intervention."""
 
 
-class SdkFlow(LoopFlow):
-    """The SDK's loop. Sessions of one learning key must not overlap while they learn: updates get lost."""
+class SdkRunner(LoopRunner):
+    """Runs sessions of the SDK's loop.
+
+    Those of one learning key must not overlap while they learn: updates would get lost.
+    """
 
     def __init__(
         self,
@@ -58,7 +59,6 @@ class SdkFlow(LoopFlow):
         address: str,
         dataset: str,
         redact: Callable[[str], str],
-        total: Callable[[], Spending],
         facts: Mapping[str, Any],
     ) -> None:
         """Load the SDK, and prepare for sessions.
@@ -72,13 +72,12 @@ class SdkFlow(LoopFlow):
             address: of the telemetry database.
             dataset: its name.
             redact: takes secrets out of a text.
-            total: what the run has cost so far.
             facts: what all sessions of the run have in common.
 
         Raises:
             ConfigError: the SDK is not installed, or does not take the configuration.
         """
-        super().__init__(config, models, total, facts)
+        super().__init__(config, models, facts)
         self._notes = models
         self._runner = runner
         self._telemetry = telemetry
@@ -94,45 +93,45 @@ class SdkFlow(LoopFlow):
         write_text(self._file, orjson.dumps(document).decode())  # JSON is YAML
         self._traces = _Traces(self._sdk, address, self._folder)
         stack.push_async_callback(self._traces.aclose)
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._gate = asyncio.Semaphore(_AT_ONCE)
         self._beginning = asyncio.Lock()
         self._begun: set[str] = set()
 
-    async def run(self, task: AtlasTask, slot: Slot, truth: GroundTruth | Exception) -> Finished:
+    async def run(self, item: WorkItem, task: AtlasTask, truth: GroundTruth | Exception) -> Finished:
         """Let the SDK take a session to its end, and read back what it has stored."""
-        async with self._slots:
+        async with self._gate:
             await self._close_interrupted(task.run_id)
-            session = self._session(task, slot, truth)
+            session = self._session(task, item, truth)
             failure = await self._drive(session)
             if failure is not None:
-                return self._failed(task, slot, session, failure)
+                return self._failed(task, item, session, failure)
             assert session.id is not None  # the SDK stores a session before it begins
             trace = await self._traces.read(session.id)
-        spent = self._spent(task, slot)
-        record = sdk_record(task, slot.epoch, session, trace, facts=self._facts, spent=spent)
+        spent = self._spent(task, item)
+        record = sdk_record(task, item.epoch, session, trace, facts=self._facts, spent=spent)
         result = session.attempts[-1]
         return Finished(result.status, result.overall_success, record)
 
-    def _session(self, task: AtlasTask, slot: Slot, truth: GroundTruth | Exception) -> SdkSession:
+    def _session(self, task: AtlasTask, item: WorkItem, truth: GroundTruth | Exception) -> SdkSession:
         start = session_start(
             task,
-            slot.epoch,
-            learning_key=self._learning_key(task),
+            item.epoch,
+            learning_key=item.learning_key,
             dataset=self._dataset,
             tags=self._config.adaptive_teaching.default_tags,
         )
-        account = ledger_account(task.conversation.conversation_id, slot.epoch)
+        key = ledger_key(task.conversation.conversation_id, item.epoch)
         return SdkSession(
             conversation=task.conversation,
             truth=truth,
-            account=account,
-            started_at=session_start_time(self._notes, account),
+            account=key,
+            started_at=session_start_time(self._notes, key),
             task=clean_text(start.task),
             metadata=storable(start_metadata(start)),
             config=self._config,
             models=self._models,
             runner=self._runner,
-            judge=self._judge(task, slot),
+            judge=self._judge(task, item),
             sdk_context=self._sdk.context,
         )
 
@@ -184,12 +183,12 @@ class SdkFlow(LoopFlow):
         known = [session.failures[place] for place in ("student", "teacher") if place in session.failures]
         return known[0] if known else f"The Atlas SDK could not finish the session ({said})."
 
-    def _failed(self, task: AtlasTask, slot: Slot, session: SdkSession, reason: str) -> Finished:
+    def _failed(self, task: AtlasTask, item: WorkItem, session: SdkSession, reason: str) -> Finished:
         """The line of a session that came to no end: no verdict, even where the student was through."""
         last = session.attempts[-1] if session.attempts else None
         if last is None or last.status == "completed":
             last = without_verdict(task.conversation, "infrastructure_error", reason, {})
-        return self._without_atlas(task, slot, last)
+        return self.record(item, task, last)
 
     async def _close_interrupted(self, run_id: str) -> None:
         """Close what an earlier start of the run left open; this process alone works on it now."""

@@ -20,7 +20,7 @@ from crm_assets.defs.assets.tasks import atlas_tasks
 from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
 from crm_assets.defs.resources import ArtifactsResource, PostgresResource
 from crm_assets.defs.sessions_config import SessionsConfig
-from crm_assets.engine import BatchSummary
+from crm_assets.engine import RunSummary
 from crm_assets.errors import InfrastructureError
 from crm_assets.llm import Spending, ledger_totals
 from crm_assets.reporting.formats import counted
@@ -93,7 +93,7 @@ def atlas_sessions(
     )
 
 
-def _counts(summary: BatchSummary) -> dict[str, Any]:
+def _counts(summary: RunSummary) -> dict[str, Any]:
     return {
         "sessions": summary.total,
         "all_turns_right": summary.succeeded,

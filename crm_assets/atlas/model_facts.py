@@ -1,0 +1,66 @@
+"""Facts of a run of language models: which models, with which prompts and settings."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from crm_assets.atlas.sdk import require_sdk
+from crm_assets.atlas.student_prompt import prompt_sha256
+
+if TYPE_CHECKING:
+    from crm_assets.atlas.model_run import ModelRun
+
+__all__ = ["describe_models"]
+
+_SHORT = 12
+
+
+def describe_models(run: ModelRun) -> dict[str, Any]:
+    """Return who works and all that can change the outcome; part of the run's identity."""
+    config = run.config.config
+    atlas = run.loop == "atlas"
+    roles = run.config.models()
+    prompts = {"student": prompt_sha256(config.agent)[:_SHORT]}
+    facts: dict[str, Any] = {
+        "name": config.agent.name,
+        "type": config.agent.type,
+        "loop": run.loop,
+        "model": config.agent.llm.name,
+        "offline": run.config.offline,
+        "tool_mode": config.agent.tool_mode,
+        "use_llm_judge": config.agent.use_llm_judge,
+        "epochs": run.options.epochs,
+        "config_sha256": run.config.sha256[:_SHORT],
+    }
+    if atlas:
+        facts |= {
+            "models": {name: spec.name for name, spec in roles.items()},
+            "mode": config.orchestration.forced_mode or "adaptive",
+            "max_retries": config.orchestration.max_retries,
+            "learning": run.config.learning_mode,
+            "feedback": config.feedback,
+        }
+    if run.by_sdk:
+        facts["engine"] = f"arc-atlas {require_sdk()}"  # whose prompts these are, too
+    elif atlas:
+        prompts |= _prompts()
+    return {**facts, "prompts": prompts}
+
+
+@cache
+def _prompts() -> dict[str, str]:
+    """Return hashes of the modules that hold the roles' prompts: another text, another run."""
+    places = {
+        "probe": ("crm_assets.atlas", "modes.py"),
+        "teacher": ("crm_assets.atlas", "teacher.py"),
+        "judge": ("crm_assets.atlas", "reward_prompts.py"),
+        "learner": ("crm_assets.atlas", "learning.py"),
+        "pamphlet": ("crm_assets.atlas.playbook", "pamphlet.py"),
+    }
+    return {
+        role: hashlib.sha256((files(package) / name).read_bytes()).hexdigest()[:_SHORT]
+        for role, (package, name) in places.items()
+    }
