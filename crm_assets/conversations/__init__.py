@@ -11,7 +11,6 @@ from crm_assets.conversations.load import (
     check_dataset,
     conversation_ids,
     load_conversations,
-    reload_conversations,
 )
 from crm_assets.conversations.references import (
     Reference,
@@ -45,7 +44,6 @@ __all__ = [
     "load_conversations",
     "normalize_reply",
     "read_revision",
-    "reload_conversations",
     "resolve",
     "turn_output",
     "unreproducible_values",

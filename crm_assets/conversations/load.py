@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from crm_assets.conversations.conversation import Conversation
 from crm_assets.conversations.findings import DEFAULT_FINDINGS, NO_CONVERSATION, Findings
@@ -17,7 +17,6 @@ __all__ = [
     "check_dataset",
     "conversation_ids",
     "load_conversations",
-    "reload_conversations",
 ]
 
 
@@ -54,25 +53,6 @@ def load_conversations(path: Path | str) -> Iterator[Conversation]:
                 findings.add(scanned.number, problem.field, problem.reason)
             raise findings.error()
         yield scanned.conversation
-
-
-def reload_conversations(path: Path | str, wanted: Callable[[int], bool]) -> Iterator[Conversation]:
-    """Yield the conversations at the wanted positions (from 0) of a well-formed dataset.
-
-    `check_dataset` has found it well-formed; rules that span several fields are not checked again.
-
-    Raises:
-        DatasetError: the file has changed since: a line is no longer a conversation.
-        InputError: the file is missing or cannot be read.
-    """
-    for position, (number, line) in enumerate(DatasetReader(Path(path)).lines()):
-        if wanted(position):
-            try:
-                yield Conversation.model_validate(orjson.loads(line))
-            except (orjson.JSONDecodeError, ValidationError) as error:
-                findings = Findings(path)
-                findings.add(number, "", "has changed since the dataset was checked; run it again")
-                raise findings.error() from error
 
 
 def conversation_ids(path: Path | str) -> Iterator[str]:
