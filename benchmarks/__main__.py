@@ -14,6 +14,8 @@ from crm_assets.database import connect_databases, stop_embedded
 from crm_assets.generator import write_dataset
 from crm_assets.workspace.project import Project
 
+_MANY = 64  # sessions at a time
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -110,32 +112,44 @@ def measure_loop(project: Project, source: Path, folder: Path, count: int) -> No
     """The Atlas loop over HTTP at 200 ms and 1 s an answer, and what it costs without that."""
     dataset = data.repeated(source, folder / "loop.jsonl", count)
     with loop.model_server(0) as server:
-        bare = loop.litellm_cpu_ms(server, count)
-        # In one process, since what a process costs to start is no part of a session.
+        direct, litellm = (loop.client_cpu_ms(server, count, arm) for arm in ("direct", "litellm"))
         plain = loop.run_loop(
-            *(project, dataset, folder / "plain"), server=server, latency_ms=0, learning="off", processes=0
+            *(project, dataset, folder / "plain"), server=server, latency_ms=0, learning="off"
         )
-    beyond = (plain.cpu_seconds * 1000 - plain.calls * bare) / plain.sessions
+    print(
+        f"a call of the client's with 28 tools: {direct:.2f} ms of CPU directly, {litellm:.2f} ms through "
+        f"litellm ({litellm / direct:.1f} times that)"
+    )
+    beyond = (plain.cpu_seconds * 1000 - plain.calls * direct) / plain.sessions
     own = loop.own_cpu_ms(project, folder / "own", folder / "plain")
     print(
         f"loop, no latency: {plain.calls / plain.sessions:.1f} calls a session, "
-        f"{plain.cpu_seconds / plain.sessions * 1000:.0f} ms of CPU, {beyond:.0f} ms of it beyond "
-        f"litellm's own {bare:.1f} ms a call; {own:.1f} ms in a replay, which asks nobody"
+        f"{plain.cpu_seconds / plain.sessions * 1000:.0f} ms of CPU, {beyond:.0f} ms of it beyond the "
+        f"client's; {own:.1f} ms in a replay, which asks no model"
     )
     print(f"telemetry: {loop.telemetry_ms(project, plain.stored):.1f} ms a session")
-    runs: tuple[tuple[LearningMode, int], ...] = (("off", 200), ("off", 1000), ("on", 200))
-    for learning, latency_ms in runs:
+    runs: tuple[tuple[LearningMode, int, int, loop.Arm], ...] = (
+        ("off", 200, 64, "direct"),
+        ("off", 200, 64, "litellm"),
+        ("off", 1000, 256, "direct"),
+        ("off", 1000, 256, "litellm"),
+        ("on", 200, 64, "direct"),
+    )
+    many = data.repeated(source, folder / "many.jsonl", 4 * count)  # so that the start does not count
+    for learning, latency_ms, sessions, arm in runs:
         with loop.model_server(latency_ms) as server:
             done = loop.run_loop(
-                *(project, dataset, folder / f"{learning}{latency_ms}"),
+                *(project, many if sessions > _MANY else dataset, folder / f"{learning}{latency_ms}{arm}"),
                 server=server,
                 latency_ms=latency_ms,
                 learning=learning,
+                concurrency=sessions,
+                arm=arm,
             )
         print(
-            f"loop, {latency_ms} ms a call, 64 sessions, learning {learning}: {done.seconds:.1f} s, "
-            f"{done.seconds / done.ideal_seconds:.2f} × the ideal {done.ideal_seconds:.1f} s; "
-            f"{done.calls / done.seconds:.0f} calls/s"
+            f"loop, {latency_ms} ms a call, {sessions} sessions, learning {learning}, {arm}: "
+            f"{done.seconds:.1f} s, {done.seconds / done.ideal_seconds:.2f} × the ideal "
+            f"{done.ideal_seconds:.1f} s; {done.calls / done.seconds:.0f} calls/s"
         )
 
 

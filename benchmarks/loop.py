@@ -1,4 +1,4 @@
-"""What the Atlas loop costs: against the ideal, against litellm alone, in the telemetry, in memory.
+"""Measures what the Atlas loop costs: against the ideal, by either client, in the telemetry, in memory.
 
 The models are the offline ones behind HTTP in a process of their own, with a latency for each answer.
 """
@@ -15,11 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from unittest import mock
 
 import psutil
 
+from crm_assets.atlas.config import LimitConfig
 from crm_assets.atlas.config_file import ConfigOverrides, LearningMode, LoadedConfig, load_config
 from crm_assets.atlas.model_run import ModelRun, RunOptions, run_models
 from crm_assets.atlas.student_prompt import function_tools, system_prompt
@@ -27,8 +28,17 @@ from crm_assets.atlas.tasks import read_tasks, write_tasks
 from crm_assets.atlas.telemetry import SessionEnd, SessionStart, TelemetryStore
 from crm_assets.database import connect_databases
 from crm_assets.engine import learning_key
-from crm_assets.llm import ChatReply, ChatRequest, LedgerEntry, ModelSpec, Usage, read_ledger
-from crm_assets.llm.pricing import Price
+from crm_assets.llm import (
+    Caller,
+    ChatReply,
+    ChatRequest,
+    LedgerEntry,
+    Message,
+    ModelClient,
+    ModelSpec,
+    Usage,
+    read_ledger,
+)
 from crm_assets.llm.replies import Completion
 from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.workspace.project import Project
@@ -55,7 +65,7 @@ class LoopRun(NamedTuple):
     calls: int
     seconds: float
     cpu_seconds: float
-    """Of this process, of those that litellm ran in, and of Postgres."""
+    """Of this process and of Postgres."""
     ideal_seconds: float
     """All latency / sessions at a time; with learning on, the longest key's chain."""
     stored: list[Stored]
@@ -87,15 +97,17 @@ def run_loop(
     latency_ms: float,
     learning: LearningMode,
     concurrency: int = 64,
-    processes: int | None = None,
+    arm: Arm = "direct",
 ) -> LoopRun:
     """Take every conversation of `dataset` through the loop in mode paired."""
     files = RunFiles(folder)
     files.folder.mkdir(parents=True)
     run_id = f"{folder.name}-{time.time_ns()}"
     count = write_tasks(dataset, files.tasks, dataset_revision="0" * 64, run_id=run_id)
-    options = RunOptions(concurrency=concurrency, model_processes=processes)
-    run = ModelRun(configuration(server, learning), options=options)
+    config = configuration(server, learning, arm)
+    limits = {"openai": LimitConfig(max_connections=concurrency)}
+    config = replace(config, config=config.config.model_copy(update={"limits": limits}))
+    run = ModelRun(config, options=RunOptions(concurrency=concurrency))
     kept: list[Stored] = []
     with _kept_sessions(kept):
         before, started = _cpu(), time.perf_counter()
@@ -112,7 +124,7 @@ def run_loop(
     return LoopRun(count, len(entries), seconds, after - before, ideal, kept)
 
 
-def configuration(server: str, learning: LearningMode) -> LoadedConfig:
+def configuration(server: str, learning: LearningMode, arm: Arm = "direct") -> LoadedConfig:
     """The development configuration with every model at `server`, at no price."""
     environment = {"OPENAI_API_KEY": "none"}
     overrides = ConfigOverrides(learning=learning, mode="paired")
@@ -121,6 +133,7 @@ def configuration(server: str, learning: LearningMode) -> LoadedConfig:
     model = config.agent.llm.model_copy(
         update={
             "api_base": server,
+            "client": arm,
             "usd_per_million_prompt_tokens": 0.0,
             "usd_per_million_completion_tokens": 0.0,
         }
@@ -156,35 +169,28 @@ def longest_chain(files: RunFiles, entries: list[LedgerEntry], latency: float) -
     return max(chains.values())
 
 
-def litellm_cpu_ms(server: str, calls: int) -> float:
-    """CPU milliseconds of one bare litellm call of a student's size, tools included."""
-    prompt = system_prompt(
-        configuration(server, "off").config.agent, pamphlet=None, plan=None, guidance=None
-    )
-    messages = [
-        {"role": "system", "content": prompt},
-        {"role": "user", "content": "List the quote prefixes."},
-    ]
-    tools = [tool.document for tool in function_tools()]
+Arm = Literal["direct", "litellm"]
+"""How the client speaks to an OpenAI-compatible server."""
+
+
+def client_cpu_ms(server: str, calls: int, arm: Arm) -> float:
+    """Return CPU milliseconds of one call of the client's, of a student's size, tools included."""
+    spec = configuration(server, "off", arm).config.agent.llm
+    agent = configuration(server, "off").config.agent
+    prompt = system_prompt(agent, pamphlet=None, plan=None, guidance=None)
+    messages = (Message("system", prompt), Message("user", "List the quote prefixes."))
 
     async def ask(count: int) -> None:
-        from crm_assets.llm.quiet import import_litellm  # noqa: PLC0415  (heavy)
-
-        litellm = import_litellm()
+        client = ModelClient({"OPENAI_API_KEY": "none"})
         gate = asyncio.Semaphore(16)
 
-        async def one() -> None:
+        async def one(number: int) -> None:
             async with gate:
-                await litellm.acompletion(
-                    model="openai/gpt-4.1-mini",
-                    messages=messages,
-                    tools=tools,
-                    api_base=server,
-                    api_key="none",
-                    max_retries=0,
-                )
+                request = ChatRequest(spec, messages, tools=function_tools())
+                await client.complete(Caller(f"s{number}", "student"), request)
 
-        await asyncio.gather(*(one() for _ in range(count)))
+        await asyncio.gather(*(one(number) for number in range(count)))
+        await client.aclose()
 
     asyncio.run(ask(8))
     cpu = time.process_time()
@@ -193,20 +199,18 @@ def litellm_cpu_ms(server: str, calls: int) -> float:
 
 
 def memory_over_sessions(project: Project, dataset: Path, folder: Path) -> list[tuple[int, float]]:
-    """Resident megabytes of this process as sessions go by; a mock answers in the place of litellm."""
+    """Resident megabytes of this process as sessions go by; a mock answers for the models."""
     files = RunFiles(folder)
     files.folder.mkdir(parents=True)
     write_tasks(dataset, files.tasks, dataset_revision="0" * 64, run_id=f"{folder.name}-{time.time_ns()}")
-    run = ModelRun(
-        configuration("http://nowhere", "off"), options=RunOptions(concurrency=16, model_processes=0)
-    )
+    run = ModelRun(configuration("http://nowhere", "off"), options=RunOptions(concurrency=16))
     seen: list[tuple[int, float]] = []
     process = psutil.Process()
 
     def note(progress: Any) -> None:
         seen.append((progress.done, process.memory_info().rss / 1e6))
 
-    with mock.patch("crm_assets.llm.client.LitellmBackend", _Canned):
+    with mock.patch("crm_assets.llm.client.Backends", _Canned):
         run_models(
             files,
             run,
@@ -241,16 +245,10 @@ class _Canned:
     def __init__(self, *_: object) -> None:
         pass
 
-    def check(self, spec: ModelSpec) -> None:
-        pass
+    def of(self, spec: ModelSpec) -> _Canned:
+        return self
 
-    def price(self, spec: ModelSpec) -> Price:
-        return Price(known=True, per_prompt_token=0.0)
-
-    def address(self, spec: ModelSpec) -> str:
-        return "nowhere"
-
-    async def send(self, request: ChatRequest) -> Completion:
+    async def send(self, request: ChatRequest, timeout_seconds: float) -> Completion:
         await asyncio.sleep(0)
         content = "Which client do you mean?"
         if request.json_object:
@@ -258,7 +256,7 @@ class _Canned:
                 '{"valid": true, "guidance": null, "score": 0.5, "uncertainty": 0.1, "rationale": "x"}'
             )
         usage = Usage(prompt_tokens=100, completion_tokens=10)
-        return Completion(ChatReply(content, usage=usage, cost_usd=0.0), usage=usage)
+        return Completion(ChatReply(content, usage=usage, cost_usd=0.0), usage=usage, cost_usd=0.0)
 
     async def aclose(self) -> None:
         pass

@@ -24,7 +24,6 @@ from crm_assets.atlas.store import (
 )
 from crm_assets.atlas.tasks import AtlasTask, TaskSource
 from crm_assets.atlas.telemetry import TelemetryStore
-from crm_assets.concurrency import usable_cores
 from crm_assets.crm import TOOLS, SandboxPool
 from crm_assets.database import Databases, read_environment
 from crm_assets.engine import Limits, OnProgress, RunSummary, SessionRunner, Work, repeat, run_work
@@ -49,9 +48,6 @@ __all__ = ["Loop", "ModelRun", "RunOptions", "run_models"]
 Loop = Literal["atlas", "student"]
 """`student`: the student alone, which is what the loop is compared with."""
 
-_FEW_SESSIONS = 24
-_MOST_PROCESSES = 4
-
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -63,8 +59,6 @@ class RunOptions:
     """How often every conversation is run."""
     budget_usd: float | None = None
     budget_tokens: int | None = None
-    model_processes: int | None = None
-    """Processes that litellm runs in, 0 for the run's own; None for what suits the number of sessions."""
 
     @property
     def has_budget(self) -> bool:
@@ -142,7 +136,7 @@ def run_models(
     description = describe_models(run)
     facts = run_facts(files, project, dataset, databases, description, config=run.config.path)
     with Ledger(files.ledger) as ledger:
-        models = _models(run, ledger, project, sessions=len(items))
+        models = _models(run, ledger, project)
         summary = run_work(
             Work(
                 items,
@@ -163,7 +157,7 @@ def run_models(
     return summary
 
 
-def _models(run: ModelRun, ledger: Ledger, project: Project, *, sessions: int) -> RecordingModels:
+def _models(run: ModelRun, ledger: Ledger, project: Project) -> RecordingModels:
     """Return the models that all roles ask."""
     if run.replay is not None:
         if run.replay.resolve() == (ledger.path.resolve() if ledger.path else None):
@@ -175,17 +169,9 @@ def _models(run: ModelRun, ledger: Ledger, project: Project, *, sessions: int) -
         ledger=ledger,
         limits={name: ProviderLimits(**limits.model_dump()) for name, limits in config.limits.items()},
         budget=Budget(options.budget_usd, options.budget_tokens),
-        processes=_model_processes(options, sessions),
     )
     client.require(_asked(run))
     return client
-
-
-def _model_processes(options: RunOptions, sessions: int) -> int:
-    """Return how many processes litellm runs in: starting them does not pay for a few sessions."""
-    if options.model_processes is not None:
-        return options.model_processes
-    return 0 if sessions < _FEW_SESSIONS else min(_MOST_PROCESSES, usable_cores())
 
 
 def _asked(run: ModelRun) -> list[ModelSpec]:

@@ -33,7 +33,7 @@ from crm_assets.llm import (
     ReplyCheck,
     Spending,
 )
-from crm_assets.llm.json_replies import parse_object
+from crm_assets.llm.reading import parse_object
 from crm_assets.records import TokenUsage
 
 __all__ = ["Student", "student_plan"]

@@ -26,10 +26,9 @@ from crm_assets.engine import ledger_key
 from crm_assets.errors import CrmAssetsError, InputError
 from crm_assets.harness import AgentSession, Outcome
 from crm_assets.llm import Answer, RecordingModels, RetryPolicy, read_ledger
-from crm_assets.llm.asking import Call
-from crm_assets.llm.attempts import Attempts
 from crm_assets.llm.entries import LedgerEntry
 from crm_assets.llm.ledger import Recording
+from crm_assets.llm.recording import Attempts, Call
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.jsonl import read_lines, read_lines_at
 

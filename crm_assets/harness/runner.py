@@ -16,7 +16,7 @@ from crm_assets.harness.agents import Agent, AgentSession, NotRecordedError, Out
 from crm_assets.harness.assembly import SandboxEnd, assemble, without_verdict
 from crm_assets.harness.ground_truth import GroundTruth, TurnOutput, ids_of
 from crm_assets.harness.verification import Judge, judge_call, judge_reply, judged, open_question
-from crm_assets.llm.errors import BudgetExhausted
+from crm_assets.llm.spending import BudgetExhausted
 from crm_assets.records.results import ConversationResult, TurnResult
 
 __all__ = ["ConversationRunner"]

@@ -1,4 +1,4 @@
-"""The client to the models: the only way that the rest of crm_assets asks one.
+"""Asks the models themselves: the only way that the rest of crm_assets has to one.
 
 Each attempt is in the ledger before its reply is handed on, whatever comes of it.
 """
@@ -9,35 +9,58 @@ import asyncio
 import random
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
 import anyio
 
 from crm_assets.errors import ConfigError
-from crm_assets.llm.asking import Call, RecordingModels
-from crm_assets.llm.attempts import Attempts
-from crm_assets.llm.backend import Backend, LitellmBackend
-from crm_assets.llm.budget import Budget
+from crm_assets.llm.backends import Backends
 from crm_assets.llm.entries import CallError, LedgerEntry, RecordedReply
-from crm_assets.llm.failures import Failure, one_line
+from crm_assets.llm.failures import Failure, RetryPolicy, one_line
 from crm_assets.llm.interface import Answer
+from crm_assets.llm.json_replies import complaint_message
 from crm_assets.llm.ledger import Ledger
 from crm_assets.llm.limits import ProviderLimiter, ProviderLimits
-from crm_assets.llm.messages import ChatRequest
-from crm_assets.llm.processes import BackendProcesses
+from crm_assets.llm.messages import ChatReply, ChatRequest, Message, Usage
+from crm_assets.llm.pricing import Price, price_of
+from crm_assets.llm.recording import Attempts, Call, RecordingModels
 from crm_assets.llm.redaction import make_redactor
 from crm_assets.llm.replies import Completion
-from crm_assets.llm.retries import RetryPolicy
-from crm_assets.llm.spec import ModelSpec
+from crm_assets.llm.spec import ModelSpec, is_own_server, key_of, server_of
+from crm_assets.llm.spending import Budget
 
-__all__ = ["ModelClient"]
+__all__ = ["Activity", "ModelClient"]
 
 _CHARACTERS_A_TOKEN = 4
+_LONGEST_TIMEOUT = 10
+"""How many times its timeout a model's limit may grow to."""
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What a client is doing."""
+
+    under_way: int = 0
+    """Calls whose answer is awaited."""
+    retries: int = 0
+    """Attempts so far that another one followed."""
+    trouble: str | None = None
+    """What went wrong last, until a call succeeds."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a model is, and what it costs there."""
+
+    server: str
+    own_server: bool
+    price: Price
 
 
 class ModelClient(RecordingModels):
-    """Asks the models themselves, through litellm.
+    """Asks the models themselves, directly or through litellm.
 
     What an earlier start of the run has been answered is not asked again: the ledger's reply is the reply.
     """
@@ -51,7 +74,6 @@ class ModelClient(RecordingModels):
         budget: Budget | None = None,
         retries: RetryPolicy | None = None,
         seed: int | None = None,
-        processes: int = 0,
     ) -> None:
         """Open the client; nothing is imported or connected before the first call.
 
@@ -62,51 +84,58 @@ class ModelClient(RecordingModels):
             budget: of the whole run.
             retries: how often and how soon failed calls are made again.
             seed: of the waits' jitter.
-            processes: that litellm runs in; 0 for this one.
         """
         super().__init__(ledger, retries or RetryPolicy())
+        self._environment = environment
         self._redact = make_redactor(environment)
-        self._backend: Backend = (
-            BackendProcesses(environment, processes)
-            if processes
-            else LitellmBackend(environment, self._redact)
-        )
+        self._backends = Backends(environment, self._redact)
         self._limits = dict(limits or {})
-        self._limiters: dict[str, ProviderLimiter] = {}
-        self._budget = budget
+        self._limiters: dict[tuple[str, str], ProviderLimiter] = {}
+        self._places: dict[ModelSpec, _Place] = {}
+        self._timeouts: dict[ModelSpec, float] = {}
+        self._budget = budget or Budget()
         self._dice = random.Random(seed)  # noqa: S311  (jitter, no secret)
         self._refusals: dict[str, ConfigError] = {}
+        self._under_way = self._retried = 0
+        self._trouble: str | None = None
+
+    @property
+    def activity(self) -> Activity:
+        """What is under way now."""
+        return Activity(self._under_way, self._retried, self._trouble)
 
     def require(self, specs: Iterable[ModelSpec]) -> None:
-        """See, before anything is spent, that models can be asked.
+        """Check, before anything is spent, that models can be asked.
 
         Raises:
             ConfigError: a key is missing, or a budget in dollars meets a model of unknown price.
         """
         for spec in specs:
-            self._backend.check(spec)
-            if self._budget is not None and self._budget.usd is not None:
+            key_of(spec, self._environment)
+            if self._budget.usd is not None:
                 self._require_price(spec)
 
     def noted(self, session: str, kind: str) -> dict[str, Any] | None:
-        """What a session started from in an earlier start of the run; None if it never started."""
+        """Return what a session started from in an earlier start of the run; None if it never started."""
         return self.ledger.noted(session, kind)
 
     async def aclose(self) -> None:
         """Close all connections; the ledger stays open."""
-        await self._backend.aclose()
+        await self._backends.aclose()
 
     def _recorded(self, call: Call) -> Iterable[LedgerEntry]:
         return self.ledger.earlier_attempts(call.caller.session, call.key)
 
     async def _go_on(self, call: Call, attempts: Attempts) -> Answer:
         attempts.start_afresh()
+        outage = self._limiter(call.request.model).outage
         while True:
-            if (error := attempts.verdict()) is not None:
+            if (error := attempts.verdict()) is not None and not outage.may_end:
                 raise self._remember(call.request.model, error)
             entry, wait = await self._attempt(call, attempts)
             if answer := attempts.add(entry):
                 return answer
+            self._retried += 1
             if wait > 0 and attempts.verdict() is None:
                 await anyio.sleep(wait)
 
@@ -114,42 +143,88 @@ class ModelClient(RecordingModels):
         """Make one attempt; its entry, and how long to wait before another."""
         spec = call.request.model
         limiter = self._limiter(spec)
-        async with limiter.slot(_estimate(call.request) if limiter.counts_tokens else 0) as slot:
+        request = _corrected(call.request, attempts)
+        async with limiter.slot(_prompt_tokens(request) if limiter.counts_tokens else 0) as slot:
             self._may_ask(spec)
-            completion, entry = await self._send(call, len(attempts) + 1)
+            completion, entry = await self._send(call, request, len(attempts) + 1)
             failure = completion.failure
-            wait = self._asked_wait(failure)
+            down = failure is not None and failure.is_down
+            limiter.outage.report(is_down=down, is_loading=down and failure.status is not None)  # type: ignore[union-attr]
             limiter.report(
                 slot,
-                tokens=completion.usage.total_tokens,
+                tokens=completion.usage.total_tokens if completion.usage else slot.tokens,
                 failure=failure.kind if failure else None,
-                wait_seconds=wait,
+                wait_seconds=self._asked_wait(failure),
+                seconds=entry.latency_seconds,
+                completion_tokens=completion.usage.completion_tokens if completion.usage else 0,
             )
-        if failure is None or failure.kind == "malformed":
+        self._look_at(spec, completion, entry)
+        if failure is None or failure.kind in ("malformed", "unsupported") or limiter.outage.may_end:
             return entry, 0.0
         return entry, self._retries.delay_seconds(attempts.failures_in_transport + 1, self._dice)
 
-    async def _send(self, call: Call, number: int) -> tuple[Completion, LedgerEntry]:
+    async def _send(self, call: Call, request: ChatRequest, number: int) -> tuple[Completion, LedgerEntry]:
         started_at, started = datetime.now(timezone.utc), time.perf_counter()
+        place = self._place(request.model)
 
         def record(completion: Completion, error: CallError | None) -> LedgerEntry:
             seconds = time.perf_counter() - started
-            entry = _entry(call, number, completion, error, started_at=started_at, latency_seconds=seconds)
+            entry = _entry(
+                call,
+                number,
+                completion,
+                error,
+                started_at=started_at.isoformat(timespec="milliseconds"),
+                latency_seconds=round(seconds, 6),
+                estimate=_estimate(request, completion),
+                price=place.price,
+            )
             self.ledger.append(entry)
             return entry
 
+        self._under_way += 1
         try:
-            completion = await self._backend.send(call.request)
+            timeout = self._timeouts.get(request.model, request.model.timeout_seconds)
+            completion = await self._backends.of(request.model).send(request, timeout)
         except asyncio.CancelledError:
-            record(Completion(), CallError(kind="cancelled", message="the caller did not wait for it"))
+            cancelled = CallError(kind="cancelled", message="the caller did not wait for it")
+            record(Completion(server=place.server), cancelled)
             raise
+        finally:
+            self._under_way -= 1
         return completion, record(completion, self._error(call, completion))
 
     def _error(self, call: Call, completion: Completion) -> CallError | None:
         if completion.failure is not None:
             return CallError(kind=completion.failure.kind, message=completion.failure.message)
-        complaint = call.check(completion.reply) if call.check and completion.reply else None
-        return CallError(kind="malformed", message=one_line(complaint, self._redact)) if complaint else None
+        reply = completion.reply
+        complaint = call.check(reply) if call.check and reply else None
+        if complaint is None or reply is None:
+            return None
+        if reply.finish_reason == "length":
+            most = call.request.effective_max_output_tokens
+            message = f"cut off at max_output_tokens ({most or 'the default of the server'}); raise it"
+            return CallError(kind="length", message=message)
+        return CallError(kind="malformed", message=one_line(complaint, self._redact))
+
+    def _look_at(self, spec: ModelSpec, completion: Completion, entry: LedgerEntry) -> None:
+        """Draw conclusions from an attempt: for the limit of later ones, the budget, and who watches."""
+        if completion.failure is None:
+            self._trouble = None
+            if completion.usage is None and self._budget.is_set and completion.cost_usd is None:
+                self._refusals[spec.name] = ConfigError(
+                    f"{spec.name} at {entry.server} reports no token usage, so a budget cannot be kept; "
+                    "run without one, or set its usd_per_million_* to 0 if it costs nothing."
+                )
+            return
+        self._trouble = f"{spec.name}: {completion.failure.message}"
+        if completion.failure.kind == "timeout" and self._place(spec).own_server:
+            limit = min(
+                self._timeouts.get(spec, spec.timeout_seconds) * 2, spec.timeout_seconds * _LONGEST_TIMEOUT
+            )
+            if entry.latency_seconds * 2 >= limit:  # of many that time out together, the first counts
+                self._timeouts[spec] = limit
+                self._trouble += f"; it gets {limit:g} s from here on"
 
     def _asked_wait(self, failure: Failure | None) -> float | None:
         """How long the provider asks everyone to wait, within reason."""
@@ -157,29 +232,43 @@ class ModelClient(RecordingModels):
             return None
         return min(failure.retry_after_seconds, self._retries.longest_seconds)
 
+    def _place(self, spec: ModelSpec) -> _Place:
+        place = self._places.get(spec)
+        if place is None:
+            own = is_own_server(spec, self._environment)
+            server = server_of(spec, self._environment)
+            place = self._places[spec] = _Place(server, own, price_of(spec, own_server=own))
+        return place
+
     def _limiter(self, spec: ModelSpec) -> ProviderLimiter:
-        address = self._backend.address(spec)
-        limiter = self._limiters.get(address)
+        place = self._place(spec)
+        key = (spec.provider, place.server)
+        limiter = self._limiters.get(key)
         if limiter is None:
-            limits = self._limits.get(spec.provider, ProviderLimits())
-            limiter = self._limiters[address] = ProviderLimiter(limits, self._dice)
+            key_of(spec, self._environment)  # a missing key is said before any waiting
+            limiter = self._limiters[key] = ProviderLimiter(
+                self._limits.get(spec.provider, ProviderLimits()),
+                self._dice,
+                own_server=place.own_server,
+                policy=self._retries,
+            )
         return limiter
 
     def _may_ask(self, spec: ModelSpec) -> None:
         refusal = self._refusals.get(spec.name)
         if refusal is not None:
             raise ConfigError(str(refusal))
-        if self._budget is not None:
+        if self._budget.is_set:
             if self._budget.usd is not None:
                 self._require_price(spec)
             self._budget.check(self.ledger.total())
 
     def _require_price(self, spec: ModelSpec) -> None:
-        if not self._backend.price(spec).known:
+        if not self._place(spec).price.known:
             raise ConfigError(
                 f"The price of {spec.name} is not known, so a budget in dollars cannot be kept; give its "
-                "usd_per_million_prompt_tokens and usd_per_million_completion_tokens in the configuration, "
-                "or use a budget in tokens."
+                "usd_per_million_prompt_tokens and usd_per_million_completion_tokens in the configuration "
+                "(0 for a server of your own), or use a budget in tokens."
             )
 
     def _remember(self, spec: ModelSpec, error: Exception) -> Exception:
@@ -189,11 +278,31 @@ class ModelClient(RecordingModels):
         return error
 
 
-def _estimate(request: ChatRequest) -> int:
-    """About how many tokens a call will take, before it is made."""
-    characters = sum(len(message.content or "") for message in request.messages)
-    characters += sum(len(call.arguments) for message in request.messages for call in message.tool_calls)
-    characters += sum(len(str(tool.parameters)) + len(tool.description) for tool in request.tools)
+def _corrected(request: ChatRequest, attempts: Attempts) -> ChatRequest:
+    """Return the request; after a malformed JSON reply, with that reply and what was wrong with it."""
+    if not request.json_object or attempts.complaint is None:
+        return request
+    reply, complaint = attempts.complaint
+    said = Message("assistant", reply.content or "(nothing)")
+    return replace(request, messages=(*request.messages, said, complaint_message(complaint)))
+
+
+def _prompt_tokens(request: ChatRequest) -> int:
+    """Return about how many tokens a prompt has, before anyone has counted them."""
+    return request.characters // _CHARACTERS_A_TOKEN
+
+
+def _estimate(request: ChatRequest, completion: Completion) -> Usage | None:
+    """Return about what a call took of which nothing is known; None where the tokens are known."""
+    if completion.usage is not None:
+        return None
+    most = request.effective_max_output_tokens or 0
+    written = _written_tokens(completion.reply) if completion.reply else most
+    return Usage(_prompt_tokens(request), written)
+
+
+def _written_tokens(reply: ChatReply) -> int:
+    characters = len(reply.content or "") + sum(len(call.arguments) for call in reply.tool_calls)
     return characters // _CHARACTERS_A_TOKEN
 
 
@@ -203,10 +312,15 @@ def _entry(
     completion: Completion,
     error: CallError | None,
     *,
-    started_at: datetime,
+    started_at: str,
     latency_seconds: float,
+    estimate: Usage | None,
+    price: Price,
 ) -> LedgerEntry:
-    reply = completion.reply
+    reply, usage = completion.reply, completion.usage
+    cost = completion.cost_usd
+    if usage is None and price.is_free:
+        cost = 0.0  # whatever the tokens were
     return LedgerEntry(
         session=call.caller.session,
         role=call.caller.role,
@@ -214,17 +328,26 @@ def _entry(
         request_sha256=call.request.sha256,
         ordinal=call.ordinal,
         attempt=number,
-        started_at=started_at.isoformat(timespec="milliseconds"),
-        latency_seconds=round(latency_seconds, 6),
-        prompt_tokens=completion.usage.prompt_tokens,
-        completion_tokens=completion.usage.completion_tokens,
-        cached_tokens=completion.usage.cached_tokens,
-        reasoning_tokens=completion.usage.reasoning_tokens,
-        cost_usd=completion.cost_usd,
+        started_at=started_at,
+        latency_seconds=latency_seconds,
+        prompt_tokens=usage.prompt_tokens if usage else None,
+        completion_tokens=usage.completion_tokens if usage else None,
+        cached_tokens=usage.cached_tokens if usage else None,
+        reasoning_tokens=usage.reasoning_tokens if usage else None,
+        cost_usd=cost,
+        estimated_tokens=estimate.total_tokens if estimate else None,
+        estimated_usd=price.cost_usd(estimate) if estimate and cost is None else None,
         error=error,
         reply=None
         if reply is None
         else RecordedReply(
-            content=reply.content, tool_calls=reply.tool_calls, finish_reason=reply.finish_reason
+            content=reply.content,
+            tool_calls=reply.tool_calls,
+            finish_reason=reply.finish_reason,
+            state=dict(reply.state) if reply.state else None,
         ),
+        sent=completion.sent,
+        server=completion.server,
+        answered_by=completion.answered_by,
+        note=completion.note,
     )

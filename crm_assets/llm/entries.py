@@ -1,7 +1,8 @@
-"""What a ledger holds: one line an attempt, and notes of what sessions started from."""
+"""Defines a ledger's lines (an attempt each, or a note of what a session started from) and their sums."""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,21 +10,28 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from crm_assets.errors import InputError
-from crm_assets.llm.interface import Role
-from crm_assets.llm.messages import ChatReply, FunctionCall, Usage
-from crm_assets.llm.retries import FailureKind
-from crm_assets.llm.spending import Spending
+from crm_assets.llm.failures import FailureKind
+from crm_assets.llm.interface import ROLES, Role
+from crm_assets.llm.messages import ChatReply, FunctionCall, SentParameters, Usage
+from crm_assets.llm.spending import DOLLAR_DIGITS, Spending
 
 __all__ = [
+    "AnsweredBy",
     "CallError",
     "LedgerEntry",
     "LedgerNote",
     "RecordedReply",
+    "SpendingSums",
     "read_ledger",
     "read_lines",
 ]
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
+"""1: unknown tokens and costs were written as 0, and nothing was known of who answered."""
+
+_PER_DOLLAR = 10**DOLLAR_DIGITS
+_FIELDS = 12
+_OFFSETS = {role: number * _FIELDS for number, role in enumerate(ROLES)}
 
 
 class _Line(BaseModel):
@@ -44,17 +52,28 @@ class RecordedReply(_Line):
     content: str | None
     tool_calls: tuple[FunctionCall, ...] = ()
     finish_reason: str
+    state: dict[str, Any] | None = None
+    """Fields of the provider's message that it wants back with the conversation."""
+
+
+class AnsweredBy(_Line):
+    """Who answered, in the reply's own words."""
+
+    model: str | None = None
+    system_fingerprint: str | None = None
+    provider: str | None = None
+    """Of a gateway: to whom it passed the request on."""
 
 
 class LedgerEntry(_Line):
     """One request that was sent, and what came of it."""
 
     kind: Literal["call"] = "call"
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     session: str
     role: Role
     model: str
-    """`provider/model`."""
+    """`provider/model` that was asked."""
     request_sha256: str
     ordinal: int = Field(ge=1)
     """The n-th time that this session asked this in this role."""
@@ -62,24 +81,41 @@ class LedgerEntry(_Line):
     started_at: str
     """ISO 8601, UTC."""
     latency_seconds: float
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
+    prompt_tokens: int | None = None
+    """Null, like the other counts, where they are unknown."""
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
     cost_usd: float | None
-    """US dollars; null where the price is unknown."""
+    """US dollars; null where it is unknown."""
+    estimated_tokens: int | None = None
+    """What a budget counts where the tokens are unknown."""
+    estimated_usd: float | None = None
+    """What a budget counts where the cost is unknown; null there where the price is."""
     error: CallError | None = None
     reply: RecordedReply | None = None
+    sent: SentParameters | None = None
+    server: str | None = None
+    """Address without secrets; null in ledgers of version 1."""
+    answered_by: AnsweredBy | None = None
+    note: str | None = None
+    """What does not add up in what the provider counted."""
 
     @property
-    def usage(self) -> Usage:
-        """The tokens of the attempt."""
-        return Usage(self.prompt_tokens, self.completion_tokens, self.cached_tokens, self.reasoning_tokens)
+    def usage(self) -> Usage | None:
+        """The tokens of the attempt, None where they are unknown."""
+        if self.prompt_tokens is None or self.completion_tokens is None:
+            return None
+        return Usage(
+            self.prompt_tokens, self.completion_tokens, self.cached_tokens or 0, self.reasoning_tokens or 0
+        )
 
     @property
     def spending(self) -> Spending:
         """What the attempt adds to the sums."""
-        return Spending(1, int(self.error is not None), self.usage, self.cost_usd)
+        sums = SpendingSums()
+        sums.add(self)
+        return sums.total()
 
     @property
     def chat_reply(self) -> ChatReply | None:
@@ -92,6 +128,8 @@ class LedgerEntry(_Line):
             finish_reason=self.reply.finish_reason,
             usage=self.usage,
             cost_usd=self.cost_usd,
+            state=self.reply.state,
+            sent=self.sent,
         )
 
 
@@ -99,7 +137,7 @@ class LedgerNote(_Line):
     """Something that a session started from, so that it can start from it again."""
 
     kind: Literal["note"] = "note"
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     session: str
     name: str
     """What it is."""
@@ -109,6 +147,63 @@ class LedgerNote(_Line):
 _LINE: TypeAdapter[LedgerEntry | LedgerNote] = TypeAdapter(
     Annotated[LedgerEntry | LedgerNote, Field(discriminator="kind")]
 )
+
+
+class SpendingSums:
+    """Adds up spending by role.
+
+    In whole numbers, exact in whatever order calls end, and small enough to keep one for each session.
+    """
+
+    __slots__ = ("_sums",)
+
+    def __init__(self) -> None:
+        self._sums = array("q", bytes(8 * _FIELDS * len(ROLES)))
+
+    def add(self, entry: LedgerEntry) -> None:
+        """Count one attempt."""
+        sums, at = self._sums, _OFFSETS[entry.role]
+        sums[at] += 1
+        sums[at + 1] += entry.error is not None
+        if entry.prompt_tokens is None or entry.completion_tokens is None:
+            sums[at + 6] += 1
+            sums[at + 7] += entry.estimated_tokens or 0
+        else:
+            sums[at + 2] += entry.prompt_tokens
+            sums[at + 3] += entry.completion_tokens
+            sums[at + 4] += entry.cached_tokens or 0
+            sums[at + 5] += entry.reasoning_tokens or 0
+        if entry.cost_usd is not None:
+            sums[at + 8] += round(entry.cost_usd * _PER_DOLLAR)
+            return
+        sums[at + 9] += 1
+        if entry.estimated_usd is None:
+            sums[at + 11] += 1
+        else:
+            sums[at + 10] += round(entry.estimated_usd * _PER_DOLLAR)
+
+    def by_role(self) -> dict[Role, Spending]:
+        """Return the sums of the roles that have called at all."""
+        return {role: self._read(_OFFSETS[role]) for role in ROLES if self._sums[_OFFSETS[role]]}
+
+    def total(self) -> Spending:
+        """Return the sum over all roles."""
+        return Spending.total(self.by_role().values())
+
+    def _read(self, at: int) -> Spending:
+        values = self._sums[at : at + _FIELDS]
+        calls, failed, prompt, completion, cached, reasoning, no_usage, tokens = values[:8]
+        dollars, no_cost, estimated, no_estimate = values[8:]
+        return Spending(
+            calls=calls,
+            failed_calls=failed,
+            usage=Usage(prompt, completion, cached, reasoning),
+            cost_usd=round(dollars / _PER_DOLLAR, DOLLAR_DIGITS) if calls > no_cost else None,
+            unknown_usage_calls=no_usage,
+            unknown_cost_calls=no_cost,
+            estimated_tokens=tokens,
+            estimated_usd=None if no_estimate else round(estimated / _PER_DOLLAR, DOLLAR_DIGITS),
+        )
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, int, LedgerEntry | LedgerNote]]:

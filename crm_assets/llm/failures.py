@@ -1,33 +1,88 @@
-"""What an exception of litellm's means: a kind of failure, a sentence, how long to wait."""
+"""Tells what went wrong with a call from a response's status and body, and when it is worth another try."""
 
 from __future__ import annotations
 
-import json
+import email.utils
+import math
+import random
 import re
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
-from crm_assets.llm.retries import FailureKind, retry_after_seconds
+__all__ = [
+    "Failure",
+    "FailureKind",
+    "RetryPolicy",
+    "failure_of_response",
+    "is_transient",
+    "one_line",
+    "retry_after_seconds",
+]
 
-__all__ = ["Failure", "failure_of", "one_line"]
+FailureKind = Literal[
+    "rate_limited",
+    "server_error",
+    "timeout",
+    "connection",
+    "unreadable",
+    "malformed",
+    "length",
+    "content_filter",
+    "unsupported",
+    "context_window",
+    "too_large",
+    "rejected",
+    "authentication",
+    "cancelled",
+]
+"""Why a call gave no usable reply.
 
+429; 408, 409 and 5xx; no answer in time; no or a broken connection; a body that is no JSON; a reply that is
+not of the form asked for; a reply cut off at the most tokens allowed; a reply that the provider withheld; a
+parameter that the server does not take, left out from here on; too long a request for the model; too large
+a request for the account; another 4xx; 401, 402, 403 or a used-up quota; the caller went away.
+"""
+
+_TRANSIENT: frozenset[FailureKind] = frozenset(
+    {"rate_limited", "server_error", "timeout", "connection", "unreadable"}
+)
+_MOST_DOUBLINGS = 30
 _LONGEST_MESSAGE = 400
-_PREFIX = re.compile(r"^(?:[\w.]*(?:Error|Timeout|Exception)(?: Error)?: )+(?:\w*Exception(?: \w+)? - )?")
-_SUFFIX = re.compile(r"\.? (?:Handle with `litellm\.\w+`\.|File an issue if litellm error - \S+)$")
 _UNSPEAKABLE = re.compile("[\ud800-\udfff\x00]")
 
-_TOO_MANY, _REQUEST_TIMEOUT, _CONFLICT = 429, 408, 409
-_NO_ENTRY = (401, 403)
-_BAD_REQUEST, _MADE_UP, _SERVER_ERROR = 400, 422, 500
-_USED_UP = "insufficient_quota"
-_TOO_LONG = "context_length_exceeded"
+_TABLE: tuple[tuple[FailureKind, range, str], ...] = (
+    # kind, HTTP status, what code, type or message hold; the first row that fits counts
+    (
+        "context_window",
+        range(400, 600),
+        "context_length_exceeded|exceed_context_size|maximum context length|context window|context size"
+        "|prompt is too long|input is too long|input length exceeds",
+    ),
+    (
+        "authentication",
+        range(400, 600),
+        "insufficient_quota|insufficient_balance|billing_not_active|credit balance is too low"
+        "|insufficient (?:credits|balance)",
+    ),
+    ("content_filter", range(403, 404), "moderation|flagged"),
+    ("authentication", range(401, 404), ""),  # 402: nothing left to pay with
+    # Trying again makes it no smaller, whatever its code says of a rate.
+    ("too_large", range(413, 414), ""),
+    ("too_large", range(400, 500), "request too large|entity too large|payload too large"),
+    ("rate_limited", range(429, 430), ""),
+    ("server_error", range(408, 410), ""),
+    ("server_error", range(425, 426), ""),
+    ("server_error", range(500, 600), ""),
+    ("content_filter", range(400, 500), "content_filter|content_policy_violation"),
+)
+_LOADING = re.compile(r"loading|starting|not ready|unavailable_error", re.IGNORECASE)
+_UNSUPPORTED = re.compile(
+    r"unsupported_parameter|unsupported_value|unknown_parameter|unrecognized request arg"
+)
 
-_SAID: dict[FailureKind, str] = {
-    "timeout": "no answer in time",
-    "connection": "the connection failed",
-    "unreadable": "the answer was no complete JSON document",
-}
-"""litellm's own words say less, or too much."""
+_BAD_REQUEST, _SERVER_ERROR, _UNAVAILABLE = 400, 500, 503
 
 
 @dataclass(frozen=True)
@@ -39,102 +94,152 @@ class Failure:
     """One line, without secrets."""
     retry_after_seconds: float | None = None
     """How long the provider asks to wait."""
+    is_down: bool = False
+    """Nothing listens at the address, or the server still loads: all calls to it can wait."""
+    status: int | None = None
+    """Of the response, or of the error that came in the body of a good one."""
+    unsupported: str | None = None
+    """The parameter that the server does not take, where it names one."""
 
 
-def failure_of(error: Exception, redact: Callable[[str], str]) -> Failure:
-    """What `error`, raised by a call of litellm's, comes to.
+def is_transient(kind: FailureKind) -> bool:
+    """Tell whether the same request may well succeed a little later."""
+    return kind in _TRANSIENT
 
-    litellm tells many things that never came from a server as status 500, so where no response stands
-    behind an error, what it was raised from decides. Whatever is left then comes from a reply that litellm
-    could not take apart.
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often and how soon a failed call is made again."""
+
+    attempts: int = 8
+    """Of one call, while what fails is the transport."""
+    malformed_attempts: int = 5
+    """Of one call, while replies come but cannot be used."""
+    base_seconds: float = 0.5
+    longest_seconds: float = 60.0
+    """Of one wait, whatever the provider asks for."""
+    outage_seconds: float = 600.0
+    """How long a server that has answered before may be away without a call being given up."""
+
+    def delay_seconds(self, failures: int, dice: random.Random) -> float:
+        """Return how long to wait after so many failures in a row: exponential backoff with full jitter.
+
+        See M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+        """
+        doublings = min(failures - 1, _MOST_DOUBLINGS)
+        return dice.uniform(0.0, min(self.longest_seconds, self.base_seconds * 2.0**doublings))
+
+
+def failure_of_response(
+    status: int, headers: Mapping[str, str], body: object, redact: Callable[[str], str]
+) -> Failure:
+    """Return what an error response means.
+
+    Args:
+        status: of HTTP; 200 for an error that came in the body of a good response.
+        headers: of the response, names in lower case.
+        body: the JSON document, or the text where it is none.
+        redact: takes secrets out of a text.
     """
-    headers = _response_headers(error)
-    kind = _kind(error, answered=headers is not None)
-    wait = retry_after_seconds(headers) if headers is not None else None
-    text = _SAID.get(kind) or one_line(_words(str(error)), redact).rstrip(".")
-    return Failure(kind, text or type(error).__name__, wait)
+    error = _error_of(body)
+    text = f"{error.code or ''} {error.type or ''} {error.message}"
+    if status < _BAD_REQUEST:
+        status = int(error.code) if error.code and re.fullmatch(r"[45]\d\d", error.code) else _SERVER_ERROR
+    kind = _kind(status, text)
+    message = one_line(error.message, redact).rstrip(".") or f"HTTP status {status}"
+    return Failure(
+        kind,
+        message,
+        retry_after_seconds(headers) if error.retry_seconds is None else error.retry_seconds,
+        is_down=status == _UNAVAILABLE and _LOADING.search(text) is not None,
+        status=status,
+        unsupported=error.parameter if _UNSUPPORTED.search(text) else None,
+    )
 
 
-def _words(text: str) -> str:
-    """What the provider said of all that litellm makes of it."""
-    text = _SUFFIX.sub("", _PREFIX.sub("", text)).partition(" Traceback")[0]
-    try:
-        message = json.loads(text)["error"]["message"]
-    except (ValueError, LookupError, TypeError):
-        return text
-    return message if isinstance(message, str) else text
+def _kind(status: int, text: str) -> FailureKind:
+    """Return the kind of failure that a status and the words of an error come to."""
+    for kind, statuses, words in _TABLE:
+        if status in statuses and re.search(words, text, re.IGNORECASE):
+            return kind
+    return "rejected"
+
+
+@dataclass(frozen=True)
+class _Error:
+    """What a server says of an error, in whichever form."""
+
+    message: str
+    code: str | None = None
+    type: str | None = None
+    parameter: str | None = None
+    retry_seconds: float | None = None
+
+
+def _error_of(body: object) -> _Error:
+    """Read the forms of OpenAI, vLLM, llama.cpp, Ollama, FastAPI and Google."""
+    if isinstance(body, list) and body:
+        body = body[0]
+    if isinstance(body, str):
+        return _Error("" if body.lstrip().startswith("<") else body)
+    if not isinstance(body, dict):
+        return _Error("")
+    error = body.get("error", body)
+    if isinstance(error, str):
+        return _Error(error, _word(body.get("code")), _word(body.get("type")))
+    if not isinstance(error, dict):
+        error = body
+    message = error.get("message") or error.get("detail") or error.get("error") or ""
+    return _Error(
+        message if isinstance(message, str) else str(message),
+        _word(error.get("code")),
+        _word(error.get("type") or error.get("status")),
+        _word(error.get("param")),
+        _retry_info(error.get("details")),
+    )
+
+
+def _word(value: object) -> str | None:
+    return str(value) if isinstance(value, (str, int)) and value != "" else None
+
+
+def _retry_info(details: object) -> float | None:
+    """Read `retryDelay` ("34.5s") of google.rpc.RetryInfo."""
+    for detail in details if isinstance(details, list) else ():
+        delay: Any = detail.get("retryDelay") if isinstance(detail, dict) else None
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)s", delay) if isinstance(delay, str) else None
+        if match:
+            return float(match.group(1))
+    return None
 
 
 def one_line(text: str, redact: Callable[[str], str]) -> str:
-    """A text of others as it may be written: short, on one line, without secrets."""
+    """Return a text of others as it may be written: short, on one line, without secrets."""
     line = " ".join(redact(_UNSPEAKABLE.sub("\ufffd", text)).split())
     return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 1] + "…"
 
 
-def _kind(error: Exception, *, answered: bool) -> FailureKind:
-    from litellm.exceptions import ContextWindowExceededError  # noqa: PLC0415  (it raised the error)
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """Return what a response asks to wait, from `retry-after-ms` or `retry-after` (seconds or HTTP date).
 
-    if isinstance(error, ContextWindowExceededError):
-        return "context_window"
-    status = getattr(error, "status_code", None)
-    if not answered:
-        kind = _kind_of_cause(error)
-        # 422 is what it makes of an error in a good response, which may pass, unlike a refusal.
-        if kind is None and isinstance(status, int) and status < _SERVER_ERROR and status != _MADE_UP:
-            kind = _kind_of_status(status, str(error))
-        return kind or "malformed"
-    if not isinstance(status, int):
-        return "malformed"
-    kind = _kind_of_status(status, str(error) + str(getattr(error, "body", "")))
-    # Some providers' parts make a 422 of a good response whose body they cannot take apart.
-    return (_kind_of_body(error) or kind) if kind == "rejected" else kind
-
-
-def _kind_of_status(status: int, text: str) -> FailureKind:
-    if status in _NO_ENTRY or (status == _TOO_MANY and _USED_UP in text):
-        return "authentication"
-    if status == _TOO_MANY:
-        return "rate_limited"
-    if status in (_REQUEST_TIMEOUT, _CONFLICT) or status >= _SERVER_ERROR:
-        return "server_error"
-    if _TOO_LONG in text:
-        return "context_window"
-    return "rejected" if status >= _BAD_REQUEST else "malformed"
-
-
-def _kind_of_cause(error: Exception) -> FailureKind | None:
-    import httpx  # noqa: PLC0415  (comes with litellm)
-    import openai  # noqa: PLC0415  (likewise; what litellm raises derives from its classes)
-
-    for cause in _chain(error):
-        if isinstance(cause, (openai.APITimeoutError, httpx.TimeoutException, TimeoutError)):
-            return "timeout"
-        if isinstance(cause, (httpx.TransportError, OSError)) or type(cause) is openai.APIConnectionError:
-            return "connection"
-    return _kind_of_body(error)
-
-
-def _kind_of_body(error: Exception) -> FailureKind | None:
-    for cause in _chain(error):
-        if isinstance(cause, (json.JSONDecodeError, UnicodeDecodeError)):
-            return "unreadable"
-        if isinstance(cause, (TypeError, LookupError, AttributeError, ValueError)):
-            return "malformed"
+    None where it asks for nothing that can be understood.
+    """
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        text = headers.get(name)
+        if text is None:
+            continue
+        try:
+            seconds = float(text) * unit
+        except ValueError:
+            seconds = _until(text)
+        if math.isfinite(seconds):
+            return max(0.0, seconds)
     return None
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        current = current.__cause__ or current.__context__
-
-
-def _response_headers(error: Exception) -> Mapping[str, str] | None:
-    """The headers of the response that the error tells of; None where there was none."""
-    headers = getattr(error, "litellm_response_headers", None)
-    if not headers:
-        headers = getattr(getattr(error, "response", None), "headers", None)
-    return {str(name).lower(): str(value) for name, value in headers.items()} if headers else None
+def _until(date: str) -> float:
+    """Return the seconds until an HTTP date; NaN if it is none."""
+    try:
+        return email.utils.parsedate_to_datetime(date).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return math.nan

@@ -1,4 +1,4 @@
-"""What the rest of crm_assets asks models through."""
+"""Defines what the rest of crm_assets asks models through, and what can come of it other than a reply."""
 
 from __future__ import annotations
 
@@ -6,10 +6,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
+from crm_assets.errors import InfrastructureError
 from crm_assets.llm.messages import ChatReply, ChatRequest
-from crm_assets.llm.spending import Spending
+from crm_assets.llm.spending import BudgetExhausted, Spending
 
-__all__ = ["ROLES", "Answer", "Caller", "Models", "ReplyCheck", "Role"]
+__all__ = [
+    "ROLES",
+    "Answer",
+    "BudgetExhausted",
+    "Caller",
+    "MalformedReply",
+    "ModelError",
+    "Models",
+    "ReplyCheck",
+    "Role",
+]
 
 Role = Literal["student", "teacher", "judge", "learner", "probe", "turn_judge"]
 """Who asks: works, validates, judges the session's reward, learns from it, chooses a mode, judges turns."""
@@ -18,6 +29,23 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 ReplyCheck = Callable[[ChatReply], "str | None"]
 """Says what is wrong with the form of a reply, None for nothing."""
+
+
+class ModelError(InfrastructureError):
+    """A model could not be asked, or gave no reply, however often it was tried."""
+
+
+class MalformedReply(ModelError):
+    """A model kept answering in a form that cannot be used."""
+
+    def __init__(
+        self, message: str, *, reply: ChatReply | None = None, spending: Spending | None = None
+    ) -> None:
+        super().__init__(message)
+        self.reply = reply
+        """The last of the replies; None where not even that could be read."""
+        self.spending = spending
+        """Of all attempts, as far as the caller is to count them."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +72,7 @@ class Models(Protocol):
     async def complete(
         self, caller: Caller, request: ChatRequest, *, check: ReplyCheck | None = None
     ) -> Answer:
-        """A reply to `request`, asked again as often as limits allow while calls fail.
+        """Return a reply to `request`, asked again as often as limits allow while calls fail.
 
         Args:
             caller: on whose account.
@@ -58,4 +86,4 @@ class Models(Protocol):
         """
 
     def spent(self, session: str) -> Mapping[Role, Spending]:
-        """What a session has cost so far, by role; earlier starts of the same run included."""
+        """Return what a session has cost so far, by role; earlier starts of the same run included."""

@@ -18,10 +18,9 @@ from types import TracebackType
 from typing import Any
 
 from crm_assets.errors import InfrastructureError, InputError
-from crm_assets.llm.entries import LedgerEntry, LedgerNote, read_ledger, read_lines
+from crm_assets.llm.entries import LedgerEntry, LedgerNote, SpendingSums, read_ledger, read_lines
 from crm_assets.llm.interface import Role
 from crm_assets.llm.spending import Spending
-from crm_assets.llm.sums import SpendingSums
 
 __all__ = ["CallKey", "Ledger", "Recording", "ledger_totals"]
 

@@ -1,30 +1,42 @@
-"""How fast one provider is asked: found out as it goes, shared by all who ask it.
+"""Finds out how fast one server may be asked, as it goes, for all who ask it.
 
 The number of calls at a time adapts as inspect_ai's does: it starts at 20 and doubles after each clean
 round (as many good replies in a row as there may be calls) until the provider first says 429. Each 429 cuts
 it by a fifth, and from then on a clean round adds a twentieth. Where the provider says how long to wait,
 everyone waits.
+
+A server of one's own mostly queues instead of refusing. There it starts at 4 and doubles only while that
+gets more done: latency is compared with the shortest seen for replies of about that length, as TCP Vegas
+does with round trips (Brakmo et al., 1994). When nothing listens any more, all calls wait while one at a
+time tries.
 """
 
 from __future__ import annotations
 
 import random
+import statistics
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
 
-from crm_assets.llm.retries import FailureKind
+from crm_assets.llm.failures import FailureKind, RetryPolicy
 
-__all__ = ["ProviderLimiter", "ProviderLimits", "Slot"]
+__all__ = ["Outage", "ProviderLimiter", "ProviderLimits", "Slot"]
 
 _START = 20
+_OWN_START = 4
 _CUT = 0.8
 _RISE = 0.05
 _SPREAD = 0.1
 _MOST_SPREAD_SECONDS = 1.0
+_WORTH_DOUBLING = 1.2
+"""How many times as much must be done with twice as many calls."""
+_TOO_SLOW = 2.0
+"""How many times the latency of the best number of calls is too much."""
+_LONGEST_PAUSE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,60 @@ class _Bucket:
         self._level = min(self._size, self._level + amount)
 
 
+class Outage:
+    """Pauses all calls to a server that has gone away; one at a time tries if it is back."""
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
+        self._has_answered = False
+        self._since: float | None = None
+        self._pause = 0.0
+        self._trying = False
+        self._news = anyio.Event()
+
+    @property
+    def seconds(self) -> float:
+        """How long the server has been away; 0 while it is there."""
+        return 0.0 if self._since is None else time.monotonic() - self._since
+
+    @property
+    def may_end(self) -> bool:
+        """Tell if calls should wait: the server was there before, and has not been away for too long."""
+        return self._since is not None and self._has_answered and self.seconds < self._policy.outage_seconds
+
+    @asynccontextmanager
+    async def waited_off(self) -> AsyncIterator[None]:
+        """Wait until the server is there, or it is this call's turn to try."""
+        while self.may_end and self._trying:
+            await self._news.wait()
+        if not self.may_end:
+            yield
+            return
+        self._trying = True
+        try:
+            await anyio.sleep(self._pause)
+            yield
+        finally:
+            self._trying = False
+            self._tell()
+
+    def report(self, *, is_down: bool, is_loading: bool) -> None:
+        """Say if the server was there for a call."""
+        self._has_answered = self._has_answered or is_loading or not is_down
+        if not is_down:
+            if self._since is not None:
+                self._since = None
+                self._tell()
+        elif self._since is None:
+            self._since, self._pause = time.monotonic(), self._policy.base_seconds
+        elif self._trying:
+            self._pause = min(_LONGEST_PAUSE_SECONDS, self._pause * 2)
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = anyio.Event()
+
+
 @dataclass
 class Slot:
     """Leave to make one call."""
@@ -73,22 +139,60 @@ class Slot:
     """What the call was thought to take."""
 
 
-class ProviderLimiter:
-    """Limits of one provider. Belongs to one event loop."""
+@dataclass
+class _Latency:
+    """How the latency of a server grows with the number of calls."""
 
-    def __init__(self, limits: ProviderLimits, dice: random.Random) -> None:
+    shortest: dict[int, float] = field(default_factory=dict)
+    """Seconds, by the power of two of the reply's tokens."""
+    round: list[float] = field(default_factory=list)
+    """Latencies of this round, as multiples of the shortest."""
+    best_calls: int = 0
+    best_ratio: float = 1.0
+
+    def add(self, seconds: float, completion_tokens: int) -> None:
+        size = completion_tokens.bit_length()
+        shortest = self.shortest[size] = min(seconds, self.shortest.get(size, seconds))
+        self.round.append(seconds / shortest if shortest > 0 else 1.0)
+
+    def end_round(self) -> float:
+        ratio = statistics.median(self.round)
+        self.round.clear()
+        return ratio
+
+    def is_worth(self, calls: int, ratio: float) -> bool:
+        """Tell if `calls` at a time get clearly more done than the best number before."""
+        if calls / ratio < _WORTH_DOUBLING * self.best_calls / self.best_ratio:
+            return False
+        self.best_calls, self.best_ratio = calls, ratio
+        return True
+
+
+class ProviderLimiter:
+    """Limits of one server. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        limits: ProviderLimits,
+        dice: random.Random,
+        *,
+        own_server: bool = False,
+        policy: RetryPolicy | None = None,
+    ) -> None:
         self._most = limits.max_connections
-        self._calls = anyio.CapacityLimiter(min(_START, self._most))
+        self._calls = anyio.CapacityLimiter(min(_OWN_START if own_server else _START, self._most))
         self._requests = _Bucket(limits.requests_per_minute) if limits.requests_per_minute else None
         self._tokens = _Bucket(limits.tokens_per_minute) if limits.tokens_per_minute else None
         self._dice = dice
         self._period = 0
         self._clean = 0
         self._closed_until = 0.0
+        self._latency = _Latency() if own_server else None
+        self.outage = Outage(policy or RetryPolicy())
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether it matters how many tokens a call takes."""
+        """Tell if it matters how many tokens a call takes."""
         return self._tokens is not None
 
     @property
@@ -107,7 +211,8 @@ class ProviderLimiter:
         try:
             await self._wait_for_rates(tokens)
             await self._wait_till_open()
-            yield Slot(self._period, tokens)
+            async with self.outage.waited_off():
+                yield Slot(self._period, tokens)
         finally:
             self._calls.release_on_behalf_of(borrower)
 
@@ -127,31 +232,68 @@ class ProviderLimiter:
             await anyio.sleep(wait + self._dice.uniform(0.0, spread))
 
     def report(
-        self, slot: Slot, *, tokens: int, failure: FailureKind | None, wait_seconds: float | None = None
+        self,
+        slot: Slot,
+        *,
+        tokens: int,
+        failure: FailureKind | None,
+        wait_seconds: float | None = None,
+        seconds: float = 0.0,
+        completion_tokens: int = 0,
     ) -> None:
-        """Say how a call went: the tokens it took, why it failed, how long the provider asks to wait."""
+        """Say how a call went.
+
+        Args:
+            slot: its leave.
+            tokens: that it took.
+            failure: why it failed, None if it did not.
+            wait_seconds: how long the provider asks to wait.
+            seconds: how long it took.
+            completion_tokens: of its reply.
+        """
         if self._tokens is not None:
             self._tokens.give_back(slot.tokens - tokens)
         if wait_seconds is not None:
             self._closed_until = max(self._closed_until, time.monotonic() + wait_seconds)
-        if failure == "rate_limited":
+        if failure == "rate_limited" or (failure == "timeout" and self._latency is not None):
             self._cut(slot)
         elif failure is None:
+            if self._latency is not None and slot.period == self._period:
+                self._latency.add(seconds, completion_tokens)
             self._count_clean(slot)
 
     def _cut(self, slot: Slot) -> None:
-        # Calls that went out before the last cut say nothing of what is allowed since; likewise below.
+        # Calls that went out before the last cut do not count for what is allowed since; likewise below.
         if slot.period == self._period:
-            self._period += 1
-            self._clean = 0
-            self._calls.total_tokens = max(1, int(self.calls_at_a_time * _CUT))
+            self._restart(max(1, int(self.calls_at_a_time * _CUT)))
+
+    def _restart(self, calls: int) -> None:
+        self._period += 1
+        self._clean = 0
+        self._calls.total_tokens = calls
 
     def _count_clean(self, slot: Slot) -> None:
         if slot.period != self._period:
             return
         self._clean += 1
         now = self.calls_at_a_time
-        if self._clean >= now:
-            self._clean = 0
-            more = max(1, int(now * _RISE)) if self._period else now
-            self._calls.total_tokens = min(self._most, now + more)
+        if self._clean < now:
+            return
+        self._clean = 0
+        if self._latency is not None and not self._grows(self._latency, now):
+            return
+        more = max(1, int(now * _RISE)) if self._period else now
+        self._calls.total_tokens = min(self._most, now + more)
+
+    def _grows(self, latency: _Latency, now: int) -> bool:
+        """Look at the latencies of a round; returns if more calls at a time are worth a try."""
+        ratio = latency.end_round()
+        if self._period == 0:
+            if latency.is_worth(now, ratio):
+                return True
+            self._restart(latency.best_calls)
+            return False
+        if ratio > _TOO_SLOW * latency.best_ratio:
+            self._restart(max(1, int(now * _CUT)))
+            return False
+        return ratio <= _WORTH_DOUBLING * latency.best_ratio

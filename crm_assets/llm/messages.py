@@ -1,14 +1,14 @@
-"""What goes to a chat model and what comes back, in OpenAI's terms.
+"""Defines what goes to a chat model and what comes back, in OpenAI's terms.
 
-These are the only shapes that the rest of crm_assets knows of a model; `llm.backend` turns them into
-litellm's and back.
+These are the only shapes that the rest of crm_assets knows of a model; the backends turn them into a
+provider's and back.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -22,8 +22,14 @@ __all__ = [
     "FunctionCall",
     "FunctionTool",
     "Message",
+    "ProviderState",
+    "SentParameters",
     "Usage",
 ]
+
+ProviderState = Mapping[str, Any]
+"""Fields of a provider's message or call that we do not know (thoughts, signatures) and that it wants back
+with the conversation."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,12 @@ class FunctionCall:
     name: str
     arguments: str
     """As the model wrote them: JSON, if it kept to the rules."""
+    state: ProviderState | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return the call as OpenAI's API has it."""
+        function = {"name": self.name, "arguments": self.arguments}
+        return {**(self.state or {}), "id": self.id, "type": "function", "function": function}
 
 
 @dataclass(frozen=True)
@@ -46,22 +58,23 @@ class Message:
     """Of an assistant's message."""
     tool_call_id: str | None = None
     """Of a tool's message: the call it answers."""
+    state: ProviderState | None = None
+    """Of an assistant's message: what the provider wants back with it."""
 
     def document(self) -> dict[str, Any]:
-        """The message as OpenAI's API has it."""
-        message: dict[str, Any] = {"role": self.role, "content": self.content}
+        """Return the message as OpenAI's API has it."""
+        message: dict[str, Any] = {**(self.state or {}), "role": self.role, "content": self.content}
         if self.tool_calls:
-            message["tool_calls"] = [
-                {
-                    "id": call.id,
-                    "type": "function",
-                    "function": {"name": call.name, "arguments": call.arguments},
-                }
-                for call in self.tool_calls
-            ]
+            message["tool_calls"] = [call.document() for call in self.tool_calls]
         if self.tool_call_id is not None:
             message["tool_call_id"] = self.tool_call_id
         return message
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The message as JSON; content is never null, which llama-cpp-python answers with 500."""
+        document = self.document()
+        return orjson.dumps(document if self.content is not None else {**document, "content": ""})
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,11 @@ class FunctionTool:
         }
 
     @cached_property
+    def encoded(self) -> bytes:
+        """The document as JSON, written once: tools are most of a request."""
+        return orjson.dumps(self.document)
+
+    @cached_property
     def sha256(self) -> str:
         """Hex SHA-256 of the document."""
         return _sha256(self.document)
@@ -105,7 +123,10 @@ class ChatRequest:
     max_output_tokens: int | None = None
     """Instead of the model's configured one."""
     json_object: bool = False
-    """Ask the provider for a JSON object, where it knows how."""
+    """Ask the provider for a JSON object, where it knows how; a reply of another form is answered with what
+    was wrong with it."""
+    json_schema: Mapping[str, Any] | None = None
+    """The object's JSON Schema, sent where the server takes it; follows from who asks, as `check` does."""
 
     @cached_property
     def sha256(self) -> str:
@@ -123,13 +144,23 @@ class ChatRequest:
 
     @property
     def effective_temperature(self) -> float | None:
-        """What is sent; None leaves it to the provider."""
+        """What is asked for; None leaves it to the provider."""
         return self.model.temperature if self.temperature is None else self.temperature
 
     @property
     def effective_max_output_tokens(self) -> int | None:
-        """What is sent; None leaves it to the provider."""
+        """What is asked for; None leaves it to the provider."""
         return self.max_output_tokens or self.model.max_output_tokens
+
+    @cached_property
+    def characters(self) -> int:
+        """Length of all texts that are sent, tools included."""
+        return sum(len(message.encoded) for message in self.messages) + self.tool_characters
+
+    @property
+    def tool_characters(self) -> int:
+        """Length of the tools that are sent."""
+        return sum(len(tool.encoded) for tool in self.tools)
 
 
 @dataclass(frozen=True)
@@ -138,6 +169,7 @@ class Usage:
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    """Reasoning included, also where the provider counts it beside."""
     cached_tokens: int = 0
     """Of the prompt's, those read from the provider's cache."""
     reasoning_tokens: int = 0
@@ -158,16 +190,33 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class SentParameters:
+    """Parameters of a call as they were sent, which may be fewer than were asked for."""
+
+    temperature: float | None = None
+    """None: the provider's default, because none was asked for or the model takes none."""
+    max_output_tokens: int | None = None
+    response_format: Literal["json_schema", "json_object"] | None = None
+
+
+@dataclass(frozen=True)
 class ChatReply:
     """What a model answered."""
 
     content: str | None
+    """Without thoughts that stood before it."""
     tool_calls: tuple[FunctionCall, ...] = ()
     finish_reason: str = "stop"
-    usage: Usage = field(default_factory=Usage)
+    """`stop`, `tool_calls`, `length` (cut off), `content_filter`, `refusal`, or the provider's own word."""
+    usage: Usage | None = None
+    """None where the provider did not report it."""
     cost_usd: float | None = None
-    """US dollars; None where no price of the model is known."""
+    """US dollars; None where no price of the model, or no usage, is known."""
+    state: ProviderState | None = None
+    """What the provider wants back with this message."""
+    sent: SentParameters | None = None
+    """The parameters it was asked with; None where they were not recorded."""
 
 
-def _sha256(document: dict[str, Any]) -> str:
+def _sha256(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -7,9 +7,8 @@ than its request.
 
 from __future__ import annotations
 
-from crm_assets.offline_models.dispatch import MODELS, answer
+from crm_assets.offline_models.dispatch import MODELS, answer, answer_request
 from crm_assets.offline_models.faults import FaultKind, FaultPlan
-from crm_assets.offline_models.provider import register_offline_provider
 from crm_assets.offline_models.requests import OfflineRequest, count_tokens, read_messages
 from crm_assets.offline_models.server import OfflineServer, serve
 
@@ -20,8 +19,8 @@ __all__ = [
     "OfflineRequest",
     "OfflineServer",
     "answer",
+    "answer_request",
     "count_tokens",
     "read_messages",
-    "register_offline_provider",
     "serve",
 ]

@@ -13,7 +13,7 @@ from typing import Literal
 
 import orjson
 
-from crm_assets.llm.messages import ChatReply
+from crm_assets.llm.messages import ChatReply, ChatRequest
 from crm_assets.offline_models.judge import judge_answer, turn_judge_answer
 from crm_assets.offline_models.learner import learner_answer
 from crm_assets.offline_models.requests import Document, OfflineRequest, usage_of
@@ -22,7 +22,7 @@ from crm_assets.offline_models.student import student_answer
 from crm_assets.offline_models.teacher import probe_answer, teacher_answer
 from crm_assets.offline_models.tools import toolbox
 
-__all__ = ["MODELS", "answer"]
+__all__ = ["MODELS", "answer", "answer_request"]
 
 MODELS = ("student", "teacher", "judge", "learner", "probe")
 """Names of the models, after `offline/`."""
@@ -65,3 +65,14 @@ def _role(model: str, request: OfflineRequest) -> _Role | None:
     named = _NAME.search(model.rpartition("/")[2].lower())
     name = named.group() if named else prompted
     return None if name in (None, "student") else name  # type: ignore[return-value]
+
+
+def answer_request(request: ChatRequest) -> ChatReply:
+    """Answer a request of the client's to a model `offline/…`."""
+    question = OfflineRequest(
+        request.messages,
+        tuple(tool.document for tool in request.tools),
+        request.tool_choice,
+        request.effective_temperature or 0.0,
+    )
+    return answer(request.model.model, question)

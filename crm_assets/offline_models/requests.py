@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from crm_assets.llm.json_replies import COMPLAINT
 from crm_assets.llm.messages import ChatReply, FunctionCall, Message, Usage
 
 __all__ = ["Document", "OfflineRequest", "count_tokens", "read_messages", "request_of", "usage_of"]
@@ -35,8 +36,9 @@ class OfflineRequest:
 
     @cached_property
     def last_user(self) -> str:
-        """Return the text of the last user message; empty if there is none."""
-        return next((one.content or "" for one in reversed(self.messages) if one.role == "user"), "")
+        """Return the text of the last user message that is no complaint about a reply's form, or ""."""
+        said = (one.content or "" for one in reversed(self.messages) if one.role == "user")
+        return next((text for text in said if not text.startswith(COMPLAINT)), "")
 
 
 def request_of(body: Document) -> OfflineRequest:

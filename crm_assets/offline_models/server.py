@@ -11,7 +11,7 @@ import orjson
 from aiohttp import web
 
 from crm_assets.errors import InfrastructureError
-from crm_assets.llm.messages import ChatReply, Message
+from crm_assets.llm.messages import ChatReply, Message, Usage
 from crm_assets.offline_models.dispatch import MODELS, answer
 from crm_assets.offline_models.faults import FaultKind, FaultPlan, FaultSource, spoil, suits
 from crm_assets.offline_models.requests import Document, request_of
@@ -99,7 +99,7 @@ def _failure(status: int, message: str, headers: dict[str, str] | None = None) -
 
 def _completion(number: int, model: str, reply: ChatReply) -> Document:
     message = Message("assistant", reply.content, reply.tool_calls).document()
-    usage = reply.usage
+    usage = reply.usage or Usage()
     return {
         "id": f"chatcmpl-offline-{number}",
         "object": "chat.completion",

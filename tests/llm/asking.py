@@ -29,6 +29,7 @@ __all__ = [
     "FAST",
     "KEYS",
     "TOOLS",
+    "UNPRICED",
     "ask",
     "entries",
     "is_fine",
@@ -53,14 +54,28 @@ _T = TypeVar("_T")
 
 
 def spec_of(server: ScriptedServer, **changes: Any) -> ModelSpec:
-    """A model whose price litellm knows, on the scripted server."""
+    """A model on the scripted server."""
     fields = {
         "provider": "openai",
         "model": "gpt-4.1-mini",
         "api_base": server.url,
         "timeout_seconds": 20.0,
+        # litellm's, which do not hold at a server that is not OpenAI's
+        "usd_per_million_prompt_tokens": 0.4,
+        "usd_per_million_cached_prompt_tokens": 0.1,
+        "usd_per_million_completion_tokens": 1.6,
     }
     return ModelSpec(**{**fields, **changes})
+
+
+UNPRICED = dict.fromkeys(
+    (
+        "usd_per_million_prompt_tokens",
+        "usd_per_million_cached_prompt_tokens",
+        "usd_per_million_completion_tokens",
+    )
+)
+"""Changes that take the price from `spec_of`."""
 
 
 def ask(spec: ModelSpec, text: str = "hello", **changes: Any) -> ChatRequest:

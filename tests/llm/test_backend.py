@@ -1,11 +1,7 @@
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
-import threading
-
-import pytest
 
 from crm_assets.llm import Answer, ModelClient, ModelSpec
 from tests.llm.asking import ALICE, ask, run, spec_of, with_client
@@ -81,29 +77,3 @@ def test_one_door_after_another_works_in_one_process():
             return [first, second]
 
         assert [answer.reply.content for answer in run(side_by_side())] == ["fine", "fine"]
-
-
-def test_calls_are_dispatched_without_a_thread(monkeypatch: pytest.MonkeyPatch):
-    from crm_assets.llm import dispatch
-
-    threads: list[str] = []
-    judged: list[bool] = []
-    only_dispatches = dispatch._only_dispatches
-
-    def watch(work: object) -> bool:
-        judged.append(only_dispatches(work))
-        return judged[-1]
-
-    monkeypatch.setattr(dispatch, "_only_dispatches", watch)
-
-    async def work(client: ModelClient) -> None:
-        await client.complete(ALICE, ask(spec))
-        threads.append(await asyncio.to_thread(lambda: threading.current_thread().name))
-
-    with ScriptedServer() as server:
-        spec = spec_of(server)
-        with_client(work)
-    assert judged.count(True) == 1
-    assert threads[0].startswith("asyncio")
-    with pytest.raises(ZeroDivisionError):
-        run(asyncio.to_thread(lambda: 1 / 0))

@@ -20,7 +20,8 @@ from crm_assets.llm import (
     Spending,
     UnitScore,
 )
-from crm_assets.llm.json_replies import ask, json_check, parse_object
+from crm_assets.llm.json_replies import ask, json_check
+from crm_assets.llm.reading import parse_object
 from tests.llm.scripted_models import ScriptedModels
 
 REQUEST = ChatRequest(ModelSpec(provider="openai", model="m"), (Message("user", "?"),))

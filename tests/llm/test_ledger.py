@@ -79,8 +79,12 @@ def test_sums_are_found_again(path: Path):
         ledger.append(entry("b"))
         spent, total = ledger.spent("a"), ledger.total()
     assert spent["student"] == Spending(2, 1, Usage(14, 6, 4, 2), 0.000002468)
-    assert spent["judge"] == Spending(1, 0, Usage(7, 3, 2, 1), None)
-    assert total == Spending(4, 1, Usage(28, 12, 8, 4), None)
+    assert spent["judge"] == Spending(
+        1, 0, Usage(7, 3, 2, 1), None, unknown_cost_calls=1, estimated_usd=None
+    )
+    assert total == Spending(
+        4, 1, Usage(28, 12, 8, 4), 0.000003702, unknown_cost_calls=1, estimated_usd=None
+    )
     with Ledger(path) as again:
         assert (again.spent("a"), again.total()) == (spent, total)
         assert again.spent("nobody") == {}

@@ -4,8 +4,8 @@ import asyncio
 import random
 import time
 
+from crm_assets.llm.failures import FailureKind
 from crm_assets.llm.limits import ProviderLimiter, ProviderLimits, Slot
-from crm_assets.llm.retries import FailureKind
 from tests.llm.asking import run
 
 

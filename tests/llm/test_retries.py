@@ -7,7 +7,7 @@ import time
 import pytest
 
 from crm_assets.llm import RetryPolicy
-from crm_assets.llm.retries import retry_after_seconds
+from crm_assets.llm.failures import retry_after_seconds
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import importlib
 import json
 import time
 from pathlib import Path
@@ -10,14 +9,13 @@ from pathlib import Path
 import pytest
 
 import crm_assets.offline_models
-from crm_assets.llm import Message
+from crm_assets.llm import Answer, Caller, ChatRequest, FunctionTool, Message, ModelClient, ModelSpec
 from crm_assets.offline_models import (
     MODELS,
     OfflineRequest,
     answer,
     count_tokens,
     read_messages,
-    register_offline_provider,
 )
 
 from .talk import CRM_TOOLS, QUOTE, ask_student
@@ -118,25 +116,23 @@ def test_the_models_know_neither_datasets_nor_harness():
                 ), path.name
 
 
-def test_litellm_asks_them_like_any_provider(monkeypatch):
-    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    litellm = importlib.import_module("litellm")
-    register_offline_provider()
-    register_offline_provider()
-    assert [entry["provider"] for entry in litellm.custom_provider_map].count("offline") == 1
-    messages = [{"role": "user", "content": f"Delete quote {QUOTE}."}]
-    reply = asyncio.run(
-        litellm.acompletion(
-            model="offline/student",
-            messages=messages,
-            tools=list(CRM_TOOLS),
-            tool_choice="auto",
-            temperature=0.0,
-        )
+def test_the_client_asks_them_like_any_provider():
+    tools = tuple(
+        FunctionTool(**{name: tool["function"][name] for name in ("name", "description", "parameters")})
+        for tool in CRM_TOOLS
     )
-    [choice] = reply.choices
-    assert choice.finish_reason == "tool_calls"
-    assert choice.message.tool_calls[0].function.name == "delete_quote"
-    direct = answer("student", OfflineRequest(read_messages(messages), CRM_TOOLS))
-    assert reply.usage.prompt_tokens == direct.usage.prompt_tokens
-    assert reply.usage.completion_tokens == direct.usage.completion_tokens
+    messages = (Message("user", f"Delete quote {QUOTE}."),)
+
+    async def ask_it() -> Answer:
+        client = ModelClient({})
+        try:
+            spec = ModelSpec(provider="offline", model="student")
+            return await client.complete(Caller("s", "student"), ChatRequest(spec, messages, tools))
+        finally:
+            await client.aclose()
+
+    told = asyncio.run(ask_it())
+    assert told.reply.finish_reason == "tool_calls"
+    assert told.reply.tool_calls[0].name == "delete_quote"
+    direct = answer("student", OfflineRequest(messages, CRM_TOOLS))
+    assert (told.reply.usage, told.spending.cost_usd) == (direct.usage, 0.0)

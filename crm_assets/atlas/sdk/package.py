@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from crm_assets.errors import ConfigError
-from crm_assets.llm.quiet import import_litellm
+from crm_assets.llm.litellm_backend import import_litellm
 
 __all__ = [
     "KEY_VARIABLE",

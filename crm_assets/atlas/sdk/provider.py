@@ -60,8 +60,9 @@ def _fill(response: Any, model: str, reply: ChatReply) -> None:
     message = LitellmMessage(content=reply.content or "", role="assistant")
     response.choices = [Choices(index=0, finish_reason=reply.finish_reason, message=message)]
     response.model = model
-    response.usage = Usage(
-        prompt_tokens=reply.usage.prompt_tokens,
-        completion_tokens=reply.usage.completion_tokens,
-        total_tokens=reply.usage.total_tokens,
-    )
+    if reply.usage is not None:
+        response.usage = Usage(
+            prompt_tokens=reply.usage.prompt_tokens,
+            completion_tokens=reply.usage.completion_tokens,
+            total_tokens=reply.usage.total_tokens,
+        )

@@ -28,7 +28,6 @@ from crm_assets.engine import Finished, WorkItem, ledger_key
 from crm_assets.errors import InfrastructureError
 from crm_assets.harness import ConversationRunner, GroundTruth, without_verdict
 from crm_assets.llm import RecordingModels
-from crm_assets.llm.backend import without_logging
 from crm_assets.llm.failures import one_line
 from crm_assets.workspace.files import write_text
 
@@ -161,10 +160,9 @@ class SdkRunner(LoopRunner):
         enter_session(session)
         context = self._sdk.context()
         try:
-            with without_logging():
-                await self._sdk.arun(
-                    session.task, str(self._file), session_metadata=session.metadata, stream_progress=False
-                )
+            await self._sdk.arun(
+                session.task, str(self._file), session_metadata=session.metadata, stream_progress=False
+            )
         finally:
             session.memory = dict(context.metadata)
             session.id = session.memory.get("session_id")

@@ -1,0 +1,282 @@
+"""Speaks OpenAI's chat completions API over HTTP, to OpenAI and to every server that is compatible.
+
+A body begins with the model and its tools, which are most of it and the same in every call; then come the
+messages, of which a later call of a session repeats the earlier ones. So providers and servers can read the
+beginning of a prompt from their cache.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import orjson
+
+from crm_assets.llm.failures import Failure, failure_of_response
+from crm_assets.llm.messages import ChatRequest, SentParameters
+from crm_assets.llm.pricing import Price, price_of, takes_of
+from crm_assets.llm.replies import Completion, read_completion
+from crm_assets.llm.spec import ModelSpec, base_of, is_own_server, key_of, server_of
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = ["OpenAIBackend"]
+
+_OPENAI = "https://api.openai.com/v1"
+_CONNECT_SECONDS = 30.0
+_KEEP_ALIVE_SECONDS = 4.0
+"""Servers close idle connections after 5 s (uvicorn) or later; one that closes just then loses a call."""
+_OK = 200
+_FORMAT_REFUSED = (400, 422, 500, 501)
+"""llama-cpp-python answers 500 to a schema that it cannot use."""
+_ORGANIZATION = {"OPENAI_ORG_ID": "OpenAI-Organization", "OPENAI_PROJECT_ID": "OpenAI-Project"}
+
+ResponseFormat = Literal["json_schema", "json_object", None]
+_LOWER: Mapping[ResponseFormat, ResponseFormat] = {"json_schema": "json_object", "json_object": None}
+
+
+@dataclass
+class _Route:
+    """The way to one model, and what has been found out about it."""
+
+    url: str
+    server: str
+    headers: Mapping[str, str]
+    proxy: str | None
+    own_server: bool
+    refused: set[str] = field(default_factory=set)
+    """Parameters that the server does not take."""
+    max_tokens: str = "max_tokens"
+    format: ResponseFormat = "json_schema"
+    """The most that the server takes for a JSON object."""
+    proven: set[ResponseFormat] = field(default_factory=set)
+
+
+class OpenAIBackend:
+    """Asks OpenAI and compatible servers. Belongs to one event loop."""
+
+    def __init__(self, environment: Mapping[str, str], redact: Callable[[str], str]) -> None:
+        self._environment = environment
+        self._redact = redact
+        self._routes: dict[ModelSpec, _Route] = {}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def send(self, request: ChatRequest, timeout_seconds: float) -> Completion:
+        """Send a request, once, and wait for what comes, no longer than the timeout.
+
+        Raises:
+            ConfigError: the model's key is missing; the variable is named.
+        """
+        route = self._route(request.model)
+        sent = _parameters(route, request)
+        body = encode_body(route, request, sent)
+        completion = await self._post(route, request, body, timeout_seconds)
+        if request.json_object:
+            completion = _learn_format(route, sent, completion)
+        completion = _learn_parameter(route, request, completion)
+        return _with(completion, sent, route.server)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+        self._session = None
+        self._routes.clear()
+
+    async def _post(
+        self, route: _Route, request: ChatRequest, body: bytes, timeout_seconds: float
+    ) -> Completion:
+        import aiohttp  # noqa: PLC0415  (takes a while, and replays need none)
+
+        timeout = aiohttp.ClientTimeout(
+            total=timeout_seconds, sock_connect=min(_CONNECT_SECONDS, timeout_seconds)
+        )
+        try:
+            async with self._open_session().post(
+                route.url, data=body, headers=route.headers, proxy=route.proxy, timeout=timeout
+            ) as response:
+                raw = await response.read()
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            message = f"cannot connect to {route.server} ({self._redact(reason)})"
+            return Completion.refused(Failure("connection", message, is_down=True))
+        except asyncio.TimeoutError:
+            return Completion(failure=Failure("timeout", f"no answer in {timeout_seconds:g} s"))
+        except aiohttp.InvalidURL:
+            message = f"{route.server} is not an address; correct api_base"
+            return Completion.refused(Failure("rejected", message))
+        except aiohttp.ClientError:
+            return Completion(failure=Failure("connection", "the connection broke before the answer ended"))
+        return self._read(route, request, response, raw)
+
+    def _read(
+        self, route: _Route, request: ChatRequest, response: aiohttp.ClientResponse, raw: bytes
+    ) -> Completion:
+        document = _decoded(raw)
+        if response.status != _OK:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            body = raw.decode(errors="replace") if document is _NO_JSON else document
+            return Completion.refused(failure_of_response(response.status, headers, body, self._redact))
+        if document is _NO_JSON:
+            return Completion(failure=Failure("unreadable", "the answer was no complete JSON document"))
+        price_for = partial(_price, request.model, route.own_server)
+        return read_completion(document, request, price_for, self._redact)
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            import aiohttp  # noqa: PLC0415
+
+            # No limit of its own: how many calls there are at a time is for the client to say.
+            connector = aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS, ttl_dns_cache=300
+            )
+            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return self._session
+
+    def _route(self, spec: ModelSpec) -> _Route:
+        route = self._routes.get(spec)
+        if route is None:
+            route = self._routes[spec] = self._make_route(spec)
+        return route
+
+    def _make_route(self, spec: ModelSpec) -> _Route:
+        headers = {
+            "Authorization": f"Bearer {key_of(spec, self._environment)}",
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+        }
+        for variable, header in _ORGANIZATION.items():
+            if value := self._environment.get(variable):
+                headers[header] = value
+        takes = takes_of(spec)
+        refused = set() if takes.temperature else {"temperature"}
+        if not takes.parallel_tool_calls:
+            refused.add("parallel_tool_calls")
+        base = (base_of(spec, self._environment) or _OPENAI).rstrip("/")
+        return _Route(
+            url=f"{base}/chat/completions",
+            server=server_of(spec, self._environment),
+            headers=headers,
+            proxy=_proxy_for(base),
+            own_server=is_own_server(spec, self._environment),
+            refused=refused,
+            max_tokens=takes.max_tokens,
+        )
+
+
+def _price(spec: ModelSpec, own_server: bool, answered: str | None) -> Price:
+    return price_of(spec, own_server=own_server, answered=answered)
+
+
+_NO_JSON = object()
+
+
+def _decoded(raw: bytes) -> Any:
+    """Return the JSON document; `_NO_JSON` where it is none."""
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        try:  # it takes half characters, which some models write
+            return json.loads(raw)
+        except ValueError:
+            return _NO_JSON
+
+
+def _proxy_for(base: str) -> str | None:
+    """Return the proxy that the environment sets for an address."""
+    parts = urlsplit(base)
+    if not parts.hostname or proxy_bypass(parts.hostname):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def _parameters(route: _Route, request: ChatRequest) -> SentParameters:
+    """Return what is asked for, without what the server does not take."""
+    wanted: ResponseFormat = None
+    if request.json_object:
+        wanted = route.format
+        if wanted == "json_schema" and request.json_schema is None:
+            wanted = "json_object"
+    return SentParameters(
+        temperature=None if "temperature" in route.refused else request.effective_temperature,
+        max_output_tokens=None
+        if route.max_tokens in route.refused
+        else request.effective_max_output_tokens,
+        response_format=wanted,
+    )
+
+
+def encode_body(route: _Route, request: ChatRequest, sent: SentParameters) -> bytes:
+    """Return the body of a request."""
+    parts = [b'{"model":', orjson.dumps(request.model.model.removeprefix("openai/"))]
+    if request.tools:
+        parts += [b',"tools":[', b",".join(tool.encoded for tool in request.tools), b"]"]
+    parts += [b',"messages":[', b",".join(message.encoded for message in request.messages), b"]"]
+    rest: dict[str, Any] = {}
+    if sent.temperature is not None:
+        rest["temperature"] = sent.temperature
+    if sent.max_output_tokens is not None:
+        rest[route.max_tokens] = sent.max_output_tokens
+    if request.tools:
+        rest["tool_choice"] = request.tool_choice
+        if request.tool_choice != "none":
+            rest["parallel_tool_calls"] = False
+    if sent.response_format == "json_object":
+        rest["response_format"] = {"type": "json_object"}
+    elif sent.response_format == "json_schema":
+        schema = {"name": "reply", "schema": request.json_schema}
+        rest["response_format"] = {"type": "json_schema", "json_schema": schema}
+    for name in route.refused:
+        rest.pop(name, None)
+    if rest:
+        parts += [b",", orjson.dumps(rest)[1:-1]]
+    return b"".join((*parts, b"}"))
+
+
+def _learn_format(route: _Route, sent: SentParameters, completion: Completion) -> Completion:
+    """Remember which form of JSON the server takes; a refusal of the highest is tried again with less."""
+    wanted, failure = sent.response_format, completion.failure
+    if failure is None:
+        route.proven.add(wanted)
+        return completion
+    if failure.status not in _FORMAT_REFUSED or failure.kind not in ("rejected", "server_error"):
+        return completion
+    if wanted is None and None not in route.proven:
+        route.format = "json_schema"  # it was not for the format that the request was refused
+    if (
+        wanted is None
+        or wanted in route.proven
+        or (failure.kind, wanted) == ("server_error", "json_object")
+    ):
+        return completion
+    route.format = _LOWER[wanted]
+    message = f"{failure.message}; asked again without response_format {wanted}"
+    return Completion.refused(Failure("unsupported", message))
+
+
+def _learn_parameter(route: _Route, request: ChatRequest, completion: Completion) -> Completion:
+    """Remember a parameter that the server says it does not take, and leave it out from here on."""
+    failure = completion.failure
+    if failure is None or failure.unsupported is None or failure.kind not in ("rejected", "unsupported"):
+        return completion
+    name = failure.unsupported.split(".")[0]
+    if name == "max_tokens" and route.max_tokens == name:
+        route.max_tokens = "max_completion_tokens"
+    elif name in ("temperature", "parallel_tool_calls", "tool_choice") and name not in route.refused:
+        route.refused.add(name)
+    else:
+        return completion
+    return Completion.refused(Failure("unsupported", f"{failure.message}; asked again without {name}"))
+
+
+def _with(completion: Completion, sent: SentParameters, server: str) -> Completion:
+    reply = completion.reply and replace(completion.reply, sent=sent)
+    return replace(completion, reply=reply, sent=sent, server=server)
