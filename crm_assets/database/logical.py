@@ -1,4 +1,4 @@
-"""The three logical databases, made where they are missing."""
+"""The three logical databases, created if they are missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BUILTIN_LOCALES_SINCE = 17_00_00
 
 @dataclass(frozen=True)
 class Databases:
-    """Addresses of the three databases; all exist and answer when you hold one of these."""
+    """Addresses of the three databases, which exist and answer."""
 
     sandbox: str
     """psycopg conninfo of the CRM sandbox."""
@@ -33,12 +33,12 @@ class Databases:
     dagster: str
     """SQLAlchemy URL (`postgresql+psycopg2://…`) of Dagster's storage."""
     embedded: bool
-    """Whether the sandbox is on the project's embedded server."""
+    """True if the sandbox is on the project's embedded server."""
     telemetry_is_set: bool = False
-    """Whether `telemetry` is the environment's word (`STORAGE__DATABASE_URL`)."""
+    """True if the environment (`STORAGE__DATABASE_URL`) sets `telemetry`."""
 
     def telemetry_for(self, configured: str | None) -> str:
-        """Where the telemetry of a run goes: the environment's word counts before its configuration's.
+        """Return the telemetry database of a run; the environment takes precedence over its configuration.
 
         Args:
             configured: `storage.database_url` of the configuration.
@@ -47,17 +47,17 @@ class Databases:
 
     @property
     def sandbox_is_local(self) -> bool:
-        """Whether the sandbox's server is on this machine, so that a statement takes microseconds."""
+        """Return True if the sandbox is on this machine, so that a statement takes microseconds."""
         host = str(conninfo_to_dict(self.sandbox).get("host") or "")
         return host.startswith("/") or host in ("", "localhost", "127.0.0.1", "::1")
 
 
 def connect_databases(project: Project | None = None) -> Databases:
-    """Start the embedded server if it is the one to use, and make missing databases.
+    """Return the databases; start the embedded server if it is used, create missing databases.
 
     Raises:
-        ConfigError: a variable of the environment makes no sense.
-        InfrastructureError: a server does not answer or a database cannot be made.
+        ConfigError: an environment variable is not valid.
+        InfrastructureError: a server does not answer, or a database cannot be created.
     """
     project = project or find_project()
     settings = ServerSettings.from_environment(read_environment(project))
@@ -103,8 +103,8 @@ def _telemetry_conninfo(server: str, settings: ServerSettings) -> str:
 def _ensure_databases(server: str, names: list[str]) -> None:
     """Create those of `names` that the server does not have.
 
-    A server without a `postgres` database, or a user who may not create one, is fine as long as
-    the databases are there: then we connect to the first of them instead.
+    The server may lack a `postgres` database, and the user the right to create one, if `names` exist: then
+    one of them is connected to instead.
     """
     try:
         connection = _connect_any(server, ["postgres", *names])
@@ -135,7 +135,7 @@ def _connect_any(server: str, names: list[str]) -> psycopg.Connection:
 def _create_database(connection: psycopg.Connection, name: str) -> None:
     statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
     if connection.info.server_version >= _BUILTIN_LOCALES_SINCE:
-        # What "whatever the case" means must not depend on the locale that the server was made in.
+        # Case-insensitive comparison must not depend on the locale of the server.
         statement += sql.SQL(
             " TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'"
             " LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"
@@ -152,7 +152,7 @@ def _create_database(connection: psycopg.Connection, name: str) -> None:
 
 
 def _sqlalchemy_url(server: str, database: str) -> str:
-    """`server` as SQLAlchemy wants it, with the driver that dagster-postgres needs."""
+    """Return `server` as a URL for SQLAlchemy, with the driver that dagster-postgres needs."""
     parts = conninfo_to_dict(server)
     user = quote(str(parts.get("user") or ""), safe="")
     if parts.get("password"):

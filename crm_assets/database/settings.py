@@ -1,9 +1,9 @@
-"""Which Postgres a project talks to, read from the environment.
+"""The Postgres servers of a project, read from the environment.
 
-`DB_HOST` (with `DB_PORT`, `DB_USER`, `DB_PASSWORD`, `DB_NAME`) names a real server; without it the
-project's embedded one is used. `STORAGE__DATABASE_URL` moves the telemetry database,
-`DAGSTER_DATABASE_URL` Dagster's own, each independently. A `.env` file in the project's folder gives
-values that the environment does not.
+`DB_HOST` (with `DB_PORT`, `DB_USER`, `DB_PASSWORD`, `DB_NAME`) selects a server; without it the project's
+embedded one is used. `STORAGE__DATABASE_URL` moves the telemetry database, `DAGSTER_DATABASE_URL` that of
+Dagster, each independently. A `.env` file in the project's folder provides values that the environment
+lacks.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _read_env_file(path: Path) -> dict[str, str | None]:
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """What the environment says about the databases; None means the project's default."""
+    """The environment's settings of the databases; None means the project's default."""
 
     host: str | None
     port: int
@@ -69,7 +69,7 @@ class ServerSettings:
         """Read the `DB_*`, `STORAGE__DATABASE_URL` and `DAGSTER_DATABASE_URL` variables.
 
         Raises:
-            ConfigError: `DB_PORT` is no port number.
+            ConfigError: `DB_PORT` is not a port number.
         """
         port = environment.get("DB_PORT", "5432")
         if not port.isdecimal() or not 0 < int(port) <= _MAX_PORT:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from crm_assets.crm.entities import SEED_ORDER
 from crm_assets.generator import names
 from crm_assets.generator.rng import SeededRng
@@ -64,7 +61,7 @@ class CrmState:
                 if contract.opportunity is row:
                     contract.opportunity = None
 
-    def find(self, entity: str, criteria: Mapping[str, Any]) -> list[Row]:
+    def find(self, entity: str, criteria: Fields) -> list[Row]:
         """Return the rows that a search finds; a row as a criterion stands for its ID."""
         return [row for row in self.rows[entity] if row.matches(criteria)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,7 +73,7 @@ class Row:
         """Return False for a quote that was canceled, True for everything else."""
         return self.fields.get("status") != CANCELED
 
-    def update(self, changes: Mapping[str, Any]) -> None:
+    def update(self, changes: Fields) -> None:
         """Apply `changes`; the results of earlier turns are out of date then."""
         self.fields.update(changes)
         self.version += 1
@@ -91,7 +90,7 @@ class Row:
             seed["entity_id"] = self.target.row_id
         return seed
 
-    def matches(self, criteria: Mapping[str, Any]) -> bool:
+    def matches(self, criteria: Fields) -> bool:
         """Return True if a search finds it; a row as a criterion stands for its ID."""
         return all(self._field_matches(name, wanted) for name, wanted in criteria.items())
 

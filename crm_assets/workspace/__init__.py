@@ -1,1 +1,1 @@
-"""Where a project keeps its things: datasets, baselines, keys, manifests, files."""
+"""The files of a project: datasets, baselines and their keys, manifests."""

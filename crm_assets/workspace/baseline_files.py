@@ -1,4 +1,4 @@
-"""Where a baseline's files are, and when it is finished."""
+"""The files of a baseline, and the rules that protect a finished one."""
 
 from __future__ import annotations
 
@@ -30,60 +30,60 @@ _MOST_NAMED = 5
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The files of one run over some tasks, in the order in which they are made."""
+    """The files of one run over some tasks, in the order of their creation."""
 
     folder: Path
 
     @property
     def tasks(self) -> Path:
-        """What is to be run, one line a conversation."""
+        """Return the file of the tasks, one line per conversation."""
         return self.folder / "tasks.jsonl"
 
     @property
     def sessions(self) -> Path:
-        """What happened, one line a conversation; it appears when all have run."""
+        """Return the file of the sessions, one line per conversation; it appears when all have run."""
         return self.folder / "sessions.jsonl"
 
     @property
     def plots(self) -> Path:
-        """The folder of the README's pictures."""
+        """Return the folder of the README's pictures."""
         return self.folder / "plots"
 
     @property
     def report(self) -> Path:
-        """How it went, as one HTML page."""
+        """Return the file of the report, one HTML page."""
         return self.folder / "report.html"
 
     @property
     def partial(self) -> Path:
-        """Where sessions are kept until all are through."""
+        """Return the file of the sessions while some have not run."""
         return self.folder / f"{self.sessions.name}.partial"
 
     @property
     def run(self) -> Path:
-        """By whom and with which code `sessions` was made."""
+        """Return the file of the run's facts: agent, models, code."""
         return self.folder / "run.json"
 
     @property
     def ledger(self) -> Path:
-        """Every question to a model and its answer, one line an attempt."""
+        """Return the file of all requests to models and their replies, one line per attempt."""
         return self.folder / "ledger.jsonl"
 
     @property
     def metrics(self) -> Path:
-        """How it went, in figures."""
+        """Return the file of the metrics."""
         return self.folder / "metrics.json"
 
     @property
     def readme(self) -> Path:
-        """How it went, for people."""
+        """Return the file of the README."""
         return self.folder / "README.md"
 
     def finish(self) -> None:
-        """Put the sessions in place, now that all are through.
+        """Move the sessions into place after all have run.
 
         Raises:
-            InfrastructureError: the disk refused; nothing is lost.
+            InfrastructureError: a file cannot be moved; nothing is lost.
         """
         with self._moving(self.sessions):
             _copy(self._partial_run, self.run)
@@ -91,10 +91,10 @@ class RunFiles:
             self._partial_run.unlink()
 
     def reopen(self) -> None:
-        """Take the sessions out of place again, so that what has no verdict can be run again.
+        """Move the sessions back, so that those without a verdict can be run again.
 
         Raises:
-            InfrastructureError: the disk refused; nothing is lost.
+            InfrastructureError: a file cannot be moved; nothing is lost.
         """
         with self._moving(self.sessions):
             _copy(self.run, self._partial_run)
@@ -127,63 +127,63 @@ def _copy(source: Path, target: Path) -> None:
 
 @dataclass(frozen=True)
 class BaselinePaths(RunFiles):
-    """The files of one baseline: those of its run, and which data it ran on."""
+    """The files of one baseline: those of its run, and its dataset's revision."""
 
     key: BaselineKey
 
     @classmethod
     def of(cls, project: Project, key: BaselineKey) -> BaselinePaths:
-        """The files of baseline `key` of `project`."""
+        """Return the files of baseline `key` of `project`."""
         return cls(project.baselines / key.dataset / str(key.run) / "atlas", key)
 
     @property
     def revision(self) -> Path:
-        """Which data: the dataset's revision."""
+        """Return the file of the dataset's revision."""
         return self.folder / "revision.json"
 
     @property
     def manifest(self) -> Path:
-        """What all the files held when the baseline was finished."""
+        """Return the file with sizes and hashes of the finished baseline's files."""
         return self.folder / "manifest.json"
 
     @property
     def imported(self) -> Path:
-        """The results file that an imported baseline was made of, as it was given."""
+        """Return the copy of the results file that an imported baseline was made from."""
         return self.folder / "imported.jsonl"
 
     @property
     def coverage(self) -> Path:
-        """What of that file became of an imported baseline."""
+        """Return the file that says which lines of the results file were imported."""
         return self.folder / "import.json"
 
     @property
     def finished(self) -> bool:
-        """Whether all sessions have run: from then on the baseline is kept as it is."""
+        """Return True if all sessions have run; from then on the baseline is protected."""
         return self.sessions.exists()
 
     def protect(self, *, overwrite: bool) -> None:
-        """Keep a finished baseline as it is.
+        """Refuse to change a finished baseline.
 
         Raises:
-            InputError: the baseline is finished and `overwrite` is not given.
+            InputError: the baseline is finished and `overwrite` is False.
         """
         if self.finished and not overwrite:
             raise InputError(
-                f"Baseline {self.key} is finished and is kept as it is: choose another run key, or "
-                "ask for it to be overwritten."
+                f"Baseline {self.key} is finished and is not changed: choose another run key, or allow it "
+                "to be overwritten."
             )
 
     def begin(self, stage: Path, *, overwrite: bool) -> None:
-        """Make way for `stage`, one of this baseline's files, to be written (again).
+        """Prepare for writing `stage`, one of this baseline's files.
 
-        What was made from an older `stage` goes, last file first, so that the folder never holds
-        files of two runs.
+        Files that were made from an older `stage` are removed, the last one first, so that the folder
+        never holds files of two runs.
 
         Raises:
-            InputError: the baseline is finished and `overwrite` is not given.
+            InputError: the baseline is finished and `overwrite` is False.
         """
         self.protect(overwrite=overwrite)
-        rmtree(self.plots, ignore_errors=True)  # what cannot be removed is written over later
+        rmtree(self.plots, ignore_errors=True)  # remaining files are overwritten later
         order = (
             *(self.revision, self.tasks, self.sessions, self.run, self.metrics, self.readme),
             *(self.report, self.manifest),
@@ -191,7 +191,7 @@ class BaselinePaths(RunFiles):
         for later in reversed(order[order.index(stage) :]):
             later.unlink(missing_ok=True)
         if overwrite:
-            # Sessions on the way to `sessions`; without `overwrite` they are what is gone on from.
+            # Unfinished sessions; without `overwrite` they are resumed.
             for partial in self.folder.glob(f"{self.sessions.name}.partial*"):
                 partial.unlink(missing_ok=True)
             for file in (self.ledger, self.imported, self.coverage):
@@ -199,9 +199,13 @@ class BaselinePaths(RunFiles):
 
 
 def claim_run(project: Project, dataset: str, run: RunKey) -> RunKey:
-    """The first free run at or after `run`: its folder is made, so that it is nobody else's.
+    """Return the first free run at or after `run`, and create its folder to reserve it.
 
     Two processes that ask in the same second get two runs.
+
+    Raises:
+        InputError: no run is free in the next ten minutes.
+        InfrastructureError: the folder cannot be created.
     """
     for _ in range(_CLAIM_ATTEMPTS):
         if _make_folder(project.baselines / dataset / str(run)):
@@ -211,27 +215,27 @@ def claim_run(project: Project, dataset: str, run: RunKey) -> RunKey:
 
 
 def release_run(project: Project, key: BaselineKey) -> None:
-    """Give a claimed run back if nothing was written to it."""
+    """Remove the folder of a reserved run if it is empty."""
     with suppress(OSError):
         (project.baselines / key.dataset / str(key.run)).rmdir()
 
 
 def _make_folder(folder: Path) -> bool:
-    """Make `folder`; False where it is there already."""
+    """Create `folder`; return False if it exists already."""
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
         return False
     except OSError as error:
         raise InfrastructureError(
-            f"Could not make {folder}: {error.strerror or error}; free some space or correct the "
+            f"Could not create {folder}: {error.strerror or error}; free some space or correct the "
             "permissions."
         ) from error
     return True
 
 
 def finished_runs(project: Project, dataset: str) -> Iterator[BaselinePaths]:
-    """The finished baselines of `dataset`, oldest first."""
+    """Yield the finished baselines of `dataset`, oldest first."""
     folder = project.baselines / dataset
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
         key = _key_of(dataset, entry.name)
@@ -240,24 +244,24 @@ def finished_runs(project: Project, dataset: str) -> Iterator[BaselinePaths]:
 
 
 def require_finished(project: Project, key: BaselineKey) -> BaselinePaths:
-    """The finished baseline of `key`.
+    """Return the finished baseline of `key`.
 
     Raises:
-        InputError: it is not there or not finished; the sentence names the latest that are.
+        InputError: it is missing or not finished; the message names the latest finished runs.
     """
     paths = BaselinePaths.of(project, key)
     if not paths.finished:
         known = [str(other.key.run) for other in finished_runs(project, key.dataset)][-_MOST_NAMED:]
+        others = f"choose one of {', '.join(known)}" if known else "there are no finished runs yet"
         raise InputError(
-            f"Run {key.run} of dataset {key.dataset} is not finished or not there: choose one of "
-            f"{', '.join(known) or 'none so far'}, or run `crm-assets baseline --dataset "
-            f"{key.dataset} --run {key.run}` to its end."
+            f"Run {key.run} of dataset {key.dataset} is missing or not finished: {others}, or complete it "
+            f"with `crm-assets baseline --dataset {key.dataset} --run {key.run}`."
         )
     return paths
 
 
 def _key_of(dataset: str, run: str) -> BaselineKey | None:
-    """The key, or None for what is no run: notes that somebody keeps there, for example."""
+    """Return the key; None for a folder that is not a run, such as one with notes."""
     try:
         return BaselineKey.of(dataset, run)
     except InputError:

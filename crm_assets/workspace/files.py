@@ -1,8 +1,4 @@
-"""Files: whole or not at all.
-
-Readers of an artifact never see half of it: each file is written beside its target and moved over it
-once it is complete and on disk.
-"""
+"""Atomic files: each is written beside its target, and moved over it once it is complete and on disk."""
 
 from __future__ import annotations
 
@@ -33,10 +29,10 @@ _CHUNK = 1 << 20
 
 @contextmanager
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
-    """Open `path` for writing bytes; it appears, complete, only when the block ends well.
+    """Open `path` for writing bytes; it appears, complete, when the block ends without an error.
 
     Raises:
-        InfrastructureError: the disk refused (full, read-only, no permission); `path` is untouched.
+        InfrastructureError: the disk is full or read-only, or access is denied; `path` is unchanged.
     """
     temporary: str | None = None
     try:
@@ -61,12 +57,12 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
 
 
 def json_line(record: object) -> bytes:
-    """One JSON Lines record, newline included; keys keep their order."""
+    """Return one JSON Lines record, newline included; keys keep their order."""
     return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
 
 
 def write_jsonl(path: Path, records: Iterable[object]) -> int:
-    """Write `records` to `path` atomically, one a line; returns how many."""
+    """Write `records` to `path` atomically, one per line; return their number."""
     count = 0
     with atomic_writer(path) as handle:
         for record in records:
@@ -76,7 +72,7 @@ def write_jsonl(path: Path, records: Iterable[object]) -> int:
 
 
 def write_json(path: Path, document: object) -> None:
-    """Write `document` to `path` atomically, indented for people."""
+    """Write `document` to `path` atomically, indented."""
     with atomic_writer(path) as handle:
         handle.write(
             orjson.dumps(
@@ -87,18 +83,18 @@ def write_json(path: Path, document: object) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON document in `path`."""
+    """Return the JSON document in `path`."""
     return orjson.loads(path.read_bytes())
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` atomically, UTF-8."""
+    """Write `text` to `path` atomically, in UTF-8."""
     with atomic_writer(path) as handle:
         handle.write(text.encode())
 
 
 def sha256_of_file(path: Path) -> str:
-    """Hex SHA-256 of the file's content, read in pieces."""
+    """Return the hex SHA-256 of the file's content, read in pieces."""
     digest = hashlib.sha256()
     with path.open("rb") as handle:
         while chunk := handle.read(_CHUNK):

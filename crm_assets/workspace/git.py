@@ -1,4 +1,4 @@
-"""What git knows of a folder, where there is a git to ask."""
+"""Queries to git."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _SECONDS = 20
 
 
 def ask_git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, or None where it is not installed or `folder` is in no repository."""
+    """Return git's output; None if git is missing, fails, or `folder` is outside of a repository."""
     try:
-        done = subprocess.run(  # noqa: S603 - our own words and a path, no shell
+        done = subprocess.run(  # noqa: S603 - fixed arguments and a path, no shell
             ["git", *arguments],  # noqa: S607 - whichever git the user has
             cwd=folder,
             env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},

@@ -1,7 +1,7 @@
-"""The keys of a baseline: which dataset, which run.
+"""The keys of a baseline: its dataset and its run.
 
-The only place that takes such a key apart or puts one together. It knows nothing of Dagster, so that
-the command line can use it without paying for Dagster's import.
+The only module that parses and formats such keys. It does not import Dagster, so that commands start
+quickly.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _RUN = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2}
 
 
 def parse_dataset(text: str) -> str:
-    """`text`, if it can be the key of a dataset: lower-case letters, digits, `_` and `-`.
+    """Return `text` if it is a valid dataset key: lower-case letters, digits, `_` and `-`.
 
     Raises:
-        InputError: it cannot.
+        InputError: it is not valid.
     """
     if not _DATASET.fullmatch(text) or len(text) > _MAX_LENGTH:
         raise InputError(
@@ -42,17 +42,17 @@ def parse_dataset(text: str) -> str:
 
 @dataclass(frozen=True, order=True)
 class RunKey:
-    """One run: the UTC second it was asked for, and optionally a label."""
+    """One run: the UTC second of its start, and optionally a label."""
 
     started: datetime
     label: str = ""
 
     @classmethod
     def parse(cls, text: str) -> RunKey:
-        """The run `YYYYMMDDTHHMMSSZ` or `YYYYMMDDTHHMMSSZ-label`.
+        """Read `YYYYMMDDTHHMMSSZ` or `YYYYMMDDTHHMMSSZ-label`.
 
         Raises:
-            InputError: another form, or a time that never was.
+            InputError: `text` has another form, or is not an existing time.
         """
         match = _RUN.fullmatch(text)
         if match is None or len(text) > _MAX_LENGTH:
@@ -72,7 +72,7 @@ class RunKey:
 
     @classmethod
     def now(cls, label: str = "") -> RunKey:
-        """A run that starts in this second.
+        """Return a run that starts in this second.
 
         Raises:
             InputError: `label` cannot be part of a run key.
@@ -81,13 +81,13 @@ class RunKey:
 
     @property
     def timestamp(self) -> str:
-        """The run's time alone, `YYYYMMDDTHHMMSSZ`."""
+        """Return the run's time without its label, `YYYYMMDDTHHMMSSZ`."""
         at = self.started
         date = f"{at.year:04}{at.month:02}{at.day:02}"  # strftime does not pad years everywhere
         return f"{date}T{at.hour:02}{at.minute:02}{at.second:02}Z"
 
     def next_second(self) -> RunKey:
-        """The same label one second later."""
+        """Return a run with the same label one second later."""
         return RunKey(self.started + timedelta(seconds=1), self.label)
 
     def __str__(self) -> str:
@@ -103,16 +103,16 @@ class BaselineKey:
 
     @classmethod
     def of(cls, dataset: str, run: str | RunKey) -> BaselineKey:
-        """The baseline of these two keys.
+        """Return the baseline of these two keys.
 
         Raises:
-            InputError: one of them is none.
+            InputError: one of them is not valid.
         """
         return cls(parse_dataset(dataset), RunKey.parse(str(run)))
 
     @classmethod
     def parse(cls, text: str) -> BaselineKey:
-        """The baseline `dataset|run`.
+        """Read `dataset|run`.
 
         Raises:
             InputError: `text` is not of that form.
@@ -127,16 +127,16 @@ class BaselineKey:
 
     @classmethod
     def from_dimensions(cls, keys: Mapping[str, str]) -> BaselineKey:
-        """The baseline of a multi-partition key's dimensions.
+        """Return the baseline of a multi-partition key's dimensions.
 
         Raises:
-            InputError: a dimension's key is not of its form.
+            InputError: a dimension's key is not valid.
         """
         return cls.of(keys[DATASET_DIMENSION], keys[RUN_DIMENSION])
 
     @property
     def run_id(self) -> str:
-        """`<timestamp>-<suffix>`: names the run in tasks and sessions, the same at every call."""
+        """Return `<timestamp>-<suffix>`, the run's stable name in tasks and sessions."""
         suffix = hashlib.sha256(str(self).encode()).hexdigest()[:8]
         return f"{self.run.timestamp}-{suffix}"
 

@@ -1,11 +1,11 @@
-"""manifest.json: what every file of a finished baseline held when it was finished."""
+"""manifest.json: size and hash of every file of a finished baseline."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -25,7 +25,7 @@ __all__ = [
 
 MANIFEST_NAME: Final = "manifest.json"
 
-_ON_THE_WAY = ".partial"  # sessions that are not all through yet, and what says of which run they are
+_ON_THE_WAY = ".partial"  # unfinished sessions, and the facts of their run
 
 
 class _Part(BaseModel):
@@ -36,26 +36,26 @@ class FileRecord(_Part):
     """One file."""
 
     bytes: int
-    """Its size."""
+    """Size of the file."""
     sha256: str
     """Hex SHA-256 of its content."""
 
 
 class Manifest(_Part):
-    """The files of a baseline, sealed: a change of the manifest itself shows, too."""
+    """The files of a baseline, with a seal that shows changes of the manifest itself."""
 
     schema_version: Literal[1] = 1
     """Version of this document's form."""
     baseline: str
     """`dataset|run`."""
     files: dict[str, FileRecord]
-    """By path in the baseline's folder."""
+    """{path in the baseline's folder: file}."""
     sha256: str
-    """Hex SHA-256 of all of the above, as JSON with sorted keys."""
+    """Hex SHA-256 of the fields above, as JSON with sorted keys."""
 
     @classmethod
     def of(cls, baseline: str, files: dict[str, FileRecord]) -> Manifest:
-        """The sealed manifest of these files."""
+        """Return the sealed manifest of these files."""
         draft = cls(baseline=baseline, files=files, sha256="")
         return draft.model_copy(update={"sha256": draft._seal()})
 
@@ -65,19 +65,19 @@ class Manifest(_Part):
 
     @property
     def intact(self) -> bool:
-        """Whether it is still what was sealed."""
+        """Return True if the manifest is unchanged since it was sealed."""
         return self.sha256 == self._seal()
 
     def document(self) -> bytes:
-        """It as a file: the same manifest, the same bytes."""
+        """Return the file's content; equal manifests have equal bytes."""
         options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
         return orjson.dumps(self.model_dump(mode="json"), option=options)
 
 
 def baseline_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """The files of a baseline but for its manifest: path in the folder, and where it is; in order.
+    """Yield (path in the folder, file) of a baseline's files, sorted, without its manifest.
 
-    What is being written at the moment is left out.
+    Files that are being written are left out.
     """
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -87,10 +87,10 @@ def baseline_files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def write_manifest(paths: BaselinePaths) -> Path:
-    """Write down what the files of a baseline hold, now that it is finished; returns where.
+    """Write the manifest of a baseline's current files; return its path.
 
     Raises:
-        InfrastructureError: the disk refused.
+        InfrastructureError: the file cannot be written.
     """
     files = {
         name: FileRecord(bytes=path.stat().st_size, sha256=sha256_of_file(path))
@@ -103,26 +103,24 @@ def write_manifest(paths: BaselinePaths) -> Path:
 
 
 def read_manifest(paths: BaselinePaths) -> Manifest:
-    """The manifest of a baseline.
+    """Return the manifest of a baseline.
 
     Raises:
-        InputError: there is none, or it is not as it was written.
+        InputError: it is missing, or was changed after it was written.
     """
     path = paths.manifest
     try:
         content = path.read_bytes()
-        manifest = Manifest.model_validate(_parsed(content))
+        manifest = Manifest.model_validate(orjson.loads(content))
     except FileNotFoundError as error:
         raise InputError(
-            f"{path} is missing, so nothing says what the files were: materialize baseline_readme of "
-            "this partition again."
+            f"{path} is missing, so the files cannot be checked: materialize baseline_readme of this "
+            "partition again."
         ) from error
     except (OSError, ValidationError, orjson.JSONDecodeError) as error:
-        raise InputError(f"{path} is no manifest: it was changed after the baseline was made.") from error
+        raise InputError(
+            f"{path} is not a manifest: it was changed after the baseline was made."
+        ) from error
     if not manifest.intact or manifest.document() != content or manifest.baseline != str(paths.key):
-        raise InputError(f"{path} was changed after the baseline was made, or is of another one.")
+        raise InputError(f"{path} was changed after the baseline was made, or belongs to another one.")
     return manifest
-
-
-def _parsed(content: bytes) -> Any:
-    return orjson.loads(content)

@@ -1,4 +1,4 @@
-"""Where a project keeps its things.
+"""The folders of a project.
 
 A project is the folder that holds `workspace.yaml`: the one `CRM_ASSETS_HOME` names, else the nearest
 one at or above the current folder, else the current folder.
@@ -15,42 +15,42 @@ __all__ = ["Project", "find_project"]
 
 @dataclass(frozen=True)
 class Project:
-    """The paths of one project, all absolute."""
+    """The folders of one project, all absolute."""
 
     root: Path
 
     @property
     def conversations(self) -> Path:
-        """Datasets: `<name>.jsonl` each."""
+        """Return the folder of the datasets, `<name>.jsonl` each."""
         return self.root / "data" / "conversations"
 
     @property
     def baselines(self) -> Path:
-        """Artifacts: `<dataset>/<run>/atlas/` each."""
+        """Return the folder of the baselines, `<dataset>/<run>/atlas/` each."""
         return self.root / "artifacts" / "baselines"
 
     @property
     def state(self) -> Path:
-        """What can be made again at any time: the embedded server's data, caches."""
+        """Return the folder of data that can be recreated: the embedded server's, caches."""
         return self.root / ".crm_assets"
 
     @property
     def dagster_home(self) -> Path:
-        """Dagster's instance folder."""
+        """Return Dagster's instance folder."""
         return self.root / "dagster_home"
 
     @property
     def configs(self) -> Path:
-        """Atlas configurations."""
+        """Return the folder of the Atlas configurations."""
         return self.root / "configs" / "atlas"
 
     def dataset_file(self, dataset: str) -> Path:
-        """The conversations of `dataset`."""
+        """Return the file of `dataset`."""
         return self.conversations / f"{dataset}.jsonl"
 
 
 def find_project() -> Project:
-    """The project this process works in."""
+    """Return the project that this process works in."""
     named = os.environ.get("CRM_ASSETS_HOME")
     if named:
         return Project(Path(named).expanduser().resolve())

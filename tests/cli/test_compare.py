@@ -89,7 +89,7 @@ def test_a_changed_dataset_is_refused_unless_the_intersection_is_asked_for(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["small", REPLAY, NOOP], f"Run {REPLAY} of dataset small is not finished or not there"),
+        (["small", REPLAY, NOOP], f"Run {REPLAY} of dataset small is missing or not finished"),
         (["small", "yesterday", NOOP], "is not a run key"),
         (["Small", REPLAY, NOOP], "is not a dataset key"),
         (["small", REPLAY, NOOP, "--resamples", "5"], "--resamples"),

@@ -161,7 +161,7 @@ def test_a_server_that_lives_but_takes_no_connection_is_left_alone(
         finally:
             connection.execute("ALTER DATABASE postgres ALLOW_CONNECTIONS true")
     text = str(caught.value)
-    assert text.startswith("The embedded Postgres runs but takes no connection (")
+    assert text.startswith("The embedded Postgres runs but accepts no connection (")
     assert "not currently accepting connections" in text
     assert "\n" not in text
     assert server_pid(project) == pid

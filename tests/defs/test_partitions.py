@@ -149,7 +149,7 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.baselines.parent.mkdir()
     project.baselines.write_text("in the way")
-    with pytest.raises(InfrastructureError, match="Could not make"):
+    with pytest.raises(InfrastructureError, match="Could not create"):
         claim_run(project, "dev", RunKey.now())
 
 

@@ -66,7 +66,7 @@ def test_one_of_another_baseline_is_refused(folder: BaselinePaths) -> None:
     other = BaselinePaths.of(project, BaselineKey.of("dev", "20260201T093000Z"))
     other.folder.mkdir(parents=True)
     (other.folder / MANIFEST_NAME).write_bytes(manifest)
-    with pytest.raises(InputError, match="of another one"):
+    with pytest.raises(InputError, match="belongs to another one"):
         read_manifest(other)
 
 
@@ -78,5 +78,5 @@ def test_a_missing_one_says_how_to_get_it(folder: BaselinePaths) -> None:
 def test_a_newer_layout_is_refused(folder: BaselinePaths) -> None:
     path = write_manifest(folder)
     path.write_bytes(orjson.dumps({**orjson.loads(path.read_bytes()), "schema_version": 2}))
-    with pytest.raises(InputError, match="is no manifest"):
+    with pytest.raises(InputError, match="is not a manifest"):
         read_manifest(folder)
