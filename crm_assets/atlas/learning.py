@@ -23,7 +23,7 @@ from crm_assets.atlas.transcript import SessionTranscript, transcript_block
 from crm_assets.llm import Caller, ChatRequest, Message, ModelError, Models, cut
 from crm_assets.llm.json_replies import ask
 
-__all__ = ["LearningCase", "LearningOutcome", "learn"]
+__all__ = ["LearningCase", "LearningOutcome", "learn", "learner_messages"]
 
 _MOST_ENTRIES = 20
 """Maximum entries of one reply; the rest is rejected."""
@@ -141,13 +141,7 @@ async def learn(models: Models, session: str, config: AtlasConfig, case: Learnin
     """
     learning = config.learning
     handles = learning.schema_.allowed_runtime_handles or tuple(case.tools)
-    request = ChatRequest(
-        model=learning.llm,
-        messages=(
-            Message("system", learning.prompts.get("synthesizer", _SYSTEM)),
-            Message("user", _question(case, learning, handles)),
-        ),
-    )
+    request = ChatRequest(learning.llm, learner_messages(case, learning, handles))
     try:
         reply, _ = await ask(models, Caller(session, "learner"), request, _LearnerReply)
     except ModelError as error:
@@ -155,7 +149,10 @@ async def learn(models: Models, session: str, config: AtlasConfig, case: Learnin
     return LearningOutcome(_update(reply, learning, handles, case, session))
 
 
-def _question(case: LearningCase, learning: LearningConfig, handles: Sequence[str]) -> str:
+def learner_messages(
+    case: LearningCase, learning: LearningConfig, handles: Sequence[str]
+) -> tuple[Message, ...]:
+    """Return the messages to the learner; `handles` are the tools that entries may name."""
     block = transcript_block(
         case.transcript,
         reward=case.reward.model_dump(mode="json", include={"status", "score", "rationale"}),
@@ -171,7 +168,10 @@ def _question(case: LearningCase, learning: LearningConfig, handles: Sequence[st
         playbook_entries=[_shown(entry) for entry in case.state.entries],
         history=[past.model_dump(mode="json") for past in case.history[: learning.history_limit]],
     )
-    return f"The session:\n\n{block}\n\nWhat did it teach?"
+    return (
+        Message("system", learning.prompts.get("synthesizer", _SYSTEM)),
+        Message("user", f"The session:\n\n{block}\n\nWhat did it teach?"),
+    )
 
 
 def _shown(entry: PlaybookEntry) -> dict[str, object]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from crm_assets.atlas.prompt_hashes import prompt_hashes
 from crm_assets.atlas.sdk import require_sdk
 from crm_assets.atlas.student_prompt import prompt_sha256
 
@@ -46,21 +44,5 @@ def describe_models(run: ModelRun) -> dict[str, Any]:
     if run.by_sdk:
         facts["engine"] = f"arc-atlas {require_sdk()}"  # whose prompts these are, too
     elif atlas:
-        prompts |= _prompts()
+        prompts |= prompt_hashes()
     return {**facts, "prompts": prompts}
-
-
-@cache
-def _prompts() -> dict[str, str]:
-    """Return hashes of the modules that hold the roles' prompts: another text, another run."""
-    places = {
-        "probe": ("crm_assets.atlas", "modes.py"),
-        "teacher": ("crm_assets.atlas", "teacher.py"),
-        "judge": ("crm_assets.atlas", "reward_prompts.py"),
-        "learner": ("crm_assets.atlas", "learning.py"),
-        "pamphlet": ("crm_assets.atlas.playbook", "pamphlet.py"),
-    }
-    return {
-        role: hashlib.sha256((files(package) / name).read_bytes()).hexdigest()[:_SHORT]
-        for role, (package, name) in places.items()
-    }

@@ -10,10 +10,10 @@ from pydantic import BaseModel, Field
 
 from crm_assets.atlas.config import AtlasConfig, ExecutionMode, ProbeConfig, ProbeThresholds
 from crm_assets.atlas.outcomes import ModeDecision, PastSession
-from crm_assets.llm import Caller, ChatRequest, Message, ModelError, Models, ModelSpec, json_block
+from crm_assets.llm import Caller, ChatRequest, Message, ModelError, Models, json_block
 from crm_assets.llm.json_replies import ask
 
-__all__ = ["choose_mode"]
+__all__ = ["choose_mode", "probe_messages"]
 
 _PROMPT = """\
 You are the probe of a student and teacher who do CRM work together. Say how sure it is that the student \
@@ -60,7 +60,9 @@ async def choose_mode(
     if not history:
         return ModeDecision(mode="paired", source="no_history")
     probe = adaptive.probe
-    request = _request(probe, probe.llm or config.teacher.llm, history, task)
+    request = ChatRequest(
+        probe.llm or config.teacher.llm, probe_messages(history[: probe.evidence_limit], task)
+    )
     return await _probe(models, Caller(session, "probe"), probe, request)
 
 
@@ -91,9 +93,8 @@ def _by_confidence(confidence: float, thresholds: ProbeThresholds) -> ExecutionM
     return "paired" if confidence >= thresholds.paired else "coach"
 
 
-def _request(
-    probe: ProbeConfig, model: ModelSpec, history: Sequence[PastSession], task: str
-) -> ChatRequest:
-    evidence = [past.model_dump(exclude_none=True) for past in history[: probe.evidence_limit]]
+def probe_messages(history: Sequence[PastSession], task: str) -> tuple[Message, ...]:
+    """Return the messages to the probe: past sessions, latest first, and the task in words."""
+    evidence = [past.model_dump(exclude_none=True) for past in history]
     user = f"{json_block({'task': task, 'past_sessions': evidence})}\n\n{_KEYS}"
-    return ChatRequest(model, (Message("system", _PROMPT), Message("user", user)))
+    return Message("system", _PROMPT), Message("user", user)

@@ -14,7 +14,7 @@ from crm_assets.atlas.transcript import SessionTranscript, transcript_block
 from crm_assets.llm import Caller, ChatRequest, Message, ModelError, Models, json_block
 from crm_assets.llm.json_replies import ask
 
-__all__ = ["review_plan", "validate"]
+__all__ = ["plan_messages", "review_plan", "validate", "validation_messages"]
 
 _VALIDATION_PROMPT = """\
 You are the teacher of an assistant that works in a CRM for a user.
@@ -76,14 +76,21 @@ async def validate(
         BudgetExhausted: the run's budget is spent.
     """
     _refuse_verdicts(transcript)
-    facts = {"guidance_given": guidance_given} if guidance_given else {}
-    system = config.teacher.validation_prompt or _VALIDATION_PROMPT
-    said = await _ask(
-        models, session, config, _with(system, pamphlet), transcript_block(transcript, **facts)
+    messages = validation_messages(
+        config.teacher.validation_prompt, transcript, pamphlet=pamphlet, guidance_given=guidance_given
     )
+    said = await _ask(models, session, config, messages)
     if isinstance(said, ModelError):
         return Validation(valid=None, error=str(said))
     return Validation(valid=said.valid, guidance=said.advice)
+
+
+def validation_messages(
+    prompt: str | None, transcript: SessionTranscript, *, pamphlet: str | None, guidance_given: str | None
+) -> tuple[Message, ...]:
+    """Return the messages that ask for a validation; `prompt` replaces the built-in one."""
+    facts = {"guidance_given": guidance_given} if guidance_given else {}
+    return _messages(prompt or _VALIDATION_PROMPT, pamphlet, transcript_block(transcript, **facts))
 
 
 async def review_plan(
@@ -102,17 +109,20 @@ async def review_plan(
     Raises:
         BudgetExhausted: the run's budget is spent.
     """
-    block = json_block({"opening": opening, "plan": plan})
-    said = await _ask(models, session, config, _with(_PLAN_PROMPT, pamphlet), block)
+    said = await _ask(models, session, config, plan_messages(opening, plan, pamphlet))
     if isinstance(said, ModelError):
         return PlanReview(plan=plan, approved=None, guidance=None, error=str(said))
     return PlanReview(plan=plan, approved=said.valid, guidance=said.advice)
 
 
+def plan_messages(opening: str, plan: str, pamphlet: str | None) -> tuple[Message, ...]:
+    """Return the messages that ask for a plan's review."""
+    return _messages(_PLAN_PROMPT, pamphlet, json_block({"opening": opening, "plan": plan}))
+
+
 async def _ask(
-    models: Models, session: str, config: AtlasConfig, system: str, block: str
+    models: Models, session: str, config: AtlasConfig, messages: tuple[Message, ...]
 ) -> _TeacherAnswer | ModelError:
-    messages = (Message("system", system), Message("user", f"{block}\n\n{_KEYS}"))
     request = ChatRequest(config.teacher.llm, messages)
     try:
         said, _ = await ask(models, Caller(session, "teacher"), request, _TeacherAnswer)
@@ -121,9 +131,10 @@ async def _ask(
     return said
 
 
-def _with(prompt: str, pamphlet: str | None) -> str:
-    # After the prompt, whose first line sets the role.
-    return f"{prompt}\n\n{pamphlet}" if pamphlet else prompt
+def _messages(prompt: str, pamphlet: str | None, block: str) -> tuple[Message, ...]:
+    # The pamphlet follows the prompt, whose first line sets the role.
+    system = f"{prompt}\n\n{pamphlet}" if pamphlet else prompt
+    return Message("system", system), Message("user", f"{block}\n\n{_KEYS}")
 
 
 def _refuse_verdicts(transcript: SessionTranscript) -> None:
