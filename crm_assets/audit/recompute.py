@@ -56,16 +56,12 @@ def recompute_readme(metrics: Metrics, revision: DatasetRevision) -> str:
     Raises:
         InputError: the revision is that of another state of the dataset.
     """
-    from crm_assets.reporting.plots import PictureFile, from_metrics  # noqa: PLC0415
-    from crm_assets.reporting.plots.drawing import figures  # noqa: PLC0415
-    from crm_assets.reporting.plots.style import our_style  # noqa: PLC0415
+    from crm_assets.reporting.plots import PictureFile, captions  # noqa: PLC0415
 
     text = render_readme(metrics, revision=revision.model_dump(mode="json"))
-    with our_style():
-        pictures = [
-            PictureFile(name, _PICTURES / f"{name}.svg", alt)
-            for name, alt, _ in figures(from_metrics(metrics))
-        ]
+    pictures = [
+        PictureFile(name, _PICTURES / f"{name}.svg", caption) for name, caption in captions(metrics).items()
+    ]
     return with_pictures(text, pictures)
 
 

@@ -1,48 +1,50 @@
-"""A figure never comes alone: rates and means carry their counts and their intervals."""
+"""Rates and means, each with its count and its interval."""
 
 from __future__ import annotations
+
+from typing import TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
 from crm_assets.reporting.intervals import Tally, estimate_mean, estimate_rate
 
-__all__ = ["Mean", "Model", "Rate", "tidy"]
+__all__ = ["Estimate", "Mean", "Model", "Rate", "tidy"]
 
 _DIGITS = 6  # more would be noise, and differ between platforms
 
 
 def tidy(value: float | None) -> float | None:
-    """The figure as it is written down."""
+    """Return a figure as metrics.json has it."""
     return None if value is None else round(float(value), _DIGITS)
 
 
 class Model(BaseModel):
-    """Base of everything in metrics.json: frozen, closed, documented."""
+    """Base of everything in metrics.json: frozen, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Rate(Model):
-    """A share of verdicts; without verdicts there is no share, not a share of 0."""
+    """A share of verdicts; without verdicts it is undefined, not 0."""
 
     value: float | None
     """Successes / count; null when there was no verdict at all."""
     successes: int
-    """Verdicts that were yes."""
+    """Positive verdicts."""
     count: int
-    """Verdicts there were; what has none (unscored, not run) is not among them."""
+    """All verdicts; what has none (unscored, not run) is not counted."""
     low: float | None
     """Lower end of the 95 % interval."""
     high: float | None
     """Upper end of the 95 % interval."""
     conversations: int
-    """Conversations the verdicts come from: what the interval takes as independent."""
+    """Conversations that the verdicts come from: the independent units of the interval."""
     effective_count: float | None
-    """Independent verdicts the interval is worth; below `count` where turns go together."""
+    """Independent verdicts that the interval is worth; below `count` where turns correlate."""
 
     @classmethod
     def of(cls, tally: Tally) -> Rate:
-        """The rate of a tally."""
+        """Return the rate of a tally."""
         estimate = estimate_rate(tally)
         return cls(
             value=tidy(estimate.value),
@@ -56,17 +58,17 @@ class Rate(Model):
 
     @classmethod
     def of_conversations(cls, successes: int, count: int) -> Rate:
-        """The rate of verdicts that are one a conversation."""
+        """Return the rate of verdicts, one per conversation."""
         return cls.of(Tally(count, successes, count, successes, successes, count))
 
 
 class Mean(Model):
-    """A mean over conversations; without values there is no mean, not a mean of 0."""
+    """A mean over conversations; without values it is undefined, not 0."""
 
     count: int
     """Conversations that have a value."""
     missing: int
-    """Conversations that ran and have none."""
+    """Conversations that ran and have no value."""
     mean: float | None
     """Null when no conversation has a value."""
     stddev: float | None
@@ -76,11 +78,16 @@ class Mean(Model):
     high: float | None
     """Upper end of the mean's 95 % interval; null below two values or when all are equal."""
 
+    @property
+    def value(self) -> float | None:
+        """Return the mean, under the name that a rate's value has."""
+        return self.mean
+
     @classmethod
     def of(
         cls, values: list[float], *, missing: int, at_least: float, at_most: float = float("inf")
     ) -> Mean:
-        """The mean of `values`, which lie between `at_least` and `at_most`."""
+        """Return the mean of `values`, which lie between `at_least` and `at_most`."""
         estimate = estimate_mean(values, at_least=at_least, at_most=at_most)
         return cls(
             count=len(values),
@@ -90,3 +97,7 @@ class Mean(Model):
             low=tidy(estimate.interval.low if estimate.interval else None),
             high=tidy(estimate.interval.high if estimate.interval else None),
         )
+
+
+Estimate: TypeAlias = Rate | Mean
+"""A figure with an interval: `value`, `low`, `high`."""

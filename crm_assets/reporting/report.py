@@ -35,7 +35,7 @@ def render_report(metrics: Metrics, revision: Mapping[str, Any] | None, drawings
     Raises:
         InputError: `revision` is of another state of the dataset.
     """
-    pictures = {each.name: Figure(each.name, each.alt, inline_svg(each)) for each in drawings}
+    pictures = {each.name: Figure(each.name, each.caption, inline_svg(each)) for each in drawings}
     page = baseline_document(metrics, revision or {})
     sections = []
     for section in page.sections:

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import warnings
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -16,80 +16,134 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
+from crm_assets.reporting.figures import Mean, Rate
 from crm_assets.reporting.markdown import render_blocks
+from crm_assets.reporting.models import (
+    ConversationGroup,
+    CurveBlock,
+    FailureKind,
+    Metrics,
+    RoleCost,
+    RoleTokens,
+    TurnGroup,
+)
 from crm_assets.reporting.plots import (
     NAMES,
-    CurvePoint,
     Drawing,
-    Estimate,
-    KindCount,
-    Pictures,
-    RateBar,
-    RoleAmount,
-    RunPoint,
+    captions,
     draw,
-    from_metrics,
+    draw_progression,
     inline_svg,
     markdown_image,
-    run_point,
     write_pictures,
 )
 from crm_assets.reporting.plots.amounts import short
 from crm_assets.reporting.plots.curves import running_mean
-from crm_assets.reporting.plots.drawing import figures
+from crm_assets.reporting.plots.drawing import Plot, lay_out, plots_of
+from crm_assets.reporting.plots.progression import progression
 from crm_assets.reporting.plots.style import COLOURS, INK, fit, our_style
+from crm_assets.reporting.run_figures import RunFigures
 
 from .conftest import Measure, failed_turn, session, turn, unrun
 
 BACKGROUNDS = ("#ffffff", "#0d1117", "#1e1e1e")
-NONE = Estimate(None, None, None)
+PARTS = {
+    "by_complexity": {},
+    "by_workflow": {},
+    "by_turn": {},
+    "learning_curve": (),
+    "token_usage": {},
+    "cost_usd": {},
+    "failure_kinds": (),
+}
 
 
-def about(value: float) -> Estimate:
-    return Estimate(value, max(0.0, value - 0.1), min(1.0, value + 0.1))
+def baseline(**parts: Any) -> Metrics:
+    """The metrics of a baseline, those of its parts that pictures are drawn from."""
+    return Metrics.model_construct(**{**PARTS, **parts})
 
 
-def bar(label: str, value: float | None, count: int) -> RateBar:
-    estimate = NONE if value is None else about(value)
-    return RateBar(label, estimate.value, estimate.low, estimate.high, count)
+def rate(value: float | None, count: int = 10, low: float | None = None, high: float | None = None) -> Rate:
+    """A rate with an interval around it, unless another is given."""
+    if value is not None and low is high is None:
+        low, high = max(0.0, value - 0.1), min(1.0, value + 0.1)
+    return Rate.model_construct(value=value, low=low, high=high, count=count)
 
 
-def run(label: str, mode: str = "paired", reward: Estimate = NONE) -> RunPoint:
-    return RunPoint(label, mode, about(0.5), about(0.6), reward)
+def groups(*bars: tuple[str, float | None, int]) -> dict[str, ConversationGroup]:
+    return {
+        label: ConversationGroup.model_construct(strict_success=rate(value, count))
+        for label, value, count in bars
+    }
 
 
-ORDINARY = Pictures(
-    by_complexity=(bar("simple", 0.9, 40), bar("medium", 0.6, 35), bar("complex", 0.0, 25)),
-    by_workflow=(bar("Client Management", 1.0, 60), bar("Quotes", 0.4, 40), bar("Never ran", None, 0)),
-    by_turn=tuple(bar(str(n), 1 - n / 10, 100 // n) for n in range(1, 8)),
-    rewards=tuple(CurvePoint(n, f"crm::{n % 3}", n / 60) for n in range(1, 61)),
-    roles=(
-        RoleAmount("student", 120_000, 8_000, 128_000, 0.42),
-        RoleAmount("judge", None, None, 31_000, None),
-        RoleAmount("teacher", None, None, None, 1.5),
-    ),
-    failure_kinds=(KindCount("Another tool", 12), KindCount("No tool called", 3)),
-    runs=(run("20250101T000000Z", "harness"), run("20250102T000000Z-new-prompt", reward=about(0.7))),
+def turns(*counts: int, success: float = 0.5) -> dict[str, TurnGroup]:
+    return {
+        str(turn): TurnGroup.model_construct(turn_success=rate(success, count))
+        for turn, count in enumerate(counts, 1)
+    }
+
+
+def block(order: int, label: str, reward: float | None) -> CurveBlock:
+    return CurveBlock.model_construct(key=label, label=label, first=order, last=order, reward=reward)
+
+
+def tokens(prompt: int | None, completion: int | None, total: int) -> RoleTokens:
+    return RoleTokens(
+        prompt_tokens=prompt, completion_tokens=completion, total_tokens=total, calls=1, conversations=1
+    )
+
+
+def cost(usd: float) -> RoleCost:
+    return RoleCost(usd=usd, conversations=1)
+
+
+def kind(name: str, count: int) -> FailureKind:
+    return FailureKind.model_construct(kind=name, turns=count)
+
+
+def mean(value: float | None) -> Mean:
+    return Mean.model_construct(mean=value, low=value, high=value)
+
+
+def run(mode: str = "paired", reward: float | None = None) -> RunFigures:
+    return RunFigures.model_construct(
+        mode=mode, strict_success=rate(0.5), state_match=rate(0.6), reward=mean(reward)
+    )
+
+
+ORDINARY = baseline(
+    by_complexity=groups(("simple", 0.9, 40), ("medium", 0.6, 35), ("complex", 0.0, 25)),
+    by_workflow=groups(("Client Management", 1.0, 60), ("Quotes", 0.4, 40), ("Never ran", None, 0)),
+    by_turn=turns(*(100 // n for n in range(1, 8))),
+    learning_curve=tuple(block(n, f"crm::{n % 3}", n / 60) for n in range(1, 61)),
+    token_usage={"student": tokens(120_000, 8_000, 128_000), "judge": tokens(None, None, 31_000)},
+    cost_usd={"student": cost(0.42), "teacher": cost(1.5)},
+    failure_kinds=(kind("tool_mismatch", 12), kind("no_tool_call", 3)),
 )
+RUNS = {"20250101T000000Z": run("harness"), "20250102T000000Z-new-prompt": run(reward=0.7)}
 
 WIDE = "W" * 300
-HOSTILE = Pictures(
-    by_complexity=(bar(r"$\frac$ <b>&amp;", 0.5, 10**9), bar("", 0.5, 3), bar(WIDE, 0.2, 1)),
-    by_workflow=tuple(
-        bar(f"Several Words of the Workflow with Number {n} that Go on and on for a While", n / 60, n)
-        for n in range(60)
+HOSTILE = baseline(
+    by_complexity=groups((r"$\frac$ <b>&amp;", 0.5, 10**9), ("", 0.5, 3), (WIDE, 0.2, 1)),
+    by_workflow=groups(
+        *(
+            (f"Several Words of the Workflow with Number {n} that Go on and on for a While", n / 60, n)
+            for n in range(60)
+        )
     ),
-    by_turn=tuple(bar(str(n), 0.5, 1_000_000 + n) for n in range(1, 121)),
-    rewards=tuple(CurvePoint(n, f"{WIDE}{n % 40}", 1.0) for n in range(1, 2_001)),
-    roles=tuple(RoleAmount(f"{WIDE} {n}", 10**n, 10**n, 3 * 10**n, 10.0 ** (n - 5)) for n in range(13)),
-    failure_kinds=tuple(KindCount(f"{WIDE} {n}", 10 ** (n % 12)) for n in range(15)),
-    runs=tuple(run(f"20250101T{n:06d}Z-{'with-a-label-' * 9}", f"{WIDE}{n % 7}") for n in range(80)),
+    by_turn=turns(*(1_000_000 + n for n in range(1, 121))),
+    learning_curve=tuple(block(n, f"{WIDE}{n % 40}", 1.0) for n in range(1, 2_001)),
+    token_usage={f"{WIDE} {n:02d}": tokens(10**n, 10**n, 3 * 10**n) for n in range(13)},
+    cost_usd={f"{WIDE} {n:02d}": cost(10.0 ** (n - 5)) for n in range(13)},
+    failure_kinds=tuple(kind(f"{WIDE} {n}", 10 ** (n % 12)) for n in range(15)),
 )
+HOSTILE_RUNS = {f"20250101T{n:06d}Z-{'with-a-label-' * 9}": run(f"{WIDE}{n % 7}") for n in range(80)}
 
 
 @pytest.fixture(scope="module")
 def drawings() -> tuple[Drawing, ...]:
-    return draw(ORDINARY)
+    return (*draw(ORDINARY), *draw_progression(RUNS))
 
 
 @dataclass(frozen=True)
@@ -106,19 +160,18 @@ class Laid:
     """A figure as a reader has it before them."""
 
     name: str
-    alt: str
     whole: Any
     texts: list[Written]
 
 
 @pytest.fixture(scope="module")
 def ordinary() -> list[Laid]:
-    return lay_out(ORDINARY)
+    return laid(ORDINARY, RUNS)
 
 
 @pytest.fixture(scope="module")
 def hostile() -> list[Laid]:
-    return lay_out(HOSTILE)
+    return laid(HOSTILE, HOSTILE_RUNS)
 
 
 @pytest.fixture(params=["ordinary", "hostile"])
@@ -127,15 +180,24 @@ def laid_out(request: pytest.FixtureRequest) -> list[Laid]:
     return laid
 
 
-def lay_out(pictures: Pictures) -> list[Laid]:
+def laid(metrics: Metrics, runs: dict[str, RunFigures]) -> list[Laid]:
+    plots = [*plots_of(metrics), Plot("progression", lambda: progression(runs))]
     with our_style():
-        return [Laid(name, alt, figure.bbox, texts(figure)) for name, alt, figure in figures(pictures)]
+        drawn = [(plot.name, lay_out(plot)) for plot in plots]
+        return [Laid(name, figure.bbox, texts(figure)) for name, figure in drawn]
 
 
-def only_figure(pictures: Pictures) -> Any:
+def only_figure(metrics: Metrics) -> Any:
     with our_style():
-        ((_, _, figure),) = figures(pictures)
-    return figure
+        (plot,) = plots_of(metrics)
+        return lay_out(plot)
+
+
+def figure_of(*runs: RunFigures) -> Any:
+    with our_style():
+        return lay_out(
+            Plot("progression", lambda: progression({str(n): each for n, each in enumerate(runs)}))
+        )
 
 
 def luminance(colour: str) -> float:
@@ -187,11 +249,11 @@ def test_there_is_every_picture_in_both_formats(drawings: tuple[Drawing, ...]) -
             assert image.convert("RGBA").getpixel((2, 2))[3] == 0
 
 
-def test_pictures_without_records_are_left_out() -> None:
-    assert draw(Pictures()) == ()
-    for field in fields(Pictures):
-        alone = draw(replace(Pictures(), **{field.name: getattr(ORDINARY, field.name)}))
-        assert len(alone) == 1, field.name
+def test_pictures_without_figures_are_left_out() -> None:
+    assert draw(baseline()) == () == draw_progression({})
+    for part in PARTS:
+        alone = draw(baseline(**{part: getattr(ORDINARY, part)}))
+        assert len(alone) == 1, part
 
 
 def test_labels_lie_within_the_picture(laid_out: list[Laid]) -> None:
@@ -215,7 +277,7 @@ def test_text_is_large_enough_to_read(laid_out: list[Laid]) -> None:
 
 
 def test_large_pictures_stay_small_enough_for_metadata() -> None:
-    for drawing in draw(Pictures(by_workflow=HOSTILE.by_workflow, runs=HOSTILE.runs)):
+    for drawing in (*draw(baseline(by_workflow=HOSTILE.by_workflow)), *draw_progression(HOSTILE_RUNS)):
         assert len(markdown_image(drawing.png)) < 60_000, drawing.name
         assert len(drawing.svg) < 400_000, drawing.name
 
@@ -223,8 +285,8 @@ def test_large_pictures_stay_small_enough_for_metadata() -> None:
 def test_the_same_records_give_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     script = (
         "import hashlib\n"
-        "from crm_assets.reporting.plots import *\n"
-        "d, = draw(Pictures(failure_kinds=(KindCount('A $ kind', 3),)))\n"
+        "from tests.reporting.test_plots import baseline, draw, kind\n"
+        "d, = draw(baseline(failure_kinds=(kind('A $ kind', 3),)))\n"
         "print(hashlib.sha256(d.svg.encode() + d.png).hexdigest())\n"
     )
     (tmp_path / "matplotlibrc").write_text("font.size: 22\naxes.linewidth: 5\nsvg.hashsalt: x\n")
@@ -243,16 +305,17 @@ def test_drawing_leaves_matplotlibs_settings_alone() -> None:
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    draw(Pictures(failure_kinds=ORDINARY.failure_kinds))
+    draw(baseline(failure_kinds=ORDINARY.failure_kinds))
     assert dict(matplotlib.rcParams) == before
 
 
 def test_what_is_heavy_is_imported_late_and_pyplot_never() -> None:
     script = (
         "import sys, crm_assets.reporting.report\n"
-        "from crm_assets.reporting.plots import *\n"
+        "from crm_assets.reporting.models import RoleCost\n"
+        "from crm_assets.reporting.plots.amounts import role_amounts\n"
         "print(*{'matplotlib', 'pandas', 'jinja2'}.intersection(sys.modules))\n"
-        "draw(Pictures(failure_kinds=(KindCount('A kind', 3),)))\n"
+        "role_amounts({}, {'student': RoleCost(usd=1, conversations=1)})\n"
         "print(*{'matplotlib', 'matplotlib.pyplot'}.intersection(sys.modules))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -262,59 +325,61 @@ def test_what_is_heavy_is_imported_late_and_pyplot_never() -> None:
 def test_names_in_other_scripts_raise_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        draw(Pictures(by_workflow=(bar("顧客管理 😀", 0.5, 4),)))
+        draw(baseline(by_workflow=groups(("顧客管理 😀", 0.5, 4))))
 
 
-def test_alternative_texts_say_what_is_shown(drawings: tuple[Drawing, ...]) -> None:
-    alts = {drawing.name: drawing.alt for drawing in drawings}
-    assert alts["success_by_workflow"] == (
-        "Strict success by workflow: Client Management 100.0% of 60; Quotes 40.0% of 40; "
-        "Never ran without a verdict."
+def test_captions_say_what_is_shown_and_no_figures(drawings: tuple[Drawing, ...]) -> None:
+    shown = {drawing.name: drawing.caption for drawing in drawings}
+    assert shown["success_by_workflow"] == (
+        "Strict success by workflow: the share of conversations with every turn correct, with its 95% "
+        "interval."
     )
-    assert alts["cost_by_role"] == (
-        "Tokens and cost by role: student 128,000 tokens, $0.4200; judge 31,000 tokens, –; "
-        "teacher – tokens, $1.50."
-    )
-    assert alts["learning_curve"].endswith("60 sessions, 3 keys, mean reward 0.508.")
+    for caption in shown.values():
+        assert not re.search(r"\d", caption.replace("95%", "")), caption
+    assert captions(ORDINARY) == {name: text for name, text in shown.items() if name != "progression"}
 
 
 def test_long_lists_are_cut_and_say_so(hostile: list[Laid]) -> None:
     expected = {
-        "success_by_workflow": ("The 24 with the most conversations; 36 more", "; and 52 more."),
-        "cost_by_role": ("The 12 with the most tokens; 1 more", "; and 5 more."),
-        "failure_kinds": ("3 rarer kinds, 12 turns together", "; and 7 more."),
-        "learning_curve": ("32 other keys, together", "2,000 sessions, 40 keys"),
-        "progression": ("The newest 40 runs; 40 older ones", "73 older runs"),
+        "success_by_workflow": "The 24 with the most conversations; 36 more",
+        "cost_by_role": "The 12 with the most tokens; 1 more",
+        "failure_kinds": "3 rarer kinds, 12 turns together",
+        "learning_curve": "32 other keys, together",
+        "progression": "The newest 40 runs; 40 older ones",
     }
     figures_by_name = {figure.name: figure for figure in hostile}
-    for name, (note, alt) in expected.items():
+    for name, note in expected.items():
         assert any(note in written.text for written in figures_by_name[name].texts), name
-        assert alt in figures_by_name[name].alt, name
 
 
 def test_keys_that_share_a_panel_are_one_mean_at_each_place() -> None:
     points = tuple(
-        CurvePoint(order, f"key {key:02d}", reward=1.0 if key == 39 else 0.5)
+        block(order, f"key {key:02d}", 1.0 if key == 39 else 0.5)
         for key in range(40)
         for order in range(1, 1 + (3 if key == 39 else 2) + (key < 8))
     )
-    together = only_figure(Pictures(rewards=points)).axes[-1]
+    together = only_figure(baseline(learning_curve=points)).axes[-1]
     dots, line = together.lines
     assert list(dots.get_xdata()) == list(line.get_xdata()) == [1, 2, 3], "one line, not one for each key"
     assert list(dots.get_ydata()) == [0.5 + 0.5 / 32, 0.5 + 0.5 / 32, 1.0]
 
 
 def test_what_has_no_verdict_is_not_drawn_as_zero() -> None:
-    (axes,) = only_figure(Pictures(by_complexity=(bar("a", None, 0), bar("b", 0.5, 9)))).axes
+    (axes,) = only_figure(baseline(by_complexity=groups(("a", None, 0), ("b", 0.5, 9)))).axes
     (dots,) = axes.lines
     assert list(dots.get_xdata()) == [0.5]
     assert "no verdict" in {text.get_text() for text in axes.texts}
 
 
 def test_whiskers_span_the_interval() -> None:
-    bars = (RateBar("a", 0.5, 0.25, 0.8, 9), RateBar("b", 0.75, None, None, 1))
-    for pictures, along in ((Pictures(by_workflow=bars), 0), (Pictures(by_turn=bars), 1)):
-        (axes,) = only_figure(pictures).axes
+    bars = {
+        "a": rate(0.5, 9, 0.25, 0.8),
+        "b": Rate.model_construct(value=0.75, low=None, high=None, count=1),
+    }
+    workflows = {name: ConversationGroup.model_construct(strict_success=bar) for name, bar in bars.items()}
+    positions = {name: TurnGroup.model_construct(turn_success=bar) for name, bar in bars.items()}
+    for metrics, along in ((baseline(by_workflow=workflows), 0), (baseline(by_turn=positions), 1)):
+        (axes,) = only_figure(metrics).axes
         (lines,), (dots,) = axes.collections, axes.lines
         assert [segment[:, along].tolist() for segment in lines.get_segments()] == [[0.25, 0.8]]
         assert list(dots.get_data()[along]) == [0.5, 0.75]
@@ -322,7 +387,7 @@ def test_whiskers_span_the_interval() -> None:
 
 def test_modes_differ_by_marker_and_keep_it() -> None:
     def markers(*modes: str) -> dict[float, str]:
-        strict, _, _ = only_figure(Pictures(runs=tuple(run("r", mode) for mode in modes))).axes
+        strict, _, _ = figure_of(*map(run, modes)).axes
         dots = [line for line in strict.lines if line.get_marker() != "None"]
         return {row: line.get_marker() for line in dots for row in line.get_ydata()}
 
@@ -332,19 +397,17 @@ def test_modes_differ_by_marker_and_keep_it() -> None:
 
 
 def test_runs_without_rewards_say_so() -> None:
-    figure = only_figure(Pictures(runs=(run("a"), run("b"))))
+    figure = figure_of(run(), run())
     assert [text.get_text() for text in figure.axes[2].texts] == ["none reported"]
 
 
 def test_a_side_that_nobody_reported_is_left_out() -> None:
-    with our_style():
-        tokens = Pictures(roles=(RoleAmount("student", 1, 2, 3, None),))
-        assert [len(figure.axes) for _, _, figure in figures(tokens)] == [1]
-        assert list(figures(Pictures(roles=(RoleAmount("student", None, None, None, None),)))) == []
+    assert len(only_figure(baseline(token_usage={"student": tokens(1, 2, 3)})).axes) == 1
+    assert len(only_figure(baseline(cost_usd={"student": cost(1.0)})).axes) == 1
 
 
 def test_tokens_of_unknown_kind_make_the_bar_as_long_as_the_total() -> None:
-    figure = only_figure(Pictures(roles=(RoleAmount("judge", 10, None, 31, None),)))
+    figure = only_figure(baseline(token_usage={"judge": tokens(10, None, 31)}))
     ends = [patch.get_x() + patch.get_width() for patch in figure.axes[0].patches]
     assert max(ends) == 31
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [
@@ -354,9 +417,10 @@ def test_tokens_of_unknown_kind_make_the_bar_as_long_as_the_total() -> None:
 
 
 def test_the_order_of_points_does_not_matter() -> None:
-    shuffled = list(ORDINARY.rewards)
+    shuffled = list(ORDINARY.learning_curve)
     random.Random(3).shuffle(shuffled)
-    assert draw(Pictures(rewards=tuple(shuffled))) == draw(Pictures(rewards=ORDINARY.rewards))
+    curves = (baseline(learning_curve=blocks) for blocks in (shuffled, ORDINARY.learning_curve))
+    assert len({draw(each) for each in curves}) == 1
 
 
 def test_the_running_mean_is_of_the_last_ones() -> None:
@@ -365,8 +429,8 @@ def test_the_running_mean_is_of_the_last_ones() -> None:
 
 
 def test_of_many_sessions_a_dot_is_the_mean_of_a_few() -> None:
-    points = tuple(CurvePoint(n, "key", float(n % 2)) for n in range(1, 601))
-    (axes,) = only_figure(Pictures(rewards=points)).axes
+    points = tuple(block(n, "key", float(n % 2)) for n in range(1, 601))
+    (axes,) = only_figure(baseline(learning_curve=points)).axes
     dots, line = axes.lines
     assert list(dots.get_ydata()) == [0.5] * 150
     assert list(dots.get_xdata())[:2] == [2.5, 6.5]
@@ -374,8 +438,8 @@ def test_of_many_sessions_a_dot_is_the_mean_of_a_few() -> None:
 
 
 def test_what_all_keys_share_is_not_in_their_titles() -> None:
-    points = [CurvePoint(n, f"crm-benchmark::{w}::simple", 0.5) for n, w in enumerate("AB", 1)]
-    figure = only_figure(Pictures(rewards=tuple(points)))
+    points = [block(n, f"crm-benchmark::{w}::simple", 0.5) for n, w in enumerate("AB", 1)]
+    figure = only_figure(baseline(learning_curve=points))
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["A · simple", "B · simple"]
 
 
@@ -413,22 +477,22 @@ def test_a_baselines_metrics_become_pictures(measure: Measure) -> None:
     }
     bad = session("c-2", [turn(1), failed_turn(2)], meta={"complexity_level": "complex"})
     metrics = measure(session("c-1", meta=spent), bad, unrun("c-3"))
-    pictures = from_metrics(metrics)
-    simple, complex_ = pictures.by_complexity
-    assert (simple.label, simple.value, simple.count) == ("simple", 1.0, 1)
-    assert (complex_.value, complex_.low, complex_.high) == (
-        0.0,
-        metrics.by_complexity["complex"].strict_success.low,
-        metrics.by_complexity["complex"].strict_success.high,
-    )
-    assert [(bar.label, bar.value, bar.count) for bar in pictures.by_turn] == [("1", 1.0, 2), ("2", 0.0, 1)]
-    assert pictures.roles == (
-        RoleAmount("student", 1200, 34, 1234, 0.0123),
-        RoleAmount("teacher", None, None, None, 0.5),
-    )
-    assert pictures.failure_kinds == (KindCount("Wrong tool", 1),)
-    names = [drawing.name for drawing in draw(pictures)]
-    assert names == [name for name in NAMES if name not in {"learning_curve", "progression"}]
+    with our_style():
+        figures = {plot.name: lay_out(plot) for plot in plots_of(metrics)}
+    assert list(figures) == [name for name in NAMES if name not in {"learning_curve", "progression"}]
+
+    def written(name: str) -> list[str]:
+        return [text.get_text() for axes in figures[name].axes for text in axes.texts]
+
+    assert written("success_by_complexity") == ["100.0%  n=1", "0.0%  n=1"]
+    assert [label.get_text() for label in figures["success_by_turn"].axes[0].get_xticklabels()] == [
+        "1\nn=2",
+        "2\nn=1",
+    ]
+    assert written("cost_by_role") == ["1.23k", "not reported", "$0.0123", "$0.5000"]
+    assert [label.get_text() for label in figures["failure_kinds"].axes[0].get_yticklabels()] == [
+        "Wrong tool"
+    ]
 
 
 def test_a_baseline_becomes_a_point_of_the_history(measure: Measure) -> None:
@@ -439,9 +503,14 @@ def test_a_baseline_becomes_a_point_of_the_history(measure: Measure) -> None:
         ),
         session("d", meta={"execution_mode": "coach", "session_reward": {"score": 0.9}}),
     )
-    point = run_point("R", metrics)
-    assert (point.label, point.mode, point.strict_success.value) == ("R", "paired", 1.0)
-    assert point.reward == Estimate(0.6, metrics.reward_summary.low, metrics.reward_summary.high)
+    figures = RunFigures.of(metrics)
+    assert (figures.mode, figures.strict_success, figures.conversations) == (
+        "paired",
+        metrics.strict_success,
+        4,
+    )
+    assert figures.reward == metrics.reward_summary
+    assert figures.reward.value == 0.6
 
 
 def test_files_lie_beside_the_readme(tmp_path: Path, drawings: tuple[Drawing, ...]) -> None:
@@ -450,10 +519,10 @@ def test_files_lie_beside_the_readme(tmp_path: Path, drawings: tuple[Drawing, ..
     assert [file.path.name for file in files] == [f"{name}.svg" for name in NAMES]
     assert [file.path.read_text() for file in files] == [drawing.svg for drawing in drawings]
     assert render_blocks([files[0].figure]) == (
-        "![Strict success by complexity: simple 90.0% of 40; medium 60.0% of 35; complex 0.0% of 25.]"
-        "(plots/success_by_complexity.svg)"
+        "![Strict success by complexity: the share of conversations with every turn correct, with its 95% "
+        "interval.](plots/success_by_complexity.svg)"
     )
-    (named,) = write_pictures(folder, [replace(drawings[0], alt="a ](b) c")])
+    (named,) = write_pictures(folder, [replace(drawings[0], caption="a ](b) c")])
     assert render_blocks([named.figure]) == r"![a \](b) c](plots/success_by_complexity.svg)"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from crm_assets.errors import InputError
 from crm_assets.reporting import Metrics, render_readme
-from crm_assets.reporting.plots import CurvePoint, Drawing, Pictures, draw, from_metrics
+from crm_assets.reporting.plots import Drawing, draw
 from crm_assets.reporting.report import render_report
 
 from .conftest import REVISION, Measure, failed_turn, replied, session, turn, unrun
@@ -74,8 +74,7 @@ def metrics(measure: Measure) -> Metrics:
 
 @pytest.fixture(scope="module")
 def curve() -> Drawing:
-    (drawing,) = draw(Pictures(rewards=(CurvePoint(1, "key", 0.5),)))
-    return drawing
+    return Drawing("learning_curve", "A curve.", '<svg xmlns="http://www.w3.org/2000/svg" id="s"/>', b"")
 
 
 def test_it_says_what_the_readme_says(metrics: Metrics) -> None:
@@ -91,7 +90,7 @@ def test_it_says_what_the_readme_says(metrics: Metrics) -> None:
 
 
 def test_pictures_stand_in_their_sections(metrics: Metrics, curve: Drawing) -> None:
-    html = render_report(metrics, None, [*draw(from_metrics(metrics)), curve])
+    html = render_report(metrics, None, [*draw(metrics), curve])
     section, places = "", {}
     for heading, figure in re.findall(r'<h2 id="([^"]+)"|<figure id="([^"]+)"', html):
         section = heading or section
@@ -115,11 +114,11 @@ def test_a_picture_without_a_section_comes_last(metrics: Metrics, curve: Drawing
 
 
 def test_pictures_are_named_for_those_who_do_not_see_them(metrics: Metrics) -> None:
-    drawings = draw(from_metrics(metrics))
+    drawings = draw(metrics)
     page = Page(render_report(metrics, None, drawings))
     labels = {(svg["role"], svg["aria-label"]) for svg in page.every("svg")}
-    assert labels == {("img", drawing.alt) for drawing in drawings}
-    assert set(page.inside("figcaption")) == {drawing.alt for drawing in drawings}
+    assert labels == {("img", drawing.caption) for drawing in drawings}
+    assert set(page.inside("figcaption")) == {drawing.caption for drawing in drawings}
 
 
 def test_tables_have_headers_and_names(metrics: Metrics) -> None:
@@ -134,20 +133,20 @@ def test_tables_have_headers_and_names(metrics: Metrics) -> None:
 
 
 def test_the_table_of_contents_leads_to_every_section(metrics: Metrics) -> None:
-    page = Page(render_report(metrics, None, draw(from_metrics(metrics))))
+    page = Page(render_report(metrics, None, draw(metrics)))
     anchors = [link["href"] for link in page.every("a")]
     assert anchors == [f"#{heading['id']}" for heading in page.every("h2")]
     assert page.inside("a") == page.inside("h2")
 
 
 def test_no_id_occurs_twice(metrics: Metrics, curve: Drawing) -> None:
-    page = Page(render_report(metrics, None, [*draw(from_metrics(metrics)), curve]))
+    page = Page(render_report(metrics, None, [*draw(metrics), curve]))
     ids = Counter(each["id"] for _, each in page.elements if "id" in each)
     assert [name for name, count in ids.items() if count > 1] == []
 
 
 def test_it_needs_no_network(metrics: Metrics, curve: Drawing) -> None:
-    html = render_report(metrics, None, [*draw(from_metrics(metrics)), curve])
+    html = render_report(metrics, None, [*draw(metrics), curve])
     page = Page(html)
     policy = next(
         m["content"] for m in page.every("meta") if m.get("http-equiv") == "Content-Security-Policy"
@@ -160,7 +159,7 @@ def test_it_needs_no_network(metrics: Metrics, curve: Drawing) -> None:
 
 def test_no_text_of_a_dataset_or_a_model_becomes_markup(measure: Measure) -> None:
     harmless, hostile = (
-        Page(render_report(metrics, None, draw(from_metrics(metrics))))
+        Page(render_report(metrics, None, draw(metrics)))
         for metrics in (measure(*sessions("Harmless")), measure(*sessions(HOSTILE)))
     )
     kinds = [Counter(tag for tag, _ in page.elements if tag not in {"g", "path", "use", "defs"})
@@ -174,7 +173,7 @@ def test_no_text_of_a_dataset_or_a_model_becomes_markup(measure: Measure) -> Non
 
 
 def test_it_is_for_light_dark_and_paper(metrics: Metrics) -> None:
-    html = render_report(metrics, None, draw(from_metrics(metrics)))
+    html = render_report(metrics, None, draw(metrics))
     assert "color-scheme: light dark" in html
     assert "@media (prefers-color-scheme: dark)" in html
     assert "@media print" in html
@@ -187,7 +186,7 @@ def test_the_title_names_the_baseline(metrics: Metrics) -> None:
 
 
 def test_the_same_baseline_gives_the_same_page(metrics: Metrics) -> None:
-    pages = {render_report(metrics, None, draw(from_metrics(metrics))) for _ in range(2)}
+    pages = {render_report(metrics, None, draw(metrics)) for _ in range(2)}
     assert len(pages) == 1
 
 

@@ -55,7 +55,7 @@ def baseline_history(
         history, drawing, newest = update_history(artifacts.project, dataset)
     paths = HistoryPaths.of(artifacts.project, dataset)
     tell(context, f"{counted(len(history.runs), 'finished run')} of {dataset}")
-    picture = dg.MetadataValue.md(markdown_image(drawing.png, drawing.alt)) if drawing else None
+    picture = dg.MetadataValue.md(markdown_image(drawing.png, drawing.caption)) if drawing else None
     return file_result(
         paths.document,
         {

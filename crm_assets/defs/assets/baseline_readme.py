@@ -18,7 +18,7 @@ from crm_assets.defs.assets.common import (
 from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
 from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.reporting import read_metrics, write_pages
-from crm_assets.reporting.plots import draw, from_metrics, markdown_image
+from crm_assets.reporting.plots import draw, markdown_image
 
 __all__ = ["baseline_readme"]
 
@@ -46,12 +46,12 @@ def baseline_readme(
     with expected_errors():
         paths = artifacts.baseline(baseline_of(context))
         metrics = read_metrics(require(paths.metrics, baseline_metrics.key.to_user_string()))
-        drawings = draw(from_metrics(metrics))
+        drawings = draw(metrics)
         revision = read_revision_file(paths.revision).model_dump(mode="json")
         text = write_pages(paths, metrics, drawings, revision=revision)
         write_manifest(paths)
     pictures = {
-        drawing.name: dg.MetadataValue.md(markdown_image(drawing.png, drawing.alt))
+        drawing.name: dg.MetadataValue.md(markdown_image(drawing.png, drawing.caption))
         for drawing in drawings
         if drawing.name in _SHOWN
     }

@@ -6,9 +6,9 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import accumulate, chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from crm_assets.reporting.plots.records import CurvePoint
+from crm_assets.reporting.models import CurveBlock
 from crm_assets.reporting.plots.style import (
     COLOURS,
     INK,
@@ -34,9 +34,16 @@ _PARTS = 5
 _SEPARATOR = "::"
 
 
-def learning_curve(points: Sequence[CurvePoint]) -> Figure:
-    """A panel for each learning key; of too many keys, the largest, and one panel for the others."""
-    panels = _panels(points)
+class _Point(NamedTuple):
+    """The mean reward of a block of a key's sessions, at the block's middle."""
+
+    order: int
+    reward: float
+
+
+def learning_curve(blocks: Sequence[CurveBlock]) -> Figure:
+    """Draw a panel for each learning key; of too many, the largest, and one panel for the others."""
+    panels = _panels(blocks)
     lengths = sorted(len(panel) for _, panel in panels)
     window = min(_LONGEST_WINDOW, max(_SHORTEST_WINDOW, lengths[len(lengths) // 2] // _PARTS))
     bin_size = _bin_size(lengths[-1])
@@ -44,7 +51,8 @@ def learning_curve(points: Sequence[CurvePoint]) -> Figure:
     down = math.ceil(len(panels) / across)
     figure = new_figure("Reward over the sessions, by learning key", height=1.1 + 1.5 * down)
     grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
-    ends = min(point.order for point in points), max(point.order for point in points)
+    orders = [point.order for _, panel in panels for point in panel]
+    ends = min(orders), max(orders)
     for number, axes in enumerate(grid.flat):
         if number >= len(panels):
             axes.set_visible(False)
@@ -63,16 +71,17 @@ def learning_curve(points: Sequence[CurvePoint]) -> Figure:
 
 
 def running_mean(values: Sequence[float], window: int) -> list[float]:
-    """The mean of each value and those before it, `window` at most."""
+    """Return the mean of each value and those before it, at most `window` of them."""
     sums = [0.0, *accumulate(values)]
     return [(sums[end] - sums[max(0, end - window)]) / min(end, window) for end in range(1, len(sums))]
 
 
-def _panels(points: Sequence[CurvePoint]) -> list[tuple[str, list[CurvePoint]]]:
-    """Title and points of each panel, points in order."""
-    by_key: dict[str, list[CurvePoint]] = defaultdict(list)
-    for point in sorted(points, key=lambda point: (point.order, point.key)):
-        by_key[point.key].append(point)
+def _panels(blocks: Sequence[CurveBlock]) -> list[tuple[str, list[_Point]]]:
+    """Return title and points of each panel, points in order; blocks without a reward have none."""
+    by_key: dict[str, list[_Point]] = defaultdict(list)
+    for block in sorted(blocks, key=lambda block: (block.first + block.last, block.label)):
+        if block.reward is not None:
+            by_key[block.label].append(_Point((block.first + block.last) // 2, block.reward))
     keys = sorted(by_key)
     most = _MOST_PANELS if len(keys) <= _MOST_PANELS else _MOST_PANELS - 1
     shown, rest = largest(keys, [len(by_key[key]) for key in keys], most)
@@ -82,16 +91,16 @@ def _panels(points: Sequence[CurvePoint]) -> list[tuple[str, list[CurvePoint]]]:
     return panels
 
 
-def _together(keys: Sequence[Sequence[CurvePoint]]) -> list[CurvePoint]:
-    """Several keys as one: at each place in the order, the mean of those that got there."""
+def _together(keys: Sequence[Sequence[_Point]]) -> list[_Point]:
+    """Return several keys as one: at each place in the order, the mean of those that got there."""
     by_order: dict[int, list[float]] = defaultdict(list)
     for point in chain.from_iterable(keys):
         by_order[point.order].append(point.reward)
-    return [CurvePoint(order, "", _mean(rewards)) for order, rewards in sorted(by_order.items())]
+    return [_Point(order, _mean(rewards)) for order, rewards in sorted(by_order.items())]
 
 
 def _titles(keys: Sequence[str]) -> list[str]:
-    """Keys without the parts in front that all of them share; those say nothing here."""
+    """Return the keys without the leading parts that all of them share."""
     parts = [key.split(_SEPARATOR) for key in keys]
     shared = 0
     while len(keys) > 1 and all(len(each) > shared + 1 for each in parts):
@@ -101,7 +110,7 @@ def _titles(keys: Sequence[str]) -> list[str]:
     return [" · ".join(each[shared:]) for each in parts]
 
 
-def _draw(axes: Axes, panel: Sequence[CurvePoint], *, window: int) -> None:
+def _draw(axes: Axes, panel: Sequence[_Point], *, window: int) -> None:
     orders = [point.order for point in panel]
     rewards = [point.reward for point in panel]
     bin_size = _bin_size(len(panel))
@@ -125,7 +134,7 @@ def _draw(axes: Axes, panel: Sequence[CurvePoint], *, window: int) -> None:
 
 
 def _bin_size(sessions: int) -> int:
-    """Sessions that one dot stands for."""
+    """Return how many sessions one dot stands for."""
     return math.ceil(sessions / _MOST_DOTS)
 
 

@@ -1,113 +1,134 @@
-"""From records to finished pictures: SVG for pages, PNG for where SVG cannot go."""
+"""From metrics to finished pictures: SVG for pages, PNG for where SVG cannot go."""
 
 from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from crm_assets.reporting.formats import counted, dollars, number, plain, share
+from crm_assets.reporting.models import Metrics
 from crm_assets.reporting.plots.amounts import failed_turns, role_amounts
 from crm_assets.reporting.plots.curves import learning_curve
 from crm_assets.reporting.plots.progression import progression
 from crm_assets.reporting.plots.rates import rate_columns, rate_rows
-from crm_assets.reporting.plots.records import CurvePoint, Pictures, RateBar, RoleAmount, RunPoint
 from crm_assets.reporting.plots.style import our_style
+from crm_assets.reporting.run_figures import RunFigures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["NAMES", "Drawing", "draw", "figures"]
+__all__ = ["NAMES", "Drawing", "Plot", "captions", "draw", "draw_progression", "lay_out", "plots_of"]
 
-NAMES = (
-    "success_by_complexity",
-    "success_by_workflow",
-    "success_by_turn",
-    "learning_curve",
-    "cost_by_role",
-    "failure_kinds",
-    "progression",
-)
+_SHARE = "the share of conversations with every turn correct, with its 95% interval"
+_CAPTIONS: Final = {
+    "success_by_complexity": f"Strict success by complexity: {_SHARE}.",
+    "success_by_workflow": f"Strict success by workflow: {_SHARE}.",
+    "success_by_turn": "Turn success by position in the conversation: the share of executed turns that "
+    "succeeded, with its 95% interval.",
+    "learning_curve": "Reward over the sessions of each learning key, in order: dots are means of "
+    "consecutive sessions, the line is their running mean.",
+    "cost_by_role": "Tokens and cost by role, over all sessions.",
+    "failure_kinds": "Failed turns by kind of failure, most frequent first.",
+    "progression": "Finished runs, oldest first: strict success, state match, and mean reward, with their "
+    "95% intervals.",
+}
+NAMES: Final = tuple(_CAPTIONS)
 """Every picture there is, in reading order."""
 
 _FINEST, _COARSEST = 144, 72  # dots an inch
 _LARGEST_PNG = 44_000  # bytes; as base64 in Markdown a third more
 _PALETTE = 32
-_ITEMS_NAMED = 8
+
+
+class Plot(NamedTuple):
+    """A picture that is not drawn yet."""
+
+    name: str
+    figure: Callable[[], Figure]
+    """Draws it; to be called inside `our_style`."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One finished picture; the same records give the same bytes."""
+    """One finished picture; the same metrics give the same bytes."""
 
     name: str
     """One of `NAMES`; the stem of its file."""
-    alt: str
-    """What the picture shows, for those who do not see it: plain text."""
+    caption: str
+    """What the picture shows; plain text."""
     svg: str
     """An SVG document with a transparent background, text as outlines."""
     png: bytes
     """The same as PNG."""
 
 
-def draw(pictures: Pictures) -> tuple[Drawing, ...]:
-    """Every picture there are records for, in reading order."""
+def draw(metrics: Metrics) -> tuple[Drawing, ...]:
+    """Draw every picture that the metrics of a baseline give, in reading order."""
+    return _drawn(plots_of(metrics))
+
+
+def draw_progression(runs: Mapping[str, RunFigures]) -> tuple[Drawing, ...]:
+    """Draw the runs of a dataset, by key and oldest first; no picture without a run."""
+    return _drawn([Plot("progression", partial(progression, runs))] if runs else [])
+
+
+def captions(metrics: Metrics) -> dict[str, str]:
+    """Return the caption of every picture that `draw` gives, by name, without drawing any."""
+    return {plot.name: _CAPTIONS[plot.name] for plot in plots_of(metrics)}
+
+
+def plots_of(metrics: Metrics) -> Iterator[Plot]:
+    """Yield the pictures that there are figures for, in reading order."""
+    for name, groups in (("complexity", metrics.by_complexity), ("workflow", metrics.by_workflow)):
+        if groups:
+            rates = {label: group.strict_success for label, group in groups.items()}
+            measure = "conversations with every turn correct"
+            rows = partial(rate_rows, f"Strict success by {name}", rates, measure, "conversations")
+            yield Plot(f"success_by_{name}", rows)
+    if metrics.by_turn:
+        rates = {turn: group.turn_success for turn, group in metrics.by_turn.items()}
+        yield Plot("success_by_turn", partial(rate_columns, "Turn success by position", rates))
+    if any(block.reward is not None for block in metrics.learning_curve):
+        yield Plot("learning_curve", partial(learning_curve, metrics.learning_curve))
+    if metrics.token_usage or metrics.cost_usd:
+        yield Plot("cost_by_role", partial(role_amounts, metrics.token_usage, metrics.cost_usd))
+    if metrics.failure_kinds:
+        yield Plot("failure_kinds", partial(failed_turns, metrics.failure_kinds))
+
+
+def lay_out(plot: Plot) -> Figure:
+    """Return the figure with everything in its place, once rather than anew for each format."""
+    figure = plot.figure()
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)
+    return figure
+
+
+def _drawn(plots: Iterable[Plot]) -> tuple[Drawing, ...]:
     with our_style(), warnings.catch_warnings():
         # DejaVu Sans has no CJK: such names are drawn as boxes, and the tables have them in full.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        return tuple(
-            Drawing(name, alt, _svg(figure), _png(figure)) for name, alt, figure in figures(pictures)
-        )
-
-
-def figures(pictures: Pictures) -> Iterator[tuple[str, str, Figure]]:
-    """Name, alternative text and figure of every picture; to be used inside `our_style`."""
-    for name, alt, figure in _plots(pictures):
-        # Everything finds its place once, rather than anew for each format.
-        if (engine := figure.get_layout_engine()) is not None:
-            engine.execute(figure)
-            figure.set_layout_engine(None)
-        yield name, alt, figure
-
-
-def _plots(pictures: Pictures) -> Iterator[tuple[str, str, Figure]]:
-    """The same, not laid out yet."""
-    for name, what, bars in (
-        ("success_by_complexity", "Strict success by complexity", pictures.by_complexity),
-        ("success_by_workflow", "Strict success by workflow", pictures.by_workflow),
-    ):
-        if bars:
-            measure = "conversations right in every turn"
-            figure = rate_rows(what, bars, measure=measure, counted="conversations")
-            yield name, _alt(what, _rates(bars)), figure
-    if turns := pictures.by_turn:
-        what = "Turn success by position"
-        figure = rate_columns(what, turns, measure="turns right", position="turn", counted="turns executed")
-        yield "success_by_turn", _alt(what, _rates(turns, "turn ")), figure
-    if rewards := pictures.rewards:
-        what = "Reward over the sessions, by learning key"
-        yield "learning_curve", _alt(what, _curve(rewards)), learning_curve(rewards)
-    if roles := [role for role in pictures.roles if role.tokens_total is not None or role.usd is not None]:
-        yield "cost_by_role", _alt("Tokens and cost by role", _roles(roles)), role_amounts(roles)
-    if kinds := pictures.failure_kinds:
-        items = [f"{plain(kind.kind)}: {number(kind.turns)}" for kind in kinds]
-        yield "failure_kinds", _alt("Failed turns by kind", items), failed_turns(kinds)
-    if runs := pictures.runs:
-        yield "progression", _alt("Strict success of runs, oldest first", _runs(runs)), progression(runs)
+        drawings = []
+        for plot in plots:
+            figure = lay_out(plot)
+            drawings.append(Drawing(plot.name, _CAPTIONS[plot.name], _svg(figure), _png(figure)))
+        return tuple(drawings)
 
 
 def _svg(figure: Figure) -> str:
     buffer = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # says when and with what it was made
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # would name time and tool
     figure.savefig(buffer, format="svg", metadata=nothing)
     lines = buffer.getvalue().splitlines()
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
 def _png(figure: Figure) -> bytes:
-    """As fine as fits the size that metadata should have."""
+    """Return as fine a picture as fits the size that metadata should have."""
     resolution = _FINEST
     while True:
         buffer = io.BytesIO()
@@ -121,7 +142,7 @@ def _png(figure: Figure) -> bytes:
 
 
 def _fewer_colours(png: io.BytesIO) -> bytes:
-    """The picture with a palette: a third of the bytes, and nobody sees it."""
+    """Return the picture with a palette: a third of the bytes, without a visible difference."""
     from PIL import Image  # noqa: PLC0415
 
     out = io.BytesIO()
@@ -129,35 +150,3 @@ def _fewer_colours(png: io.BytesIO) -> bytes:
         method = Image.Quantize.FASTOCTREE  # the one that keeps transparency
         image.convert("RGBA").quantize(_PALETTE, method=method).save(out, "PNG")
     return out.getvalue()
-
-
-def _alt(what: str, items: Sequence[str]) -> str:
-    named = "; ".join(items[:_ITEMS_NAMED])
-    more = f"; and {len(items) - _ITEMS_NAMED:,} more" if len(items) > _ITEMS_NAMED else ""
-    return f"{what}: {named}{more}."
-
-
-def _rates(bars: Sequence[RateBar], before: str = "") -> list[str]:
-    return [
-        f"{before}{plain(bar.label)} {share(bar.value)} of {bar.count:,}"
-        if bar.value is not None
-        else f"{before}{plain(bar.label)} without a verdict"
-        for bar in bars
-    ]
-
-
-def _curve(points: Sequence[CurvePoint]) -> list[str]:
-    mean = sum(point.reward for point in points) / len(points)
-    keys = len({point.key for point in points})
-    return [f"{counted(len(points), 'session')}, {counted(keys, 'key')}, mean reward {mean:.3f}"]
-
-
-def _roles(roles: Sequence[RoleAmount]) -> list[str]:
-    return [f"{plain(role.role)} {number(role.tokens_total)} tokens, {dollars(role.usd)}" for role in roles]
-
-
-def _runs(runs: Sequence[RunPoint]) -> list[str]:
-    newest = runs[-_ITEMS_NAMED + 1 :]
-    items = [f"{plain(run.label)} ({plain(run.mode)}) {share(run.strict_success.value)}" for run in newest]
-    older = len(runs) - len(newest)
-    return ([counted(older, "older run")] if older else []) + items

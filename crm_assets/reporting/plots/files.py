@@ -1,4 +1,4 @@
-"""Where pictures go: beside a README, and into Markdown."""
+"""Pictures as files beside a page, and inside Markdown."""
 
 from __future__ import annotations
 
@@ -24,20 +24,19 @@ class PictureFile:
     """One of `plots.NAMES`."""
     path: Path
     """The SVG file."""
-    alt: str
-    """What it shows, plain text."""
+    caption: str
+    """What it shows; plain text."""
 
     @property
     def figure(self) -> Figure:
         """Return the picture for a page beside the folder that it is in."""
-        return Figure(self.name, self.alt, path=f"{self.path.parent.name}/{self.path.name}")
+        return Figure(self.name, self.caption, path=f"{self.path.parent.name}/{self.path.name}")
 
 
 def write_pictures(folder: Path, drawings: Sequence[Drawing]) -> list[PictureFile]:
     """Write `drawings` to `folder` as SVG, each whole or not at all.
 
-    Pictures that an earlier run left there and that are not among these any more are removed; other
-    files are left alone.
+    Pictures of an earlier run that are not among these are removed; other files are left alone.
 
     Raises:
         InfrastructureError: the disk refused.
@@ -46,13 +45,13 @@ def write_pictures(folder: Path, drawings: Sequence[Drawing]) -> list[PictureFil
     for drawing in drawings:
         path = folder / f"{drawing.name}.svg"
         write_text(path, drawing.svg)
-        files.append(PictureFile(drawing.name, path, drawing.alt))
+        files.append(PictureFile(drawing.name, path, drawing.caption))
     for name in {*NAMES}.difference(file.name for file in files):
         with suppress(FileNotFoundError):
             (folder / f"{name}.svg").unlink()
     return files
 
 
-def markdown_image(png: bytes, alt: str = "") -> str:
-    """A picture inside Markdown, as a data URI: for metadata, which has no files beside it."""
-    return image(alt, f"data:image/png;base64,{base64.b64encode(png).decode()}")
+def markdown_image(png: bytes, caption: str = "") -> str:
+    """Return a picture inside Markdown, as a data URI: for metadata, which has no files beside it."""
+    return image(caption, f"data:image/png;base64,{base64.b64encode(png).decode()}")

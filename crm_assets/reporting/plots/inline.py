@@ -17,9 +17,9 @@ _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 
 def inline_svg(drawing: Drawing) -> str:
-    """The picture as an `<svg>` element: text in the colour of the page, IDs of its own.
+    """Return the picture as an `<svg>` element: text in the colour of the page, IDs of its own.
 
-    Several may stand in one page, where an ID must not occur twice. What the picture shows is its label.
+    Several fit into one page, where an ID must not occur twice. The caption is its label.
     """
     # The document is our own (matplotlib wrote it) and names no entities; parsing drops its comments.
     root = ElementTree.fromstring(drawing.svg)  # noqa: S314
@@ -32,7 +32,7 @@ def inline_svg(drawing: Drawing) -> str:
         element.attrib = dict(_attributes(element, drawing.name))
     # In place of the <style> that matplotlib writes, which would hold for the whole page.
     root.attrib |= {"stroke-linejoin": "round", "stroke-linecap": "butt"}
-    root.attrib |= {"role": "img", "aria-label": drawing.alt}
+    root.attrib |= {"role": "img", "aria-label": drawing.caption}
     return ElementTree.tostring(root, encoding="unicode")
 
 

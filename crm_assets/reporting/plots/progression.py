@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from crm_assets.reporting.figures import Estimate
 from crm_assets.reporting.plots.rates import whiskers
-from crm_assets.reporting.plots.records import Estimate, RunPoint
 from crm_assets.reporting.plots.style import (
     COLOURS,
     INK,
@@ -17,6 +17,7 @@ from crm_assets.reporting.plots.style import (
     note,
     share_axis,
 )
+from crm_assets.reporting.run_figures import RunFigures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,16 +29,17 @@ _MOST_RUNS = 40
 _FIRST_MODES = ("paired", "harness", "auto", "coach")  # whose marker is the same in every history
 
 
-def progression(runs: Sequence[RunPoint]) -> Figure:
-    """A row for each run, newest last; strict success, state match and reward side by side."""
-    shown, left_out = runs[-_MOST_RUNS:], runs[:-_MOST_RUNS]
-    labels = [fit(run.label, 1.9) for run in shown]
+def progression(runs: Mapping[str, RunFigures]) -> Figure:
+    """Draw a row for each run, by key, newest last: strict success, state match and reward."""
+    keys = list(runs)
+    left_out, labels = keys[:-_MOST_RUNS], [fit(key, 1.9) for key in keys[-_MOST_RUNS:]]
+    shown = [runs[key] for key in keys[-_MOST_RUNS:]]
     row = 0.34 if any("\n" in label for label in labels) else 0.24
     figure = new_figure(
         "Runs, oldest first",
         height=1.3 + row * len(shown) + (0.2 if left_out else 0.0),
     )
-    columns = (
+    columns: tuple[tuple[str, list[Estimate], str, bool], ...] = (
         ("strict success", [run.strict_success for run in shown], COLOURS[0], True),
         ("state match", [run.state_match for run in shown], COLOURS[2], True),
         ("reward, 0 to 1", [run.reward for run in shown], COLOURS[3], False),
@@ -59,7 +61,7 @@ def progression(runs: Sequence[RunPoint]) -> Figure:
 
 def _draw(
     axes: Axes,
-    runs: Sequence[RunPoint],
+    runs: Sequence[RunFigures],
     estimates: Sequence[Estimate],
     *,
     colour: str,
@@ -77,7 +79,7 @@ def _draw(
 
 
 def _markers(modes: Iterable[str]) -> dict[str, str]:
-    """A marker for each mode; beyond the known modes, in the order of their names."""
+    """Return a marker for each mode; beyond the known modes, in the order of their names."""
     present = set(modes)
     others = sorted(present.difference(_FIRST_MODES))
     named = {mode: MARKERS[index % len(MARKERS)] for index, mode in enumerate((*_FIRST_MODES, *others))}

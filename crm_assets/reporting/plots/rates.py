@@ -1,12 +1,12 @@
-"""Shares with their intervals: a dot and whiskers each."""
+"""Rates with their intervals: a dot and whiskers each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from crm_assets.reporting.formats import share
-from crm_assets.reporting.plots.records import Estimate, RateBar
+from crm_assets.reporting.figures import Estimate, Rate
+from crm_assets.reporting.formats import percent
 from crm_assets.reporting.plots.style import (
     COLOURS,
     SMALL,
@@ -29,23 +29,24 @@ _LABEL = 2.2  # inches
 _CHARACTER = 0.075  # inches that a figure of small text takes
 
 
-def rate_rows(title: str, bars: Sequence[RateBar], *, measure: str, counted: str) -> Figure:
-    """A row for each share, named on the left, in figures on the right.
+def rate_rows(title: str, rates: Mapping[str, Rate], measure: str, counted: str) -> Figure:
+    """Draw a row for each rate: its name on the left, its figures on the right.
 
     Args:
-        title: what is shown.
-        bars: from top to bottom; of too many, those with the most verdicts are drawn.
-        measure: what the shares mean, for the axis.
+        title: of the picture.
+        rates: by name, from top to bottom; of too many, those with the most verdicts are drawn.
+        measure: what the rates mean, for the axis.
         counted: what a verdict is about, plural.
     """
-    shown, left_out = largest(bars, [bar.count for bar in bars], _MOST_ROWS)
-    labels = [fit(bar.label, _LABEL) for bar in shown]
+    bars = list(rates.items())
+    shown, left_out = largest(bars, [rate.count for _, rate in bars], _MOST_ROWS)
+    labels = [fit(label, _LABEL) for label, _ in shown]
     row = 0.36 if any("\n" in label for label in labels) else 0.27
     figure = new_figure(title, height=0.95 + row * len(shown) + (0.2 if left_out else 0.0))
     axes = figure.add_subplot()
-    whiskers(axes, _estimates(shown), colour=COLOURS[0])
-    for position, bar in enumerate(shown):
-        axes.text(1.03, position, _figures(bar), transform=axes.get_yaxis_transform(), va="center",
+    whiskers(axes, dict(enumerate(rate for _, rate in shown)), colour=COLOURS[0])
+    for position, (_, rate) in enumerate(shown):
+        axes.text(1.03, position, _figures(rate), transform=axes.get_yaxis_transform(), va="center",
                   fontsize=SMALL)  # fmt: skip
     axes.set_yticks(range(len(shown)), labels)
     axes.set_ylim(len(shown) - 0.5, -0.5)
@@ -56,30 +57,25 @@ def rate_rows(title: str, bars: Sequence[RateBar], *, measure: str, counted: str
     return figure
 
 
-def rate_columns(
-    title: str, bars: Sequence[RateBar], *, measure: str, position: str, counted: str
-) -> Figure:
-    """A column for each share, by position; counts below.
+def rate_columns(title: str, rates: Mapping[str, Rate]) -> Figure:
+    """Draw a column for the rate of each turn, its count below.
 
     Args:
-        title: what is shown.
-        bars: from left to right.
-        measure: what the shares mean, for the axis.
-        position: what the columns are, for the axis.
-        counted: what a verdict is about, plural.
+        title: of the picture.
+        rates: by the turn's position, from left to right.
     """
     figure = new_figure(title, height=2.9)
     axes = figure.add_subplot()
-    whiskers(axes, _estimates(bars), colour=COLOURS[0], upright=True)
-    labels = [f"{fit(bar.label, 0.6, size=SMALL, lines=1)}\nn={bar.count:,}" for bar in bars]
+    whiskers(axes, dict(enumerate(rates.values())), colour=COLOURS[0], upright=True)
+    labels = [f"{fit(turn, 0.6, size=SMALL, lines=1)}\nn={rate.count:,}" for turn, rate in rates.items()]
     widest = max(len(line) for label in labels for line in label.split("\n"))
     room = max(1, int((WIDTH - 1.0) / (_CHARACTER * (widest + 2))))
-    step = -(-len(bars) // room)
-    axes.set_xticks(range(0, len(bars), step), labels[::step])
-    axes.set_xlim(-0.6, len(bars) - 0.4)
+    step = -(-len(rates) // room)
+    axes.set_xticks(range(0, len(rates), step), labels[::step])
+    axes.set_xlim(-0.6, len(rates) - 0.4)
     share_axis(axes, "y")
-    axes.set_ylabel(f"{measure},\nwith 95% interval")
-    axes.set_xlabel(f"{position}; n: {counted}")
+    axes.set_ylabel("successful turns,\nwith 95% interval")
+    axes.set_xlabel("turn; n: turns executed")
     return figure
 
 
@@ -91,7 +87,7 @@ def whiskers(
     marker: str = "o",
     upright: bool = False,
 ) -> None:
-    """At each position a dot for the estimate and a line over its interval; nothing where there is none."""
+    """Draw at each position a dot for the estimate and a line over its interval; nothing if undefined."""
     known = {at: (each.value, each) for at, each in estimates.items() if each.value is not None}
     spans = {
         at: (each.low, each.high)
@@ -109,9 +105,5 @@ def whiskers(
     axes.plot(x, y, color=colour, marker=marker, markersize=6.5, linestyle="none", clip_on=False)
 
 
-def _estimates(bars: Sequence[RateBar]) -> dict[int, Estimate]:
-    return {at: Estimate(bar.value, bar.low, bar.high) for at, bar in enumerate(bars)}
-
-
-def _figures(bar: RateBar) -> str:
-    return f"{share(bar.value)}  n={bar.count:,}" if bar.value is not None else "no verdict"
+def _figures(rate: Rate) -> str:
+    return f"{percent(rate)}  n={rate.count:,}" if rate.count else "no verdict"

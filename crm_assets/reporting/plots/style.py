@@ -1,4 +1,4 @@
-"""How pictures look: colours, type, and labels that fit.
+"""The look of pictures: colours, type, and labels that fit.
 
 Backgrounds are transparent, and the same picture is read on white and on dark pages. Every colour of
 text and data therefore contrasts at least 3 : 1 (WCAG 2.1, success criterion 1.4.11) with #ffffff,
@@ -79,7 +79,7 @@ _RULES: dict[str, Any] = {
 
 @contextmanager
 def our_style() -> Iterator[None]:
-    """Matplotlib's defaults and our rules, whatever the user's matplotlibrc says.
+    """Apply matplotlib's defaults and our rules, whatever the user's matplotlibrc says.
 
     Matplotlib keeps its settings for the whole process, so only one thread draws at a time.
     """
@@ -90,7 +90,7 @@ def our_style() -> Iterator[None]:
 
 
 def new_figure(title: str, *, height: float) -> Figure:
-    """An empty figure of our width; `height` in inches."""
+    """Return an empty figure of our width; `height` in inches."""
     from matplotlib.figure import Figure  # noqa: PLC0415
     from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415
 
@@ -100,7 +100,7 @@ def new_figure(title: str, *, height: float) -> Figure:
 
 
 def fit(text: str, inches: float, *, size: float = 9.0, lines: int = 2) -> str:
-    """`text` on at most `lines` lines of that width when set in `size` points, the rest elided."""
+    """Return `text` on at most `lines` lines of that width when set in `size` points, the rest elided."""
     rest = plain(text[:_LONGEST_NAME]) or "(no name)"
     fitted: list[str] = []
     while rest:
@@ -118,7 +118,7 @@ def fit(text: str, inches: float, *, size: float = 9.0, lines: int = 2) -> str:
 
 
 def inches_of(text: str, size: float) -> float:
-    """Width of `text` as it is drawn in `size` points."""
+    """Return the width of `text` as drawn in `size` points."""
     from matplotlib.font_manager import FontProperties  # noqa: PLC0415
     from matplotlib.textpath import text_to_path  # noqa: PLC0415
 
@@ -128,14 +128,14 @@ def inches_of(text: str, size: float) -> float:
 
 
 def grid(axes: Axes, direction: str) -> None:
-    """Faint rules to read values by, across the axis "x" or "y"."""
+    """Draw faint rules to read values by, across the axis "x" or "y"."""
     axes.grid(axis=direction, color=INK, alpha=0.25, linewidth=0.6)  # type: ignore[arg-type]
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
 
 
 def share_axis(axes: Axes, direction: str, *, percent: bool = True) -> None:
-    """Values from 0 to 1 along "x" or "y", all of it always shown, so that pictures compare."""
+    """Set an axis from 0 to 1 along "x" or "y", always whole, so that pictures compare."""
     from matplotlib.ticker import FixedLocator, PercentFormatter  # noqa: PLC0415
 
     axis = axes.xaxis if direction == "x" else axes.yaxis
@@ -148,7 +148,7 @@ def share_axis(axes: Axes, direction: str, *, percent: bool = True) -> None:
 
 
 def largest(items: Sequence[_Item], sizes: Sequence[float], most: int) -> tuple[list[_Item], list[_Item]]:
-    """The `most` items of the greatest size, and the rest; both in the order they came in."""
+    """Return the `most` items of the greatest size, and the rest; both in the order they came in."""
     ranked = sorted(range(len(items)), key=lambda index: (-sizes[index], index))
     kept = set(ranked[:most])
     return (
@@ -158,12 +158,12 @@ def largest(items: Sequence[_Item], sizes: Sequence[float], most: int) -> tuple[
 
 
 def note(figure: Figure, text: str) -> None:
-    """A line below the picture: what it does not show."""
+    """Write a line below the picture: what it leaves out."""
     figure.supxlabel(text, x=0.01, ha="left", fontsize=SMALL)
 
 
 def _characters_within(text: str, inches: float, size: float) -> int:
-    """How many characters of `text` fit, one at least."""
+    """Return how many characters of `text` fit, at least one."""
     few, many = 1, len(text)
     while few < many:
         middle = (few + many + 1) // 2

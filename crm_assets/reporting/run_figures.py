@@ -1,0 +1,50 @@
+"""A run in a few figures: what a table or a picture of many runs shows of each."""
+
+from __future__ import annotations
+
+from crm_assets.reporting.figures import Mean, Model, Rate
+from crm_assets.reporting.models import Metrics
+
+__all__ = ["RunFigures"]
+
+
+class RunFigures(Model):
+    """How a run went, as its metrics.json has it."""
+
+    run_id: str | None
+    agent: str | None
+    model: str | None
+    """The student's."""
+    mode: str
+    """The execution mode of most sessions."""
+    dataset_revision: str | None
+    """SHA-256 of the dataset's file."""
+    conversations: int
+    without_verdict: int
+    strict_success: Rate
+    state_match: Rate
+    reward: Mean
+    tokens: int | None
+    """Of all roles; null when none were reported."""
+    cost_usd: float | None
+    """Of all roles; null when none was reported."""
+
+    @classmethod
+    def of(cls, metrics: Metrics) -> RunFigures:
+        """Return the figures of a baseline's metrics."""
+        agent, modes = metrics.agent_config or {}, metrics.execution_modes
+        tokens = [role.total_tokens for role in metrics.token_usage.values()]
+        return cls(
+            run_id=metrics.run_id,
+            agent=agent.get("name"),
+            model=agent.get("model"),
+            mode=max(modes, key=lambda mode: (modes[mode], mode)) if modes else "unknown",
+            dataset_revision=metrics.dataset_revision,
+            conversations=metrics.total_conversations,
+            without_verdict=metrics.strict_success_bounds.missing if metrics.strict_success_bounds else 0,
+            strict_success=metrics.strict_success,
+            state_match=metrics.state_match,
+            reward=metrics.reward_summary,
+            tokens=sum(tokens) if tokens else None,
+            cost_usd=metrics.total_cost_usd,
+        )
