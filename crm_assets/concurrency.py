@@ -1,4 +1,4 @@
-"""Doing things side by side."""
+"""Concurrent work: tasks, threads, processes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _Result = TypeVar("_Result")
 
 
 async def gather_all(work: Iterable[Awaitable[_Result]]) -> list[_Result]:
-    """The results of `work`, in its order, whatever the order in which they come.
+    """Return the results of `work`, in its order.
 
-    Where one of it fails, the first failure is raised once all have ended: nothing goes on unattended,
-    and what has been paid for is still counted.
+    If some of it fails, the first failure is raised once all have ended: nothing is left running, and what
+    has been paid for is still counted.
     """
     results: list[_Result] = []
     for ended in await asyncio.gather(*work, return_exceptions=True):
@@ -32,7 +32,7 @@ async def gather_all(work: Iterable[Awaitable[_Result]]) -> list[_Result]:
 
 
 async def run_all(work: Iterable[Coroutine[object, object, None]]) -> None:
-    """Run `work` side by side; where one of it fails, the others are cancelled and awaited first.
+    """Run `work` concurrently; if some of it fails, the rest is cancelled and awaited first.
 
     Cancelling this cancels all of it, too.
     """
@@ -52,14 +52,14 @@ async def run_all(work: Iterable[Coroutine[object, object, None]]) -> None:
 async def in_thread(
     work: Callable[[], _Result], *, undo: Callable[[_Result], object] | None = None
 ) -> _Result:
-    """Do `work` in a thread, and wait until it is through even if this is cancelled meanwhile.
+    """Do `work` in a thread, and wait for its end even if this is cancelled meanwhile.
 
-    A thread cannot be stopped: whoever goes on before it is through would use a connection that it still
-    uses, too. The cancellation goes on afterwards.
+    A thread cannot be stopped: its connection must not be used before it has ended. The cancellation is
+    raised afterwards.
 
     Args:
         work: blocks.
-        undo: what to do, in a thread too, with the result that nobody waits for any more.
+        undo: called, in a thread too, with the result if this was cancelled.
     """
     doing = asyncio.ensure_future(asyncio.to_thread(work))
     cancelled = await _until_done(doing)
@@ -72,7 +72,7 @@ async def in_thread(
 
 
 async def _until_done(doing: asyncio.Future[_Result]) -> asyncio.CancelledError | None:
-    """Wait for the end of `doing`, come what may; the last cancellation that came meanwhile."""
+    """Wait for the end of `doing`; returns the last cancellation that came meanwhile."""
     cancelled = None
     with anyio.CancelScope(shield=True):  # keeps off timeouts of anyio's, which would cancel in a loop
         while not doing.done():
@@ -85,7 +85,7 @@ async def _until_done(doing: asyncio.Future[_Result]) -> asyncio.CancelledError 
 
 @contextmanager
 def deaf_to_interrupts() -> Iterator[None]:
-    """Processes started here never hear Ctrl-C, which is the parent's to handle (after the block)."""
+    """Start processes that ignore Ctrl-C; the parent handles it, after the block."""
     resource_tracker.ensure_running()  # started any later, it would let the signal through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -47,20 +47,20 @@ class Attempt:
 
     result: ConversationResult
     validation: Validation | None
-    """None where no teacher was asked."""
+    """None if no teacher was asked."""
 
 
 @dataclass
 class SessionRun:
-    """A session as it went; parts are filled in as they happen."""
+    """A session's course; parts are filled in as they happen."""
 
     open: OpenSession
     conversation: Conversation
     trajectory: Trajectory
     judge: Judge | None
-    """Who decides what comparison cannot; None for nobody."""
+    """Decides what comparison cannot; None for no judge."""
     state: LearningState
-    """What was learnt before and may be used."""
+    """The playbook so far, if it may be used."""
     mode: ModeDecision | None = None
     plan: PlanReview | None = None
     attempts: list[Attempt] = field(default_factory=list)
@@ -72,17 +72,17 @@ class SessionRun:
 
     @property
     def result(self) -> ConversationResult:
-        """The last attempt's."""
+        """Return the last attempt's result."""
         return self.attempts[-1].result
 
 
 def shown_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What judges are told of a session; nothing that is of one run alone, and no ground truth."""
+    """Return what judges are told of a session: nothing of one run alone, and no ground truth."""
     return {name: metadata[name] for name in _SHOWN if name in metadata}
 
 
 def describe_task(conversation: Conversation) -> str:
-    """What teacher, judges and telemetry are told that is to be done; nothing of the ground truth."""
+    """Return the task as teacher, judges and telemetry are told it, without any ground truth."""
     turns = len(conversation.turns)
     opening = conversation.turns[0].user_utterance
     plural = "s" if turns != 1 else ""
@@ -138,7 +138,7 @@ class AtlasLoop:
         run.trajectory.begin(opened.start.task)
         run.mode = await choose_mode(
             self._models,
-            opened.account,
+            opened.ledger_key,
             self._config,
             opened.context.history,
             opened.start.task,
@@ -154,7 +154,7 @@ class AtlasLoop:
         return run
 
     def merge_of(self, run: SessionRun) -> Merge | None:
-        """What to do to the state of the session's key once the session is stored; None for nothing."""
+        """Return what merges the stored session into its key's state; None if there is nothing to merge."""
         if self._learning != "on" or run.result.status != "completed":
             return None
         return partial(
@@ -172,7 +172,7 @@ class AtlasLoop:
         return LearningState() if self._learning == "off" else opened.context.learning
 
     async def _plan(self, run: SessionRun) -> None:
-        session, opening = run.open.account, run.conversation.turns[0].user_utterance
+        session, opening = run.open.ledger_key, run.conversation.turns[0].user_utterance
         pamphlet = self._pamphlet(run, "student")
         plan = await student_plan(self._models, session, self._config, opening, pamphlet)
         run.plan = await review_plan(
@@ -188,7 +188,7 @@ class AtlasLoop:
             run.guidance.append(run.plan.guidance)
 
     async def _attempts(self, run: SessionRun, truth: GroundTruth | Exception) -> None:
-        """Run the student, and once more with guidance where the teacher is not content."""
+        """Run the student, and once more with guidance if the teacher finds its work wrong."""
         for number in range(1, self._config.orchestration.max_retries + 2):
             result = await self._attempt(run, truth)
             if result.status == "not_run":
@@ -207,7 +207,7 @@ class AtlasLoop:
     async def _attempt(self, run: SessionRun, truth: GroundTruth | Exception) -> ConversationResult:
         student = Student(
             self._models,
-            run.open.account,
+            run.open.ledger_key,
             self._config,
             pamphlet=self._pamphlet(run, "student"),
             plan=run.plan.plan if run.plan else None,
@@ -227,7 +227,7 @@ class AtlasLoop:
     async def _validate(self, run: SessionRun, result: ConversationResult) -> Validation:
         return await validate(
             self._models,
-            run.open.account,
+            run.open.ledger_key,
             self._config,
             make_transcript(result, run.conversation, feedback="none"),
             pamphlet=self._pamphlet(run, "teacher"),
@@ -247,7 +247,7 @@ class AtlasLoop:
             focus_prompt=self._config.adaptive_teaching.focus_prompt,
             session_metadata=shown_metadata(run.open.start.metadata),
         )
-        run.reward = await judge_session(self._models, run.open.account, self._config, case)
+        run.reward = await judge_session(self._models, run.open.ledger_key, self._config, case)
         run.trajectory.reward(run.reward)
 
     async def _learn(self, run: SessionRun) -> None:
@@ -271,7 +271,7 @@ class AtlasLoop:
             now=self._now(),
             tools=self._handles,
         )
-        run.learnt = await learn(self._models, run.open.account, self._config, case)
+        run.learnt = await learn(self._models, run.open.ledger_key, self._config, case)
         run.trajectory.learning(run.learnt)
 
     def _pamphlet(self, run: SessionRun, audience: Any) -> str | None:

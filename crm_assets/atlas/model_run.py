@@ -51,18 +51,18 @@ Loop = Literal["atlas", "student"]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How much is done, and how much at a time."""
+    """The extent of a run."""
 
     concurrency: int = 16
     """Sessions at a time."""
     epochs: int = 1
-    """How often every conversation is run."""
+    """Times that every conversation is run."""
     budget_usd: float | None = None
     budget_tokens: int | None = None
 
     @property
     def has_budget(self) -> bool:
-        """Whether the run may end before all is done."""
+        """Tell whether the run may end before all is done."""
         return self.budget_usd is not None or self.budget_tokens is not None
 
     def __post_init__(self) -> None:
@@ -77,7 +77,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class ModelRun:
-    """What is to be run, by which models, and how much of it."""
+    """A run of language models: which models, and its extent."""
 
     config: LoadedConfig
     loop: Loop = "atlas"
@@ -87,12 +87,12 @@ class ModelRun:
 
     @property
     def by_sdk(self) -> bool:
-        """Whether the Atlas SDK drives the loop."""
+        """Tell whether the Atlas SDK drives the loop."""
         return self.loop == "atlas" and self.config.config.engine == "sdk"
 
     @property
     def in_order(self) -> bool:
-        """Whether sessions of one learning key wait for each other."""
+        """Tell whether sessions of one learning key wait for each other."""
         return self.loop == "atlas" and self.config.learning_mode == "on"
 
 

@@ -1,7 +1,7 @@
-"""Where a session gets what it starts from, and leaves what came of it.
+"""The beginnings and ends of sessions: what they start from, and where their outcome is stored.
 
-A live run has the telemetry database; a replay has what the recorded run noted in its ledger and leaves
-nothing.
+A live run uses the telemetry database; a replay uses the checkpoints in the recorded run's ledger and
+stores nothing.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from crm_assets.errors import InputError
 __all__ = [
     "LiveStore",
     "Merge",
-    "NoteBook",
     "OpenSession",
     "RecordedStore",
+    "SessionCheckpoints",
     "SessionContext",
     "SessionStore",
     "recorded_start",
@@ -34,25 +34,25 @@ __all__ = [
 _NOTE = "start"
 
 
-class NoteBook(Protocol):
-    """What a ledger keeps beside calls."""
+class SessionCheckpoints(Protocol):
+    """Keeps checkpoints of sessions beside the calls of a ledger."""
 
     def note(self, session: str, kind: str, document: dict[str, object]) -> None:
-        """Keep `document`; the latest of a session and kind counts."""
+        """Save `document`; the latest of a session and kind counts."""
 
     def noted(self, session: str, kind: str) -> dict[str, object] | None:
-        """What was kept."""
+        """Return what was saved; None for nothing."""
 
 
 class SessionContext(BaseModel):
-    """What a session starts from: all that its prompts hold besides task and configuration."""
+    """The start of a session: all that its prompts hold besides task and configuration."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     started_at: AwareDatetime
-    """What the CRM's clock stands at: models are shown the stamps of new rows."""
+    """The time of the CRM's clock: models are shown the time stamps of new rows."""
     learning: LearningState = LearningState()
-    """What its key has learnt."""
+    """The playbook of its learning key."""
     history: tuple[PastSession, ...] = ()
     """Earlier sessions of the key, latest first."""
     window: tuple[tuple[float, float], ...] = ()
@@ -65,56 +65,58 @@ class OpenSession:
 
     start: SessionStart
     context: SessionContext
-    account: str
-    """On which its calls stand in the ledger."""
+    ledger_key: str
+    """Under which its calls are recorded in the ledger."""
     id: int | None
     """Its row in the telemetry database."""
     stored: bool = False
-    """Whether an earlier start of the run had stored it before it was stopped."""
+    """An earlier start of the run had stored it before it was stopped."""
 
 
 class SessionStore(ABC):
     """Sessions' beginnings and ends."""
 
     @abstractmethod
-    async def begin(self, start: SessionStart, account: str) -> OpenSession:
-        """Enter a session, whose calls stand on `account` in the ledger."""
+    async def begin(self, start: SessionStart, ledger_key: str) -> OpenSession:
+        """Enter a session, whose calls are recorded under `ledger_key`."""
 
     @abstractmethod
     async def finish(self, session: OpenSession, end: SessionEnd, merge: Merge | None) -> None:
-        """Leave it, and merge what was learnt into whatever its key knows by then."""
+        """Store its end, and merge what was learnt into its key's state as it is by then."""
 
     @abstractmethod
     async def fail(self, session: OpenSession, reason: str) -> None:
-        """Leave it before its end."""
+        """Store that it failed."""
 
 
 class LiveStore(SessionStore):
-    """The telemetry database; what a session starts from is noted, too, for resuming and replaying."""
+    """Stores sessions in the telemetry database; their starts are saved in the ledger, too."""
 
-    def __init__(self, telemetry: TelemetryStore, notes: NoteBook, *, history: int, window: int) -> None:
+    def __init__(
+        self, telemetry: TelemetryStore, checkpoints: SessionCheckpoints, *, history: int, window: int
+    ) -> None:
         self._telemetry = telemetry
-        self._notes = notes
+        self._checkpoints = checkpoints
         self._history = history
         self._window = window
 
-    async def begin(self, start: SessionStart, account: str) -> OpenSession:
-        """Insert the session, and read what its key has learnt.
+    async def begin(self, start: SessionStart, ledger_key: str) -> OpenSession:
+        """Insert the session, and read its key's playbook.
 
-        One that was interrupted starts from what it started from then: its calls are the same, and those
-        that were paid for are not paid for again.
+        One that was interrupted starts from the same again: its calls are the same, and none is paid for
+        twice.
 
         Raises:
             InfrastructureError: the telemetry database failed.
         """
-        return await asyncio.to_thread(self._begin, start, account)
+        return await asyncio.to_thread(self._begin, start, ledger_key)
 
-    def _begin(self, start: SessionStart, account: str) -> OpenSession:
-        context = _noted(self._notes, account)
+    def _begin(self, start: SessionStart, ledger_key: str) -> OpenSession:
+        context = _saved(self._checkpoints, ledger_key)
         if context is not None:
             stored = self._telemetry.stored_session(start.run_id, start.session_key)
             if stored is not None:
-                return OpenSession(start, context, account, stored, stored=True)
+                return OpenSession(start, context, ledger_key, stored, stored=True)
         else:
             key = start.learning_key
             context = SessionContext(
@@ -123,8 +125,8 @@ class LiveStore(SessionStore):
                 history=tuple(self._telemetry.past_sessions(key, self._history)),
                 window=tuple(self._telemetry.reward_window(key, self._window)),
             )
-            self._notes.note(account, _NOTE, context.model_dump(mode="json"))
-        return OpenSession(start, context, account, self._telemetry.begin(start))
+            self._checkpoints.note(ledger_key, _NOTE, context.model_dump(mode="json"))
+        return OpenSession(start, context, ledger_key, self._telemetry.begin(start))
 
     async def finish(self, session: OpenSession, end: SessionEnd, merge: Merge | None) -> None:
         """Write all of it in one transaction, unless an earlier start of the run had done so.
@@ -150,68 +152,69 @@ class LiveStore(SessionStore):
 
 
 class RecordedStore(SessionStore):
-    """What a recorded run started its sessions from; nothing is written anywhere."""
+    """Starts sessions as a recorded run did; nothing is stored."""
 
-    def __init__(self, notes: NoteBook) -> None:
-        self._notes = notes
+    def __init__(self, checkpoints: SessionCheckpoints) -> None:
+        self._checkpoints = checkpoints
 
-    async def begin(self, start: SessionStart, account: str) -> OpenSession:
+    async def begin(self, start: SessionStart, ledger_key: str) -> OpenSession:
         """Enter a session as the recorded run did.
 
         Raises:
             InputError: that run did not.
         """
-        context = _recorded(self._notes, account)
-        return OpenSession(start, context, account, None)
+        context = _recorded(self._checkpoints, ledger_key)
+        return OpenSession(start, context, ledger_key, None)
 
     async def finish(self, session: OpenSession, end: SessionEnd, merge: Merge | None) -> None:
-        """Nothing is left to do."""
+        """Do nothing."""
 
     async def fail(self, session: OpenSession, reason: str) -> None:
-        """Nothing is left to do."""
+        """Do nothing."""
 
 
-def session_start_time(notes: NoteBook, account: str) -> datetime:
-    """When a session without a store began: now, unless an earlier start of the run had begun it."""
-    context = _noted(notes, account)
+def session_start_time(checkpoints: SessionCheckpoints, ledger_key: str) -> datetime:
+    """Return when a session without a store began: now, unless an earlier start of the run had begun it."""
+    context = _saved(checkpoints, ledger_key)
     if context is None:
         context = SessionContext(started_at=_now())
-        notes.note(account, _NOTE, context.model_dump(mode="json"))
+        checkpoints.note(ledger_key, _NOTE, context.model_dump(mode="json"))
     return context.started_at
 
 
-def recorded_start(notes: NoteBook, account: str) -> datetime:
-    """When a session began in the recorded run.
+def recorded_start(checkpoints: SessionCheckpoints, ledger_key: str) -> datetime:
+    """Return when a session began in the recorded run.
 
     Raises:
         InputError: that run did not begin it.
     """
-    return _recorded(notes, account).started_at
+    return _recorded(checkpoints, ledger_key).started_at
 
 
 def _now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def _recorded(notes: NoteBook, account: str) -> SessionContext:
-    """What a session started from in the recorded run; noted again, since a replay can be replayed, too."""
-    context = _noted(notes, account)
+def _recorded(checkpoints: SessionCheckpoints, ledger_key: str) -> SessionContext:
+    """Return a session's start in the recorded run; saved again, since a replay can be replayed, too."""
+    context = _saved(checkpoints, ledger_key)
     if context is None:
         raise InputError(
-            f"The recorded run never began session {account}: if its budget ran out, let it finish first; "
-            "else replay it on its own tasks."
+            f"The recorded run never began session {ledger_key}: if its budget ran out, let it finish "
+            "first; else replay it on its own tasks."
         )
-    notes.note(account, _NOTE, context.model_dump(mode="json"))
+    checkpoints.note(ledger_key, _NOTE, context.model_dump(mode="json"))
     return context
 
 
-def _noted(notes: NoteBook, session: str) -> SessionContext | None:
-    document = notes.noted(session, _NOTE)
+def _saved(checkpoints: SessionCheckpoints, ledger_key: str) -> SessionContext | None:
+    document = checkpoints.noted(ledger_key, _NOTE)
     if document is None:
         return None
     try:
         return SessionContext.model_validate(document)
     except ValidationError as error:
         raise InputError(
-            f"The ledger's note on session {session} is of another version; run it anew (--overwrite)."
+            f"The ledger's checkpoint of session {ledger_key} is of another version; start over "
+            "(--overwrite)."
         ) from error

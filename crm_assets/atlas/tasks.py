@@ -1,4 +1,4 @@
-"""tasks.jsonl: what a run is going to do, one task a conversation."""
+"""tasks.jsonl: the tasks of a run, one a conversation."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class AtlasTask(BaseModel):
     dataset_revision: str
     """SHA-256 of the dataset it was taken from."""
     backend: Literal["postgres"] = "postgres"
-    """Where the CRM lives."""
+    """The CRM's database."""
     use_llm_judge: bool = False
     """Whether a judge decides on calls and replies that are not equal to the expected ones."""
 

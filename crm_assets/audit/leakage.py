@@ -62,7 +62,7 @@ class _Session:
     line: dict[str, Any]
 
     @property
-    def account(self) -> str:
+    def ledger_key(self) -> str:
         return ledger_key(self.line["conversation_id"], self.line["epoch"])
 
     @property
@@ -128,21 +128,26 @@ class _Canary:
         secret = sorted(value for value in truth if value in taught)
         if leaked := [value for value in secret if value not in session.said and value not in _common()]:
             self.problems.append(
-                f"{session.account}: what the student was taught holds {leaked[0]!r}, which only the "
+                f"{session.ledger_key}: what the student was taught holds {leaked[0]!r}, which only the "
                 "ground truth has"
             )
         try:
             await self._derive(session, pamphlet)
         except _Underivable:
-            self.problems.append(f"{session.account}: a request of the student cannot be derived again")
+            self.problems.append(f"{session.ledger_key}: a request of the student cannot be derived again")
 
     async def _derive(self, session: _Session, pamphlet: str | None) -> None:
         turns, plan, config = session.turns, None, self.config.config
         if session.planned:
             opening = turns[0]["user_utterance"]
-            plan = await student_plan(self.witness, session.account, config, opening, pamphlet)
+            plan = await student_plan(self.witness, session.ledger_key, config, opening, pamphlet)
         student = Student(
-            self.witness, session.account, config, pamphlet=pamphlet, plan=plan, guidance=session.guidance
+            self.witness,
+            session.ledger_key,
+            config,
+            pamphlet=pamphlet,
+            plan=plan,
+            guidance=session.guidance,
         ).begin(session.line["conversation_id"])
         for turn in turns:
             await _take_turn(student, turn)
@@ -152,9 +157,9 @@ class _Canary:
             return None
         if self.config.learning_mode == "off":
             return None
-        note = self.witness.noted(session.account, _NOTE)
+        note = self.witness.noted(session.ledger_key, _NOTE)
         if note is None:
-            raise InputError(f"The ledger does not say what session {session.account} started from.")
+            raise InputError(f"The ledger does not say what session {session.ledger_key} started from.")
         return render_playbook(SessionContext.model_validate(note).learning, "student")
 
 
@@ -186,14 +191,14 @@ def find_leaks(paths: BaselinePaths, config: LoadedConfig, *, atlas: bool, sampl
             try:
                 await canary.look_at(session, truths[session.line["task_id"]])
             except CrmAssetsError as error:
-                canary.problems.append(f"{session.account}: {error}")
+                canary.problems.append(f"{session.ledger_key}: {error}")
 
     asyncio.run(look())
-    accounts = {session.account for session in sessions}
+    ledger_keys = {session.ledger_key for session in sessions}
     recorded = {
         (entry.session, entry.request_sha256, entry.ordinal)
         for entry in read_ledger(paths.ledger)
-        if entry.role == "student" and entry.session in accounts
+        if entry.role == "student" and entry.session in ledger_keys
     }
     return CanaryReport(len(sessions), canary.witness.derived, len(recorded), tuple(canary.problems))
 

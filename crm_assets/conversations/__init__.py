@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crm_assets.conversations.audit import audit
 from crm_assets.conversations.audit_report import AuditFact, AuditReport, ReplayFinding
-from crm_assets.conversations.conversation import Conversation, ExpectedResponse, Turn
+from crm_assets.conversations.conversation import Conversation, ExpectedResponse, JsonObject, Turn
 from crm_assets.conversations.findings import DatasetError, Finding
 from crm_assets.conversations.load import (
     DatasetSummary,
@@ -32,6 +32,7 @@ __all__ = [
     "DatasetSummary",
     "ExpectedResponse",
     "Finding",
+    "JsonObject",
     "Reference",
     "ReferenceUnresolved",
     "ReplayFinding",

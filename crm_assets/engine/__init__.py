@@ -1,4 +1,4 @@
-"""How work items become records: scheduler, worker, checkpoint, progress."""
+"""The run engine: work items, scheduler, worker, checkpoint, progress."""
 
 from __future__ import annotations
 

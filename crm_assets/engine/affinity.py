@@ -16,7 +16,7 @@ __all__ = ["pin_beside", "pinned_to_core"]
 
 
 def _core(number: int) -> int | None:
-    """The core that worker `number` is to use; None where there are fewer cores than that."""
+    """Return the core for worker `number`; None if there are fewer cores."""
     if not hasattr(os, "sched_getaffinity"):
         return None
     cores = sorted(os.sched_getaffinity(0))
@@ -25,7 +25,7 @@ def _core(number: int) -> int | None:
 
 @contextmanager
 def pinned_to_core(number: int | None) -> Iterator[None]:
-    """Keep this process on core `number` (None for wherever) for the length of a block."""
+    """Keep this process on core `number` for the length of a block; None for any core."""
     core = None if number is None else _core(number)
     if core is None:
         yield
@@ -41,7 +41,7 @@ def pinned_to_core(number: int | None) -> Iterator[None]:
 
 
 def pin_beside(sandbox: Sandbox) -> None:
-    """Keep a sandbox's backend where this process is kept.
+    """Keep a sandbox's backend on the core of this process.
 
     The process waits for each statement, so the two never want the core at the same time. The backend
     may be another user's process, or on another machine; then nothing happens.

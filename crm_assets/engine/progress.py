@@ -1,4 +1,4 @@
-"""How far a run is: counts, rate, time left, cost."""
+"""The progress of a run: counts, rate, time left, cost."""
 
 from __future__ import annotations
 

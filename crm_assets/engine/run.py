@@ -23,7 +23,7 @@ _BLOCK = 16  # consecutive items that go to one process
 
 @dataclass(frozen=True)
 class Limits:
-    """How much is done at a time."""
+    """The number of processes and sessions at a time."""
 
     workers: int = 1
     """Processes."""
@@ -38,7 +38,7 @@ class Limits:
 
 @dataclass
 class RunSummary(Tally):
-    """How a run ended."""
+    """The counts of a run that has ended."""
 
     resumed: int = 0
     """Sessions that were done before this start."""
@@ -98,7 +98,7 @@ def run_work(
 
 @dataclass(frozen=True)
 class _Run:
-    """Where records go."""
+    """One start of a run: its records go to the checkpoint, and progress is reported."""
 
     checkpoint: Checkpoint
     progress: ProgressReporter

@@ -1,4 +1,4 @@
-"""In which order sessions run, and which may run side by side."""
+"""The order of sessions, and which may run concurrently."""
 
 from __future__ import annotations
 

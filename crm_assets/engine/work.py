@@ -1,4 +1,4 @@
-"""What a run does: its work items, the file they are read from, and what takes an item to its record."""
+"""The work of a run: its items, the file they are read from, and what takes an item to its record."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class WorkItem(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The session's key in the run."""
+        """Return the session's key in the run."""
         return session_key(self.task_id, self.epoch)
 
 
@@ -98,7 +98,7 @@ class RunnerFactory(Protocol[_TaskT_contra]):
 
     @property
     def asks_models(self) -> bool:
-        """Whether sessions mostly wait for language models."""
+        """Tell whether sessions mostly wait for language models."""
 
     def open(self, pool: SandboxPool) -> AbstractAsyncContextManager[SessionRunner[_TaskT_contra]]:
         """Open a runner that leases its sandboxes from `pool`."""

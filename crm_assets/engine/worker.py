@@ -28,7 +28,7 @@ _AHEAD = 64  # tasks and ground truths that are fetched together
 
 @dataclass(frozen=True)
 class Job(Generic[TaskT]):
-    """What one process does. Can be pickled if its work can."""
+    """The work of one process. Can be pickled if its work can."""
 
     work: Work[TaskT]
     databases: Databases

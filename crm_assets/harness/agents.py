@@ -1,7 +1,7 @@
-"""Who works: the agents that a conversation can be run with.
+"""The agents that a conversation can be run with.
 
-An agent hears what the user says and what its calls returned, nothing else; it never gets the dataset's
-conversation. Scripted agents are the exception by design: they re-enact calls that are already known.
+An agent gets what the user says and what its calls return, never the dataset's conversation. Scripted
+agents are the exception by design: they repeat calls that are already known.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from crm_assets.conversations import Conversation, Turn, resolve, turn_output
+from crm_assets.conversations import Conversation, JsonObject, Turn, resolve, turn_output
 from crm_assets.conversations.patterns import UUID
 from crm_assets.errors import InputError
 from crm_assets.harness.recordings import RecordedTurn, Recordings
@@ -25,6 +25,7 @@ __all__ = [
     "AgentName",
     "AgentSession",
     "AgentSpec",
+    "Facts",
     "NotRecordedError",
     "Outcome",
     "ScriptedAgent",
@@ -33,21 +34,24 @@ __all__ = [
     "make_agent",
 ]
 
+Facts = Mapping[str, object]
+"""What a result's metadata says, by name."""
+
 AgentName = Literal["replay", "noop", "recorded"]
 
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A call that an agent wants made."""
+    """A tool call of an agent."""
 
     name: str
     arguments: Any
-    """What it gave as arguments: an object, if it kept to the rules."""
+    """An object, if the agent kept to the rules."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a turn's call, as the agent is told."""
+    """The outcome of a turn's call, as the agent is shown."""
 
     called: bool
     result: Any = None
@@ -55,7 +59,7 @@ class Outcome:
 
 
 class NotRecordedError(Exception):
-    """A past run holds nothing for this conversation."""
+    """Raised if a past run does not hold a conversation."""
 
 
 class AgentSession(ABC):
@@ -63,14 +67,14 @@ class AgentSession(ABC):
 
     @abstractmethod
     async def act(self, utterance: str) -> ToolCall | None:
-        """The call that answers what the user said; None for no call."""
+        """Return the call that answers what the user said; None for no call."""
 
     @abstractmethod
     async def reply(self, outcome: Outcome) -> str | None:
-        """What it tells the user; None where that is not known (not recorded), "" for silence."""
+        """Return what the agent tells the user: "" for nothing, None if that was not recorded."""
 
     def usage(self) -> Mapping[str, TokenUsage]:
-        """Tokens of the turn just ended, by role."""
+        """Return the tokens of the turn that has just ended, by role."""
         return {}
 
 
@@ -82,12 +86,12 @@ class Agent(ABC):
         """Enter a conversation; the ID is for its own records."""
 
     @abstractmethod
-    def describe(self) -> Mapping[str, Any]:
-        """What identifies it in results: its name and whatever changes what it does."""
+    def describe(self) -> Facts:
+        """Return what identifies it in results: its name and all that changes what it does."""
 
 
 class ScriptedAgent(Agent):
-    """An agent that re-enacts known calls, and so is given the conversation."""
+    """An agent that repeats known calls, and so is given the conversation."""
 
     @abstractmethod
     def script(self, conversation: Conversation) -> AgentSession:
@@ -98,12 +102,12 @@ class ScriptedAgent(Agent):
         """
 
     def begin(self, conversation_id: str) -> AgentSession:
-        """Not without its script."""
+        """Raise TypeError: it needs its script."""
         raise TypeError("A scripted agent begins with script().")
 
 
 def enter(agent: Agent, conversation: Conversation) -> AgentSession:
-    """Let an agent enter a conversation, of which only scripted agents get to see more than the ID."""
+    """Let an agent enter a conversation; only scripted agents get more of it than the ID."""
     if isinstance(agent, ScriptedAgent):
         return agent.script(conversation)
     return agent.begin(conversation.conversation_id)
@@ -121,11 +125,11 @@ class NoopAgent(Agent):
     """Does nothing and says nothing; must score nothing."""
 
     def begin(self, conversation_id: str) -> AgentSession:
-        """Sit there."""
+        """Return a session that does nothing."""
         return _NoopSession()
 
-    def describe(self) -> Mapping[str, Any]:
-        """Just its name."""
+    def describe(self) -> Facts:
+        """Return its name."""
         return {"name": "noop"}
 
 
@@ -135,7 +139,7 @@ class _ReplaySession(AgentSession):
     def __init__(self, conversation: Conversation) -> None:
         self._turns = iter(conversation.turns)
         self._turn: Turn | None = None
-        self._outputs: dict[int, Mapping[str, Any]] = {}
+        self._outputs: dict[int, JsonObject] = {}
 
     async def act(self, utterance: str) -> ToolCall | None:
         self._turn = turn = next(self._turns)
@@ -157,8 +161,8 @@ class ReplayAgent(ScriptedAgent):
         """Follow the expected calls."""
         return _ReplaySession(conversation)
 
-    def describe(self) -> Mapping[str, Any]:
-        """Just its name."""
+    def describe(self) -> Facts:
+        """Return its name."""
         return {"name": "replay"}
 
 
@@ -226,14 +230,14 @@ class RecordedAgent(ScriptedAgent):
             )
         return _RecordedSession(turns)
 
-    def describe(self) -> Mapping[str, Any]:
-        """Its name, the file with its hash, and the model that was recorded."""
+    def describe(self) -> Facts:
+        """Return its name, the file with its hash, and the model that was recorded."""
         return self._description
 
 
 @dataclass(frozen=True)
 class AgentSpec:
-    """Which agent to run, as a command line or a Dagster config says it."""
+    """An agent as a command line or a Dagster config names it."""
 
     name: AgentName = "replay"
     recorded: Path | None = field(default=None)
@@ -247,10 +251,10 @@ class AgentSpec:
 
 
 def make_agent(spec: AgentSpec) -> Agent:
-    """The agent that `spec` names.
+    """Return the agent that `spec` names.
 
     Raises:
-        InputError: its file cannot be read or there is no such agent.
+        InputError: its file cannot be read, or no agent has that name.
     """
     if spec.name == "replay":
         return ReplayAgent()

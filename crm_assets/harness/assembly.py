@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from crm_assets.conversations import Conversation
 from crm_assets.crm import Rows
+from crm_assets.harness.agents import Facts
 from crm_assets.harness.ground_truth import GroundTruth, ids_of
-from crm_assets.harness.observed_writes import footprint
+from crm_assets.harness.observed_writes import observed_writes
 from crm_assets.harness.state import canonical_state, created_rows, state_difference
 from crm_assets.records.results import (
     RESULT_SCHEMA_VERSION,
@@ -19,10 +20,7 @@ from crm_assets.records.results import (
     all_right,
 )
 
-__all__ = ["Facts", "SandboxEnd", "assemble", "without_verdict"]
-
-Facts = Mapping[str, object]
-"""What the metadata of a result says, by name."""
+__all__ = ["SandboxEnd", "assemble", "without_verdict"]
 
 
 class SandboxEnd(NamedTuple):
@@ -69,7 +67,7 @@ def assemble(
             **_identity(conversation),
             **_tallies(turns),
             **facts,
-            "sandbox": {**footprint(turns, end.rows)._asdict(), "restored": end.restored},
+            "sandbox": {**observed_writes(turns, end.rows)._asdict(), "restored": end.restored},
             **_problems(truth),
         },
         per_segment_results=segments,

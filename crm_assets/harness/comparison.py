@@ -7,10 +7,9 @@ calls are first brought to the tool's one spelling, so that `criteria` and flat 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any
 
+from crm_assets.conversations import JsonObject
 from crm_assets.crm import TOOLS
 
 __all__ = ["argument_mismatch", "same_tool"]
@@ -19,7 +18,7 @@ _SHOWN = 200
 
 
 def same_tool(expected: str, called: str | None) -> bool:
-    """Whether both names are names of one tool."""
+    """Tell whether both names are of one tool."""
     if called is None:
         return False
     if expected == called:
@@ -28,9 +27,9 @@ def same_tool(expected: str, called: str | None) -> bool:
     return one is not None and other is not None and one.same_as == other.same_as
 
 
-def argument_mismatch(tool: str, expected: Mapping[str, Any], actual: object) -> str | None:
-    """Why `actual` is not the expected call of `tool`; None where it is."""
-    if not isinstance(actual, Mapping):
+def argument_mismatch(tool: str, expected: JsonObject, actual: object) -> str | None:
+    """Return why `actual` is not the expected call of `tool`; None if it is."""
+    if not isinstance(actual, dict):
         return f"Arguments are no object: {_show(actual)}"
     known = TOOLS.get(tool)
     if known is not None:
@@ -38,7 +37,7 @@ def argument_mismatch(tool: str, expected: Mapping[str, Any], actual: object) ->
     return _object_mismatch(expected, actual, "")
 
 
-def _object_mismatch(expected: Mapping[str, Any], actual: Mapping[str, Any], path: str) -> str | None:
+def _object_mismatch(expected: JsonObject, actual: JsonObject, path: str) -> str | None:
     for name, value in expected.items():
         where = f"{path}{name}"
         if value is None and actual.get(name) is None:
@@ -51,8 +50,8 @@ def _object_mismatch(expected: Mapping[str, Any], actual: Mapping[str, Any], pat
     return None
 
 
-def _mismatch(expected: Any, actual: Any, where: str) -> str | None:
-    if isinstance(expected, Mapping) and isinstance(actual, Mapping):
+def _mismatch(expected: object, actual: object, where: str) -> str | None:
+    if isinstance(expected, dict) and isinstance(actual, dict):
         return _object_mismatch(expected, actual, f"{where}.")
     if isinstance(expected, list) and isinstance(actual, list):
         if len(expected) != len(actual):
@@ -67,7 +66,7 @@ def _mismatch(expected: Any, actual: Any, where: str) -> str | None:
     return f"Field {where}: {_show(actual)} != {_show(expected)}"
 
 
-def _equal(expected: Any, actual: Any) -> bool:
+def _equal(expected: object, actual: object) -> bool:
     if isinstance(expected, bool) or isinstance(actual, bool):
         return expected is actual
     if isinstance(expected, str) and isinstance(actual, str):
@@ -78,7 +77,7 @@ def _equal(expected: Any, actual: Any) -> bool:
     return bool(expected == actual)
 
 
-def _number(value: Any) -> Decimal | None:
+def _number(value: object) -> Decimal | None:
     if isinstance(value, int):
         return Decimal(value)
     if isinstance(value, (float, str)):

@@ -1,4 +1,4 @@
-"""What the right actions do: the ground truth, run in a sandbox of its own.
+"""The ground truth of a conversation: the right actions, run in a sandbox of their own.
 
 Its end state is the same for every run of a conversation, so it is computed once and kept in the
 sandbox database under the hash of the conversation and of the code that ran it.
@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 import orjson
 import psycopg
 
 from crm_assets.conversations import (
     Conversation,
+    JsonObject,
     ReferenceUnresolved,
     ReplayFinding,
     Turn,
@@ -38,23 +38,20 @@ from crm_assets.crm import (
 from crm_assets.errors import CrmAssetsError, InfrastructureError, first_line
 from crm_assets.harness.state import CanonicalState, canonical_state, created_rows
 
-__all__ = ["GroundTruth", "GroundTruthStore", "TurnOutput", "error_is_expected", "ids_of", "replay_finding"]
-
-TurnOutput = Mapping[str, Any]
-"""The fields of a turn's result that later turns may refer to."""
+__all__ = ["GroundTruth", "GroundTruthStore", "error_is_expected", "ids_of", "replay_finding"]
 
 REFUSAL_LABEL = "Validation error"
-"""What existing datasets call any refusal of a call by a tool."""
+"""The name that existing datasets give to any refusal of a call by a tool."""
 
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """Where a conversation starts, and where the right actions lead."""
+    """The start of a conversation and the state that the right actions lead to."""
 
     seeds: SeedRows
     """The rows it starts from, made valid."""
     end_state: CanonicalState
-    outputs: Mapping[int, TurnOutput]
+    outputs: Mapping[int, JsonObject]
     """By turn: the fields of its result that later turns refer to."""
     problems: tuple[tuple[int, str], ...] = field(default=())
     """Turns that do not come out as the dataset says, and why; none in a good dataset."""
@@ -88,7 +85,7 @@ def run_ground_truth(sandbox: Sandbox, conversation: Conversation) -> GroundTrut
     """
     seeds = make_seed_rows(conversation)
     wanted = _referenced_fields(conversation)
-    outputs: dict[int, TurnOutput] = {}
+    outputs: dict[int, JsonObject] = {}
     problems: list[tuple[int, str]] = []
     ids = deterministic_ids(f"ground truth {conversation.conversation_id}")
     with sandbox.begin(seeds, ids=ids) as session:
@@ -114,8 +111,8 @@ def run_ground_truth(sandbox: Sandbox, conversation: Conversation) -> GroundTrut
 
 
 def _run_turn(
-    session: Session, turn: Turn, outputs: Mapping[int, TurnOutput]
-) -> tuple[str | None, TurnOutput | None]:
+    session: Session, turn: Turn, outputs: Mapping[int, JsonObject]
+) -> tuple[str | None, JsonObject | None]:
     """Return what is wrong with a turn's outcome (None if nothing), and its output."""
     try:
         arguments = resolve(turn.expected_args, outputs)
@@ -177,7 +174,7 @@ class GroundTruthStore:
     def __init__(self, conninfo: str, pool: SandboxPool) -> None:
         self._pool = pool
         self.computed = 0
-        """How many were not in the cache."""
+        """Ground truths that were not in the cache."""
         try:
             self._connection = psycopg.connect(
                 conninfo,

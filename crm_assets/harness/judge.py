@@ -8,13 +8,13 @@ answer cannot be used, leaves open what it was asked.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel
 
 from crm_assets.concurrency import gather_all
+from crm_assets.harness.agents import Facts
 from crm_assets.harness.verification import JUDGE_ROLE, TurnQuestion
 from crm_assets.llm import (
     Caller,
@@ -87,13 +87,13 @@ class TurnJudge:
     """Judges the turns of one session with a model (implements `harness.Judge`)."""
 
     def __init__(self, models: Models, model: ModelSpec, session: str) -> None:
-        """Judge with `model`, on the account of `session` (its key)."""
+        """Judge with `model`; calls are recorded under `session`, the session's key in the ledger."""
         self._models = models
         self._model = model
         self._caller = Caller(session, JUDGE_ROLE)
 
-    def describe(self) -> Mapping[str, Any]:
-        """The model, what it is told, and from where on a score passes."""
+    def describe(self) -> Facts:
+        """Return the model, a hash of its prompts, and the scores from which on a verdict is a pass."""
         return {
             "model": self._model.name,
             "prompt_sha256": _prompts_sha256(),
@@ -102,7 +102,7 @@ class TurnJudge:
         }
 
     async def judge(self, question: TurnQuestion) -> tuple[JudgeVerdict, TokenUsage]:
-        """Judge the call and the reply of a turn, as far as the question asks for them.
+        """Judge the call, the reply or both, as the question asks.
 
         Raises:
             BudgetExhausted: the run's budget is spent.
@@ -142,7 +142,7 @@ class TurnJudge:
     async def _ask(
         self, prompt: str, user: str, form: type[_Form]
     ) -> tuple[_Form | None, str | None, Spending]:
-        """What the model said, or why nothing, and what it took."""
+        """Return the model's answer or why there is none, and what it cost."""
         messages = (Message("system", prompt), Message("user", user))
         request = ChatRequest(self._model, messages, temperature=_TEMPERATURE)
         try:
@@ -163,9 +163,7 @@ def _reply_score(said: _ReplyAnswer) -> ReplyScore:
     return ReplyScore(said.score, said.score >= REPLY_PASS, said.rationale)
 
 
-def _question(
-    question: TurnQuestion, *, expected: Mapping[str, Any], actual: Mapping[str, Any], keys: str
-) -> str:
+def _question(question: TurnQuestion, *, expected: Facts, actual: Facts, keys: str) -> str:
     block = {
         "earlier_turns": [_earlier(turn) for turn in question.earlier[-_EARLIER_TURNS:]],
         "user": question.turn.user_utterance,
@@ -175,12 +173,12 @@ def _question(
     return f"{json_block(block)}\n\n{keys}"
 
 
-def _call_of(turn: TurnResult) -> dict[str, Any]:
+def _call_of(turn: TurnResult) -> Facts:
     call = {"tool": turn.tool_name, "arguments": turn.arguments}
     return {**call, **({"error": turn.error} if turn.error else {"result": cut(turn.result)})}
 
 
-def _earlier(turn: TurnResult) -> dict[str, Any]:
+def _earlier(turn: TurnResult) -> Facts:
     return {"user": turn.user_utterance, **_call_of(turn), "reply": turn.agent_response_text}
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from crm_assets.crm import TOOLS, Action
+from crm_assets.conversations import JsonObject
+from crm_assets.crm import TOOLS, Action, Rows
 from crm_assets.records.results import TurnResult
 
-__all__ = ["Footprint", "footprint"]
+__all__ = ["ObservedWrites", "observed_writes"]
 
-Rows = Mapping[str, list[dict[str, Any]]]
+_IDS = {tool.entity.table: tool.entity.id_field for tool in TOOLS.values()}
 
 
-class Footprint(NamedTuple):
+class ObservedWrites(NamedTuple):
     """Calls that changed the database, and how many of them its tables showed."""
 
     writes: int
@@ -22,13 +23,13 @@ class Footprint(NamedTuple):
     """Of these, those that the tables showed as the last call on them left them."""
 
 
-def footprint(turns: Iterable[TurnResult], rows: Rows) -> Footprint:
-    """Hold what successful calls returned against the rows that were there at the end.
+def observed_writes(turns: Iterable[TurnResult], rows: Rows) -> ObservedWrites:
+    """Compare what successful calls returned with the rows that were there at the end.
 
     Only the last call on an entity counts. One that is gone since then because another was deleted, which
     takes along what belongs to it, is not looked for.
     """
-    last: dict[tuple[str, str], Mapping[str, Any] | None] = {}
+    last: dict[tuple[str, str], JsonObject | None] = {}
     deleted = False
     for turn in turns:
         tool = TOOLS.get(turn.tool_name or "")
@@ -38,27 +39,20 @@ def footprint(turns: Iterable[TurnResult], rows: Rows) -> Footprint:
         if tool.action is Action.DELETE:
             deleted = True
             last[tool.entity.table, str(turn.arguments[id_field]).lower()] = None
-        elif isinstance(turn.result, Mapping):
+        elif isinstance(turn.result, dict):
             last[tool.entity.table, str(turn.result[id_field])] = turn.result
-    present = {(table, str(row[_id_of(table)])): row for table, entries in rows.items() for row in entries}
+    present = {(table, str(row[_IDS[table]])): row for table, entries in rows.items() for row in entries}
     seen = 0
     for key, left in last.items():
         row = present.get(key)
         seen += row is None if left is None else _shows(row, left, excused=deleted)
-    return Footprint(len(last), seen)
+    return ObservedWrites(len(last), seen)
 
 
-def _shows(row: Mapping[str, Any] | None, left: Mapping[str, Any], *, excused: bool) -> bool:
+def _shows(row: JsonObject | None, left: JsonObject, *, excused: bool) -> bool:
     if row is None:
         return excused
     # Deleting what it pointed at clears a reference; all else must be as the call left it.
     return all(
         row.get(name) == value or (excused and row.get(name) is None) for name, value in left.items()
     )
-
-
-def _id_of(table: str) -> str:
-    return _IDS[table]
-
-
-_IDS = {tool.entity.table: tool.entity.id_field for tool in TOOLS.values()}

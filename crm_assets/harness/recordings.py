@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from crm_assets.conversations import JsonObject
 from crm_assets.errors import InputError
 from crm_assets.records.results import TokenUsage
 from crm_assets.workspace.jsonl import read_line_at, read_lines
@@ -22,7 +23,7 @@ __all__ = ["Origin", "RecordedTurn", "Recordings"]
 
 @dataclass(frozen=True)
 class RecordedTurn:
-    """One turn of a past run, as far as it depends on the agent."""
+    """What the agent did in one turn of a past run."""
 
     tool_name: str | None
     arguments: Any
@@ -31,12 +32,12 @@ class RecordedTurn:
     result: Any
     """What the tool returned to it then."""
     success: bool | None
-    """The verdict of that run."""
+    """That run's verdict."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Who was recorded."""
+    """The model that was recorded."""
 
     provider: str | None
     model: str | None
@@ -64,7 +65,7 @@ class Recordings:
                 if self.origin.model is None:
                     self.origin = _origin(document)
 
-    def _parse(self, line: bytes, number: int) -> dict[str, Any]:
+    def _parse(self, line: bytes, number: int) -> JsonObject:
         try:
             document = orjson.loads(line)
         except orjson.JSONDecodeError as error:
@@ -78,7 +79,7 @@ class Recordings:
         return document
 
     def turns(self, conversation_id: str) -> dict[int, RecordedTurn]:
-        """The recorded turns by number; none for a conversation that is not there or was never started."""
+        """Return the recorded turns by number; none if the conversation was never started."""
         offset = self._offsets.get(conversation_id)
         if offset is None:
             return {}
@@ -89,7 +90,7 @@ class Recordings:
 
 
 def _was_run(entry: Any) -> bool:
-    """Whether the agent was asked; CL-Bench's harness also has entries for what it could not start."""
+    """Tell whether the agent was asked: CL-Bench's harness also has entries for what it could not start."""
     return (
         isinstance(entry, dict)
         and isinstance(entry.get("turn_id"), int)
@@ -97,7 +98,7 @@ def _was_run(entry: Any) -> bool:
     )
 
 
-def _turn(entry: Mapping[str, Any]) -> RecordedTurn:
+def _turn(entry: JsonObject) -> RecordedTurn:
     name, reply, success = (entry.get(key) for key in ("tool_name", "agent_response_text", "success"))
     return RecordedTurn(
         tool_name=name if isinstance(name, str) else None,
@@ -110,7 +111,7 @@ def _turn(entry: Mapping[str, Any]) -> RecordedTurn:
 
 
 def _usage(raw: Any) -> dict[str, TokenUsage]:
-    """Token counts by role; what is no count is left out."""
+    """Return token counts by role; anything else is left out."""
     usage = {}
     for role, counts in raw.items() if isinstance(raw, dict) else ():
         if isinstance(counts, dict):
@@ -123,7 +124,7 @@ def _usage(raw: Any) -> dict[str, TokenUsage]:
     return usage
 
 
-def _origin(document: Mapping[str, Any]) -> Origin:
+def _origin(document: JsonObject) -> Origin:
     metadata = document.get("metadata")
     agent = metadata.get("agent") if isinstance(metadata, dict) else None
     provider, model = (agent.get(key) if isinstance(agent, dict) else None for key in ("provider", "model"))

@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from crm_assets.concurrency import gather_all, in_thread
-from crm_assets.conversations import Conversation, Turn, find_references, resolve, turn_output
+from crm_assets.conversations import Conversation, JsonObject, Turn, find_references, resolve, turn_output
 from crm_assets.crm import SandboxPool, Session, ToolError, deterministic_ids
 from crm_assets.errors import ConfigError, CrmAssetsError
 from crm_assets.harness.agents import Agent, AgentSession, NotRecordedError, Outcome, ToolCall, enter
 from crm_assets.harness.assembly import SandboxEnd, assemble, without_verdict
-from crm_assets.harness.ground_truth import GroundTruth, TurnOutput, ids_of
+from crm_assets.harness.ground_truth import GroundTruth, ids_of
 from crm_assets.harness.verification import Judge, judge_call, judge_reply, judged, open_question
 from crm_assets.llm.spending import BudgetExhausted
 from crm_assets.records.results import ConversationResult, TurnResult
@@ -32,7 +32,7 @@ class _Run:
     truth: GroundTruth
     agent: AgentSession
     seed_ids: frozenset[str]
-    outputs: dict[int, TurnOutput] = field(default_factory=dict)
+    outputs: dict[int, JsonObject] = field(default_factory=dict)
     """By turn: what later turns may refer to; failed turns have none."""
     turns: list[TurnResult] = field(default_factory=list)
 
@@ -73,7 +73,7 @@ class ConversationRunner:
             ConfigError: a model cannot be asked at all, which is so for every other conversation, too.
         """
         started = time.perf_counter()
-        facts: dict[str, Any] = {"agent": agent.describe()}
+        facts: dict[str, object] = {"agent": agent.describe()}
         if judge is not None:
             facts["judge"] = judge.describe()
         try:
@@ -171,7 +171,7 @@ async def _judged(judge: Judge, conversation: Conversation, turns: list[TurnResu
     return await gather_all(settle(number) for number in range(len(turns)))
 
 
-def _known(run: _Run) -> dict[int, TurnOutput]:
+def _known(run: _Run) -> dict[int, JsonObject]:
     """Return what expected arguments may refer to, by turn: this run's results, else the ground truth's.
 
     Never shown to the agent.
@@ -188,7 +188,7 @@ def _spoken(run: _Run, turn: Turn) -> str:
     A turn that failed has none. Where the ground truth's value is the ID of a seed row, the user means
     that row, which is there whatever the agent did; nothing else of the ground truth is ever said.
     """
-    said: dict[int, dict[str, object]] = {}
+    said: dict[int, JsonObject] = {}
     for reference in find_references(turn.user_utterance):
         name, number = reference.field, reference.turn
         values = run.outputs.get(number, {})

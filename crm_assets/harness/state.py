@@ -13,16 +13,21 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
 
 import orjson
 
-from crm_assets.conversations import turn_output
+from crm_assets.conversations import JsonObject, turn_output
 from crm_assets.crm import ENTITIES, TOOLS, Action, Entity, Rows
 
 __all__ = ["canonical_state", "created_rows", "state_difference"]
 
-CanonicalState = dict[str, list[dict[str, Any]]]
+Row = JsonObject
+"""Fields by name."""
+
+NewRows = Mapping[str, tuple[Entity, Row]]
+"""Rows that the seeds did not bring, by ID."""
+
+CanonicalState = dict[str, list[Row]]
 """By table: rows without times, new IDs as labels, in a fixed order."""
 
 _BY_TABLE: Mapping[str, Entity] = {entity.table: entity for entity in ENTITIES.values()}
@@ -37,14 +42,14 @@ _ROUNDS = 4
 def canonical_state(
     rows: Rows, seed_ids: Collection[str], created: Mapping[str, Entity] | None = None
 ) -> CanonicalState:
-    """`rows` without times, with new IDs replaced by labels.
+    """Return `rows` without times, with new IDs replaced by labels.
 
     Args:
         rows: the rows as they stand.
         seed_ids: IDs that every run of the conversation has; all others of `rows` are new.
         created: IDs that rows got on the way, whether they are still there or not (`created_rows`).
     """
-    new: dict[str, tuple[Entity, dict[str, Any]]] = {
+    new: dict[str, tuple[Entity, Row]] = {
         identifier: (entity, {"gone": True})
         for identifier, entity in (created or {}).items()
         if identifier not in seed_ids
@@ -61,8 +66,8 @@ def canonical_state(
     return state
 
 
-def created_rows(calls: Iterable[tuple[str | None, Any]]) -> dict[str, Entity]:
-    """The IDs that calls gave to new rows; of each call the tool's name and what it returned."""
+def created_rows(calls: Iterable[tuple[str | None, object]]) -> dict[str, Entity]:
+    """Return the IDs that calls gave to new rows; a call is the tool's name and what it returned."""
     created = {}
     for name, result in calls:
         tool = TOOLS.get(name or "")
@@ -73,14 +78,14 @@ def created_rows(calls: Iterable[tuple[str | None, Any]]) -> dict[str, Entity]:
     return created
 
 
-def _each(rows: Rows) -> Iterator[tuple[Entity, dict[str, Any]]]:
+def _each(rows: Rows) -> Iterator[tuple[Entity, Row]]:
     for table, entries in rows.items():
         entity = _BY_TABLE[table]
         for row in entries:
             yield entity, row
 
 
-def _without_times(entity: Entity, row: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
+def _without_times(entity: Entity, row: Row, labels: Mapping[str, str]) -> Row:
     return {
         name: _relabelled(value, labels) if labels else value
         for name, value in row.items()
@@ -88,8 +93,8 @@ def _without_times(entity: Entity, row: Mapping[str, Any], labels: Mapping[str, 
     }
 
 
-def _relabelled(value: Any, labels: Mapping[str, str]) -> Any:
-    """`value` with every labelled ID in it replaced."""
+def _relabelled(value: object, labels: Mapping[str, str]) -> object:
+    """Return `value` with every labelled ID in it replaced."""
     if isinstance(value, str) and len(value) >= _UUID_LENGTH:
         return _UUID.sub(lambda match: labels.get(match.group().lower(), match.group()), value)
     if isinstance(value, list):
@@ -97,8 +102,8 @@ def _relabelled(value: Any, labels: Mapping[str, str]) -> Any:
     return value
 
 
-def _labels(new: Mapping[str, tuple[Entity, dict[str, Any]]], rows: Rows) -> dict[str, str]:
-    """A label for every new row: the same in two states where the rows are the same."""
+def _labels(new: NewRows, rows: Rows) -> dict[str, str]:
+    """Return a label for every new row: the same in two states where the rows are the same."""
     labels = _refined(new, {identifier: f"new {entity.name}" for identifier, (entity, _) in new.items()})
     marks: dict[str, str] = {}
     # What hangs below a row tells twins apart, one level of it in each round.
@@ -111,10 +116,8 @@ def _labels(new: Mapping[str, tuple[Entity, dict[str, Any]]], rows: Rows) -> dic
     return labels
 
 
-def _told_apart(
-    new: Mapping[str, tuple[Entity, dict[str, Any]]], rows: Rows, labels: Mapping[str, str]
-) -> dict[str, str]:
-    """Marks for rows that share a label but are not pointed at in the same way."""
+def _told_apart(new: NewRows, rows: Rows, labels: Mapping[str, str]) -> dict[str, str]:
+    """Return marks for rows that share a label but are not pointed at in the same way."""
     groups: dict[str, list[str]] = {}
     for identifier, label in labels.items():
         groups.setdefault(label, []).append(identifier)
@@ -131,11 +134,11 @@ def _told_apart(
 
 
 def _refined(
-    new: Mapping[str, tuple[Entity, dict[str, Any]]],
+    new: NewRows,
     labels: Mapping[str, str],
     marks: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Labels that follow pointers `_ROUNDS` deep, starting from `labels`; marked rows keep their mark."""
+    """Return labels that follow pointers `_ROUNDS` deep from `labels`; marked rows keep their mark."""
     current = dict(labels)
     for _ in range(_ROUNDS):
         current = {
@@ -158,7 +161,7 @@ def _refined(
 def _pointers_at(
     identifiers: Collection[str], rows: Rows, labels: Mapping[str, str]
 ) -> dict[str, list[str]]:
-    """For each ID, the rows that mention it, as text in a fixed order."""
+    """Return for each ID the rows that mention it, as text in a fixed order."""
     found: dict[str, list[str]] = {identifier: [] for identifier in identifiers}
     for entity, row in _each(rows):
         shown: str | None = None
@@ -174,8 +177,8 @@ def _pointers_at(
     return found
 
 
-def _mentioned(value: Any) -> Iterator[str]:
-    """The IDs in a field's value."""
+def _mentioned(value: object) -> Iterator[str]:
+    """Yield the IDs in a field's value."""
     if isinstance(value, str) and len(value) >= _UUID_LENGTH:
         for match in _UUID.finditer(value):
             yield match.group().lower()
@@ -189,13 +192,13 @@ def _digest(entity: Entity, content: object) -> str:
     return f"new {entity.name} {digest[:16]}"
 
 
-def _key(row: Mapping[str, Any]) -> bytes:
+def _key(row: Row) -> bytes:
     return orjson.dumps(row, option=orjson.OPT_SORT_KEYS)
 
 
-def state_difference(expected: CanonicalState, actual: CanonicalState) -> dict[str, Any]:
-    """What differs, by table: rows missing, unexpected and changed; {} where nothing does."""
-    difference: dict[str, Any] = {}
+def state_difference(expected: CanonicalState, actual: CanonicalState) -> Row:
+    """Return what differs, by table: rows missing, unexpected and changed; {} where nothing does."""
+    difference: Row = {}
     for table in _BY_TABLE:
         wanted, got = expected.get(table, []), actual.get(table, [])
         if wanted != got:
@@ -203,9 +206,7 @@ def state_difference(expected: CanonicalState, actual: CanonicalState) -> dict[s
     return difference
 
 
-def _table_difference(
-    entity: Entity, wanted: list[dict[str, Any]], got: list[dict[str, Any]]
-) -> dict[str, list[Any]]:
+def _table_difference(entity: Entity, wanted: list[Row], got: list[Row]) -> dict[str, list[Row]]:
     missing, unexpected = _subtract(wanted, got), _subtract(got, wanted)
     changed = []
     for row in list(missing):
@@ -217,8 +218,8 @@ def _table_difference(
     return {"missing": missing, "unexpected": unexpected, "changed": changed}
 
 
-def _subtract(rows: list[dict[str, Any]], others: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """`rows` less `others`, as multisets."""
+def _subtract(rows: list[Row], others: list[Row]) -> list[Row]:
+    """Return `rows` without `others`, as multisets."""
     left = Counter(_key(row) for row in others)
     kept = []
     for row in rows:
@@ -232,11 +233,11 @@ def _subtract(rows: list[dict[str, Any]], others: list[dict[str, Any]]) -> list[
 
 def _partner(
     entity: Entity,
-    row: Mapping[str, Any],
-    missing: list[dict[str, Any]],
-    unexpected: list[dict[str, Any]],
-) -> dict[str, Any] | None:
-    """The row that `row` became: the one of its ID, or the only new one for the only new one."""
+    row: Row,
+    missing: list[Row],
+    unexpected: list[Row],
+) -> Row | None:
+    """Return the row that `row` became: the one of its ID, or the only new one for the only new one."""
     for other in unexpected:
         if other[entity.id_field] == row[entity.id_field]:
             return other
@@ -245,7 +246,7 @@ def _partner(
     return new[0] if len(new) == 1 and len(own) == 1 and own[0] == row else None
 
 
-def _changes(entity: Entity, row: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+def _changes(entity: Entity, row: Row, other: Row) -> Row:
     identifier = row[entity.id_field]
     return {
         "id": identifier,

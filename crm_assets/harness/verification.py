@@ -5,13 +5,12 @@ First by comparison. What that leaves open, and what it finds different, a `Judg
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from crm_assets.conversations import Conversation, Turn, normalize_reply, unreproducible_values
+from crm_assets.conversations import Conversation, JsonObject, Turn, normalize_reply, unreproducible_values
 from crm_assets.crm import ToolError
-from crm_assets.harness.agents import ToolCall
+from crm_assets.harness.agents import Facts, ToolCall
 from crm_assets.harness.comparison import argument_mismatch, same_tool
 from crm_assets.harness.ground_truth import error_is_expected
 from crm_assets.records.results import (
@@ -41,7 +40,7 @@ JUDGE_ROLE: Final = "turn_judge"
 
 @dataclass(frozen=True)
 class CallVerdict:
-    """What is to be said of a turn's call."""
+    """The verdict on a turn's call."""
 
     matches_tool: bool
     mismatch: str | None
@@ -52,7 +51,7 @@ class CallVerdict:
 
 @dataclass(frozen=True)
 class ReplyVerdict:
-    """What is to be said of a turn's reply; `success` is None without a verdict."""
+    """The verdict on a turn's reply; `success` is None if there is none."""
 
     success: bool | None
     status: ResponseStatus
@@ -60,7 +59,7 @@ class ReplyVerdict:
 
 def judge_call(
     turn: Turn,
-    expected: Mapping[str, Any],
+    expected: JsonObject,
     call: ToolCall | None,
     error: ToolError | None,
 ) -> CallVerdict:
@@ -122,14 +121,14 @@ def judge_reply(conversation: Conversation, turn: Turn, reply: str | None) -> Re
 
 
 def _references(turn: Turn) -> tuple[str, ...]:
-    """The wordings that count as right."""
+    """Return the wordings that count as right."""
     expected = turn.expected_response
     return (expected.answers or (expected.text,)) if expected else ()
 
 
 @dataclass(frozen=True)
 class TurnQuestion:
-    """What a judge is asked of a turn. Holds the ground truth: not for the agent's or a teacher's eyes."""
+    """A question to a judge about a turn. Holds the ground truth: agent and teacher must not see it."""
 
     turn: TurnResult
     """The turn as comparison left it."""
@@ -147,18 +146,18 @@ class Judge(Protocol):
     """Decides what comparison cannot."""
 
     async def judge(self, question: TurnQuestion) -> tuple[JudgeVerdict, TokenUsage]:
-        """The verdict and the tokens it took; what cannot be had stays None in it, with the reason.
+        """Return the verdict and the tokens it took; a part that is not to be had is None, with the reason.
 
         Raises:
             BudgetExhausted: the run's budget is spent.
         """
 
-    def describe(self) -> Mapping[str, Any]:
-        """What identifies it in results."""
+    def describe(self) -> Facts:
+        """Return what identifies it in results."""
 
 
 def open_question(turn: Turn, result: TurnResult, earlier: tuple[TurnResult, ...]) -> TurnQuestion | None:
-    """What a judge could decide of a turn; None where comparison has settled it."""
+    """Return what a judge could decide of a turn; None if comparison has settled it."""
     differs = result.verification in ("tool_mismatch", "argument_mismatch")
     call = differs and result.error is None
     unsettled = result.response_status in ("unscored", "mismatch")
@@ -167,7 +166,7 @@ def open_question(turn: Turn, result: TurnResult, earlier: tuple[TurnResult, ...
 
 
 def judged(question: TurnQuestion, verdict: JudgeVerdict, usage: TokenUsage) -> TurnResult:
-    """The turn with a judge's verdict in it: what the judge could not say is undecided, never wrong."""
+    """Return the turn with a judge's verdict: what the judge could not decide is undecided, never wrong."""
     turn = question.turn
     tool, reply, status = turn.tool_success, turn.response_success, turn.response_status
     if question.call:

@@ -149,9 +149,9 @@ class MemoryStore(SessionStore):
         self.learnt: LearningState | None = None
         """What came of the last merge; None without one."""
 
-    async def begin(self, start: SessionStart, account: str) -> OpenSession:
+    async def begin(self, start: SessionStart, ledger_key: str) -> OpenSession:
         self.started.append(start)
-        return OpenSession(start, self.start_from, account, len(self.started))
+        return OpenSession(start, self.start_from, ledger_key, len(self.started))
 
     async def finish(self, session: OpenSession, end: SessionEnd, merge: Merge | None) -> None:
         self.ended.append(end)

@@ -49,9 +49,9 @@ class Book:
         self.path = path
         self.telemetry = telemetry
 
-    def begin(self, start: SessionStart = START, account: str = "talk") -> OpenSession:
+    def begin(self, start: SessionStart = START, ledger_key: str = "talk") -> OpenSession:
         with Ledger(self.path) as ledger:
-            return asyncio.run(self.live(ledger).begin(start, account))
+            return asyncio.run(self.live(ledger).begin(start, ledger_key))
 
     def finish(self, session: OpenSession, merge: Any = learnt) -> None:
         with Ledger(self.path) as ledger:
@@ -64,9 +64,9 @@ class Book:
     def live(self, ledger: Ledger) -> LiveStore:
         return LiveStore(self.telemetry, ledger, history=5, window=5)
 
-    def replayed(self, account: str = "talk") -> OpenSession:
+    def replayed(self, ledger_key: str = "talk") -> OpenSession:
         with Ledger(self.path) as ledger:
-            return asyncio.run(RecordedStore(ledger).begin(START, account))
+            return asyncio.run(RecordedStore(ledger).begin(START, ledger_key))
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_what_the_recorded_run_never_began_cannot_be_replayed(book: Book):
 def test_a_note_of_another_version_is_named(book: Book):
     with Ledger(book.path) as ledger:
         ledger.note("talk", "start", {"learning": {}, "weather": "fine"})
-    with pytest.raises(InputError, match=r"note on session talk is of another version; run it anew"):
+    with pytest.raises(InputError, match=r"checkpoint of session talk is of another version; start over"):
         book.begin()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crm_assets.harness import AgentSpec, make_agent
-from crm_assets.harness.observed_writes import footprint
+from crm_assets.harness.observed_writes import observed_writes
 from crm_assets.records import ConversationResult
 
 from .build import ACME, DEAL, NEW_CLIENT, UNKNOWN, Document, Harness, conversation, turn
@@ -49,13 +49,13 @@ def test_a_row_that_is_not_as_the_call_left_it_is_not_seen(harness: Harness) -> 
     result = replay(harness, turn("create_new_client", NEW_CLIENT))
     (made,) = result.per_turn_results
     row = dict(made.result)
-    assert footprint([made], {"clients": [row]}) == (1, 1)
-    assert footprint([made], {"clients": [{**row, "name": "Other"}]}) == (1, 0)
-    assert footprint([made], {}) == (1, 0)
+    assert observed_writes([made], {"clients": [row]}) == (1, 1)
+    assert observed_writes([made], {"clients": [{**row, "name": "Other"}]}) == (1, 0)
+    assert observed_writes([made], {}) == (1, 0)
 
 
 def test_a_row_that_was_to_be_deleted_and_is_there_is_told(harness: Harness) -> None:
     result = replay(harness, turn("delete_opportunity", {"opportunity_id": DEAL}))
     rows = {"opportunities": [{"opportunity_id": DEAL, "name": "Deal"}]}
-    assert footprint(result.per_turn_results, rows) == (1, 0)
-    assert footprint(result.per_turn_results, {}) == (1, 1)
+    assert observed_writes(result.per_turn_results, rows) == (1, 0)
+    assert observed_writes(result.per_turn_results, {}) == (1, 1)

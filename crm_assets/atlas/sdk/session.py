@@ -99,7 +99,7 @@ class SdkSession:
 
     conversation: Conversation
     truth: GroundTruth | Exception
-    account: str
+    ledger_key: str
     """The session's ID in the ledger."""
     started_at: datetime
     """The CRM's clock."""
@@ -141,7 +141,7 @@ class SdkSession:
         opening = self.conversation.turns[0].user_utterance
         try:
             text = await student_plan(
-                self.models, self.account, self.config, opening, student_playbook(prompt)
+                self.models, self.ledger_key, self.config, opening, student_playbook(prompt)
             )
         except CrmAssetsError as error:
             self._note(error, "student")
@@ -160,7 +160,7 @@ class SdkSession:
         self.guidance = list(memory.get("steps", {}).get(step["step_id"], {}).get("guidance", ()))
         student = Student(
             self.models,
-            self.account,
+            self.ledger_key,
             self.config,
             pamphlet=student_playbook(prompt),
             plan=reviewed_plan(str(step["description"])),
@@ -217,7 +217,7 @@ class SdkSession:
         raise error
 
     async def _complete(self, place: Place, request: ChatRequest) -> ChatReply:
-        asking = self.models.complete(Caller(self.account, ROLES[place]), request, check=_no_object)
+        asking = self.models.complete(Caller(self.ledger_key, ROLES[place]), request, check=_no_object)
         limit = self.config.adaptive_teaching.probe.timeout_seconds if place == "probe" else None
         try:
             return (await asyncio.wait_for(asking, limit)).reply

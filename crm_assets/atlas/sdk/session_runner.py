@@ -123,7 +123,7 @@ class SdkRunner(LoopRunner):
         return SdkSession(
             conversation=task.conversation,
             truth=truth,
-            account=key,
+            ledger_key=key,
             started_at=session_start_time(self._notes, key),
             task=clean_text(start.task),
             metadata=storable(start_metadata(start)),
@@ -168,7 +168,7 @@ class SdkRunner(LoopRunner):
             session.id = session.memory.get("session_id")
 
     def _reason(self, session: SdkSession, error: Exception) -> str:
-        """Why the SDK's session failed.
+        """Return why the SDK's session failed.
 
         Raises:
             InfrastructureError: the telemetry database did, on which all sessions stand.
@@ -182,7 +182,7 @@ class SdkRunner(LoopRunner):
         return known[0] if known else f"The Atlas SDK could not finish the session ({said})."
 
     def _failed(self, task: AtlasTask, item: WorkItem, session: SdkSession, reason: str) -> Finished:
-        """The line of a session that came to no end: no verdict, even where the student was through."""
+        """Return the record of a session that did not end: no verdict, even if the student had finished."""
         last = session.attempts[-1] if session.attempts else None
         if last is None or last.status == "completed":
             last = without_verdict(task.conversation, "infrastructure_error", reason, {})
@@ -202,7 +202,7 @@ class SdkRunner(LoopRunner):
 
 
 def _is_of_the_database(error: Exception) -> bool:
-    """Whether nobody else would have got through either: no connection, no room, or going down."""
+    """Tell whether every session would fail like this: no connection, no room, or a server going down."""
     state = getattr(error, "sqlstate", None)  # of asyncpg's errors that the server has told
     if isinstance(state, str):
         return state[:2] in _UNAVAILABLE
@@ -222,7 +222,7 @@ class _Traces:
         self._database: Any = None
 
     async def read(self, session_id: int) -> dict[str, Any]:
-        """The session as a line of the exporter's."""
+        """Return the session as the exporter writes it."""
         async with self._opening:
             if self._database is None:
                 database = self._sdk.database(self._storage)

@@ -51,7 +51,7 @@ def session(models: Any, settings: AtlasConfig | None = None) -> SdkSession:
     return SdkSession(
         conversation=None,  # type: ignore[arg-type]
         truth=Exception(),
-        account="c-1",
+        ledger_key="c-1",
         started_at=datetime.now(timezone.utc),
         task="Do it.",
         metadata={},
