@@ -38,11 +38,11 @@ Integers = Annotated[tuple[int, ...], Field(strict=False), BeforeValidator(_empt
 Strings = Annotated[tuple[str, ...], Field(strict=False), BeforeValidator(_empty_list)]
 
 
-class _Record(BaseModel):
+class _DatasetModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
-class ExpectedResponse(_Record):
+class ExpectedResponse(_DatasetModel):
     """The reply that the agent should give after a turn."""
 
     text: str
@@ -55,7 +55,7 @@ class ExpectedResponse(_Record):
     """True if only a judge can decide whether a reply is right."""
 
 
-class Turn(_Record):
+class Turn(_DatasetModel):
     """One request of the user and the tool call that answers it."""
 
     turn_id: int
@@ -78,7 +78,7 @@ class Turn(_Record):
     """The expected reply; None if the dataset has none."""
 
 
-class Conversation(_Record):
+class Conversation(_DatasetModel):
     """A user's requests in order, and the initial state of the CRM."""
 
     conversation_id: Annotated[str, Field(min_length=1, max_length=256)]

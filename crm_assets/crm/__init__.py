@@ -13,7 +13,7 @@ from crm_assets.crm.pool import SandboxPool
 from crm_assets.crm.provision import SCHEMA_VERSION, SESSION_ROLE
 from crm_assets.crm.sandbox import Rows, Sandbox, Session, deterministic_ids
 from crm_assets.crm.seeds import SeedRows, created_ids, make_seed_rows, seed_fields
-from crm_assets.crm.tool import Action, Tool
+from crm_assets.crm.tool import Tool, ToolAction
 from crm_assets.crm.tools import TOOLS, find_tool, tool_names
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "SEED_ORDER",
     "SESSION_ROLE",
     "TOOLS",
-    "Action",
     "Entity",
     "ErrorKind",
     "Rows",
@@ -32,6 +31,7 @@ __all__ = [
     "SeedRows",
     "Session",
     "Tool",
+    "ToolAction",
     "ToolError",
     "created_ids",
     "deterministic_ids",

@@ -28,7 +28,7 @@ from crm_assets.crm.entities import (
 )
 from crm_assets.crm.errors import ToolError
 from crm_assets.crm.fields import NO_MATCH, Values, not_found
-from crm_assets.crm.tool import Action, Tool, ToolArguments
+from crm_assets.crm.tool import Tool, ToolAction, ToolArguments
 
 __all__ = ["Runner", "perform", "row_as_json"]
 
@@ -299,16 +299,16 @@ def _prefixes(runner: Runner, tool: Tool, given: Values) -> Any:
     return orjson.loads(runner.fetch(query, []) or "[]")
 
 
-_OPERATIONS: Mapping[Action, Callable[[Runner, Tool, Values], Any]] = {
-    Action.CREATE: _create,
-    Action.MODIFY: _modify,
-    Action.CLONE: _clone,
-    Action.CANCEL: _cancel,
-    Action.DELETE: _delete,
-    Action.VIEW: _view,
-    Action.COMPARE: _compare,
-    Action.COMPARE_DETAILS: _compare_details,
-    Action.SEARCH: _search,
-    Action.SUMMARIZE: _summarize,
-    Action.PREFIXES: _prefixes,
+_OPERATIONS: Mapping[ToolAction, Callable[[Runner, Tool, Values], Any]] = {
+    ToolAction.CREATE: _create,
+    ToolAction.MODIFY: _modify,
+    ToolAction.CLONE: _clone,
+    ToolAction.CANCEL: _cancel,
+    ToolAction.DELETE: _delete,
+    ToolAction.VIEW: _view,
+    ToolAction.COMPARE: _compare,
+    ToolAction.COMPARE_DETAILS: _compare_details,
+    ToolAction.SEARCH: _search,
+    ToolAction.SUMMARIZE: _summarize,
+    ToolAction.PREFIXES: _prefixes,
 }

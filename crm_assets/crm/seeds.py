@@ -36,7 +36,7 @@ from crm_assets.crm.entities import (
 from crm_assets.crm.errors import SeedError
 from crm_assets.crm.fields import Rule, Values, parse_uuid
 from crm_assets.crm.texts import Email, Text
-from crm_assets.crm.tool import Action
+from crm_assets.crm.tool import ToolAction
 from crm_assets.crm.tools import TOOLS
 
 __all__ = ["SeedRows", "created_ids", "make_seed_rows", "seed_fields", "seed_statement"]
@@ -57,7 +57,7 @@ def created_ids(conversation: Conversation) -> dict[tuple[str, str], int]:
     found: dict[tuple[str, str], int] = {}
     for turn in conversation.turns:
         tool = TOOLS.get(turn.expected_tool)
-        if tool is not None and tool.action is Action.CREATE and turn.expect_success:
+        if tool is not None and tool.action is ToolAction.CREATE and turn.expect_success:
             identifier = parse_uuid(turn.expected_args.get(tool.entity.id_field))
             if identifier is not None:
                 found.setdefault((tool.entity.name, str(identifier)), turn.turn_id)

@@ -14,7 +14,7 @@ from crm_assets.crm.entities import Entity
 from crm_assets.crm.errors import ErrorKind, ToolError
 from crm_assets.crm.fields import JsonSchema, Rule, UnknownIdError, Values, shown
 
-__all__ = ["Action", "Criterion", "Tool", "ToolArguments"]
+__all__ = ["Criterion", "Tool", "ToolAction", "ToolArguments"]
 
 
 class Criterion:
@@ -27,7 +27,7 @@ class Criterion:
         return core_schema.no_info_plain_validator_function(self.rule.criterion)
 
 
-class Action(Enum):
+class ToolAction(Enum):
     """The kind of operation, for any entity."""
 
     CREATE = "create"
@@ -48,10 +48,12 @@ class Action(Enum):
         return self in _WRITING
 
 
-_WRITING = frozenset({Action.CREATE, Action.MODIFY, Action.CLONE, Action.CANCEL, Action.DELETE})
+_WRITING = frozenset(
+    {ToolAction.CREATE, ToolAction.MODIFY, ToolAction.CLONE, ToolAction.CANCEL, ToolAction.DELETE}
+)
 
 # Tools that also take their fields wrapped in one object, and its name.
-_BAGS = {Action.MODIFY: "updates", Action.SEARCH: "criteria", Action.SUMMARIZE: "criteria"}
+_BAGS = {ToolAction.MODIFY: "updates", ToolAction.SEARCH: "criteria", ToolAction.SUMMARIZE: "criteria"}
 
 
 class ToolArguments(BaseModel):
@@ -71,7 +73,7 @@ class Tool:
     name: str
     description: str
     entity: Entity
-    action: Action
+    action: ToolAction
     arguments: type[ToolArguments]
     aliases: Mapping[str, str]
     """Other names under which an argument is accepted."""
@@ -121,7 +123,7 @@ class Tool:
             raise ToolError("validation", f"Tool '{self.name}' needs '{self.bag}' as an object.")
         bag = arguments.get(self.bag) if self.bag is not None else None
         inner: Mapping[str, object] = bag if isinstance(bag, Mapping) else {}
-        if self.action is Action.MODIFY:
+        if self.action is ToolAction.MODIFY:
             # A null in `updates` clears the field; elsewhere it means "not given".
             cleared = {name for name, value in inner.items() if value is None and name not in flat}
             self._refuse_unknown_fields({**flat, **dict.fromkeys(cleared)})
@@ -132,7 +134,7 @@ class Tool:
         # A null means "not given" only for a known argument; an unknown one is refused by name.
         known = {*self.arguments.model_fields, *self.aliases, self.bag} - {"cleared"}
         unknown = {name: None for name in arguments if name not in known}
-        if self.action is Action.MODIFY:
+        if self.action is ToolAction.MODIFY:
             self._refuse_unknown_fields(unknown)
         flat = {**unknown, **flat}
         # The names of unknown arguments may be of any type; Pydantic takes text only.
@@ -176,7 +178,7 @@ class Tool:
             if field.is_required():
                 required.append(name)
         if self.bag is not None:
-            modifies = self.action is Action.MODIFY
+            modifies = self.action is ToolAction.MODIFY
             inner = {
                 name: rule.schema() if modifies else rule.criterion_schema()
                 for name, rule in self.field_rules.items()

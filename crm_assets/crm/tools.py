@@ -26,7 +26,7 @@ from crm_assets.crm.entities import (
 )
 from crm_assets.crm.errors import ToolError
 from crm_assets.crm.fields import Identifier, IdList, Rule, shown
-from crm_assets.crm.tool import Action, Criterion, Tool, ToolArguments
+from crm_assets.crm.tool import Criterion, Tool, ToolAction, ToolArguments
 
 __all__ = ["TOOLS", "find_tool", "tool_names"]
 
@@ -56,7 +56,7 @@ def _tool(
     name: str,
     description: str,
     entity: Entity,
-    action: Action,
+    action: ToolAction,
     fields: Mapping[str, _Argument],
     *,
     aliases: Mapping[str, str] | None = None,
@@ -92,7 +92,7 @@ def _create(
     for field, rule in entity.fields.items():
         if field not in fields and field not in without:
             fields[field] = _optional(rule)
-    return _tool(name, description, entity, Action.CREATE, fields, aliases=aliases)
+    return _tool(name, description, entity, ToolAction.CREATE, fields, aliases=aliases)
 
 
 def _modify(name: str, entity: Entity) -> Tool:
@@ -103,10 +103,10 @@ def _modify(name: str, entity: Entity) -> Tool:
     fields["cleared"] = (tuple[str, ...], ())
     lower = entity.name.lower()
     description = f"Change fields of a {lower}."
-    return _tool(name, description, entity, Action.MODIFY, fields)
+    return _tool(name, description, entity, ToolAction.MODIFY, fields)
 
 
-def _by_id(name: str, description: str, entity: Entity, action: Action, same_as: str = "") -> Tool:
+def _by_id(name: str, description: str, entity: Entity, action: ToolAction, same_as: str = "") -> Tool:
     fields = {entity.id_field: _required(_pointing(entity))}
     return _tool(name, description, entity, action, fields, same_as=same_as or name)
 
@@ -117,10 +117,10 @@ def _search(name: str, entity: Entity) -> Tool:
         f"List the {entity.table} that match every given field: text by a part of it whatever the case, "
         "all else exactly. Without fields: all of them."
     )
-    return _tool(name, description, entity, Action.SEARCH, fields)
+    return _tool(name, description, entity, ToolAction.SEARCH, fields)
 
 
-def _compare(name: str, description: str, action: Action) -> Tool:
+def _compare(name: str, description: str, action: ToolAction) -> Tool:
     ids = IdList("Quote IDs", "IDs of the quotes, in the order to show them.", "Quote")
     return _tool(name, description, QUOTE, action, {"quote_ids": _required(ids)})
 
@@ -172,24 +172,24 @@ _ALL = (
     _modify("modify_contact", CONTACT),
     _modify("modify_opportunity", OPPORTUNITY),
     _modify("modify_quote", QUOTE),
-    _by_id("clone_opportunity", "Copy an opportunity.", OPPORTUNITY, Action.CLONE),
-    _by_id("cancel_quote", "Set a quote's status to Canceled.", QUOTE, Action.CANCEL),
-    _by_id("delete_opportunity", "Delete an opportunity.", OPPORTUNITY, Action.DELETE),
-    _by_id("delete_quote", "Delete a quote.", QUOTE, Action.DELETE),
-    _by_id("view_opportunity_details", "Show an opportunity.", OPPORTUNITY, Action.VIEW),
+    _by_id("clone_opportunity", "Copy an opportunity.", OPPORTUNITY, ToolAction.CLONE),
+    _by_id("cancel_quote", "Set a quote's status to Canceled.", QUOTE, ToolAction.CANCEL),
+    _by_id("delete_opportunity", "Delete an opportunity.", OPPORTUNITY, ToolAction.DELETE),
+    _by_id("delete_quote", "Delete a quote.", QUOTE, ToolAction.DELETE),
+    _by_id("view_opportunity_details", "Show an opportunity.", OPPORTUNITY, ToolAction.VIEW),
     _by_id(
         "opportunity_details",
         "Show an opportunity (the same as view_opportunity_details).",
         OPPORTUNITY,
-        Action.VIEW,
+        ToolAction.VIEW,
         same_as="view_opportunity_details",
     ),
-    _by_id("quote_details", "Show a quote.", QUOTE, Action.VIEW),
-    _compare("compare_quotes", "Show several quotes side by side.", Action.COMPARE),
+    _by_id("quote_details", "Show a quote.", QUOTE, ToolAction.VIEW),
+    _compare("compare_quotes", "Show several quotes side by side.", ToolAction.COMPARE),
     _compare(
         "compare_quote_details",
         "Show several quotes with their amounts, statuses and total.",
-        Action.COMPARE_DETAILS,
+        ToolAction.COMPARE_DETAILS,
     ),
     _search("client_search", CLIENT),
     _search("contact_search", CONTACT),
@@ -201,10 +201,10 @@ _ALL = (
         "summarize_opportunities",
         "Count and total the opportunities that match every given field, by stage and by owner.",
         OPPORTUNITY,
-        Action.SUMMARIZE,
+        ToolAction.SUMMARIZE,
         _OPPORTUNITY_CRITERIA,
     ),
-    _tool("quote_prefixes", "List the quote prefixes in use.", QUOTE, Action.PREFIXES, {}),
+    _tool("quote_prefixes", "List the quote prefixes in use.", QUOTE, ToolAction.PREFIXES, {}),
 )
 
 TOOLS: Mapping[str, Tool] = MappingProxyType({tool.name: tool for tool in _ALL})

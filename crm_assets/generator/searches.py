@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from crm_assets.crm.entities import Entity
-from crm_assets.crm.tool import Action
+from crm_assets.crm.tool import ToolAction
 from crm_assets.crm.tools import TOOLS
 from crm_assets.generator.conversation_builder import (
     ConversationBuilder,
@@ -96,7 +96,9 @@ def _search(tool: str, entity: Entity) -> TurnTemplate:
 
 
 SEARCHES = {
-    tool.name: _search(tool.name, tool.entity) for tool in TOOLS.values() if tool.action is Action.SEARCH
+    tool.name: _search(tool.name, tool.entity)
+    for tool in TOOLS.values()
+    if tool.action is ToolAction.SEARCH
 }
 """The template of each search tool."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from crm_assets.conversations import JsonObject
-from crm_assets.crm import TOOLS, Action, Rows
+from crm_assets.crm import TOOLS, Rows, ToolAction
 from crm_assets.records.results import TurnResult
 
 __all__ = ["ObservedWrites", "observed_writes"]
@@ -36,7 +36,7 @@ def observed_writes(turns: Iterable[TurnResult], rows: Rows) -> ObservedWrites:
         if tool is None or turn.error is not None or not tool.action.writes:
             continue
         id_field = tool.entity.id_field
-        if tool.action is Action.DELETE:
+        if tool.action is ToolAction.DELETE:
             deleted = True
             last[tool.entity.table, str(turn.arguments[id_field]).lower()] = None
         elif isinstance(turn.result, dict):

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 import orjson
 
 from crm_assets.conversations import JsonObject, turn_output
-from crm_assets.crm import ENTITIES, TOOLS, Action, Entity, Rows
+from crm_assets.crm import ENTITIES, TOOLS, Entity, Rows, ToolAction
 
 __all__ = ["canonical_state", "created_rows", "state_difference"]
 
@@ -71,7 +71,7 @@ def created_rows(calls: Iterable[tuple[str | None, object]]) -> dict[str, Entity
     created = {}
     for name, result in calls:
         tool = TOOLS.get(name or "")
-        if tool is not None and tool.action in (Action.CREATE, Action.CLONE):
+        if tool is not None and tool.action in (ToolAction.CREATE, ToolAction.CLONE):
             identifier = turn_output(result).get(tool.entity.id_field)
             if isinstance(identifier, str):
                 created[identifier.lower()] = tool.entity

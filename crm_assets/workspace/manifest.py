@@ -28,11 +28,11 @@ MANIFEST_NAME: Final = "manifest.json"
 _ON_THE_WAY = ".partial"  # unfinished sessions, and the facts of their run
 
 
-class _Part(BaseModel):
+class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class FileRecord(_Part):
+class FileRecord(_Frozen):
     """One file."""
 
     bytes: int
@@ -41,7 +41,7 @@ class FileRecord(_Part):
     """Hex SHA-256 of its content."""
 
 
-class Manifest(_Part):
+class Manifest(_Frozen):
     """The files of a baseline, with a seal that shows changes of the manifest itself."""
 
     schema_version: Literal[1] = 1

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from crm_assets.crm import (
     ENTITIES,
     TOOLS,
-    Action,
     Sandbox,
     SandboxPool,
     Session,
     Tool,
+    ToolAction,
     ToolError,
     deterministic_ids,
     make_seed_rows,
@@ -131,7 +131,7 @@ def arguments_of(draw: st.DrawFn, tool: Tool) -> dict[str, Any]:
     """Arguments for `tool`: mostly what it knows, flat or in its second spelling, and some it does not."""
     schema = tool.json_schema()
     rules = dict(tool.entity.fields)
-    if tool.action is not Action.CREATE:
+    if tool.action is not ToolAction.CREATE:
         own = tool.entity.id_field
         rules[own] = Identifier(rules[own].label, entity=tool.entity.name)
     call: dict[str, Any] = {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crm_assets.crm import TOOLS, Action, Tool, ToolError, find_tool, tool_names
+from crm_assets.crm import TOOLS, Tool, ToolAction, ToolError, find_tool, tool_names
 from crm_assets.crm.entities import ENTITIES
 
 SOME_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -273,7 +273,7 @@ def test_null_inside_updates_clears_and_null_as_an_argument_does_not() -> None:
 @pytest.mark.parametrize("argument", ["kwargs", "note", "self", "cleared", "model_config", "a\ud800b"])
 def test_an_argument_the_tool_does_not_know_is_named(name: str, argument: str) -> None:
     tool = TOOLS[name]
-    if tool.action is Action.MODIFY:
+    if tool.action is ToolAction.MODIFY:
         valid: dict[str, Any] = {tool.entity.id_field: SOME_ID}
     else:
         valid = {key: _valid(key, tool) for key in signature(name)[0]}

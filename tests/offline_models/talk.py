@@ -49,7 +49,7 @@ def turn_of(tool: str, arguments: Mapping[str, Any], result: Any) -> tuple[Messa
     )
 
 
-def told_of(
+def reply_about(
     tool: str, arguments: Mapping[str, Any], result: Any, *, said: str = "Do it.", before: Any = ()
 ) -> str | None:
     """What the student tells the user of a result."""

@@ -17,7 +17,7 @@ from .talk import (
     call_for,
     guidance,
     playbook,
-    told_of,
+    reply_about,
     turn_of,
 )
 
@@ -241,7 +241,7 @@ FOUR = {"quote_id": QUOTE, "name": "Q", "amount": 5, "status": "Draft"}
     ],
 )
 def test_the_user_is_told_what_the_tool_returned(tool, arguments, result, told):
-    assert told_of(tool, arguments, result) == (
+    assert reply_about(tool, arguments, result) == (
         told or "Created Big (Clone): stage Proposal, amount $1,500.50."
     )
 
@@ -249,8 +249,8 @@ def test_the_user_is_told_what_the_tool_returned(tool, arguments, result, told):
 def test_names_come_from_earlier_results_or_from_the_user():
     deleted = ("delete_quote", {"quote_id": QUOTE}, True)
     seen = (Message("user", "Show it."), *turn_of("quote_details", {}, FOUR))
-    assert told_of(*deleted, before=seen) == "Deleted quote Q."
-    assert told_of(*deleted, said=f"Delete quote Offer (A) ({QUOTE}).") == "Deleted quote Offer (A)."
+    assert reply_about(*deleted, before=seen) == "Deleted quote Q."
+    assert reply_about(*deleted, said=f"Delete quote Offer (A) ({QUOTE}).") == "Deleted quote Offer (A)."
 
 
 def test_a_refusal_is_told_as_it_is():
