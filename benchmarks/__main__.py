@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import data, loop, measures, naive
-from crm_assets.atlas.config_file import LearningMode
+from crm_assets.atlas.choices import LearningMode
 from crm_assets.database import connect_databases, stop_embedded
 from crm_assets.generator import write_dataset
 from crm_assets.workspace.project import Project

@@ -20,9 +20,11 @@ from unittest import mock
 
 import psutil
 
+from crm_assets.atlas.choices import LearningMode
 from crm_assets.atlas.config import LimitConfig
-from crm_assets.atlas.config_file import ConfigOverrides, LearningMode, LoadedConfig, load_config
-from crm_assets.atlas.model_run import ModelRun, RunOptions, run_models
+from crm_assets.atlas.config_file import LoadedConfig, load_config
+from crm_assets.atlas.model_run import ModelRun, run_models
+from crm_assets.atlas.plan import SessionPlan
 from crm_assets.atlas.student_prompt import function_tools, system_prompt
 from crm_assets.atlas.tasks import read_tasks, write_tasks
 from crm_assets.atlas.telemetry import SessionEnd, SessionStart, TelemetryStore
@@ -107,7 +109,7 @@ def run_loop(
     config = configuration(server, learning, arm)
     limits = {"openai": LimitConfig(max_connections=concurrency)}
     config = replace(config, config=config.config.model_copy(update={"limits": limits}))
-    run = ModelRun(config, options=RunOptions(concurrency=concurrency))
+    run = ModelRun(SessionPlan(concurrency=concurrency), config)
     kept: list[Stored] = []
     with _kept_sessions(kept):
         before, started = _cpu(), time.perf_counter()
@@ -127,8 +129,8 @@ def run_loop(
 def configuration(server: str, learning: LearningMode, arm: Arm = "direct") -> LoadedConfig:
     """The development configuration with every model at `server`, at no price."""
     environment = {"OPENAI_API_KEY": "none"}
-    overrides = ConfigOverrides(learning=learning, mode="paired")
-    loaded = load_config(CONFIG, environment=environment, overrides=overrides)
+    plan = SessionPlan(learning=learning, mode="paired")
+    loaded = load_config(CONFIG, environment=environment, plan=plan)
     config = loaded.config
     model = config.agent.llm.model_copy(
         update={
@@ -203,7 +205,7 @@ def memory_over_sessions(project: Project, dataset: Path, folder: Path) -> list[
     files = RunFiles(folder)
     files.folder.mkdir(parents=True)
     write_tasks(dataset, files.tasks, dataset_revision="0" * 64, run_id=f"{folder.name}-{time.time_ns()}")
-    run = ModelRun(configuration("http://nowhere", "off"), options=RunOptions(concurrency=16))
+    run = ModelRun(SessionPlan(), configuration("http://nowhere", "off"))
     seen: list[tuple[int, float]] = []
     process = psutil.Process()
 
@@ -231,7 +233,7 @@ def own_cpu_ms(project: Project, folder: Path, recorded: Path) -> float:
     files.folder.mkdir(parents=True)
     shutil.copy(before.tasks, files.tasks)
     run = ModelRun(
-        configuration("http://nowhere", "off"), options=RunOptions(concurrency=64), replay=before.ledger
+        SessionPlan(concurrency=64), configuration("http://nowhere", "off"), replay=before.ledger
     )
     started = _cpu()
     summary = run_models(files, run, project=project, databases=connect_databases(project), dataset="bench")

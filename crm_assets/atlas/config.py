@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from crm_assets.atlas.transcript import Feedback
+from crm_assets.atlas.choices import Engine, ExecutionMode, Feedback
 from crm_assets.llm import ModelSpec
 
 __all__ = [
@@ -18,8 +18,6 @@ __all__ = [
     "AgentConfig",
     "AtlasConfig",
     "DriftConfig",
-    "Engine",
-    "ExecutionMode",
     "GateConfig",
     "LearningConfig",
     "LimitConfig",
@@ -37,8 +35,6 @@ __all__ = [
     "UsageTrackingConfig",
 ]
 
-ExecutionMode = Literal["auto", "paired", "coach"]
-Engine = Literal["crm_assets", "sdk"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 

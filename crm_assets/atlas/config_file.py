@@ -7,31 +7,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 import yaml
 from pydantic import ValidationError
 
-from crm_assets.atlas.config import AtlasConfig, Engine, ExecutionMode
+from crm_assets.atlas.choices import LearningMode, ModelRole
+from crm_assets.atlas.config import AtlasConfig
+from crm_assets.atlas.plan import SessionPlan
 from crm_assets.errors import ConfigError
 from crm_assets.llm import OFFLINE_PROVIDER, ModelSpec
 
 __all__ = [
     "OFFLINE_VARIABLE",
-    "ConfigOverrides",
-    "LearningMode",
     "LoadedConfig",
-    "ModelRole",
     "is_offline",
     "load_config",
 ]
-
-LearningMode = Literal["on", "frozen", "off"]
-"""`on`: sessions of a key run in order, each learns; `frozen`: what was learnt is used and stays as it
-is; `off`: nothing learnt is used."""
-
-ModelRole = Literal["student", "teacher", "judge", "learner"]
 
 OFFLINE_VARIABLE = "ATLAS_OFFLINE_MODE"
 """Set to 1, the offline models stand in for any."""
@@ -43,18 +36,6 @@ _PLACES: Mapping[ModelRole, tuple[tuple[str, str], ...]] = {
     "learner": (("learning", "llm"),),
 }
 """Where a role's models stand."""
-
-
-@dataclass(frozen=True)
-class ConfigOverrides:
-    """What a command line or a launchpad may change of a file; None leaves it."""
-
-    models: Mapping[ModelRole, str] | None = None
-    """By role, as `provider/model`."""
-    learning: LearningMode | None = None
-    mode: ExecutionMode | None = None
-    feedback: Literal["none", "verdicts", "oracle"] | None = None
-    engine: Engine | None = None
 
 
 @dataclass(frozen=True)
@@ -97,17 +78,17 @@ class LoadedConfig:
 
 
 def load_config(
-    path: Path, *, environment: Mapping[str, str], overrides: ConfigOverrides | None = None
+    path: Path, *, environment: Mapping[str, str], plan: SessionPlan | None = None
 ) -> LoadedConfig:
-    """The configuration in `path`, with `overrides`, and offline where the environment wants it.
+    """Return the configuration in `path` with the plan's changes, offline if the environment says so.
 
     Raises:
         ConfigError: the file cannot be read, or holds a key or a value that means nothing; all of them
             are named.
     """
-    overrides = overrides or ConfigOverrides()
-    config = _parse(path, _merged(_read(path), overrides))
-    if _wants_offline(config, environment, overrides):
+    plan = plan or SessionPlan()
+    config = _parse(path, _merged(_read(path), plan))
+    if _wants_offline(config, environment, plan):
         return LoadedConfig(path, _offline(config), offline=True)
     return LoadedConfig(path, config, offline=False)
 
@@ -127,7 +108,7 @@ def _read(path: Path) -> dict[str, Any]:
     return document
 
 
-def _merged(document: dict[str, Any], overrides: ConfigOverrides) -> dict[str, Any]:
+def _merged(document: dict[str, Any], plan: SessionPlan) -> dict[str, Any]:
     merged = {
         name: dict(part) if isinstance(part, dict) else part
         for name, part in document.items()
@@ -139,20 +120,20 @@ def _merged(document: dict[str, Any], overrides: ConfigOverrides) -> dict[str, A
         if isinstance(part, dict):  # of what is none, the form complains
             part.update(keys)
 
-    for role, name in (overrides.models or {}).items():
+    for role, name in plan.models.items():
         for section, key in _PLACES[role]:
             part = merged.get(section)
             before = part.get(key) if isinstance(part, dict) else None
             override(section, **{key: _with_model(before, name, role)})
-    if overrides.learning is not None:
-        on = overrides.learning == "on"
-        override("learning", enabled=overrides.learning != "off", update_enabled=on)
-    if overrides.mode is not None:
-        override("orchestration", forced_mode=overrides.mode)
-    if overrides.feedback is not None:
-        merged["feedback"] = overrides.feedback
-    if overrides.engine is not None:
-        merged["engine"] = overrides.engine
+    if plan.learning is not None:
+        on = plan.learning == "on"
+        override("learning", enabled=plan.learning != "off", update_enabled=on)
+    if plan.mode is not None:
+        override("orchestration", forced_mode=plan.mode)
+    if plan.feedback is not None:
+        merged["feedback"] = plan.feedback
+    if plan.engine is not None:
+        merged["engine"] = plan.engine
     return merged
 
 
@@ -205,10 +186,10 @@ def is_offline(environment: Mapping[str, str]) -> bool:
     return environment.get(OFFLINE_VARIABLE, "").strip().lower() in _TRUE
 
 
-def _wants_offline(config: AtlasConfig, environment: Mapping[str, str], overrides: ConfigOverrides) -> bool:
+def _wants_offline(config: AtlasConfig, environment: Mapping[str, str], plan: SessionPlan) -> bool:
     if is_offline(environment):
         return True
-    if config.offline != "without_keys" or overrides.models:
+    if config.offline != "without_keys" or plan.models:
         return False  # who names a model wants that one
     specs = LoadedConfig(Path(), config, offline=False).models().values()
     wanted = {spec.key_variable for spec in specs if spec.key_variable is not None}

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictStr
 
-from crm_assets.atlas.config import AtlasConfig, ExecutionMode, LearningConfig
+from crm_assets.atlas.choices import ExecutionMode
+from crm_assets.atlas.config import AtlasConfig, LearningConfig
 from crm_assets.atlas.outcomes import PastSession, Reward
 from crm_assets.atlas.playbook import (
     LearningState,

@@ -10,8 +10,8 @@ from typing import Any
 
 import anyio
 
+from crm_assets.atlas.choices import LearningMode
 from crm_assets.atlas.config import AtlasConfig
-from crm_assets.atlas.config_file import LearningMode
 from crm_assets.atlas.learning import LearningCase, LearningOutcome, learn
 from crm_assets.atlas.modes import choose_mode
 from crm_assets.atlas.outcomes import ModeDecision, PlanReview, Reward, Validation

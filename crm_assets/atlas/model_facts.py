@@ -19,18 +19,18 @@ _SHORT = 12
 def describe_models(run: ModelRun) -> dict[str, Any]:
     """Return who works and all that can change the outcome; part of the run's identity."""
     config = run.config.config
-    atlas = run.loop == "atlas"
+    atlas = run.plan.agent == "atlas"
     roles = run.config.models()
     prompts = {"student": prompt_sha256(config.agent)[:_SHORT]}
     facts: dict[str, Any] = {
         "name": config.agent.name,
         "type": config.agent.type,
-        "loop": run.loop,
+        "loop": run.plan.agent,
         "model": config.agent.llm.name,
         "offline": run.config.offline,
         "tool_mode": config.agent.tool_mode,
         "use_llm_judge": config.agent.use_llm_judge,
-        "epochs": run.options.epochs,
+        "epochs": run.plan.epochs,
         "config_sha256": run.config.sha256[:_SHORT],
     }
     if atlas:

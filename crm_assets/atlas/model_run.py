@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from crm_assets.atlas.config_file import LoadedConfig
 from crm_assets.atlas.loop import AtlasLoop
 from crm_assets.atlas.model_facts import describe_models
+from crm_assets.atlas.plan import SessionPlan
 from crm_assets.atlas.run_facts import run_facts, run_identity
 from crm_assets.atlas.sdk import SdkRunner
 from crm_assets.atlas.session_runners import AtlasRunner, StudentRunner
@@ -43,57 +44,27 @@ from crm_assets.llm import (
 from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.workspace.project import Project
 
-__all__ = ["Loop", "ModelRun", "RunOptions", "run_models"]
-
-Loop = Literal["atlas", "student"]
-"""`student`: the student alone, which is what the loop is compared with."""
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """The extent of a run."""
-
-    concurrency: int = 16
-    """Sessions at a time."""
-    epochs: int = 1
-    """Times that every conversation is run."""
-    budget_usd: float | None = None
-    budget_tokens: int | None = None
-
-    @property
-    def has_budget(self) -> bool:
-        """Tell whether the run may end before all is done."""
-        return self.budget_usd is not None or self.budget_tokens is not None
-
-    def __post_init__(self) -> None:
-        for name in ("concurrency", "epochs"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1.")
-        for name in ("budget_usd", "budget_tokens"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise InputError(f"{name} must be above 0.")
+__all__ = ["ModelRun", "run_models"]
 
 
 @dataclass(frozen=True)
 class ModelRun:
-    """A run of language models: which models, and its extent."""
+    """A plan with models, and what it names: the configuration and the ledger to replay."""
 
+    plan: SessionPlan
     config: LoadedConfig
-    loop: Loop = "atlas"
-    options: RunOptions = field(default_factory=RunOptions)
     replay: Path | None = None
-    """The ledger of a recorded run over the same tasks: nobody is asked, nothing is stored but files."""
+    """The ledger of a recorded run over the same tasks: no model is called, only files are written."""
 
     @property
     def by_sdk(self) -> bool:
         """Tell whether the Atlas SDK drives the loop."""
-        return self.loop == "atlas" and self.config.config.engine == "sdk"
+        return self.plan.agent == "atlas" and self.config.config.engine == "sdk"
 
     @property
     def in_order(self) -> bool:
         """Tell whether sessions of one learning key wait for each other."""
-        return self.loop == "atlas" and self.config.learning_mode == "on"
+        return self.plan.agent == "atlas" and self.config.learning_mode == "on"
 
 
 def run_models(
@@ -127,10 +98,10 @@ def run_models(
         InputError: the tasks cannot be read, or the sessions so far are of another run.
         InfrastructureError: a database or the disk failed for good; what is done is kept.
     """
-    config, options = run.config.config, run.options
+    config, plan = run.config.config, run.plan
     source = TaskSource(files.tasks)
     override = config.adaptive_teaching.learning_key_override
-    items = repeat(source.items(learning_key_override=override, check=True), options.epochs)
+    items = repeat(source.items(learning_key_override=override, check=True), plan.epochs)
     if run.by_sdk and run.replay is not None:
         raise InputError("A replay asks nobody, and so needs no engine: leave engine: sdk out of it.")
     description = describe_models(run)
@@ -144,12 +115,12 @@ def run_models(
                 ModelRunners(run, models, project, databases, dataset, facts),
                 in_order=run.in_order,
                 # Not where a budget may end the run: what was done by then would be the long ones.
-                longest_first=not options.has_budget,
+                longest_first=not plan.has_budget,
             ),
             files.partial,
             databases=databases,
             identity=run_identity(files, description),
-            limits=Limits(concurrency=options.concurrency),
+            limits=Limits(concurrency=plan.sessions_at_a_time),
             learning_keys=learning_keys,
             progress=progress,
         )
@@ -163,12 +134,12 @@ def _models(run: ModelRun, ledger: Ledger, project: Project) -> RecordingModels:
         if run.replay.resolve() == (ledger.path.resolve() if ledger.path else None):
             raise InputError(f"{run.replay} is this run's own ledger; replay it into another run.")
         return ReplayModels(run.replay, ledger=ledger)
-    config, options = run.config.config, run.options
+    config, plan = run.config.config, run.plan
     client = ModelClient(
         read_environment(project),
         ledger=ledger,
         limits={name: ProviderLimits(**limits.model_dump()) for name, limits in config.limits.items()},
-        budget=Budget(options.budget_usd, options.budget_tokens),
+        budget=Budget(plan.budget_usd, plan.budget_tokens),
     )
     client.require(_asked(run))
     return client
@@ -177,7 +148,7 @@ def _models(run: ModelRun, ledger: Ledger, project: Project) -> RecordingModels:
 def _asked(run: ModelRun) -> list[ModelSpec]:
     """Return the models that the run may ask: only these need a key."""
     config, named = run.config.config, run.config.models()
-    if run.loop == "student":
+    if run.plan.agent == "student":
         roles = ["student", *(["judge"] if config.agent.use_llm_judge else [])]
         return [named[role] for role in roles]
     unasked = {
@@ -211,7 +182,7 @@ class ModelRunners:
         runner = ConversationRunner(pool, database_is_local=self.databases.sandbox_is_local)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.models.aclose)
-            if self.run.loop == "student":
+            if self.run.plan.agent == "student":
                 yield self._student(runner)
             elif self.run.by_sdk:
                 yield self._sdk(runner, stack)

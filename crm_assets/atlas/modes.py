@@ -8,7 +8,8 @@ from typing import Annotated
 import anyio
 from pydantic import BaseModel, Field
 
-from crm_assets.atlas.config import AtlasConfig, ExecutionMode, ProbeConfig, ProbeThresholds
+from crm_assets.atlas.choices import ExecutionMode
+from crm_assets.atlas.config import AtlasConfig, ProbeConfig, ProbeThresholds
 from crm_assets.atlas.outcomes import ModeDecision, PastSession
 from crm_assets.llm import Caller, ChatRequest, Message, ModelError, Models, json_block
 from crm_assets.llm.json_replies import ask

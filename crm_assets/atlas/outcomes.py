@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from crm_assets.atlas.config import ExecutionMode
+from crm_assets.atlas.choices import ExecutionMode
 
 __all__ = [
     "Judgment",

@@ -1,178 +1,184 @@
-"""What a user asks of a run's sessions, and how it is done, whoever the agent is."""
+"""The options of a run's sessions: fields, defaults, choices, bounds and help, defined once.
+
+The command line makes its options from these fields (`cli/plan_options.py`), Dagster's launchpad its
+configuration (`defs/sessions_config.py`), and the run reads its values from the plan itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
-from crm_assets.atlas.config_file import ConfigOverrides, LearningMode, ModelRole, load_config
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+
+from crm_assets.atlas.choices import (
+    MODEL_ROLES,
+    AgentKind,
+    Engine,
+    ExecutionMode,
+    Feedback,
+    LearningMode,
+    ModelRole,
+)
 from crm_assets.errors import InputError
-from crm_assets.workspace.baseline_files import BaselinePaths, RunFiles
-from crm_assets.workspace.keys import BaselineKey
-from crm_assets.workspace.project import Project
 
-if TYPE_CHECKING:
-    from crm_assets.atlas.config import Engine, ExecutionMode
-    from crm_assets.atlas.model_run import ModelRun
-    from crm_assets.atlas.transcript import Feedback
-    from crm_assets.database import Databases
-    from crm_assets.engine import OnProgress, RunSummary
-    from crm_assets.harness import AgentName
+__all__ = ["MODEL_AGENTS", "SCRIPTED_AGENTS", "PlanField", "SessionPlan", "Use", "plan_fields"]
 
-__all__ = ["DEFAULT_CONFIG", "AgentKind", "SessionPlan", "find_ledger", "run_plan"]
+MODEL_AGENTS: tuple[AgentKind, ...] = ("atlas", "student")
+"""Agents that call language models."""
 
-AgentKind = Literal["atlas", "student", "replay", "noop", "recorded"]
-"""Who works: the whole Atlas loop, its student alone, or an agent that needs no model."""
+SCRIPTED_AGENTS: tuple[AgentKind, ...] = ("replay", "noop", "recorded")
+"""Agents that call none."""
 
-DEFAULT_CONFIG = "crm_harness.dev.yaml"
-
-_SESSIONS_AT_A_TIME = 16  # of language models, which mostly wait
+_MODEL_SESSIONS = 16  # at a time: they mostly wait for replies
 
 
 @dataclass(frozen=True)
-class SessionPlan:
-    """A user's choices; None leaves one to the configuration or to what suits the agent."""
+class Use:
+    """Say with which agents a field has an effect, and how the command line writes it."""
+
+    agents: tuple[AgentKind, ...] = get_args(AgentKind)
+    flags: tuple[str, ...] = ()
+    """Left empty, `--` and the field's name."""
+    metavar: str | None = None
+
+
+_WITH_MODELS = Use(MODEL_AGENTS)
+_Model = Annotated[str | None, Use(MODEL_AGENTS, metavar="PROVIDER/MODEL")]
+
+
+class SessionPlan(BaseModel):
+    """What a user chose for a run's sessions; None leaves a choice to the configuration or the agent.
+
+    Relative paths start at the project's folder.
+
+    Raises:
+        InputError: a value is out of bounds, or values do not go together.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     agent: AgentKind = "atlas"
-    recorded: Path | None = None
-    """The past results file of the agent `recorded`."""
-    config: Path | None = None
-    """The Atlas configuration; None for the project's `crm_harness.dev.yaml`."""
-    models: Mapping[ModelRole, str] = field(default_factory=dict)
-    """By role, as `provider/model`, instead of the configuration's."""
-    learning: LearningMode | None = None
-    mode: ExecutionMode | None = None
-    feedback: Feedback | None = None
-    engine: Engine | None = None
-    """Who drives the loop: crm_assets, or the Atlas SDK."""
-    epochs: int = 1
-    concurrency: int | None = None
-    """Sessions at a time (in each process)."""
-    workers: int = 1
-    """Processes; agents that ask models need only one."""
-    budget_usd: float | None = None
-    budget_tokens: int | None = None
-    replay: Path | None = None
-    """The ledger of a recorded run, to be answered from."""
+    """Agent to run: the whole Atlas loop (atlas), its student alone (student), the ground truth (replay),
+    one that does nothing (noop), or a past run (recorded)."""
+    recorded: Annotated[Path | None, Use(("recorded",))] = None
+    """Past results file that the agent 'recorded' takes its calls from."""
+    config: Annotated[Path | None, _WITH_MODELS] = None
+    """Atlas configuration; left out, the project's configs/atlas/crm_harness.dev.yaml."""
+    student: _Model = None
+    """Student model, instead of the configuration's."""
+    teacher: _Model = None
+    """Teacher model, instead of the configuration's."""
+    judge: _Model = None
+    """Model of all judges, instead of the configuration's."""
+    learner: _Model = None
+    """Learner model, instead of the configuration's."""
+    learning: Annotated[LearningMode | None, _WITH_MODELS] = None
+    """Learn from each session (on), only use what was learned before (frozen), or neither (off)."""
+    mode: Annotated[ExecutionMode | None, _WITH_MODELS] = None
+    """Execution mode of every session."""
+    feedback: Annotated[Feedback | None, _WITH_MODELS] = None
+    """What judges and learner see: no verdicts (none), which turns were right (verdicts), or the expected
+    calls, too (oracle)."""
+    engine: Annotated[Engine | None, _WITH_MODELS] = None
+    """Driver of the loop: this package (crm_assets), or the Atlas SDK (sdk)."""
+    epochs: Annotated[int, Field(ge=1), _WITH_MODELS] = 1
+    """Number of times that each conversation is run."""
+    concurrency: Annotated[int | None, Field(ge=1), Use(flags=("--sessions", "--concurrency"))] = None
+    """Sessions at a time, in each process; left out, 16 for agents with models, else 1."""
+    workers: Annotated[int, Field(ge=1), Use(SCRIPTED_AGENTS)] = 1
+    """Worker processes (agents without a model only)."""
+    budget_usd: Annotated[float | None, Field(gt=0), _WITH_MODELS] = None
+    """US dollars at which the run stops; finished sessions are kept."""
+    budget_tokens: Annotated[int | None, Field(ge=1), _WITH_MODELS] = None
+    """Tokens at which the run stops; finished sessions are kept."""
+    replay: Annotated[Path | None, Use(MODEL_AGENTS, metavar="RUN")] = None
+    """Recorded run to answer all model calls from: its key, its folder, or its ledger."""
 
-    def __post_init__(self) -> None:
-        if self.agent not in get_args(AgentKind):
-            raise InputError(f"There is no agent {self.agent!r}; choose {', '.join(get_args(AgentKind))}.")
-        if self.asks_models:
-            if self.recorded is not None:
-                raise InputError("Only the agent 'recorded' takes the results file of a past run.")
-            if self.workers != 1:
-                raise InputError(f"Agent {self.agent!r} runs in one process; raise --sessions instead.")
-            return
-        if (self.agent == "recorded") != (self.recorded is not None):
-            raise InputError(
-                "The agent 'recorded', and no other, needs a past run's results file (--recorded FILE)."
-            )
-        chosen = {
-            "config": self.config,
-            "models": self.models or None,
-            "learning": self.learning,
-            "mode": self.mode,
-            "feedback": self.feedback,
-            "engine": self.engine,
-            "epochs": None if self.epochs == 1 else self.epochs,
-            "budget_usd": self.budget_usd,
-            "budget_tokens": self.budget_tokens,
-            "replay": self.replay,
-        }
-        for name, value in chosen.items():
-            if value is not None:
-                raise InputError(f"Agent {self.agent!r} asks no model, so {name} means nothing for it.")
+    @model_validator(mode="wrap")
+    @classmethod
+    def _one_sentence(cls, values: Any, check: ModelWrapValidatorHandler[SessionPlan]) -> SessionPlan:
+        try:
+            return check(values)
+        except ValidationError as error:
+            problems = [(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors()]
+            raise InputError("; ".join(f"{name}: {problem}" for name, problem in problems) + ".") from None
+
+    @model_validator(mode="after")
+    def _go_together(self) -> SessionPlan:
+        for field in plan_fields():
+            if self.agent not in field.use.agents and getattr(self, field.name) != field.default:
+                raise InputError(
+                    f"{field.name} has no effect with agent {self.agent!r} (only with "
+                    f"{', '.join(field.use.agents)}); leave it out."
+                )
+        if self.agent == "recorded" and self.recorded is None:
+            raise InputError("Agent 'recorded' needs a past run's results file (--recorded FILE).")
+        return self
 
     @property
     def asks_models(self) -> bool:
-        """Whether language models are asked."""
-        return self.agent in ("atlas", "student")
+        """Return whether the agent calls language models."""
+        return self.agent in MODEL_AGENTS
+
+    @property
+    def models(self) -> dict[ModelRole, str]:
+        """Return the models that replace the configuration's, as `provider/model` by role."""
+        return {role: name for role in MODEL_ROLES if (name := getattr(self, role)) is not None}
+
+    @property
+    def has_budget(self) -> bool:
+        """Return whether the run may stop before every session is done."""
+        return self.budget_usd is not None or self.budget_tokens is not None
+
+    @property
+    def sessions_at_a_time(self) -> int:
+        """Return how many sessions run at a time in each process."""
+        return self.concurrency or (_MODEL_SESSIONS if self.asks_models else 1)
 
 
-def run_plan(
-    files: RunFiles,
-    plan: SessionPlan,
-    *,
-    project: Project,
-    databases: Databases,
-    dataset: str,
-    progress: OnProgress | None = None,
-) -> RunSummary:
-    """Work off the tasks of a run as planned; its sessions appear when all are through.
+class PlanField(NamedTuple):
+    """A field of `SessionPlan`, as interfaces need it."""
 
-    Raises:
-        ConfigError: the configuration cannot be used, or a model cannot be asked.
-        InputError: the tasks cannot be read, or what is there is of another run.
-        InfrastructureError: a database or the disk failed for good; what is done is kept.
-    """
-    if plan.asks_models:
-        from crm_assets.atlas.model_run import run_models  # noqa: PLC0415  (not for scripted agents)
+    name: str
+    type: Any
+    """Of its values: `str` for a choice; None is allowed where it is the default."""
+    choices: tuple[str, ...]
+    """Left empty, any value."""
+    bounds: tuple[Any, ...]
+    """`Ge` and `Gt` of the package annotated_types."""
+    default: Any
+    help: str
+    use: Use
 
-        return run_models(
-            files,
-            model_run(plan, project),
-            project=project,
-            databases=databases,
-            dataset=dataset,
-            progress=progress,
+
+@cache
+def plan_fields() -> tuple[PlanField, ...]:
+    """Return the fields of `SessionPlan`, in their order."""
+    found = []
+    for name, field in SessionPlan.model_fields.items():
+        kind = field.annotation
+        if get_origin(kind) is not Literal:  # X | None: its first part
+            kind = next(iter(get_args(kind)), kind)
+        is_choice = get_origin(kind) is Literal
+        found.append(
+            PlanField(
+                name=name,
+                type=str if is_choice else kind or str,
+                choices=get_args(kind) if is_choice else (),
+                bounds=tuple(item for item in field.metadata if not isinstance(item, Use)),
+                default=field.default,
+                help=" ".join((field.description or "").split()),
+                use=next((item for item in field.metadata if isinstance(item, Use)), Use()),
+            )
         )
-    from crm_assets.atlas.scripted_run import run_sessions  # noqa: PLC0415
-    from crm_assets.engine import Limits  # noqa: PLC0415
-    from crm_assets.harness import AgentSpec  # noqa: PLC0415
-
-    return run_sessions(
-        files,
-        project=project,
-        databases=databases,
-        dataset=dataset,
-        agent=AgentSpec(name=cast("AgentName", plan.agent), recorded=plan.recorded),
-        limits=Limits(workers=plan.workers, concurrency=plan.concurrency or 1),
-        progress=progress,
-    )
-
-
-def model_run(plan: SessionPlan, project: Project) -> ModelRun:
-    """The run of language models that `plan` describes.
-
-    Raises:
-        ConfigError: the configuration cannot be used.
-        InputError: a number makes no sense.
-    """
-    from crm_assets.atlas.model_run import ModelRun, RunOptions  # noqa: PLC0415
-    from crm_assets.database import read_environment  # noqa: PLC0415
-
-    config = load_config(
-        plan.config or project.configs / DEFAULT_CONFIG,
-        environment=read_environment(project),
-        overrides=ConfigOverrides(plan.models, plan.learning, plan.mode, plan.feedback, plan.engine),
-    )
-    return ModelRun(
-        config=config,
-        loop="student" if plan.agent == "student" else "atlas",
-        options=RunOptions(
-            concurrency=plan.concurrency or _SESSIONS_AT_A_TIME,
-            epochs=plan.epochs,
-            budget_usd=plan.budget_usd,
-            budget_tokens=plan.budget_tokens,
-        ),
-        replay=plan.replay,
-    )
-
-
-def find_ledger(project: Project, dataset: str, named: str) -> Path:
-    """The ledger of the run that a user names: by its key, its folder, or the file itself.
-
-    Raises:
-        InputError: there is none.
-    """
-    path = Path(named)
-    if path.is_dir():
-        path = RunFiles(path).ledger
-    elif not path.is_file():
-        path = BaselinePaths.of(project, BaselineKey.of(dataset, named)).ledger
-    if not path.is_file():
-        raise InputError(f"There is no ledger at {path}; name a run that asked models.")
-    return path
+    return tuple(found)

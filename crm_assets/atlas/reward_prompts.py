@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crm_assets.atlas.config import ExecutionMode
+from crm_assets.atlas.choices import ExecutionMode
 from crm_assets.atlas.outcomes import Judgment
 from crm_assets.atlas.transcript import SessionTranscript, transcript_block
 from crm_assets.llm import Message

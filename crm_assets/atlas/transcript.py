@@ -6,27 +6,24 @@ truth: only judges and learner see them, only with `feedback: oracle`.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 from pydantic import BaseModel, ConfigDict
 
+from crm_assets.atlas.choices import Feedback
 from crm_assets.conversations import Conversation
 from crm_assets.llm.prompts import JSON_FENCE, cut, json_block
 from crm_assets.records import ConversationResult, TurnResult
 
 __all__ = [
     "ExpectedTurn",
-    "Feedback",
     "SessionTranscript",
     "TurnTranscript",
     "make_transcript",
     "read_transcript",
     "transcript_block",
 ]
-
-Feedback = Literal["none", "verdicts", "oracle"]
-"""What judges and learner see of the harness's verdicts and the ground truth."""
 
 
 class _Shown(BaseModel):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import orjson
 
-from crm_assets.atlas import read_task_ids, read_tasks, task_id
+from crm_assets.atlas.tasks import read_task_ids, read_tasks, task_id
 from crm_assets.conversations import load_conversations
 from crm_assets.conversations.revision import read_revision_file
 from crm_assets.errors import InputError

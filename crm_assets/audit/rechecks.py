@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import cached_property
 
-from crm_assets.atlas import read_tasks
+from crm_assets.atlas.tasks import read_tasks
 from crm_assets.audit.integrity import find_dataset_change, find_session_mismatch, find_task_mismatch
 from crm_assets.audit.recompute import (
     differing_figures,

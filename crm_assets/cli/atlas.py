@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from crm_assets.cli.common import describe_agent, live_progress, model_options, relative, session_plan
-from crm_assets.cli.common import progress_lines as lineage_lines
+from crm_assets.cli.common import describe_agent, live_progress, progress_lines, relative
+from crm_assets.cli.plan_options import PlanCommand
 from crm_assets.errors import InputError
 from crm_assets.workspace.baseline_files import BaselinePaths, RunFiles, claim_run, release_run
 from crm_assets.workspace.datasets import require_dataset
@@ -16,6 +16,7 @@ from crm_assets.workspace.keys import BaselineKey, RunKey
 from crm_assets.workspace.project import find_project
 
 if TYPE_CHECKING:
+    from crm_assets.atlas.plan import SessionPlan
     from crm_assets.atlas.smoke import SmokeCheck
 
 __all__ = ["atlas"]
@@ -26,7 +27,7 @@ def atlas() -> None:
     """Run Atlas sessions: a student works, a teacher validates, judges reward, a learner distils."""
 
 
-@atlas.command("run")
+@atlas.command("run", cls=PlanCommand, agents=("atlas", "student"))
 @click.option(
     "--task-file", type=click.Path(path_type=Path), required=True, help="The tasks.jsonl to work off."
 )
@@ -37,20 +38,14 @@ def atlas() -> None:
     help="Where tasks.jsonl (a copy), sessions.jsonl, ledger.jsonl, metrics.json and README.md go.",
 )
 @click.option("--dataset", help="The dataset's name; left out, what a revision.json beside the tasks says.")
-@click.option("--agent", type=click.Choice(("atlas", "student")), default="atlas", show_default=True,
-              help="The whole loop, or its student alone.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many tasks.")
-@click.option("--concurrency", type=click.IntRange(min=1), help="Sessions at a time; left out, 16.")
-@model_options
 def run(
     *,
     task_file: Path,
     output_dir: Path,
     dataset: str | None,
-    agent: Any,
+    plan: SessionPlan,
     limit: int | None,
-    concurrency: int | None,
-    **chosen: Any,
 ) -> None:
     """Work off a task file as a baseline's `atlas_sessions` does; a stopped run goes on where it was."""
     project = find_project()
@@ -58,11 +53,10 @@ def run(
     if files.sessions.exists():
         raise InputError(f"{files.sessions} is there already and is kept; choose another --output-dir.")
     name = dataset or _dataset_beside(task_file)
-    plan = session_plan(agent, project=project, dataset=name, sessions=concurrency, **chosen)
-    click.echo(f"{name}, agent {describe_agent(plan, project)}", err=True)
+    click.echo(f"{name}, agent {describe_agent(plan, project, name)}", err=True)
 
-    from crm_assets.atlas import copy_tasks
-    from crm_assets.atlas.plan import run_plan
+    from crm_assets.atlas.run_plan import run_plan
+    from crm_assets.atlas.tasks import copy_tasks
     from crm_assets.database import connect_databases
     from crm_assets.reporting import RunInfo, compute_metrics, render_readme, summarize, write_metrics
     from crm_assets.reporting.terminal import show
@@ -93,19 +87,17 @@ def _dataset_beside(task_file: Path) -> str:
     return read_revision_file(revision).dataset if revision.is_file() else task_file.stem
 
 
-@atlas.command("smoke")
+@atlas.command("smoke", cls=PlanCommand, agents=("atlas",))
 @click.option("--dataset", default="dev", show_default=True, help="A file's stem in data/conversations.")
-@model_options
-def smoke(*, dataset: str, **chosen: Any) -> None:
+def smoke(*, dataset: str, plan: SessionPlan) -> None:
     """Run one conversation through the loop, check it line by line, and log it.
 
     It becomes a baseline of its own, labelled `smoke`. Exit code 1 if a line of the checklist fails.
     """
     project = find_project()
     require_dataset(project, dataset)
-    chosen["mode"] = chosen["mode"] or "paired"
-    plan = session_plan("atlas", project=project, dataset=dataset, **chosen)
-    described = describe_agent(plan, project)
+    plan = plan.model_copy(update={"mode": plan.mode or "paired"})
+    described = describe_agent(plan, project, dataset)
     key = BaselineKey(dataset, claim_run(project, dataset, RunKey.now("smoke")))
     click.echo(f"Smoke run {key}, {described}", err=True)
 
@@ -115,7 +107,7 @@ def smoke(*, dataset: str, **chosen: Any) -> None:
 
     stopped: CheckFailed | None = None
     try:
-        with lineage_lines():
+        with progress_lines():
             materialize(project, key, LineageOptions(plan=plan, limit=1), job=SMOKE_JOB)
     except CheckFailed as error:
         stopped = error

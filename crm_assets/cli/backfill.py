@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from crm_assets.cli.common import model_options, plan_options, progress_lines, session_plan
+from crm_assets.cli.common import describe_agent, progress_lines
+from crm_assets.cli.plan_options import PlanCommand
 from crm_assets.cli.runs import free_keys
 from crm_assets.cli.ui import DEFAULT_PORT, HOST
 from crm_assets.errors import InfrastructureError, InputError
-from crm_assets.reporting.run_list import runs_of
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.datasets import require_dataset
 from crm_assets.workspace.keys import BaselineKey, parse_dataset
@@ -19,7 +19,7 @@ from crm_assets.workspace.project import Project, find_project
 if TYPE_CHECKING:
     import dagster as dg
 
-    from crm_assets.atlas.plan import AgentKind
+    from crm_assets.atlas.plan import SessionPlan
     from crm_assets.orchestration.backfills import Backfill
 
 __all__ = ["backfill"]
@@ -27,7 +27,7 @@ __all__ = ["backfill"]
 _RESCORED = ("baseline_metrics", "baseline_readme")
 
 
-@click.command()
+@click.command(cls=PlanCommand)
 @click.option("--dataset", required=True, help="A file's stem in data/conversations.")
 @click.option(
     "--runs",
@@ -38,8 +38,6 @@ _RESCORED = ("baseline_metrics", "baseline_readme")
 @click.option("--new", type=click.IntRange(1, 1000), help="So many new runs.")
 @click.option("--label", default="", help="Stands at the end of the new runs' keys.")
 @click.option("--rescore", is_flag=True, help="Only metrics and README again, from the stored sessions.")
-@plan_options
-@model_options
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many conversations.")
 @click.option("--overwrite", is_flag=True, help="Make finished baselines again.")
 @click.option("--resume", is_flag=True, help="Run again what has no verdict in finished baselines.")
@@ -52,13 +50,12 @@ def backfill(
     new: int | None,
     label: str,
     rescore: bool,
-    agent: AgentKind,
+    plan: SessionPlan,
     limit: int | None,
     overwrite: bool,
     resume: bool,
     here: bool,
     detach: bool,
-    **chosen: Any,
 ) -> None:
     """Make several runs of a dataset, with the same options.
 
@@ -71,7 +68,7 @@ def backfill(
         raise InputError("Give --runs or --new, not both.")
     if overwrite and resume:
         raise InputError("--resume goes on with what is there, --overwrite throws it away: give one.")
-    plan = session_plan(agent, project=project, dataset=dataset, **chosen)
+    describe_agent(plan, project, dataset)  # refuses a bad configuration before anything is made
     keys = _keys(project, dataset, named, new, label, finished=rescore or resume)
     if not (rescore or overwrite or resume):
         keys = _unfinished(project, keys)
@@ -104,6 +101,8 @@ def _keys(
         return [BaselineKey.of(parse_dataset(dataset), text) for text in dict.fromkeys(texts)]
     if new:
         return free_keys(project, dataset, new, label=label)
+    from crm_assets.reporting.run_list import runs_of
+
     keys = [paths.key for paths in runs_of(project, dataset) if paths.finished == finished]
     if not keys:
         what = "finished" if finished else "unfinished"

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from crm_assets.cli.common import (
-    describe_agent,
-    model_options,
-    plan_options,
-    progress_lines,
-    relative,
-    session_plan,
-)
+from crm_assets.cli.common import describe_agent, progress_lines, relative
+from crm_assets.cli.plan_options import PlanCommand
 from crm_assets.cli.ui import DEFAULT_PORT, HOST
 from crm_assets.errors import InputError
 from crm_assets.workspace.baseline_files import BaselinePaths, claim_run, release_run
@@ -22,18 +16,16 @@ from crm_assets.workspace.keys import BaselineKey, RunKey
 from crm_assets.workspace.project import Project, find_project
 
 if TYPE_CHECKING:
-    from crm_assets.atlas.plan import AgentKind
+    from crm_assets.atlas.plan import SessionPlan
 
 __all__ = ["baseline"]
 
 _FROM_SESSIONS = ("atlas_sessions", "baseline_metrics", "baseline_readme")
 
 
-@click.command()
+@click.command(cls=PlanCommand)
 @click.option("--dataset", required=True, help="A file's stem in data/conversations.")
 @click.option("--run", "run", metavar="KEY", help="YYYYMMDDTHHMMSSZ[-label]; left out, a new one.")
-@plan_options
-@model_options
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many conversations.")
 @click.option("--overwrite", is_flag=True, help="Make a finished baseline again.")
 @click.option("--resume", is_flag=True, help="Run again what has no verdict in a finished baseline.")
@@ -41,11 +33,10 @@ def baseline(
     *,
     dataset: str,
     run: str | None,
-    agent: AgentKind,
+    plan: SessionPlan,
     limit: int | None,
     overwrite: bool,
     resume: bool,
-    **chosen: Any,
 ) -> None:
     """Run a dataset through the whole lineage, under Dagster, and show how it went.
 
@@ -56,8 +47,9 @@ def baseline(
     require_dataset(project, dataset)
     if resume and (run is None or overwrite):
         raise InputError("--resume goes with the --run that is to go on, and without --overwrite.")
-    plan = session_plan(agent, project=project, dataset=dataset, **chosen)
-    agent_and_models = describe_agent(plan, project)  # refuses a bad configuration before anything is made
+    agent_and_models = describe_agent(
+        plan, project, dataset
+    )  # refuses a bad configuration before anything is made
     key = _key(project, dataset, run, keep=not (overwrite or resume))
     click.echo(f"Baseline {key}, agent {agent_and_models}", err=True)
 

@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crm_assets.cli.common import agent_options, agent_spec, live_progress, relative
+from crm_assets.cli.common import live_progress, relative
+from crm_assets.cli.plan_options import PlanCommand
 from crm_assets.errors import InputError
 from crm_assets.workspace.project import find_project
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from crm_assets.atlas.plan import SessionPlan
     from crm_assets.engine import RunSummary
-    from crm_assets.harness import AgentName
 
 __all__ = ["harness"]
 
 
-@click.command()
+@click.command(cls=PlanCommand, agents=("replay", "noop", "recorded"))
 @click.option(
     "--dataset",
     type=click.Path(path_type=Path),
@@ -33,7 +34,6 @@ __all__ = ["harness"]
     required=True,
     help="Where results go, one JSON line a conversation; a stopped run goes on there.",
 )
-@agent_options
 @click.option("--sample", type=click.IntRange(min=1), help="Only so many, drawn with --seed.")
 @click.option("--seed", type=int, default=0, show_default=True, help="What --sample draws with.")
 @click.option("--overwrite", is_flag=True, help="Begin anew although the output is there.")
@@ -41,10 +41,7 @@ def harness(
     *,
     dataset: Path,
     output: Path,
-    agent: AgentName,
-    recorded: Path | None,
-    workers: int,
-    sessions: int,
+    plan: SessionPlan,
     sample: int | None,
     seed: int,
     overwrite: bool,
@@ -52,26 +49,27 @@ def harness(
     """Run every conversation of a file and verify it turn by turn."""
     if not dataset.is_file():
         raise InputError(f"{dataset} is not a file: give --dataset a JSON Lines file.")
-    spec = agent_spec(agent, recorded)
+    project = find_project()
 
     from rich.console import Console
 
+    from crm_assets.atlas.run_plan import scripted_agent
     from crm_assets.database import connect_databases
     from crm_assets.engine import Limits, run_harness
 
-    with live_progress(f"{dataset.stem}, {agent}") as progress:
+    with live_progress(f"{dataset.stem}, {plan.agent}") as progress:
         summary = run_harness(
             dataset,
             output,
-            databases=connect_databases(find_project()),
-            agent=spec,
+            databases=connect_databases(project),
+            agent=scripted_agent(plan, project),
             sample=sample,
             seed=seed,
-            limits=Limits(workers=workers, concurrency=sessions),
+            limits=Limits(workers=plan.workers, concurrency=plan.sessions_at_a_time),
             overwrite=overwrite,
             progress=progress,
         )
-    Console().print(_table(summary, title=f"{agent} on {dataset.name}"))
+    Console().print(_table(summary, title=f"{plan.agent} on {dataset.name}"))
     click.echo(f"Results: {relative(output)}")
 
 

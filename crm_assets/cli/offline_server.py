@@ -11,7 +11,9 @@ __all__ = ["offline_server"]
 
 
 @click.command("offline-server")
-@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port on 127.0.0.1."
+)
 @click.option(
     "--latency-ms", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Of every answer."
 )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
 
-from crm_assets.reporting.run_list import RunSummary, list_runs
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.datasets import require_dataset
 from crm_assets.workspace.keys import BaselineKey, RunKey
 from crm_assets.workspace.project import Project, find_project
+
+if TYPE_CHECKING:
+    from crm_assets.reporting.run_list import RunSummary
 
 __all__ = ["free_keys", "register_keys", "runs"]
 
@@ -43,6 +46,9 @@ def list_(dataset: str, as_json: bool) -> None:
     """List the runs of a dataset, oldest first: how far they are, and how they went."""
     project = find_project()
     require_dataset(project, dataset)
+
+    from crm_assets.reporting.run_list import list_runs
+
     found = list_runs(project, dataset)
     if as_json:
         import orjson

@@ -34,7 +34,13 @@ def port_is_free(port: int) -> bool:
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(1, 65535), default=DEFAULT_PORT, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="Port on 127.0.0.1.",
+)
 def ui(port: int) -> None:
     """Run Dagster's webserver and daemon on 127.0.0.1 until Ctrl-C."""
     project = find_project()

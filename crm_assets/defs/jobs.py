@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from crm_assets.atlas.plan import SessionPlan
 from crm_assets.defs.assets import (
     LINEAGE,
     atlas_sessions,
@@ -46,7 +47,7 @@ baseline = dg.define_asset_job(
 harness_baseline = dg.define_asset_job(
     HARNESS_JOB,
     selection=_LINEAGE,
-    config=dg.RunConfig(ops={atlas_sessions.op.name: SessionsConfig(agent="student")}),
+    config=dg.RunConfig(ops={atlas_sessions.op.name: SessionsConfig.of(SessionPlan(agent="student"))}),
     description="The whole lineage with the student alone, without teacher, judges and learner: what an "
     "Atlas run is compared with.",
 )
@@ -57,7 +58,7 @@ smoke = dg.define_asset_job(
     config=dg.RunConfig(
         ops={
             "atlas_tasks": TasksConfig(limit=1),
-            atlas_sessions.op.name: SessionsConfig(mode="paired", concurrency=1),
+            atlas_sessions.op.name: SessionsConfig.of(SessionPlan(mode="paired", concurrency=1)),
         }
     ),
     description="One conversation through the whole loop, in mode paired, and the smoke checklist as "

@@ -18,12 +18,12 @@ from dagster._core.errors import DagsterAssetCheckFailedError, DagsterExecutionI
 from crm_assets.atlas.plan import SessionPlan
 from crm_assets.definitions import defs
 from crm_assets.defs.assets import LINEAGE, atlas_sessions, baseline_metrics
-from crm_assets.defs.assets.common import StageConfig
 from crm_assets.defs.assets.progress import PROGRESS_LOGGER
 from crm_assets.defs.assets.tasks import TasksConfig
 from crm_assets.defs.jobs import BASELINE_JOB, HISTORY_JOB
 from crm_assets.defs.partitions import register, register_dataset
 from crm_assets.defs.sessions_config import SessionsConfig
+from crm_assets.defs.stages import StageConfig
 from crm_assets.errors import ConfigError, CrmAssetsError
 from crm_assets.orchestration.launcher import PROCESS_TAG, this_process
 from crm_assets.workspace.baseline_files import BaselinePaths

@@ -17,8 +17,9 @@ import psycopg
 import yaml
 from psycopg import sql
 
-from crm_assets.atlas import write_tasks
-from crm_assets.atlas.plan import SessionPlan, run_plan
+from crm_assets.atlas.plan import SessionPlan
+from crm_assets.atlas.run_plan import run_plan
+from crm_assets.atlas.tasks import write_tasks
 from crm_assets.database import Databases, connect_databases
 from crm_assets.engine import RunSummary
 from crm_assets.generator import generate

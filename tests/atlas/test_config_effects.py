@@ -15,6 +15,7 @@ from crm_assets.atlas.config import AtlasConfig
 from crm_assets.atlas.config_file import LoadedConfig, load_config
 from crm_assets.atlas.model_run import ModelRun
 from crm_assets.atlas.outcomes import PastSession
+from crm_assets.atlas.plan import SessionPlan
 from crm_assets.atlas.playbook import LearningState
 from crm_assets.atlas.rewards import JUDGE_TEMPERATURES
 from crm_assets.atlas.telemetry import TelemetryStore
@@ -250,7 +251,7 @@ def test_storage_and_limits_make_a_difference_to_a_run(
 def test_the_engine_makes_a_difference():
     engines: tuple[Any, ...] = ("crm_assets", "sdk")
     loaded = (LoadedConfig(Path("x.yaml"), config(engine=engine), offline=False) for engine in engines)
-    assert [ModelRun(one).by_sdk for one in loaded] == [False, True]
+    assert [ModelRun(SessionPlan(), one).by_sdk for one in loaded] == [False, True]
 
 
 def test_offline_makes_a_difference(tmp_path: Path):

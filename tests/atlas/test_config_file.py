@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from crm_assets.atlas.config_file import ConfigOverrides, LoadedConfig, load_config
+from crm_assets.atlas.config_file import LoadedConfig, load_config
+from crm_assets.atlas.plan import SessionPlan
 from crm_assets.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "atlas"
@@ -20,8 +21,8 @@ def document(path: Path = PRODUCTION) -> dict[str, Any]:
     return loaded
 
 
-def load(path: Path = PRODUCTION, environment: Mapping[str, str] = KEYS, **overrides: Any) -> LoadedConfig:
-    return load_config(path, environment=environment, overrides=ConfigOverrides(**overrides))
+def load(path: Path = PRODUCTION, environment: Mapping[str, str] = KEYS, **plan: Any) -> LoadedConfig:
+    return load_config(path, environment=environment, plan=SessionPlan(**plan))
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def test_what_is_no_configuration_is_said(tmp_path: Path, text: str, complaint: 
     path = tmp_path / "odd.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"odd\.yaml") as raised:
-        load(path, models={"student": "openai/x", "learner": "openai/y"}, learning="off", mode="auto")
+        load(path, student="openai/x", learner="openai/y", learning="off", mode="auto")
     assert complaint in str(raised.value)
 
 
@@ -159,12 +160,7 @@ def test_a_section_without_a_key_is_the_default(written: Any):
 
 def test_models_can_be_named_by_role():
     loaded = load(
-        models={
-            "student": "anthropic/claude-x",
-            "teacher": "openai/t",
-            "judge": "openai/j",
-            "learner": "openai/org/l",
-        }
+        student="anthropic/claude-x", teacher="openai/t", judge="openai/j", learner="openai/org/l"
     )
     assert {name: spec.name for name, spec in loaded.models().items()} == {
         "student": "anthropic/claude-x",
@@ -186,16 +182,16 @@ def test_another_model_has_another_price_and_another_provider_another_address(wr
         "agent.llm.usd_per_million_prompt_tokens": 1,
         "agent.llm.usd_per_million_completion_tokens": 1,
     }
-    same = written(changes, models={"student": "openai/other"}).config.agent.llm
+    same = written(changes, student="openai/other").config.agent.llm
     assert (same.api_base, same.usd_per_million_prompt_tokens) == ("http://one/v1", None)
-    other = written(changes, models={"student": "gemini/other"}).config.agent.llm
+    other = written(changes, student="gemini/other").config.agent.llm
     assert (other.api_base, other.api_key_env) == (None, None)
 
 
 @pytest.mark.parametrize("name", ["gpt", "/gpt", "openai/", ""])
 def test_a_model_without_its_provider_is_refused(name: str):
     with pytest.raises(ConfigError, match="--teacher wants provider/model"):
-        load(models={"teacher": name})
+        load(teacher=name)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +219,7 @@ def test_what_is_not_overridden_stays(written: Any):
 
 @pytest.mark.parametrize("value", ["1", "true", "YES", " on "])
 def test_the_environment_can_keep_everything_offline(value: str):
-    loaded = load(environment={**KEYS, "ATLAS_OFFLINE_MODE": value}, models={"student": "openai/x"})
+    loaded = load(environment={**KEYS, "ATLAS_OFFLINE_MODE": value}, student="openai/x")
     assert loaded.offline
     assert {name: spec.name for name, spec in loaded.models().items()} == {
         "student": "offline/student",
@@ -262,7 +258,7 @@ def test_without_keys_the_dev_configuration_is_offline(environment: dict[str, st
 
 
 def test_who_names_a_model_or_a_server_wants_that_one(written: Any):
-    assert not load(DEV, {}, models={"student": "openai/x"}).offline
+    assert not load(DEV, {}, student="openai/x").offline
     assert not written({"offline": "without_keys", "agent.llm.api_base": "http://own/v1"}, {}).offline
     assert not load(PRODUCTION, {}).offline  # `offline: never`: a missing key is an error later on
 

@@ -183,7 +183,8 @@ ALONE = """
 import socket, sys
 from pathlib import Path
 from crm_assets.workspace.baseline_files import RunFiles
-from crm_assets.atlas.plan import SessionPlan, run_plan
+from crm_assets.atlas.plan import SessionPlan
+from crm_assets.atlas.run_plan import run_plan
 from crm_assets.database import connect_databases
 from crm_assets.workspace.project import Project
 

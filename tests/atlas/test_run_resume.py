@@ -171,7 +171,8 @@ import datetime, sys
 from pathlib import Path
 from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.atlas import store
-from crm_assets.atlas.plan import SessionPlan, run_plan
+from crm_assets.atlas.plan import SessionPlan
+from crm_assets.atlas.run_plan import run_plan
 from crm_assets.database import connect_databases
 from crm_assets.workspace.project import Project
 

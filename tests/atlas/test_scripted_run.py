@@ -8,7 +8,8 @@ import orjson
 import psycopg
 import pytest
 
-from crm_assets.atlas import run_sessions, write_tasks
+from crm_assets.atlas.scripted_run import run_sessions
+from crm_assets.atlas.tasks import write_tasks
 from crm_assets.database import Databases, connect_databases
 from crm_assets.engine import Limits, Progress, RunSummary
 from crm_assets.errors import InputError

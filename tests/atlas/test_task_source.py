@@ -6,8 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from crm_assets.atlas import read_tasks, write_tasks
-from crm_assets.atlas.tasks import TaskSource
+from crm_assets.atlas.tasks import TaskSource, read_tasks, write_tasks
 from crm_assets.errors import InputError
 from crm_assets.workspace.jsonl import read_line_at
 from tests.harness.build import document, turn, write_dataset

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from crm_assets.atlas import AtlasTask, read_task_ids, read_tasks, task_id, write_tasks
+from crm_assets.atlas.tasks import AtlasTask, read_task_ids, read_tasks, task_id, write_tasks
 from crm_assets.conversations import DatasetError, load_conversations
 from crm_assets.errors import InputError
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from crm_assets.atlas import write_tasks
 from crm_assets.atlas.scripted_run import run_sessions
+from crm_assets.atlas.tasks import write_tasks
 from crm_assets.audit import write_manifest
 from crm_assets.audit.recompute import recompute_metrics, recompute_readme
 from crm_assets.conversations import read_revision

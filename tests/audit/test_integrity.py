@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from crm_assets.atlas import write_tasks
+from crm_assets.atlas.tasks import write_tasks
 from crm_assets.audit.integrity import find_dataset_change, find_session_mismatch, find_task_mismatch
 from crm_assets.conversations import read_revision
 from crm_assets.errors import InputError

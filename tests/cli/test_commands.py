@@ -1,4 +1,4 @@
-"""The other commands: harness, datasets, doctor, partitions, db."""
+"""Every command's help, and the commands harness, datasets, doctor, partitions, db."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import orjson
 import pytest
+from click.testing import CliRunner
 
+from crm_assets.cli import cli
 from crm_assets.cli.doctor import diagnose
 from crm_assets.cli.ui import port_is_free
 from crm_assets.database import connect_databases
@@ -20,20 +24,28 @@ from crm_assets.workspace.project import Project
 
 from .conftest import Run
 
-COMMANDS = [
-    "atlas",
-    "baseline",
-    "compare",
-    "datasets",
-    "db",
-    "doctor",
-    "harness",
-    "offline-server",
-    "offline-server",
-    "partitions",
-    "tasks",
-    "ui",
-]
+
+def tree(command: click.Command = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the path of every command of click's own tree, groups included."""
+    yield path
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield from tree(inner, (*path, name))
+
+
+@pytest.mark.parametrize("path", [*tree()], ids=" ".join)
+def test_every_command_says_what_it_does_and_what_its_options_are(path: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(cli, [*path, "--help"])
+    assert shown.exit_code == 0, shown.output
+    command: click.Command = cli
+    for name in path:
+        assert isinstance(command, click.Group)
+        command = command.commands[name]
+    assert command.get_short_help_str()
+    for param in command.get_params(click.Context(command)):
+        if isinstance(param, click.Option):
+            assert param.opts[0] in shown.output
+            assert param.help, f"{param.opts[0]} has no help"
 
 
 def test_help_lists_every_command_without_loading_what_is_heavy() -> None:
@@ -45,7 +57,7 @@ def test_help_lists_every_command_without_loading_what_is_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "heavy: []" in done.stdout
-    for command in COMMANDS:
+    for command in cli.commands:
         assert f"  {command} " in done.stdout
 
 

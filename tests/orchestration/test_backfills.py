@@ -31,7 +31,7 @@ from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
 
 KEYS = [BaselineKey.of("small", f"2026013{day}T093000Z") for day in (0, 1)]
-REPLAY = LineageOptions(SessionPlan("replay"), limit=2)
+REPLAY = LineageOptions(SessionPlan(agent="replay"), limit=2)
 WANTED = Backfill("small", KEYS, REPLAY)
 
 

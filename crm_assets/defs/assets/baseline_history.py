@@ -8,10 +8,10 @@ from typing import Any
 import dagster as dg
 
 from crm_assets.defs.assets.baseline_metrics import baseline_metrics
-from crm_assets.defs.assets.common import OWNERS, expected_errors, file_result, tags
 from crm_assets.defs.assets.progress import tell
 from crm_assets.defs.partitions import DATASET_PARTITIONS
 from crm_assets.defs.resources import ArtifactsResource
+from crm_assets.defs.stages import OWNERS, expected_errors, file_result, tags
 from crm_assets.reporting.comparison import Comparison, headline, render_markdown
 from crm_assets.reporting.formats import NOTHING, counted
 from crm_assets.reporting.history import History, HistoryPaths, HistoryRun, update_history

@@ -8,11 +8,11 @@ from importlib.metadata import version
 import dagster as dg
 
 from crm_assets.conversations.revision import read_revision_file
-from crm_assets.defs.assets.common import GROUP, OWNERS, expected_errors, file_result, require, tags
 from crm_assets.defs.assets.progress import tell
 from crm_assets.defs.assets.sessions import atlas_sessions
 from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
 from crm_assets.defs.resources import ArtifactsResource
+from crm_assets.defs.stages import GROUP, OWNERS, expected_errors, file_result, require, tags
 from crm_assets.reporting import Metrics, Rate, baseline_run_info, compute_metrics, write_metrics
 from crm_assets.reporting.formats import interval, of, percent, share
 from crm_assets.reporting.models import ConversationGroup

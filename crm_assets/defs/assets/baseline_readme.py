@@ -7,7 +7,9 @@ import dagster as dg
 from crm_assets.audit import write_manifest
 from crm_assets.conversations.revision import read_revision_file
 from crm_assets.defs.assets.baseline_metrics import baseline_metrics
-from crm_assets.defs.assets.common import (
+from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
+from crm_assets.defs.resources import ArtifactsResource
+from crm_assets.defs.stages import (
     GROUP,
     OWNERS,
     expected_errors,
@@ -15,8 +17,6 @@ from crm_assets.defs.assets.common import (
     require,
     tags,
 )
-from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
-from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.reporting import read_metrics, write_pages
 from crm_assets.reporting.plots import draw, markdown_image
 

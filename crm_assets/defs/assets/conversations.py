@@ -7,9 +7,9 @@ import warnings
 import dagster as dg
 from dagster._core.definitions.data_version import extract_data_version_from_entry
 
-from crm_assets.defs.assets.common import GROUP, tags
 from crm_assets.defs.partitions import DATASET_PARTITIONS
 from crm_assets.defs.resources import ArtifactsResource
+from crm_assets.defs.stages import GROUP, tags
 from crm_assets.workspace.files import sha256_of_file
 
 __all__ = ["conversations", "is_observed", "observation", "observe_conversations"]

@@ -8,7 +8,11 @@ import dagster as dg
 
 from crm_assets.conversations import AuditReport, DatasetRevision, check_dataset, read_revision
 from crm_assets.crm import tool_names
-from crm_assets.defs.assets.common import (
+from crm_assets.defs.assets.conversations import conversations, is_observed, observation
+from crm_assets.defs.assets.progress import tell
+from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
+from crm_assets.defs.resources import ArtifactsResource, PostgresResource
+from crm_assets.defs.stages import (
     GROUP,
     OWNERS,
     StageConfig,
@@ -16,10 +20,6 @@ from crm_assets.defs.assets.common import (
     file_result,
     tags,
 )
-from crm_assets.defs.assets.conversations import conversations, is_observed, observation
-from crm_assets.defs.assets.progress import tell
-from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
-from crm_assets.defs.resources import ArtifactsResource, PostgresResource
 from crm_assets.harness import audit_dataset
 from crm_assets.reporting.formats import counted
 from crm_assets.workspace.datasets import require_dataset

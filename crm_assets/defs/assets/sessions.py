@@ -6,8 +6,13 @@ from typing import Any
 
 import dagster as dg
 
-from crm_assets.atlas.plan import run_plan
-from crm_assets.defs.assets.common import (
+from crm_assets.atlas.run_plan import run_plan
+from crm_assets.defs.assets.progress import session_progress, tell
+from crm_assets.defs.assets.tasks import atlas_tasks
+from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
+from crm_assets.defs.resources import ArtifactsResource, PostgresResource
+from crm_assets.defs.sessions_config import SessionsConfig
+from crm_assets.defs.stages import (
     GROUP,
     OWNERS,
     expected_errors,
@@ -15,11 +20,6 @@ from crm_assets.defs.assets.common import (
     require,
     tags,
 )
-from crm_assets.defs.assets.progress import session_progress, tell
-from crm_assets.defs.assets.tasks import atlas_tasks
-from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
-from crm_assets.defs.resources import ArtifactsResource, PostgresResource
-from crm_assets.defs.sessions_config import SessionsConfig
 from crm_assets.engine import RunSummary
 from crm_assets.errors import InfrastructureError
 from crm_assets.llm import Spending, ledger_totals
@@ -59,7 +59,7 @@ def atlas_sessions(
     with expected_errors():
         key = baseline_of(context)
         paths = artifacts.baseline(key)
-        plan = config.plan(artifacts.project, key.dataset)
+        plan = config.plan()
         require(paths.tasks, atlas_tasks.key.to_user_string())
         again = context.retry_number > 0 or (context.run.parent_run_id is not None and not paths.finished)
         if config.resume and paths.finished and not again:
@@ -84,11 +84,11 @@ def atlas_sessions(
     return file_result(
         paths.sessions,
         {
-            "agent": config.agent,
+            "agent": plan.agent,
             **_counts(summary),
             **_spent(paths),
-            "budget_usd": config.budget_usd,
-            "budget_tokens": config.budget_tokens,
+            "budget_usd": plan.budget_usd,
+            "budget_tokens": plan.budget_tokens,
         },
     )
 

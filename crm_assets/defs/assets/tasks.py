@@ -5,9 +5,13 @@
 import dagster as dg
 from pydantic import Field
 
-from crm_assets.atlas import write_tasks
+from crm_assets.atlas.tasks import write_tasks
 from crm_assets.conversations.revision import read_revision_file
-from crm_assets.defs.assets.common import (
+from crm_assets.defs.assets.dataset_revision import dataset_revision
+from crm_assets.defs.assets.progress import tell
+from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
+from crm_assets.defs.resources import ArtifactsResource
+from crm_assets.defs.stages import (
     GROUP,
     OWNERS,
     StageConfig,
@@ -15,10 +19,6 @@ from crm_assets.defs.assets.common import (
     file_result,
     tags,
 )
-from crm_assets.defs.assets.dataset_revision import dataset_revision
-from crm_assets.defs.assets.progress import tell
-from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
-from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.reporting.formats import counted
 from crm_assets.workspace.datasets import require_dataset
 

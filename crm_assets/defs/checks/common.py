@@ -8,13 +8,14 @@ from typing import Any
 
 import dagster as dg
 
+from crm_assets.atlas.plan import SessionPlan
 from crm_assets.audit.integrity import Verdict
 from crm_assets.defs.assets import atlas_sessions
 from crm_assets.defs.partitions import BASELINE_PARTITIONS
 from crm_assets.defs.sessions_config import SessionsConfig
 from crm_assets.errors import InfrastructureError, InputError
 
-__all__ = ["last_metadata", "partition_check", "result", "sessions_config"]
+__all__ = ["last_metadata", "partition_check", "result", "session_plan"]
 
 _Decorator = Callable[[Callable[..., dg.AssetCheckResult]], dg.AssetChecksDefinition]
 
@@ -63,8 +64,8 @@ def last_metadata(
     return {name: value.value for name, value in materialization.metadata.items()}
 
 
-def sessions_config(context: dg.AssetCheckExecutionContext) -> SessionsConfig:
-    """The options that this partition's sessions were made with.
+def session_plan(context: dg.AssetCheckExecutionContext) -> SessionPlan:
+    """Return the plan that this partition's sessions were made with.
 
     Raises:
         InputError: Dagster does not know; they came from elsewhere.
@@ -74,7 +75,7 @@ def sessions_config(context: dg.AssetCheckExecutionContext) -> SessionsConfig:
     if run is None:
         raise InputError("Dagster holds no run that made these sessions, so how they were made is unknown.")
     ops = run.run_config.get("ops") or {}
-    return SessionsConfig(**(ops.get(atlas_sessions.op.name) or {}).get("config", {}))
+    return SessionsConfig(**(ops.get(atlas_sessions.op.name) or {}).get("config", {})).plan()
 
 
 def _last(context: dg.AssetCheckExecutionContext, asset: dg.AssetsDefinition) -> dg.EventLogRecord | None:

@@ -9,6 +9,7 @@ import orjson
 from pydantic import Field
 
 from crm_assets.atlas.config_file import LoadedConfig
+from crm_assets.atlas.plan import SessionPlan
 from crm_assets.audit.integrity import Verdict
 from crm_assets.audit.quality_thresholds import (
     Budgets,
@@ -20,10 +21,9 @@ from crm_assets.audit.quality_thresholds import (
 )
 from crm_assets.defs.assets import atlas_sessions, baseline_metrics, dataset_revision
 from crm_assets.defs.assets.dataset_revision import AUDIT_FACTS
-from crm_assets.defs.checks.common import last_metadata, partition_check, result, sessions_config
+from crm_assets.defs.checks.common import last_metadata, partition_check, result, session_plan
 from crm_assets.defs.partitions import baseline_of
 from crm_assets.defs.resources import ArtifactsResource, TelemetryResource
-from crm_assets.defs.sessions_config import SessionsConfig
 from crm_assets.errors import InputError
 from crm_assets.reporting import read_metrics
 from crm_assets.workspace.baseline_files import BaselinePaths
@@ -148,10 +148,10 @@ def telemetry_matches_sessions(
     paths = artifacts.baseline(key)
 
     def find() -> Verdict:
-        config = sessions_config(context)
-        if config.agent != "atlas" or config.replay is not None:
+        plan = session_plan(context)
+        if plan.agent != "atlas" or plan.replay is not None:
             return Verdict.good(0)
-        told = telemetry.statuses(key.run_id, _loaded(artifacts, paths, config).config.storage.database_url)
+        told = telemetry.statuses(key.run_id, _loaded(artifacts, paths, plan).config.storage.database_url)
         return find_untold_sessions(paths.sessions, told)
 
     return _warn(find)
@@ -174,13 +174,13 @@ def leak_canary(
     seen: dict[str, int] = {}
 
     def find() -> Verdict:
-        options = sessions_config(context)
-        if options.agent not in ("atlas", "student"):
+        plan = session_plan(context)
+        if not plan.asks_models:
             return Verdict.good(0)
         from crm_assets.audit.leakage import find_leaks  # noqa: PLC0415  (brings the whole loop along)
 
-        loaded = _loaded(artifacts, paths, options)
-        report = find_leaks(paths, loaded, atlas=options.agent == "atlas", sample=config.sessions)
+        loaded = _loaded(artifacts, paths, plan)
+        report = find_leaks(paths, loaded, atlas=plan.agent == "atlas", sample=config.sessions)
         seen.update(sessions=report.sessions, derived=report.derived, recorded=report.recorded)
         problems = report.problems
         return Verdict("; ".join(problems[:3]) + "." if problems else None, report.derived)
@@ -190,16 +190,15 @@ def leak_canary(
     return outcome._replace(metadata={**outcome.metadata, **counts})
 
 
-def _loaded(artifacts: ArtifactsResource, paths: BaselinePaths, options: SessionsConfig) -> LoadedConfig:
+def _loaded(artifacts: ArtifactsResource, paths: BaselinePaths, plan: SessionPlan) -> LoadedConfig:
     """The configuration that the sessions ran on.
 
     Raises:
         InputError: it has changed since.
     """
-    from crm_assets.atlas.plan import model_run  # noqa: PLC0415
+    from crm_assets.atlas.run_plan import load_run  # noqa: PLC0415
 
-    project = artifacts.project
-    loaded = model_run(options.plan(project, paths.key.dataset), project).config
+    loaded = load_run(plan, artifacts.project, paths.key.dataset).config
     with paths.sessions.open("rb") as handle:
         agent = orjson.loads(handle.readline())["atlas_metadata"]["agent"]
     if not loaded.sha256.startswith(agent["config_sha256"]):

@@ -132,7 +132,7 @@ def _unchanged(a: BaselinePaths, b: BaselinePaths) -> set[str]:
 
 def _content_hashes(paths: BaselinePaths) -> dict[str, str]:
     # The runtime comes along with it; a comparison within one revision reads result files alone.
-    from crm_assets.atlas import read_tasks  # noqa: PLC0415
+    from crm_assets.atlas.tasks import read_tasks  # noqa: PLC0415
 
     return {
         task.conversation.conversation_id: task.conversation.content_hash

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import orjson
 
-from crm_assets.atlas.plan import SessionPlan, run_plan
+from crm_assets.atlas.plan import SessionPlan
+from crm_assets.atlas.run_plan import run_plan
 from crm_assets.database import connect_databases
 from crm_assets.errors import CrmAssetsError
 from crm_assets.workspace.baseline_files import RunFiles

@@ -44,7 +44,7 @@ def test_a_run_that_wants_it_is_refused_before_anything_is_made(loop: Loop) -> N
 def test_the_student_alone_needs_no_engine(loop: Loop) -> None:
     config = loop.config(models_at("http://127.0.0.1:9"), {"engine": "sdk"})
     files = loop.tasks(small_dataset(1))
-    loop.run(files, config, agent="student", models={"student": "offline/student"})
+    loop.run(files, config, agent="student", student="offline/student")
     assert loop.lines(files)[0]["status"] == "succeeded"
     assert "engine" not in loop.lines(files)[0]["atlas_metadata"]["agent"]
 

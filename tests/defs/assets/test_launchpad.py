@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from crm_assets.atlas.plan import SessionPlan
+from crm_assets.atlas.plan import plan_fields
 from crm_assets.definitions import defs
 from crm_assets.defs.checks import SMOKE_JOB
 from crm_assets.defs.jobs import BASELINE_JOB, HARNESS_JOB, JOBS
-from crm_assets.defs.sessions_config import SessionsConfig
-from crm_assets.workspace.project import Project
 
 
 def fields(job: str, op: str) -> dict[str, Any]:
@@ -29,9 +26,9 @@ def test_every_option_says_what_it_is(op: str) -> None:
 
 
 def test_the_options_that_users_ask_for_are_there() -> None:
-    offered = fields(BASELINE_JOB, "atlas_sessions").keys() | fields(BASELINE_JOB, "atlas_tasks").keys()
-    assert {"config", "agent", "limit", "concurrency", "learning", "epochs", "overwrite"} <= offered
-    assert {"budget_usd", "budget_tokens"} <= offered
+    offered = fields(BASELINE_JOB, "atlas_sessions").keys()
+    assert {field.name for field in plan_fields()} | {"overwrite", "resume", "retries"} == offered
+    assert fields(BASELINE_JOB, "atlas_tasks").keys() == {"limit", "overwrite"}
 
 
 @pytest.mark.parametrize(
@@ -66,16 +63,3 @@ def test_the_smoke_job_is_one_conversation_in_mode_paired() -> None:
     ops = default_config(SMOKE_JOB)["ops"]
     assert ops["atlas_tasks"]["config"]["limit"] == 1
     assert ops["atlas_sessions"]["config"]["mode"] == "paired"
-
-
-@pytest.mark.parametrize(
-    "plan",
-    [
-        SessionPlan(),
-        SessionPlan("student", models={"student": "openai/x"}, learning="off", mode="coach"),
-        SessionPlan(feedback="none", epochs=3, concurrency=4, budget_usd=1.5, budget_tokens=100),
-        SessionPlan("noop", workers=2),
-    ],
-)
-def test_a_plan_survives_the_way_through_dagsters_config(plan: SessionPlan, tmp_path: Path) -> None:
-    assert SessionsConfig.of(plan).plan(Project(tmp_path), "small") == plan

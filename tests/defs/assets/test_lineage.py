@@ -33,8 +33,8 @@ from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
 from tests.defs.assets.conftest import CONVERSATIONS
 
-REPLAY = LineageOptions(SessionPlan("replay"))
-AGAIN = LineageOptions(SessionPlan("replay"), overwrite=True)
+REPLAY = LineageOptions(SessionPlan(agent="replay"))
+AGAIN = LineageOptions(SessionPlan(agent="replay"), overwrite=True)
 FILES = [
     *("README.md", "manifest.json", "metrics.json", "plots", "report.html"),
     *("revision.json", "run.json", "sessions.jsonl", "tasks.jsonl"),
@@ -170,7 +170,7 @@ def test_the_readme_shows_its_pictures_and_the_report_stands_alone(
 def test_tasks_carry_the_run_and_a_limit_holds_to_the_end(
     instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
 ) -> None:
-    materialize_on(instance, project, key, LineageOptions(SessionPlan("noop"), limit=2))
+    materialize_on(instance, project, key, LineageOptions(SessionPlan(agent="noop"), limit=2))
     tasks = lines(paths.tasks)
     assert [task["run_id"] for task in tasks] == [key.run_id] * 2
     assert all(task["task_id"].endswith(f"::{key.run_id}") for task in tasks)
@@ -187,10 +187,10 @@ def test_a_finished_baseline_is_kept_unless_it_is_to_be_overwritten(
     before = contents(paths.folder)
     for stages in (["dataset_revision"], ["atlas_tasks"], ["atlas_sessions"], None):
         with pytest.raises(InputError, match="is finished and is kept"):
-            materialize_on(instance, project, key, LineageOptions(SessionPlan("noop")), stages=stages)
+            materialize_on(instance, project, key, LineageOptions(SessionPlan(agent="noop")), stages=stages)
     assert contents(paths.folder) == before
 
-    materialize_on(instance, project, key, LineageOptions(SessionPlan("noop"), overwrite=True))
+    materialize_on(instance, project, key, LineageOptions(SessionPlan(agent="noop"), overwrite=True))
     assert read_json(paths.metrics)["agent_config"]["name"] == "noop"
 
 
@@ -304,7 +304,7 @@ def test_infrastructure_that_fails_is_told_as_such_and_may_be_tried_again(
 
 @pytest.mark.parametrize(("error", "again"), [(InfrastructureError("x"), True), (InputError("x"), False)])
 def test_only_infrastructure_is_worth_a_retry(error: CrmAssetsError, again: bool) -> None:
-    from crm_assets.defs.assets.common import expected_errors
+    from crm_assets.defs.stages import expected_errors
 
     with pytest.raises(dg.Failure) as raised, expected_errors():
         raise error
@@ -337,7 +337,7 @@ def test_ctrl_c_stops_the_run_and_leaves_nothing_half_written(
 def test_an_agent_that_does_not_exist_is_a_sentence(
     instance: dg.DagsterInstance, project: Project, key: BaselineKey
 ) -> None:
-    with pytest.raises(InputError, match="no agent 'psychic'"):
+    with pytest.raises(InputError, match="agent: Input should be 'atlas', 'student'"):
         materialize_on(instance, project, key, LineageOptions(SessionPlan(agent=cast(Any, "psychic"))))
 
 
@@ -402,7 +402,9 @@ def test_sessions_that_the_infrastructure_stopped_are_gone_on_with(
 
     monkeypatch.setattr(sessions_module, "run_plan", flaky)
     monkeypatch.setattr(sessions_module, "_PAUSE_SECONDS", 0.0)
-    materialize_on(instance, project, key, LineageOptions(SessionPlan("replay"), overwrite=True, retries=1))
+    materialize_on(
+        instance, project, key, LineageOptions(SessionPlan(agent="replay"), overwrite=True, retries=1)
+    )
     assert starts == [False, True], "what was done was thrown away before the second attempt"
     assert read_json(paths.metrics)["harness_successes"] == CONVERSATIONS
 
@@ -420,7 +422,7 @@ def test_retries_end_and_wrong_input_is_not_tried_again(
         monkeypatch.setattr(sessions_module, "run_plan", broken)
         monkeypatch.setattr(sessions_module, "_PAUSE_SECONDS", 0.0)
         with pytest.raises(type(error), match=str(error)):
-            materialize_on(instance, project, key, LineageOptions(SessionPlan("replay"), retries=2))
+            materialize_on(instance, project, key, LineageOptions(SessionPlan(agent="replay"), retries=2))
         assert len(starts) == attempts
 
 

@@ -35,7 +35,7 @@ def instance(project: Project) -> Iterator[dg.DagsterInstance]:
 
 
 def make(instance: dg.DagsterInstance, project: Project, key: BaselineKey) -> None:
-    options = LineageOptions(SessionPlan("replay"), overwrite=True)
+    options = LineageOptions(SessionPlan(agent="replay"), overwrite=True)
     materialize_on(instance, project, key, options, stages=STAGES)
 
 

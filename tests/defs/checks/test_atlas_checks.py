@@ -126,7 +126,7 @@ def test_an_atlas_run_passes_and_its_requests_can_be_derived_again(
 def test_agents_that_ask_no_model_have_nothing_to_leak(
     instance: dg.DagsterInstance, project: Project
 ) -> None:
-    materialize_on(instance, project, KEY, LineageOptions(SessionPlan("replay")))
+    materialize_on(instance, project, KEY, LineageOptions(SessionPlan(agent="replay")))
     for check in ("leak_canary", "telemetry_matches_sessions"):
         assert metadata(evaluate(instance, check), "compared") == 0
 
@@ -134,7 +134,7 @@ def test_agents_that_ask_no_model_have_nothing_to_leak(
 def test_sessions_that_dagster_did_not_make_cannot_be_checked_and_say_so(
     instance: dg.DagsterInstance, project: Project
 ) -> None:
-    materialize_on(instance, project, KEY, LineageOptions(SessionPlan("replay")))
+    materialize_on(instance, project, KEY, LineageOptions(SessionPlan(agent="replay")))
     with dg.DagsterInstance.ephemeral() as other:
         evaluation = evaluate(other, "leak_canary")
     assert not evaluation.passed
@@ -200,7 +200,7 @@ def test_other_runs_say_nothing_of_the_smoke_checklist(
         instance,
         project,
         KEY,
-        LineageOptions(SessionPlan("replay")),
+        LineageOptions(SessionPlan(agent="replay")),
         stages=["dataset_revision", "atlas_tasks"],
     )
     result = job.execute_in_process(

@@ -20,7 +20,7 @@ from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
 
 KEY = BaselineKey.of("small", "20260131T093000Z")
-REPLAY = LineageOptions(SessionPlan("replay"))
+REPLAY = LineageOptions(SessionPlan(agent="replay"))
 
 
 @pytest.fixture

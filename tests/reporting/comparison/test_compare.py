@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from crm_assets.atlas import write_tasks
+from crm_assets.atlas.tasks import write_tasks
 from crm_assets.errors import InputError
 from crm_assets.reporting.comparison import (
     MEASURES,

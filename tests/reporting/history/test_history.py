@@ -35,7 +35,7 @@ def instance(project: Project) -> Iterator[dg.DagsterInstance]:
 
 def make(instance: dg.DagsterInstance, project: Project, run: str, agent: str) -> BaselinePaths:
     key = BaselineKey.of("small", run)
-    plan = SessionPlan("replay" if agent == "replay" else "noop")
+    plan = SessionPlan(agent="replay" if agent == "replay" else "noop")
     return materialize_on(instance, project, key, LineageOptions(plan)).paths
 
 

@@ -1,0 +1,106 @@
+"""Runs a plan's sessions over the tasks of a run, with any agent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from crm_assets.atlas.plan import SessionPlan
+from crm_assets.errors import InputError
+from crm_assets.workspace.baseline_files import BaselinePaths, RunFiles
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
+
+if TYPE_CHECKING:
+    from crm_assets.atlas.model_run import ModelRun
+    from crm_assets.database import Databases
+    from crm_assets.engine import OnProgress, RunSummary
+    from crm_assets.harness import AgentName, AgentSpec
+
+__all__ = ["DEFAULT_CONFIG", "find_ledger", "load_run", "run_plan", "scripted_agent"]
+
+DEFAULT_CONFIG = "crm_harness.dev.yaml"
+
+
+def run_plan(
+    files: RunFiles,
+    plan: SessionPlan,
+    *,
+    project: Project,
+    databases: Databases,
+    dataset: str,
+    progress: OnProgress | None = None,
+) -> RunSummary:
+    """Run the tasks in `files` as planned; `sessions.jsonl` appears when all of them are done.
+
+    Raises:
+        ConfigError: the configuration cannot be used, or a model cannot be called.
+        InputError: the tasks cannot be read, or the files are of another run.
+        InfrastructureError: a database or the disk failed for good; finished sessions are kept.
+    """
+    if plan.asks_models:
+        from crm_assets.atlas.model_run import run_models  # noqa: PLC0415  (not for scripted agents)
+
+        return run_models(
+            files,
+            load_run(plan, project, dataset),
+            project=project,
+            databases=databases,
+            dataset=dataset,
+            progress=progress,
+        )
+    from crm_assets.atlas.scripted_run import run_sessions  # noqa: PLC0415
+    from crm_assets.engine import Limits  # noqa: PLC0415
+
+    return run_sessions(
+        files,
+        project=project,
+        databases=databases,
+        dataset=dataset,
+        agent=scripted_agent(plan, project),
+        limits=Limits(workers=plan.workers, concurrency=plan.sessions_at_a_time),
+        progress=progress,
+    )
+
+
+def load_run(plan: SessionPlan, project: Project, dataset: str) -> ModelRun:
+    """Load what a plan with models names: its configuration, and the ledger that it replays.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+        InputError: there is no such ledger.
+    """
+    from crm_assets.atlas.config_file import load_config  # noqa: PLC0415
+    from crm_assets.atlas.model_run import ModelRun  # noqa: PLC0415
+    from crm_assets.database import read_environment  # noqa: PLC0415
+
+    path = project.root / plan.config if plan.config else project.configs / DEFAULT_CONFIG
+    return ModelRun(
+        plan,
+        load_config(path, environment=read_environment(project), plan=plan),
+        replay=find_ledger(project, dataset, plan.replay) if plan.replay else None,
+    )
+
+
+def scripted_agent(plan: SessionPlan, project: Project) -> AgentSpec:
+    """Return the agent of a plan without models."""
+    from crm_assets.harness import AgentSpec  # noqa: PLC0415
+
+    recorded = project.root / plan.recorded if plan.recorded else None
+    return AgentSpec(name=cast("AgentName", plan.agent), recorded=recorded)
+
+
+def find_ledger(project: Project, dataset: str, named: Path) -> Path:
+    """Return the ledger of the run that a user names: by its key, its folder, or the file itself.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = project.root / named
+    if path.is_dir():
+        path = RunFiles(path).ledger
+    elif not path.is_file():
+        path = BaselinePaths.of(project, BaselineKey.of(dataset, str(named))).ledger
+    if not path.is_file():
+        raise InputError(f"There is no ledger at {path}; name a run that asked models.")
+    return path
