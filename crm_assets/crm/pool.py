@@ -50,7 +50,7 @@ class SandboxPool:
             if self._open >= self.size:
                 raise InfrastructureError(
                     f"All {self.size} sandboxes were busy for {_PATIENCE_SECONDS:.0f} s; allow more "
-                    "of them or fewer sessions at a time."
+                    "of them, or fewer concurrent sessions."
                 )
             self._open += 1
             first = self._next_slot

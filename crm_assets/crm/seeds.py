@@ -74,8 +74,8 @@ def make_seed_rows(conversation: Conversation) -> SeedRows:
     for name in seeds:
         if name not in ENTITIES:
             raise SeedError(
-                f"Conversation {conversation.conversation_id!r}: seeds hold the unknown entity "
-                f"{name!r}; known are {', '.join(ENTITIES)}."
+                f"Conversation {conversation.conversation_id!r}: unknown entity {name!r} in the "
+                f"seeds; use one of {', '.join(ENTITIES)}."
             )
     later = created_ids(conversation)
     rows = _ValidRows(conversation.conversation_id)

@@ -127,7 +127,7 @@ def start_embedded(project: Project) -> str:
     except Exception as error:  # the wheel passes on any error of its subprocesses and asserts
         raise InfrastructureError(
             f"The embedded Postgres could not be started ({first_line(error)}); {_look_at(folder)}"
-            "set DB_HOST to use a server of your own."
+            "set DB_HOST to use your own server."
         ) from error
     address = embedded_address(project)
     if address is None or _refusal(address) is not None:

@@ -137,6 +137,14 @@ class ConversationBuilder:
         assert wrapper is not None
         return {wrapper: fields} if self.chance(0.5) else fields
 
+    def act(
+        self, row: Row, tool: str, phrases: Sequence[str], reply: str, *, gives: Row | None = None
+    ) -> None:
+        """Add a turn whose only argument is the ID of `row`; the other arguments are those of `play`."""
+        label, pointer = self.label(row)
+        args = {TOOLS[tool].entity.id_field: pointer}
+        self.play(tool, args, self.phrase(phrases, label=label), reply=reply, gives=gives)
+
     def play(
         self,
         tool: str,

@@ -122,10 +122,7 @@ def _view(tool: str) -> TurnTemplate:
 
     @about("Opportunity", otherwise=create_new_opportunity)
     def view(builder: ConversationBuilder, deal: Row) -> None:
-        label, pointer = builder.label(deal)
-        utterance = builder.phrase(_VIEW, label=label)
-        reply = f"{deal.name}: {_state(deal)}."
-        builder.play(tool, {"opportunity_id": pointer}, utterance, reply=reply, gives=deal)
+        builder.act(deal, tool, _VIEW, f"{deal.name}: {_state(deal)}.", gives=deal)
 
     return view
 
@@ -137,21 +134,15 @@ opportunity_details = _view("opportunity_details")
 @about("Opportunity", otherwise=create_new_opportunity, where=lambda row: row.is_open)
 def clone_opportunity(builder: ConversationBuilder, deal: Row) -> None:
     """Copy an open deal, named as the CRM names copies."""
-    label, pointer = builder.label(deal)
     fields = {**deal.fields, "name": f"{deal.name} (Clone)"}
     copy = builder.state.add("Opportunity", fields, None, client=deal.client)
-    reply = f"Created {copy.name}: {_state(copy)}."
-    utterance = builder.phrase(_CLONE, label=label)
-    builder.play("clone_opportunity", {"opportunity_id": pointer}, utterance, reply=reply, gives=copy)
+    builder.act(deal, "clone_opportunity", _CLONE, f"Created {copy.name}: {_state(copy)}.", gives=copy)
 
 
 @about("Opportunity", otherwise=create_new_opportunity)
 def delete_opportunity(builder: ConversationBuilder, deal: Row) -> None:
     """Delete a deal, and its quotes with it."""
-    label, pointer = builder.label(deal)
-    utterance = builder.phrase(_DELETE, label=label)
-    reply = f"Deleted opportunity {deal.name}."
-    builder.play("delete_opportunity", {"opportunity_id": pointer}, utterance, reply=reply)
+    builder.act(deal, "delete_opportunity", _DELETE, f"Deleted opportunity {deal.name}.")
     builder.state.delete(deal)
 
 

@@ -148,29 +148,20 @@ def modify_quote(builder: ConversationBuilder, quote: Row) -> None:
 @about("Quote", otherwise=create_quote)
 def quote_details(builder: ConversationBuilder, quote: Row) -> None:
     """Show one quote."""
-    label, pointer = builder.label(quote)
-    utterance = builder.phrase(_VIEW_QUOTE, label=label)
-    reply = f"{quote.name}: {_state(quote)}."
-    builder.play("quote_details", {"quote_id": pointer}, utterance, reply=reply, gives=quote)
+    builder.act(quote, "quote_details", _VIEW_QUOTE, f"{quote.name}: {_state(quote)}.", gives=quote)
 
 
 @about("Quote", otherwise=create_quote, where=lambda row: row.is_live)
 def cancel_quote(builder: ConversationBuilder, quote: Row) -> None:
     """Cancel a quote; it stays on file."""
-    label, pointer = builder.label(quote)
     quote.update({"status": CANCELED})
-    utterance = builder.phrase(_CANCEL, label=label)
-    reply = f"Canceled quote {quote.name}."
-    builder.play("cancel_quote", {"quote_id": pointer}, utterance, reply=reply, gives=quote)
+    builder.act(quote, "cancel_quote", _CANCEL, f"Canceled quote {quote.name}.", gives=quote)
 
 
 @about("Quote", otherwise=create_quote)
 def delete_quote(builder: ConversationBuilder, quote: Row) -> None:
     """Delete a quote."""
-    label, pointer = builder.label(quote)
-    utterance = builder.phrase(_DELETE, label=label)
-    reply = f"Deleted quote {quote.name}."
-    builder.play("delete_quote", {"quote_id": pointer}, utterance, reply=reply)
+    builder.act(quote, "delete_quote", _DELETE, f"Deleted quote {quote.name}.")
     builder.state.delete(quote)
 
 

@@ -211,7 +211,9 @@ def claim_run(project: Project, dataset: str, run: RunKey) -> RunKey:
         if _make_folder(project.baselines / dataset / str(run)):
             return run
         run = run.next_second()
-    raise InputError(f"No free run key for dataset {dataset} from {run.timestamp} on; give one with --run.")
+    raise InputError(
+        f"No free run key for dataset {dataset} from {run.timestamp} on; set another one with --run."
+    )
 
 
 def release_run(project: Project, key: BaselineKey) -> None:

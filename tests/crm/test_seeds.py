@@ -430,7 +430,7 @@ def test_one_id_twice_in_two_spellings() -> None:
 
 def test_an_unknown_entity_is_named_with_the_known_ones() -> None:
     assert problem({"Lead": {CLIENT_A: {}}}) == (
-        "Conversation 'conv-1': seeds hold the unknown entity 'Lead'; known are Client, Contact, "
+        "Conversation 'conv-1': unknown entity 'Lead' in the seeds; use one of Client, Contact, "
         "Opportunity, Quote, Contract, Document, Note, Company."
     )
 

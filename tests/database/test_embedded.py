@@ -314,6 +314,6 @@ def test_a_server_that_cannot_be_started_is_one_sentence(tmp_path: Path) -> None
         start_embedded(blocked)
     text = str(caught.value)
     assert text.startswith("The embedded Postgres could not be started (")
-    assert text.endswith("set DB_HOST to use a server of your own.")
+    assert text.endswith("set DB_HOST to use your own server.")
     assert "see " not in text, "there is no log yet"
     assert "\n" not in text
