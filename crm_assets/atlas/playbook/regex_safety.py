@@ -12,18 +12,13 @@ from __future__ import annotations
 
 import operator
 import re
-import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from functools import lru_cache, reduce
 from typing import Any, NamedTuple
 
-if sys.version_info >= (3, 11):
-    from re import _parser as parser
-else:
-    import sre_parse as parser
-
 from crm_assets.atlas.playbook import characters
+from crm_assets.atlas.playbook.characters import parser
 
 __all__ = ["LONGEST_PATTERN", "LONGEST_TEXT", "regex_problem"]
 
@@ -193,7 +188,7 @@ def _first(items: Iterable[Any]) -> _First:
 def _first_of_item(item: Any) -> _First:
     name, value = str(item[0]), item[1]
     if name in _SINGLE:
-        return _First(characters.mask(name, value), False)
+        return _First(characters.mask(item), False)
     if name == "AT":
         return _First(0, True)
     if name in _REPEATS:
