@@ -347,7 +347,7 @@ def test_a_file_without_a_conversation_is_refused(record: Write):
 
 def test_a_file_that_cannot_be_read_is_an_input_error(tmp_path: Path):
     for path in (tmp_path / "none.jsonl", tmp_path):
-        with pytest.raises(InputError, match="Cannot read the recorded run"):
+        with pytest.raises(InputError, match="Cannot read"):
             make_agent(AgentSpec("recorded", path))
 
 
