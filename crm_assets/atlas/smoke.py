@@ -6,15 +6,15 @@ runs can be followed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
-import orjson
 from pydantic import BaseModel, ConfigDict
 
 from crm_assets.errors import InputError
+from crm_assets.records import LoopSession, SessionLog
 from crm_assets.workspace.baseline_files import BaselinePaths, RunFiles
 from crm_assets.workspace.files import json_line
 from crm_assets.workspace.jsonl import append_line, read_lines
@@ -61,20 +61,19 @@ class SmokeEntry(_Record):
 
 
 def smoke_checks(files: RunFiles) -> tuple[SmokeCheck, ...]:
-    """The checklist of a smoke run: a line each, in the order of the loop.
+    """Return the checklist of a smoke run: a line each, in the order of the loop.
 
     Raises:
         InputError: there is not exactly one session.
     """
-    session = _only_session(files)
-    meta = session["atlas_metadata"]
+    session = _only_session(SessionLog(files.sessions))
     return tuple(
         SmokeCheck(name=name, passed=not problem, description=problem or found)
         for name, (problem, found) in (
             ("session_ran", _ran(session)),
-            ("execution_mode_paired", _mode(meta)),
+            ("execution_mode_paired", _mode(session)),
             ("reward_or_rationale", _reward(session)),
-            ("tokens_per_role", _tokens(meta)),
+            ("tokens_per_role", _tokens(session)),
             ("adaptive_summary", _summary(session)),
             ("tool_calls_in_tables", _tables(session)),
             ("sandbox_restored", _restored(session)),
@@ -86,49 +85,48 @@ _Finding = tuple["str | None", str]
 """What is wrong, None for nothing; and what was found."""
 
 
-def _ran(session: Mapping[str, Any]) -> _Finding:
-    if session["status"] == "succeeded":
+def _ran(session: LoopSession) -> _Finding:
+    if session.ran is not None:
         return None, "The session ran to its end."
-    reason = session["conversation_result"].get("error_message") or "no reason given"
-    return f"The session is {session['status']}: {reason}", ""
+    reason = session.conversation_result.error_message or "no reason given"
+    return f"The session is {session.status}: {reason}", ""
 
 
-def _mode(meta: Mapping[str, Any]) -> _Finding:
-    mode = meta.get("execution_mode")
+def _mode(session: LoopSession) -> _Finding:
+    mode = session.atlas_metadata.execution_mode
     if mode == "paired":
         return None, "The execution mode is paired."
     return f"The execution mode is {mode}, not paired; set orchestration.forced_mode or --mode.", ""
 
 
-def _reward(session: Mapping[str, Any]) -> _Finding:
-    reward = session.get("session_reward")
-    if not reward:
+def _reward(session: LoopSession) -> _Finding:
+    reward = session.session_reward
+    if reward is None or reward.score is None:
         return "The judges gave no reward; see reward_audit in the telemetry and the ledger.", ""
-    rationale = str(reward["judges"][0]["rationale"]).strip()
-    score = float(reward["score"])
-    if score > 0 or len(rationale) >= _SHORTEST_RATIONALE:
-        return None, f"The reward is {score:.3f}: {rationale or 'no rationale'}"
+    rationale = (reward.judges[0].rationale or "").strip() if reward.judges else ""
+    if reward.score > 0 or len(rationale) >= _SHORTEST_RATIONALE:
+        return None, f"The reward is {reward.score:.3f}: {rationale or 'no rationale'}"
     return "The reward is 0 and its rationale says nothing; look at the judges' prompt and model.", ""
 
 
-def _tokens(meta: Mapping[str, Any]) -> _Finding:
-    usage = meta.get("token_usage") or {}
-    missing = [role for role in _LOOP_ROLES if not (usage.get(role) or {}).get("total_tokens")]
+def _tokens(session: LoopSession) -> _Finding:
+    totals = {role: used.total_tokens or 0 for role, used in session.atlas_metadata.token_usage.items()}
+    missing = [role for role in _LOOP_ROLES if not totals.get(role)]
     if missing:
         return f"No tokens are reported for {', '.join(missing)}; see the ledger.", ""
-    counted = ", ".join(f"{role} {counts['total_tokens']:,}" for role, counts in usage.items())
+    counted = ", ".join(f"{role} {total:,}" for role, total in totals.items())
     return None, f"Tokens by role: {counted}."
 
 
-def _summary(session: Mapping[str, Any]) -> _Finding:
-    summary = session.get("adaptive_summary")
-    if not summary or not summary.get("adaptive_mode"):
+def _summary(session: LoopSession) -> _Finding:
+    summary = session.adaptive_summary
+    if summary is None or not summary.adaptive_mode:
         return "There is no adaptive summary.", ""
-    return None, f"The adaptive summary says {summary['adaptive_mode']} ({summary.get('source')})."
+    return None, f"The adaptive summary says {summary.adaptive_mode} ({summary.source})."
 
 
-def _tables(session: Mapping[str, Any]) -> _Finding:
-    sandbox = session["conversation_result"]["metadata"].get("sandbox")
+def _tables(session: LoopSession) -> _Finding:
+    sandbox = session.conversation_result.metadata.get("sandbox")
     if sandbox is None:
         return "Nothing is known of the sandbox; the session did not run to its end.", ""
     if sandbox["seen"] != sandbox["writes"]:
@@ -140,22 +138,19 @@ def _tables(session: Mapping[str, Any]) -> _Finding:
     return None, f"The CRM's tables showed all {sandbox['writes']} changes while the session ran."
 
 
-def _restored(session: Mapping[str, Any]) -> _Finding:
-    sandbox = session["conversation_result"]["metadata"].get("sandbox")
+def _restored(session: LoopSession) -> _Finding:
+    sandbox = session.conversation_result.metadata.get("sandbox")
     if sandbox is None or not sandbox["restored"]:
         return "The sandbox was not as before once the session was over; run crm-assets doctor.", ""
     return None, "The sandbox came back to its base."
 
 
-def _only_session(files: RunFiles) -> dict[str, Any]:
-    try:
-        lines = files.sessions.read_bytes().splitlines()
-    except OSError as error:
-        raise InputError(f"Cannot read {files.sessions}: {error.strerror or error}.") from error
-    if len(lines) != 1:
-        raise InputError(f"{files.sessions} holds {len(lines)} sessions; a smoke run is one.")
-    session: dict[str, Any] = orjson.loads(lines[0])
-    return session
+def _only_session(log: SessionLog) -> LoopSession:
+    sessions = list(itertools.islice(log.records(), 2))
+    if len(sessions) != 1:
+        count = "several" if sessions else "no"
+        raise InputError(f"{log.sessions} holds {count} sessions; a smoke run is one.")
+    return sessions[0]
 
 
 def append_smoke_log(
@@ -171,18 +166,18 @@ def append_smoke_log(
         InputError: there is not exactly one session.
         InfrastructureError: the disk refused.
     """
-    session = _only_session(paths)
-    meta = session["atlas_metadata"]
-    costs = meta.get("cost_usd") or {}
+    log = SessionLog(paths.sessions)
+    session, run = _only_session(log), log.header
+    costs = session.atlas_metadata.cost_usd
     entry = SmokeEntry(
         timestamp=clock().isoformat(timespec="seconds"),
         dataset=paths.key.dataset,
         run=str(paths.key.run),
-        config=meta.get("config_path"),
-        conversation_id=session["conversation_id"],
-        reward=(session.get("session_reward") or {}).get("score"),
-        execution_mode=meta.get("execution_mode"),
-        models=meta["agent"].get("models") or {},
+        config=run.config_path,
+        conversation_id=session.conversation_id,
+        reward=session.session_reward.score if session.session_reward else None,
+        execution_mode=session.atlas_metadata.execution_mode,
+        models=(run.agent or {}).get("models") or {},
         cost_usd=sum(costs.values()) if costs else None,
         passed=all(check.passed for check in checks),
         checks=checks,
@@ -192,12 +187,12 @@ def append_smoke_log(
 
 
 def smoke_log(project: Project) -> Path:
-    """Where smoke runs are kept, one a line."""
+    """Return the path of the log of smoke runs, one a line."""
     return project.baselines / "smoke_log.jsonl"
 
 
 def read_smoke_log(project: Project) -> Iterator[SmokeEntry]:
-    """The smoke runs of a project, oldest first; none where there was none."""
+    """Read the smoke runs of a project, oldest first."""
     path = smoke_log(project)
     if path.is_file():
         for line in read_lines(path):

@@ -5,15 +5,12 @@ Everything is read again from disk, whatever those who wrote it believed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
-
-import orjson
 
 from crm_assets.atlas.tasks import read_task_ids, read_tasks, task_id
 from crm_assets.conversations import load_conversations
 from crm_assets.conversations.revision import read_revision_file
-from crm_assets.errors import InputError
+from crm_assets.records import SessionLog
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.datasets import require_dataset
 from crm_assets.workspace.files import sha256_of_file
@@ -69,28 +66,17 @@ def find_task_mismatch(project: Project, paths: BaselinePaths, limit: int | None
     return Verdict.good(expected)
 
 
-class _Session(NamedTuple):
-    """What of a session says whose it is."""
-
-    task: str
-    conversation: str
-    epoch: int
-    epochs: int
-    """How often the run takes each task."""
-
-
 def find_session_mismatch(paths: BaselinePaths) -> Verdict:
     """Whether there is exactly one session for each task of this run, and each epoch of it."""
     tasks = dict.fromkeys(read_task_ids(paths.tasks))
     seen: set[tuple[str, int]] = set()
-    epochs = 1
-    for number, session in enumerate(_sessions(paths), start=1):
-        name, epochs = session.task, session.epochs
+    log = SessionLog(paths.sessions)
+    epochs = log.header.epochs
+    for number, _, session in log.summaries():
+        name, conversation = session.task_id, session.conversation_id
         place = f"Session {number} ({name})"
-        if (name, session.epoch) in seen:
-            return Verdict(f"{place} is not the only one of its task.", len(seen))
-        if name not in tasks or name != task_id(session.conversation, paths.key.run_id):
-            return Verdict(f"{place} of {session.conversation} belongs to no task.", len(seen))
+        if name not in tasks or name != task_id(conversation, paths.key.run_id):
+            return Verdict(f"{place} of {conversation} belongs to no task.", len(seen))
         if session.epoch > epochs:
             return Verdict(f"{place} is of epoch {session.epoch}, and the run has {epochs}.", len(seen))
         seen.add((name, session.epoch))
@@ -102,24 +88,3 @@ def find_session_mismatch(paths: BaselinePaths) -> Verdict:
             len(seen),
         )
     return Verdict.good(len(seen))
-
-
-def _sessions(paths: BaselinePaths) -> Iterator[_Session]:
-    """Task, conversation and epoch of each session; the rest of a line can be long and is not kept."""
-    with paths.sessions.open("rb") as handle:
-        for number, line in enumerate(handle, start=1):
-            session = _read_session(line)
-            if session is None:
-                raise InputError(f"{paths.sessions}:{number} is not a session.")
-            yield session
-
-
-def _read_session(line: bytes) -> _Session | None:
-    try:
-        session = orjson.loads(line)
-        agent = (session.get("atlas_metadata") or {}).get("agent") or {}
-        return _Session(
-            session["task_id"], session["conversation_id"], session.get("epoch", 1), agent.get("epochs", 1)
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None

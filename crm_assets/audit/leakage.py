@@ -1,10 +1,10 @@
-"""A leak canary: what the student was asked is derived again from what it may know, and compared.
+"""The leakage check: the student's prompts are built again without ground truth, and compared.
 
-Ledgers hold no requests, but their hashes. For a sample of sessions the student is run again: on the
+A ledger holds the hashes of requests. For a sample of sessions the student is run again on the
 configuration, the playbook that the ledger noted at the session's start, the users' texts and the calls'
-outcomes in sessions.jsonl, and on nothing else. Where each of its requests has the hash of a recorded
-one, the recorded request was built from these alone, and no ground truth was in it. The texts that a
-teacher or learner wrote are inputs of that, so they are searched for values that only the ground truth has.
+outcomes in sessions.jsonl, and on nothing else. A request that has the hash of a recorded one proves that
+the recorded request was built from these alone and contained no ground truth. The texts that a teacher or
+learner wrote are inputs of that, so they are searched for values that only the ground truth has.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
-import orjson
-
 from crm_assets.atlas.config_file import LoadedConfig
 from crm_assets.atlas.playbook import render_playbook
 from crm_assets.atlas.store import SessionContext
 from crm_assets.atlas.student import Student, student_plan
 from crm_assets.atlas.student_prompt import function_tools
+from crm_assets.atlas.tasks import read_tasks
 from crm_assets.engine import ledger_key
 from crm_assets.errors import CrmAssetsError, InputError
 from crm_assets.harness import AgentSession, Outcome
@@ -29,17 +28,18 @@ from crm_assets.llm import Answer, RecordingModels, RetryPolicy, read_ledger
 from crm_assets.llm.entries import LedgerEntry
 from crm_assets.llm.ledger import Recording
 from crm_assets.llm.recording import Attempts, Call
+from crm_assets.records import LoopSession, SessionLog, TurnResult
 from crm_assets.workspace.baseline_files import BaselinePaths
-from crm_assets.workspace.jsonl import read_lines, read_lines_at
+from crm_assets.workspace.jsonl import read_lines
 
-__all__ = ["CanaryReport", "find_leaks"]
+__all__ = ["LeakageReport", "find_leaks"]
 
 _NOTE = "start"
 _SHORTEST = 8  # characters: shorter values turn up in texts by chance
 
 
-class CanaryReport(NamedTuple):
-    """What the canary saw."""
+class LeakageReport(NamedTuple):
+    """What was checked, and what was found."""
 
     sessions: int
     """Sessions that were looked at."""
@@ -55,37 +55,38 @@ class _Underivable(Exception):
     """The recorded run has no such request."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Session:
-    """A line of sessions.jsonl, and what may be told of it."""
+    """A session, and what the student may know of it."""
 
-    line: dict[str, Any]
+    record: LoopSession
 
     @property
     def ledger_key(self) -> str:
-        return ledger_key(self.line["conversation_id"], self.line["epoch"])
+        return ledger_key(self.record.conversation_id, self.record.epoch)
 
     @property
-    def turns(self) -> list[dict[str, Any]]:
-        return list(self.line["conversation_result"]["per_turn_results"])
+    def turns(self) -> tuple[TurnResult, ...]:
+        return self.record.conversation_result.per_turn_results
 
     @property
     def guidance(self) -> str | None:
         """The teacher's last words to the student."""
-        steps = self.line.get("steps") or [{}]
-        given = steps[0].get("guidance") or []
+        given = self.record.steps[0].guidance if self.record.steps else ()
         return given[-1] if given else None
 
     @property
     def said(self) -> str:
-        """Everything that the student was told and said itself: what may well be taught."""
-        names = ("user_utterance", "result", "error", "arguments", "agent_response_text")
-        return "\n".join(_texts([[turn[name] for name in names] for turn in self.turns]))
+        """Everything that the student was shown and said itself, and that may be taught."""
+        shown = [
+            (turn.user_utterance, turn.result, turn.error, turn.arguments, turn.agent_response_text)
+            for turn in self.turns
+        ]
+        return "\n".join(_texts(shown))
 
     @property
     def planned(self) -> bool:
-        mode = self.line["atlas_metadata"].get("execution_mode")
-        return bool(mode == "coach")
+        return self.record.atlas_metadata.execution_mode == "coach"
 
 
 class _Witness(RecordingModels):
@@ -114,11 +115,11 @@ class _Witness(RecordingModels):
 
 
 @dataclass
-class _Canary:
+class _LeakageCheck:
     paths: BaselinePaths
     config: LoadedConfig
     atlas: bool
-    """Whether it was the whole loop, and not the student alone."""
+    """The whole loop ran, and not the student alone."""
     witness: _Witness
     problems: list[str] = field(default_factory=list)
 
@@ -139,7 +140,7 @@ class _Canary:
     async def _derive(self, session: _Session, pamphlet: str | None) -> None:
         turns, plan, config = session.turns, None, self.config.config
         if session.planned:
-            opening = turns[0]["user_utterance"]
+            opening = turns[0].user_utterance
             plan = await student_plan(self.witness, session.ledger_key, config, opening, pamphlet)
         student = Student(
             self.witness,
@@ -148,7 +149,7 @@ class _Canary:
             pamphlet=pamphlet,
             plan=plan,
             guidance=session.guidance,
-        ).begin(session.line["conversation_id"])
+        ).begin(session.record.conversation_id)
         for turn in turns:
             await _take_turn(student, turn)
 
@@ -163,35 +164,35 @@ class _Canary:
         return render_playbook(SessionContext.model_validate(note).learning, "student")
 
 
-async def _take_turn(student: AgentSession, turn: Mapping[str, Any]) -> None:
-    call = await student.act(turn["user_utterance"])
-    if call is not None and call.name != turn["tool_name"]:
+async def _take_turn(student: AgentSession, turn: TurnResult) -> None:
+    call = await student.act(turn.user_utterance)
+    if call is not None and call.name != turn.tool_name:
         raise _Underivable
-    await student.reply(Outcome(call is not None, turn["result"], turn["error"]))
+    await student.reply(Outcome(call is not None, turn.result, turn.error))
 
 
-def find_leaks(paths: BaselinePaths, config: LoadedConfig, *, atlas: bool, sample: int) -> CanaryReport:
-    """Look at `sample` sessions of a run of language models, evenly spread over it.
+def find_leaks(paths: BaselinePaths, config: LoadedConfig, *, atlas: bool, sample: int) -> LeakageReport:
+    """Check `sample` sessions of a run of language models, evenly spread over it.
 
     Args:
         paths: of the baseline; its sessions, tasks and ledger are read.
         config: that it ran on.
-        atlas: whether the whole loop ran, and not the student alone.
+        atlas: the whole loop ran, and not the student alone.
         sample: how many sessions, at most.
 
     Raises:
         InputError: a file is missing or cannot be read.
     """
     sessions = list(_sample(paths, sample))
-    canary = _Canary(paths, config, atlas, _Witness(Recording.read(paths.ledger)))
-    truths = _truths(paths, {session.line["task_id"] for session in sessions})
+    check = _LeakageCheck(paths, config, atlas, _Witness(Recording.read(paths.ledger)))
+    truths = _truths(paths, {session.record.task_id for session in sessions})
 
     async def look() -> None:
         for session in sessions:
             try:
-                await canary.look_at(session, truths[session.line["task_id"]])
+                await check.look_at(session, truths[session.record.task_id])
             except CrmAssetsError as error:
-                canary.problems.append(f"{session.ledger_key}: {error}")
+                check.problems.append(f"{session.ledger_key}: {error}")
 
     asyncio.run(look())
     ledger_keys = {session.ledger_key for session in sessions}
@@ -200,41 +201,36 @@ def find_leaks(paths: BaselinePaths, config: LoadedConfig, *, atlas: bool, sampl
         for entry in read_ledger(paths.ledger)
         if entry.role == "student" and entry.session in ledger_keys
     }
-    return CanaryReport(len(sessions), canary.witness.derived, len(recorded), tuple(canary.problems))
+    return LeakageReport(len(sessions), check.witness.derived, len(recorded), tuple(check.problems))
 
 
 def _sample(paths: BaselinePaths, sample: int) -> Iterator[_Session]:
-    """Sessions that ran to their end, evenly spread."""
+    """Pick sessions that ran to their end, evenly spread."""
     offsets = [line.offset for line in read_lines(paths.sessions)]
-    step = max(1, -(-len(offsets) // sample))
-    try:
-        for line in read_lines_at(paths.sessions, offsets[::step]):
-            session = orjson.loads(line)
-            if session["status"] == "succeeded":
-                yield _Session(session)
-    except (ValueError, KeyError) as error:
-        raise InputError(f"Cannot read the sessions {paths.sessions}: {error}.") from error
+    log = SessionLog(paths.sessions)
+    for offset in offsets[:: max(1, -(-len(offsets) // sample))]:
+        record = log.record(offset)
+        if record.ran is not None:
+            yield _Session(record)
 
 
 def _truths(paths: BaselinePaths, wanted: set[str]) -> dict[str, frozenset[str]]:
-    """The values that tasks' ground truths hold: expected arguments and replies."""
+    """Return the values that tasks' ground truths hold: expected arguments and replies."""
     found = {}
-    with paths.tasks.open("rb") as handle:
-        for line in handle:
-            task = orjson.loads(line)
-            if task["task_id"] in wanted:
-                expected = [
-                    (turn.get("expected_args"), turn.get("expected_response"))
-                    for turn in task["conversation"]["turns"]
-                ]
-                values = (text for text in _texts(expected) if len(text) >= _SHORTEST)
-                found[task["task_id"]] = frozenset(values)
+    for task in read_tasks(paths.tasks):
+        if task.task_id in wanted:
+            expected = [
+                (turn.expected_args, turn.expected_response and turn.expected_response.model_dump())
+                for turn in task.conversation.turns
+            ]
+            values = (text for text in _texts(expected) if len(text) >= _SHORTEST)
+            found[task.task_id] = frozenset(values)
     return found
 
 
 @cache
 def _common() -> str:
-    """What every student is told of the CRM: its values are no secrets."""
+    """Return what every student is shown of the CRM: its values are no secrets."""
     return "\n".join(_texts([tool.document for tool in function_tools()]))
 
 

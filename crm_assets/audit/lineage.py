@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from crm_assets.audit.models import FileEntry, Lineage, Scalar
 from crm_assets.conversations.revision import read_revision_file
-from crm_assets.errors import CrmAssetsError, InputError
+from crm_assets.errors import CrmAssetsError
 from crm_assets.orchestration.event_log import read_dagster, read_telemetry
 from crm_assets.reporting.comparison import read_facts
 from crm_assets.workspace.baseline_files import BaselinePaths
@@ -70,19 +70,12 @@ def read_lineage(project: Project, paths: BaselinePaths) -> Lineage:
 
 
 def session_facts(paths: BaselinePaths) -> dict[str, Scalar]:
-    """What the sessions of a baseline say of their run, by path.
+    """Return what the sessions of a baseline say of their run, by path.
 
     Raises:
         InputError: a line of them is no session.
     """
-    try:
-        return read_facts(paths.sessions)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        # A damaged file may hold anything.
-        raise InputError(
-            f"{paths.sessions} holds a line that is no session ({type(error).__name__}); make it again "
-            "by materializing atlas_sessions."
-        ) from error
+    return read_facts(paths.sessions)
 
 
 def _under(facts: Mapping[str, Scalar], path: str) -> dict[str, Scalar]:

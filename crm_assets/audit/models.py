@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from crm_assets.conversations import DatasetRevision
+from crm_assets.records import Scalar
 
 __all__ = [
     "Check",
@@ -18,8 +19,6 @@ __all__ = [
     "Scalar",
     "Verification",
 ]
-
-Scalar = str | int | float | bool | None
 
 
 class _Part(BaseModel):

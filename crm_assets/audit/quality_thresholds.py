@@ -1,18 +1,16 @@
 """What does not make a baseline wrong, and should be known before its figures are believed.
 
-As in `consistency`, everything is read from disk. What could not be looked at is a problem, too.
+As in `integrity`, everything is read from disk. What could not be looked at is a problem, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import orjson
+from typing import NamedTuple
 
 from crm_assets.audit.integrity import Verdict
-from crm_assets.errors import InputError
+from crm_assets.records import SessionLog
 from crm_assets.reporting import Metrics
 from crm_assets.reporting.formats import dollars, percent, share
 
@@ -22,7 +20,7 @@ __all__ = [
     "find_drift",
     "find_missing_verdicts",
     "find_overspending",
-    "find_untold_sessions",
+    "find_unstored_sessions",
 ]
 
 _NAMED = 3
@@ -79,12 +77,11 @@ def find_drift(sessions: Path, *, most: float) -> Verdict:
         InputError: a line is no session.
     """
     alerts, rewarded = [], 0
-    for session in _sessions(sessions):
-        metadata = session["atlas_metadata"]
-        if metadata.get("session_reward") is not None:
+    for _, _, session in SessionLog(sessions).summaries():
+        if session.atlas_metadata.session_reward is not None:
             rewarded += 1
-            if metadata.get("drift_alert"):
-                alerts.append(session["conversation_id"])
+            if session.atlas_metadata.drift_alert:
+                alerts.append(session.conversation_id)
     if len(alerts) <= most * rewarded:
         return Verdict.good(rewarded)
     return Verdict(
@@ -95,12 +92,12 @@ def find_drift(sessions: Path, *, most: float) -> Verdict:
     )
 
 
-def find_untold_sessions(sessions: Path, told: Mapping[str, str]) -> Verdict:
+def find_unstored_sessions(sessions: Path, stored: Mapping[str, str]) -> Verdict:
     """Whether every session of an Atlas run is in the telemetry database, with the same status.
 
     Args:
         sessions: the run's sessions.jsonl.
-        told: the status of each session in the database, by session key.
+        stored: the status of each session in the database, by session key.
 
     Raises:
         InputError: a line is no session.
@@ -108,13 +105,13 @@ def find_untold_sessions(sessions: Path, told: Mapping[str, str]) -> Verdict:
     from crm_assets.engine import session_key  # noqa: PLC0415  (metrics alone need none of it)
 
     wrong, looked_at = [], 0
-    for session in _sessions(sessions):
-        if session["status"] not in ("succeeded", "failed"):
+    for _, _, session in SessionLog(sessions).summaries():
+        if session.status not in ("succeeded", "failed"):
             continue  # never began, or was given up when the budget was spent
         looked_at += 1
-        key = session_key(session["task_id"], session["epoch"])
-        if told.get(key) != session["status"]:
-            wrong.append(f"{key} ({told.get(key) or 'missing'})")
+        key = session_key(session.task_id, session.epoch)
+        if stored.get(key) != session.status:
+            wrong.append(f"{key} ({stored.get(key) or 'missing'})")
     if not wrong:
         return Verdict.good(looked_at)
     return Verdict(
@@ -137,17 +134,6 @@ def find_audit_findings(findings: Mapping[str, int], *, conversations: int, repl
         "it in crm-assets datasets audit.",
         conversations,
     )
-
-
-def _sessions(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open("rb") as handle:
-        for number, line in enumerate(handle, start=1):
-            try:
-                session = orjson.loads(line)
-                session["atlas_metadata"], session["status"], session["task_id"], session["epoch"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(f"{path}:{number} is not a session.") from error
-            yield session
 
 
 def _some(names: list[str]) -> str:

@@ -17,9 +17,10 @@ from crm_assets.conversations import DatasetRevision
 from crm_assets.conversations.revision import read_revision_file
 from crm_assets.errors import CrmAssetsError
 from crm_assets.llm.ledger import ledger_totals
-from crm_assets.reporting import Metrics
+from crm_assets.reporting import Metrics, page_code
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.files import read_json, sha256_of_file
+from crm_assets.workspace.manifest import Manifest
 from crm_assets.workspace.project import Project
 
 __all__ = ["CannotTell", "Finding", "Rechecks"]
@@ -39,7 +40,7 @@ class Rechecks:
     """The questions. What is computed for them is computed once."""
 
     def __init__(
-        self, project: Project, paths: BaselinePaths, changed: frozenset[str], *, intact: bool
+        self, project: Project, paths: BaselinePaths, changed: frozenset[str], manifest: Manifest | None
     ) -> None:
         """Nothing is read yet.
 
@@ -47,12 +48,13 @@ class Rechecks:
             project: whose baseline it is.
             paths: its files.
             changed: those that are known not to be as they were written.
-            intact: whether the others are known to be as they were written.
+            manifest: what the others were when they were written; None if that is unknown.
         """
         self._project = project
         self._paths = paths
         self._changed = changed
-        self._intact = intact
+        self._intact = manifest is not None
+        self._same_code = manifest is None or manifest.written_by == page_code()
 
     @cached_property
     def _revision(self) -> DatasetRevision:
@@ -121,11 +123,14 @@ class Rechecks:
     def figures(self) -> str | None:
         """Whether metrics.json is what follows from the sessions."""
         path = self._paths.metrics
-        return self._explained(path.name, differing_figures(path, self._metrics))
+        difference = differing_figures(path, self._metrics, exactly=self._same_code)
+        return self._explained(path.name, difference)
 
     def readme(self) -> str | None:
         """Whether README.md is what follows from the sessions."""
         path = self._paths.readme
+        if not self._same_code:
+            raise CannotTell("other code of crm_assets wrote it, so its hash alone is checked")
         self._need(self._paths.metrics.name)  # which says with what versions it was computed
         text = recompute_readme(self._metrics, self._revision)
         return self._explained(path.name, differing_lines(path, text))

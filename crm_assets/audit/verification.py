@@ -29,8 +29,8 @@ def verify_baseline(project: Project, paths: BaselinePaths, dagster: DagsterReco
         dagster: what Dagster's storage says was materialized; None where it does not answer.
     """
     work = _Verifier(paths)
-    intact = work.manifest()
-    again = Rechecks(project, paths, work.changed(), intact=intact)
+    manifest = work.manifest()
+    again = Rechecks(project, paths, work.changed(), manifest)
     dataset = project.dataset_file(paths.key.dataset).relative_to(project.root).as_posix()
     work.check(dataset, "hash as in revision.json", again.dataset)
     work.check(paths.tasks.name, "hash as in run.json; of this revision of the dataset", again.tasks)
@@ -69,8 +69,8 @@ class _Verifier:
             problem = f"{file} cannot be read ({type(error).__name__}: {error})."
         self.checks.append(Check(file=file, what=what, problem=problem))
 
-    def manifest(self) -> bool:
-        """The manifest and every file that it names; whether there is one to go by."""
+    def manifest(self) -> Manifest | None:
+        """Check the manifest and every file that it names; return it, or None if it cannot be read."""
         found: list[Manifest] = []
 
         def read() -> None:
@@ -85,7 +85,7 @@ class _Verifier:
                 for name in self._there
                 if name not in manifest.files
             ]
-        return bool(found)
+        return found[0] if found else None
 
     def changed(self) -> frozenset[str]:
         """The files with which something is wrong so far."""

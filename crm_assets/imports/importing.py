@@ -13,6 +13,7 @@ from crm_assets.conversations import conversation_ids
 from crm_assets.errors import InputError
 from crm_assets.imports.annotate import mark_imported
 from crm_assets.imports.source import ResultsFile
+from crm_assets.reporting import page_code
 from crm_assets.workspace.baseline_files import BaselinePaths, release_run
 from crm_assets.workspace.datasets import require_dataset
 from crm_assets.workspace.files import atomic_writer, read_json, sha256_of_file, write_json
@@ -156,7 +157,7 @@ def _materialize(
         _report(instance, paths, summary)
         rest = [name for name in STAGES if name not in _SCORED]
         materialize_on(instance, project, paths.key, options, stages=rest)
-        write_manifest(paths)
+        write_manifest(paths, written_by=page_code())
         refresh_history(instance, paths.key.dataset)
     return verdicts
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from crm_assets.records.header import RUN_SCHEMA_VERSION, ImportedFile, RunHeader, Scalar, merge_software
+from crm_assets.records.reader import RUN_NAME, Entry, SessionLog
 from crm_assets.records.results import (
     RESULT_SCHEMA_VERSION,
     CallScore,
@@ -11,13 +13,45 @@ from crm_assets.records.results import (
     TokenUsage,
     TurnResult,
 )
+from crm_assets.records.sessions import (
+    FinalPayload,
+    ImportedVerdicts,
+    LoopFacts,
+    LoopSession,
+    RecordedSession,
+    RecordedTurn,
+    RoleUsage,
+    SessionFacts,
+    SessionRecord,
+)
+from crm_assets.records.summary import SessionSummary, TurnSummary, UsageSummary
 
 __all__ = [
     "RESULT_SCHEMA_VERSION",
+    "RUN_NAME",
+    "RUN_SCHEMA_VERSION",
     "CallScore",
     "ConversationResult",
+    "Entry",
+    "FinalPayload",
+    "ImportedFile",
+    "ImportedVerdicts",
     "JudgeVerdict",
+    "LoopFacts",
+    "LoopSession",
+    "RecordedSession",
+    "RecordedTurn",
     "ReplyScore",
+    "RoleUsage",
+    "RunHeader",
+    "Scalar",
+    "SessionFacts",
+    "SessionLog",
+    "SessionRecord",
+    "SessionSummary",
     "TokenUsage",
     "TurnResult",
+    "TurnSummary",
+    "UsageSummary",
+    "merge_software",
 ]

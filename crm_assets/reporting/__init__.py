@@ -5,7 +5,7 @@ Reads files, not objects of a run, so that every figure can be computed again.
 
 from __future__ import annotations
 
-from crm_assets.reporting.baseline import baseline_run_info, with_pictures, write_pages
+from crm_assets.reporting.baseline import baseline_run_info, page_code, with_pictures, write_pages
 from crm_assets.reporting.figures import Mean, Rate
 from crm_assets.reporting.intervals import wilson_interval
 from crm_assets.reporting.metrics import compute_metrics, read_metrics, write_metrics
@@ -20,6 +20,7 @@ __all__ = [
     "RunInfo",
     "baseline_run_info",
     "compute_metrics",
+    "page_code",
     "read_metrics",
     "render_readme",
     "summarize",

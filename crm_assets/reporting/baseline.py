@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crm_assets.reporting.document import Section
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from crm_assets.conversations import DatasetRevision
     from crm_assets.reporting.plots import Drawing, PictureFile
 
-__all__ = ["baseline_run_info", "with_pictures", "write_pages"]
+__all__ = ["baseline_run_info", "page_code", "with_pictures", "write_pages"]
 
 
 def baseline_run_info(
@@ -65,6 +68,16 @@ def write_pages(
     write_text(files.report, render_report(metrics, known, drawings))
     write_text(files.readme, with_pictures(text, pictures))
     return text
+
+
+@cache
+def page_code() -> str:
+    """Return the hex SHA-256 of the code that writes pages: the same code, the same words."""
+    digest = hashlib.sha256()
+    folder = Path(__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def with_pictures(text: str, pictures: Sequence[PictureFile]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from crm_assets.reporting.lines import SessionLine, TurnLine
+from crm_assets.records import SessionSummary, TurnSummary
 from crm_assets.reporting.models import FailureExample, InfrastructureFailure
 
 __all__ = ["UNNAMED_KIND", "FailureLog"]
@@ -25,10 +25,10 @@ class FailureLog:
     _reasons: Counter[str] = field(default_factory=Counter)
     _reason_example: dict[str, str] = field(default_factory=dict)
 
-    def add_turns(self, session: SessionLine) -> None:
+    def add_turns(self, session: SessionSummary) -> None:
         """Look at the failed turns of a session that ran."""
-        result = session.conversation_result
-        if result is None:
+        result = session.ran
+        if result is None or not any(turn.success is False for turn in result.per_turn_results):
             return
         first = result.first_failed_turn
         offered: set[str] = set()
@@ -39,7 +39,7 @@ class FailureLog:
             offered.add(kind)  # one a conversation: three turns of the same one teach little
             self._offer(kind, session.conversation_id, turn, first=turn.turn_id == first)
 
-    def add_infrastructure(self, session: SessionLine) -> None:
+    def add_infrastructure(self, session: SessionSummary) -> None:
         """Look at a session that could not run."""
         result = session.conversation_result
         message = shorten(result.error_message if result else None) or "no message"
@@ -59,7 +59,7 @@ class FailureLog:
             for message, count in ranked[:_REASONS]
         )
 
-    def _offer(self, kind: str, conversation_id: str, turn: TurnLine, *, first: bool) -> None:
+    def _offer(self, kind: str, conversation_id: str, turn: TurnSummary, *, first: bool) -> None:
         kept = self._examples.setdefault(kind, [])
         rank = (not first, conversation_id, turn.turn_id)
         if len(kept) == _EXAMPLES and rank > kept[-1][0]:

@@ -7,14 +7,14 @@ so that 100,000 sessions fit where a list of their records would not.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crm_assets.errors import InputError
+from crm_assets.records import RunHeader, SessionLog, SessionSummary, TurnSummary, UsageSummary
+from crm_assets.records.summary import ResultSummary
 from crm_assets.reporting.failures import UNNAMED_KIND, FailureLog
-from crm_assets.reporting.lines import MetadataLine, SessionLine, UsageLine, read_lines
 from crm_assets.reporting.models import RunInfo
 
 if TYPE_CHECKING:
@@ -23,17 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["SessionFrames", "read_frames"]
 
 _NONE = "(none)"
-_IDENTITY = (
-    "run_id",
-    "dataset",
-    "dataset_revision",
-    "agent",
-    "backend",
-    "use_llm_judge",
-    "config_path",
-    "conversations_path",
-    "tasks_path",
-)
+_CODES = {"names": "i", "ids": "i"}
+_CHUNK = 1024
 _CHECKED = ("run_id", "dataset", "dataset_revision")
 
 
@@ -57,43 +48,55 @@ class SessionFrames:
     """What the sessions say of their run, completed by what the caller knows."""
 
 
-class _Names:
-    """Strings as numbers, each kept once."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
-
-    def number(self, name: str) -> int:
-        return self._numbers.setdefault(name, len(self._numbers))
-
-    def all(self) -> list[str]:
-        return list(self._numbers)
-
-
 class _Columns:
-    """Columns that grow together; `kinds` says by name how each is kept: an array type or names."""
+    """Columns that grow together, each kept as an array of the kind given by its name.
+
+    A kind is an array's type code; `names` for strings that are to be a category, each kept once; `ids` for
+    strings of which only it counts whether they are the same.
+    """
 
     def __init__(self, **kinds: str) -> None:
-        self._arrays = {name: array("i" if kind == "names" else kind) for name, kind in kinds.items()}
-        self._names = {name: _Names() for name, kind in kinds.items() if kind == "names"}
+        self._kinds = kinds
+        self._arrays = {name: array(_CODES.get(kind, kind)) for name, kind in kinds.items()}
+        self._known: dict[str, dict[str, int]] = {
+            name: {} for name, kind in kinds.items() if kind in _CODES
+        }
+        self._rows: list[tuple[Any, ...]] = []
 
-    def append(self, **values: Any) -> None:
-        for name, column in self._arrays.items():
-            value = values[name]
-            names = self._names.get(name)
-            column.append(value if names is None else names.number(value))
+    def append(self, *values: Any) -> None:
+        """Add a row: a value for each column, in their order."""
+        self._rows.append(values)
+        if len(self._rows) >= _CHUNK:
+            self._flush()
+
+    def _flush(self) -> None:
+        for (name, column), values in zip(
+            self._arrays.items(), zip(*self._rows, strict=True), strict=False
+        ):
+            known = self._known.get(name)
+            column.extend(
+                values if known is None else [known.setdefault(value, len(known)) for value in values]
+            )
+        self._rows.clear()
 
     def frame(self) -> pd.DataFrame:
+        """Build the frame; nothing can be added any more."""
         # Half a second and 60 MB that nobody pays who only reads metrics.
         import numpy as np  # noqa: PLC0415
         import pandas as pd  # noqa: PLC0415
 
-        frame: pd.DataFrame = pd.DataFrame(
-            {name: np.array(column, column.typecode) for name, column in self._arrays.items()}
-        )
-        for name, names in self._names.items():
-            codes = frame[name].to_numpy()
-            frame[name] = pd.Categorical.from_codes(codes, categories=pd.Index(names.all()))
+        self._flush()
+        columns: dict[str, Any] = {}
+        for name in list(self._arrays):
+            column = self._arrays.pop(name)  # so that two copies of one column, at most, are in memory
+            values = np.array(column, column.typecode)
+            if self._kinds[name] == "names":
+                columns[name] = pd.Categorical.from_codes(
+                    values, categories=pd.Index(list(self._known[name]))
+                )
+            else:
+                columns[name] = values
+        frame: pd.DataFrame = pd.DataFrame(columns)
         return frame
 
 
@@ -101,7 +104,7 @@ class _Columns:
 class _Builder:
     sessions: _Columns = field(
         default_factory=lambda: _Columns(
-            conversation="names",
+            conversation="ids",
             status="names",
             workflow="names",
             complexity="names",
@@ -130,7 +133,7 @@ class _Builder:
     )
     turns: _Columns = field(
         default_factory=lambda: _Columns(
-            conversation="names",
+            conversation="ids",
             workflow="names",
             complexity="names",
             turn="i",
@@ -160,80 +163,83 @@ class _Builder:
     costs: _Columns = field(default_factory=lambda: _Columns(session="i", role="names", usd="d"))
     failures: FailureLog = field(default_factory=FailureLog)
 
-    def add(self, index: int, session: SessionLine) -> None:
+    def add(self, index: int, session: SessionSummary) -> None:
+        """Add a session, the `index`th from 0."""
         self._add_session(session)
         self._add_usage(index, session)
-        if session.status == "succeeded":
-            self._add_turns(session)
+        if session.ran is not None:
+            self._add_turns(session, session.ran)
             self.failures.add_turns(session)
         elif session.status == "failed":
             self.failures.add_infrastructure(session)
 
-    def _add_session(self, session: SessionLine) -> None:
-        meta, result = session.atlas_metadata, session.conversation_result
-        # A session that did not run to its end has no verdict, whatever else its line may hold.
-        ran = result if session.status == "succeeded" else None
-        reward = meta.session_reward.score if meta.session_reward and ran else None
+    def _add_session(self, session: SessionSummary) -> None:
+        meta, ran = session.atlas_metadata, session.ran
+        planned = ran.metadata.total_turns if ran else None
         self.sessions.append(
-            conversation=session.conversation_id,
-            status=session.status,
-            workflow=meta.workflow_category or _NONE,
-            complexity=meta.complexity_level or _NONE,
-            mode=meta.execution_mode or _NONE,
-            overall=_verdict(ran.overall_success if ran else None),
-            state=_verdict(ran.state_match if ran else None),
-            chain=_verdict(ran.chain_success if ran else None),
-            failed_at=(ran.first_failed_turn if ran else None) or 0,
-            planned=-1 if ran is None or ran.metadata.total_turns is None else ran.metadata.total_turns,
-            reward=_number(reward),
-            signal=_number(ran.reward_signal if ran else None),
-            duration=_number(ran.metadata.duration_seconds if ran else None),
-            epoch=session.epoch,
-            **_loop_facts(meta),
+            session.conversation_id,
+            session.status,
+            meta.workflow_category or _NONE,
+            meta.complexity_level or _NONE,
+            meta.execution_mode or _NONE,
+            _VERDICT[ran.overall_success if ran else None],
+            _VERDICT[ran.state_match if ran else None],
+            _VERDICT[ran.chain_success if ran else None],
+            (ran.first_failed_turn if ran else None) or 0,
+            -1 if planned is None else planned,
+            _number(session.reward if ran else None),
+            _number(ran.reward_signal if ran else None),
+            _number(ran.metadata.duration_seconds if ran else None),
+            session.epoch,
+            meta.learning_key or _NONE,
+            meta.reward_status or _NONE,
+            _VERDICT[meta.reward_escalated],
+            meta.attempts or 0,
+            _VERDICT[meta.teacher_intervened],
+            _VERDICT[meta.teacher_valid],
+            _VERDICT[meta.first_attempt_success],
+            _number(meta.entries_available),
+            _number(meta.entries_learnt),
+            _number(meta.entries_rejected),
+            int(meta.learning_error is not None),
         )
 
-    def _add_turns(self, session: SessionLine) -> None:
-        meta, result = session.atlas_metadata, session.conversation_result
-        if result is None:
-            return
-        first = result.first_failed_turn
-        for turn in result.per_turn_results:
+    def _add_turns(self, session: SessionSummary, ran: ResultSummary) -> None:
+        meta = session.atlas_metadata
+        workflow, complexity = meta.workflow_category or _NONE, meta.complexity_level or _NONE
+        conversation, first = session.conversation_id, ran.first_failed_turn
+        for turn in ran.per_turn_results:
             verdict = turn.reply_verdict
-            unscored = verdict is None and turn.response_status != "not_applicable"
             self.turns.append(
-                conversation=session.conversation_id,
-                workflow=meta.workflow_category or _NONE,
-                complexity=meta.complexity_level or _NONE,
-                turn=turn.turn_id,
-                tool=turn.expected_tool or _NONE,
-                kind=turn.verification or UNNAMED_KIND,
-                expect_success=turn.expect_success,
-                success=_verdict(turn.success),
-                tool_success=_verdict(turn.tool_success),
-                reply=_verdict(verdict),
-                reply_status="scored"
-                if verdict is not None
-                else "unscored"
-                if unscored
-                else "not_applicable",
-                first_failure=turn.turn_id == first and turn.success is False,
+                conversation,
+                workflow,
+                complexity,
+                turn.turn_id,
+                turn.expected_tool or _NONE,
+                turn.verification or UNNAMED_KIND,
+                turn.expect_success,
+                _VERDICT[turn.success],
+                _VERDICT[turn.tool_success],
+                _VERDICT[verdict],
+                _reply_status(turn, verdict),
+                turn.turn_id == first and turn.success is False,
             )
 
-    def _add_usage(self, index: int, session: SessionLine) -> None:
+    def _add_usage(self, index: int, session: SessionSummary) -> None:
         for role, used in _usage_of(session).items():
             self.usage.append(
-                session=index,
-                role=role,
-                prompt=_number(used.prompt_tokens),
-                completion=_number(used.completion_tokens),
-                total=used.total,
-                cached=_number(used.cached_tokens),
-                reasoning=_number(used.reasoning_tokens),
-                calls=_number(used.calls),
-                failed=_number(used.failed_calls),
+                index,
+                role,
+                _number(used.prompt_tokens),
+                _number(used.completion_tokens),
+                used.total,
+                _number(used.cached_tokens),
+                _number(used.reasoning_tokens),
+                _number(used.calls),
+                _number(used.failed_calls),
             )
         for role, usd in (session.atlas_metadata.cost_usd or {}).items():
-            self.costs.append(session=index, role=role, usd=usd)
+            self.costs.append(index, role, usd)
 
 
 def read_frames(path: Path, *, run: RunInfo) -> SessionFrames:
@@ -242,58 +248,34 @@ def read_frames(path: Path, *, run: RunInfo) -> SessionFrames:
     Raises:
         InputError: a line cannot be used, or belongs to another run; names file and line.
     """
-    builder = _Builder()
-    software: dict[str, set[str]] = {}
-    identity: MetadataLine | None = None
-    for index, (number, session) in enumerate(read_lines(path)):
-        if identity is None:
-            identity = session.atlas_metadata
-        _check_same_run(path, number, session.atlas_metadata, identity)
-        for name, version in (session.atlas_metadata.software or {}).items():
-            software.setdefault(name, set()).add(version)
-        builder.add(index, session)
-    assert identity is not None  # read_lines refuses an empty file
+    builder, log = _Builder(), SessionLog(path)
+    for index, entry in enumerate(log.summaries()):
+        builder.add(index, entry.session)
     return SessionFrames(
         sessions=builder.sessions.frame(),
         turns=builder.turns.frame(),
         usage=builder.usage.frame(),
         costs=builder.costs.frame(),
         failures=builder.failures,
-        run=_completed(path, identity, software, run),
+        run=_completed(path, log.header, run),
     )
 
 
-def _check_same_run(path: Path, number: int, line: MetadataLine, first: MetadataLine) -> None:
-    for name in _IDENTITY:
-        if getattr(line, name) != getattr(first, name):
-            raise InputError(
-                f"{path}, line {number}: {name} is {getattr(line, name)!r}, and "
-                f"{getattr(first, name)!r} in the first line; measure one run at a time."
-            )
-
-
-def _completed(
-    path: Path, identity: MetadataLine, software: Mapping[str, set[str]], run: RunInfo
-) -> RunInfo:
-    """What the sessions say, and the caller's word where they say nothing.
-
-    A run that was stopped and went on later may have seen two versions of a thing: both are named.
-    """
-    said = {name: getattr(identity, name) for name in _IDENTITY}
-    said["agent_config"] = said.pop("agent")
+def _completed(path: Path, header: RunHeader, run: RunInfo) -> RunInfo:
+    """Return what the run says of itself, and the caller's word where it says nothing."""
+    said = header.model_dump(include=set(RunInfo.model_fields))
     for name in _CHECKED:
         known = getattr(run, name)
         if known is not None and said[name] is not None and known != said[name]:
             raise InputError(
                 f"{path} is of {name} {said[name]!r}, not {known!r}; give the sessions of this run."
             )
-    seen = {name: ", ".join(sorted(versions)) for name, versions in software.items()}
-    said["software"] = {**run.software, **seen}
+    said |= {"agent_config": header.agent_config, "software": {**run.software, **header.software}}
     return run.model_copy(update={name: value for name, value in said.items() if value is not None})
 
 
-def _usage_of(session: SessionLine) -> dict[str, UsageLine]:
-    """Tokens by role: the session's own account, else the sum over its turns.
+def _usage_of(session: SessionSummary) -> dict[str, UsageSummary]:
+    """Return tokens by role: the session's own account, else the sum over its turns.
 
     A role whose counts are all 0 and that called no model has no usage, rather than a usage of 0.
     """
@@ -306,11 +288,11 @@ def _usage_of(session: SessionLine) -> dict[str, UsageLine]:
     return {role: used for role, used in (roles or {}).items() if used.total or used.calls}
 
 
-def _sum(one: UsageLine, other: UsageLine) -> UsageLine:
+def _sum(one: UsageSummary, other: UsageSummary) -> UsageSummary:
     def add(a: int | None, b: int | None) -> int | None:
         return b if a is None else a if b is None else a + b
 
-    return UsageLine(
+    return UsageSummary(
         prompt_tokens=add(one.prompt_tokens, other.prompt_tokens),
         completion_tokens=add(one.completion_tokens, other.completion_tokens),
         total_tokens=one.total + other.total,
@@ -321,26 +303,15 @@ def _sum(one: UsageLine, other: UsageLine) -> UsageLine:
     )
 
 
-def _loop_facts(meta: MetadataLine) -> dict[str, Any]:
-    """What the loop around the student did in a session."""
-    return {
-        "key": meta.learning_key or _NONE,
-        "reward_status": meta.reward_status or _NONE,
-        "escalated": _verdict(meta.reward_escalated),
-        "attempts": meta.attempts or 0,
-        "intervened": _verdict(meta.teacher_intervened),
-        "valid": _verdict(meta.teacher_valid),
-        "first": _verdict(meta.first_attempt_success),
-        "available": _number(meta.entries_available),
-        "learnt": _number(meta.entries_learnt),
-        "rejected": _number(meta.entries_rejected),
-        "learner_failed": int(meta.learning_error is not None),
-    }
+def _reply_status(turn: TurnSummary, verdict: bool | None) -> str:
+    if verdict is not None:
+        return "scored"
+    return "not_applicable" if turn.response_status == "not_applicable" else "unscored"
 
 
-def _verdict(value: bool | None) -> int:
-    return -1 if value is None else int(value)
+_VERDICT = {True: 1, False: 0, None: -1}
+_NAN = float("nan")
 
 
 def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
+    return _NAN if value is None else float(value)

@@ -170,7 +170,7 @@ def _means(ran: pd.DataFrame) -> dict[str, Mean]:
     """The means over conversations that ran; rewards are between 0 and 1."""
 
     def mean(column: str, at_most: float) -> Mean:
-        values = [float(value) for value in ran[column].dropna()]
+        values = ran[column].dropna().tolist()
         return Mean.of(values, missing=len(ran) - len(values), at_least=0.0, at_most=at_most)
 
     return {

@@ -59,8 +59,8 @@ def spending(sessions: pd.DataFrame, amounts: pd.DataFrame, column: str) -> Spen
     sessions used was paid for: it counts towards the price of a success.
     """
     by_session: dict[int, list[float]] = {}
-    for session, amount in zip(amounts["session"], amounts[column], strict=True):
-        by_session.setdefault(int(session), []).append(float(amount))
+    for session, amount in zip(amounts["session"].tolist(), amounts[column].tolist(), strict=True):
+        by_session.setdefault(session, []).append(amount)
     ran = (sessions["status"] == "succeeded").tolist()
     values = [math.fsum(parts) for session, parts in by_session.items() if ran[session]]
     succeeded = (sessions["overall"] == 1).tolist()

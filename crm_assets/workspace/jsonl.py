@@ -23,6 +23,8 @@ __all__ = [
     "write_lines",
 ]
 
+_BUFFER = 1 << 18  # bytes: lines are kilobytes, and files of them gigabytes
+
 
 class Line(NamedTuple):
     """One line of a file."""
@@ -47,7 +49,7 @@ def read_lines(path: Path) -> Iterator[Line]:
         InputError: the file is missing or cannot be read.
     """
     try:
-        with path.open("rb") as handle:
+        with path.open("rb", buffering=_BUFFER) as handle:
             offset = 0
             for number, data in enumerate(handle, 1):
                 yield Line(number, offset, data)

@@ -44,23 +44,25 @@ class FileRecord(_Frozen):
 class Manifest(_Frozen):
     """The files of a baseline, with a seal that shows changes of the manifest itself."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     """Version of this document's form."""
     baseline: str
     """`dataset|run`."""
     files: dict[str, FileRecord]
     """{path in the baseline's folder: file}."""
+    written_by: str | None = None
+    """Hash of the code that wrote the pages (see `reporting.page_code`); None in version 1."""
     sha256: str
     """Hex SHA-256 of the fields above, as JSON with sorted keys."""
 
     @classmethod
-    def of(cls, baseline: str, files: dict[str, FileRecord]) -> Manifest:
+    def of(cls, baseline: str, files: dict[str, FileRecord], written_by: str | None) -> Manifest:
         """Return the sealed manifest of these files."""
-        draft = cls(baseline=baseline, files=files, sha256="")
+        draft = cls(baseline=baseline, files=files, written_by=written_by, sha256="")
         return draft.model_copy(update={"sha256": draft._seal()})
 
     def _seal(self) -> str:
-        content = self.model_dump(mode="json", exclude={"sha256"})
+        content = self.model_dump(mode="json", exclude={"sha256"}, exclude_none=True)
         return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     @property
@@ -71,7 +73,7 @@ class Manifest(_Frozen):
     def document(self) -> bytes:
         """Return the file's content; equal manifests have equal bytes."""
         options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-        return orjson.dumps(self.model_dump(mode="json"), option=options)
+        return orjson.dumps(self.model_dump(mode="json", exclude_none=True), option=options)
 
 
 def baseline_files(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -86,7 +88,7 @@ def baseline_files(folder: Path) -> Iterator[tuple[str, Path]]:
             yield name, path
 
 
-def write_manifest(paths: BaselinePaths) -> Path:
+def write_manifest(paths: BaselinePaths, *, written_by: str | None = None) -> Path:
     """Write the manifest of a baseline's current files; return its path.
 
     Raises:
@@ -98,7 +100,7 @@ def write_manifest(paths: BaselinePaths) -> Path:
     }
     target = paths.manifest
     with atomic_writer(target) as handle:
-        handle.write(Manifest.of(str(paths.key), files).document())
+        handle.write(Manifest.of(str(paths.key), files, written_by).document())
     return target
 
 

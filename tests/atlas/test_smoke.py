@@ -11,9 +11,27 @@ import pytest
 
 from crm_assets.atlas.smoke import append_smoke_log, read_smoke_log, smoke_checks, smoke_log
 from crm_assets.errors import InputError
+from crm_assets.records import ConversationResult
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
+
+RESULT = ConversationResult(
+    schema_version=1,
+    conversation_id="c-1",
+    status="completed",
+    overall_success=True,
+    turns_executed=0,
+    failed_at_turn=None,
+    per_turn_results=(),
+    reward_signal=None,
+    error_message=None,
+    metadata={},
+    per_segment_results=(),
+    chain_success=None,
+    state_match=True,
+    state_diff={},
+)
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -21,9 +39,14 @@ Change = Callable[[dict[str, Any]], None]
 def good_session() -> dict[str, Any]:
     """As much of a session's line as the checklist looks at."""
     return {
+        "schema_version": 1,
         "conversation_id": "c-1",
+        "task_id": "c-1::20260131T093000Z-smoke",
+        "epoch": 1,
         "status": "succeeded",
+        "final_payload": {},
         "conversation_result": {
+            **vars(RESULT),
             "error_message": None,
             "metadata": {"sandbox": {"writes": 2, "seen": 2, "restored": True}},
         },
@@ -103,7 +126,7 @@ def test_a_reward_of_zero_with_a_reason_is_fine(paths: BaselinePaths) -> None:
 
 def test_a_smoke_run_is_one_session(paths: BaselinePaths) -> None:
     write(paths, good_session(), good_session())
-    with pytest.raises(InputError, match="holds 2 sessions"):
+    with pytest.raises(InputError, match="holds several sessions"):
         smoke_checks(paths)
     paths.sessions.unlink()
     with pytest.raises(InputError, match="Cannot read"):

@@ -15,7 +15,7 @@ from crm_assets.conversations import read_revision
 from crm_assets.database import Databases
 from crm_assets.generator import write_dataset
 from crm_assets.harness import AgentSpec
-from crm_assets.reporting import write_metrics
+from crm_assets.reporting import page_code, write_metrics
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.files import write_json, write_text
 from crm_assets.workspace.keys import BaselineKey
@@ -65,4 +65,4 @@ def write_pages(project: Project, paths: BaselinePaths) -> None:
     metrics = recompute_metrics(project, paths, revision)
     write_metrics(paths.metrics, metrics)
     write_text(paths.readme, recompute_readme(metrics, revision))
-    write_manifest(paths)
+    write_manifest(paths, written_by=page_code())

@@ -14,6 +14,7 @@ from crm_assets.audit.verification import verify_baseline
 from crm_assets.generator import write_dataset
 from crm_assets.llm import Ledger
 from crm_assets.llm.entries import LedgerEntry
+from crm_assets.reporting import page_code
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.files import sha256_of_file
 from crm_assets.workspace.project import Project
@@ -94,7 +95,7 @@ def test_figures_that_another_version_wrote_are_told_from_changed_ones(
     project: Project, paths: BaselinePaths
 ) -> None:
     paths.readme.write_text(paths.readme.read_text() + "\nAn older version said goodbye.\n")
-    write_manifest(paths)  # as if it had been written so
+    write_manifest(paths, written_by=page_code())  # as if it had been written so
     found = problems(verify_baseline(project, paths, NOTHING))
     assert list(found) == ["README.md"]
     assert "another version of crm_assets" in found["README.md"]

@@ -80,6 +80,7 @@ def session(
         "schema_version": 1,
         "conversation_id": conversation_id,
         "task_id": f"{conversation_id}::{RUN_ID}",
+        "epoch": 1,
         "status": "succeeded",
         "final_payload": {"final_answer": None, "overall_success": not failed},
         "conversation_result": {

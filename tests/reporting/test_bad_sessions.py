@@ -94,7 +94,7 @@ def test_an_empty_file_measures_nothing(write: Write) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"Could not read .*nowhere\.jsonl: No such file"):
+    with pytest.raises(InputError, match=r"Cannot read .*nowhere\.jsonl: No such file"):
         compute_metrics(tmp_path / "nowhere.jsonl", run=RUN)
 
 

@@ -77,6 +77,6 @@ def test_a_missing_one_says_how_to_get_it(folder: BaselinePaths) -> None:
 
 def test_a_newer_layout_is_refused(folder: BaselinePaths) -> None:
     path = write_manifest(folder)
-    path.write_bytes(orjson.dumps({**orjson.loads(path.read_bytes()), "schema_version": 2}))
+    path.write_bytes(orjson.dumps({**orjson.loads(path.read_bytes()), "schema_version": 3}))
     with pytest.raises(InputError, match="is not a manifest"):
         read_manifest(folder)

@@ -17,7 +17,7 @@ from crm_assets.defs.stages import (
     require,
     tags,
 )
-from crm_assets.reporting import read_metrics, write_pages
+from crm_assets.reporting import page_code, read_metrics, write_pages
 from crm_assets.reporting.plots import draw, markdown_image
 
 __all__ = ["baseline_readme"]
@@ -49,7 +49,7 @@ def baseline_readme(
         drawings = draw(metrics)
         revision = read_revision_file(paths.revision).model_dump(mode="json")
         text = write_pages(paths, metrics, drawings, revision=revision)
-        write_manifest(paths)
+        write_manifest(paths, written_by=page_code())
     pictures = {
         drawing.name: dg.MetadataValue.md(markdown_image(drawing.png, drawing.caption))
         for drawing in drawings

@@ -5,7 +5,6 @@
 from collections.abc import Callable
 
 import dagster as dg
-import orjson
 from pydantic import Field
 
 from crm_assets.atlas.config_file import LoadedConfig
@@ -17,7 +16,7 @@ from crm_assets.audit.quality_thresholds import (
     find_drift,
     find_missing_verdicts,
     find_overspending,
-    find_untold_sessions,
+    find_unstored_sessions,
 )
 from crm_assets.defs.assets import atlas_sessions, baseline_metrics, dataset_revision
 from crm_assets.defs.assets.dataset_revision import AUDIT_FACTS
@@ -25,6 +24,7 @@ from crm_assets.defs.checks.common import last_metadata, partition_check, result
 from crm_assets.defs.partitions import baseline_of
 from crm_assets.defs.resources import ArtifactsResource, TelemetryResource
 from crm_assets.errors import InputError
+from crm_assets.records import SessionLog
 from crm_assets.reporting import read_metrics
 from crm_assets.workspace.baseline_files import BaselinePaths
 
@@ -151,8 +151,8 @@ def telemetry_matches_sessions(
         plan = session_plan(context)
         if plan.agent != "atlas" or plan.replay is not None:
             return Verdict.good(0)
-        told = telemetry.statuses(key.run_id, _loaded(artifacts, paths, plan).config.storage.database_url)
-        return find_untold_sessions(paths.sessions, told)
+        stored = telemetry.statuses(key.run_id, _loaded(artifacts, paths, plan).config.storage.database_url)
+        return find_unstored_sessions(paths.sessions, stored)
 
     return _warn(find)
 
@@ -199,8 +199,7 @@ def _loaded(artifacts: ArtifactsResource, paths: BaselinePaths, plan: SessionPla
     from crm_assets.atlas.run_plan import load_run  # noqa: PLC0415
 
     loaded = load_run(plan, artifacts.project, paths.key.dataset).config
-    with paths.sessions.open("rb") as handle:
-        agent = orjson.loads(handle.readline())["atlas_metadata"]["agent"]
+    agent = SessionLog(paths.sessions).header.agent or {}
     if not loaded.sha256.startswith(agent["config_sha256"]):
         raise InputError(
             f"{loaded.path.name} (or which keys are set) has changed since these sessions ran, so this "

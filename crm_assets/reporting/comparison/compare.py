@@ -16,7 +16,7 @@ from crm_assets.reporting.comparison.models import (
     SliceComparison,
 )
 from crm_assets.reporting.comparison.paired import DEFAULT_RESAMPLES, compare_measure, significant_digits
-from crm_assets.reporting.comparison.provenance import compare_facts, read_facts
+from crm_assets.reporting.comparison.provenance import compare_facts
 from crm_assets.reporting.comparison.runs import RunOutcomes, read_run
 from crm_assets.reporting.comparison.significance import holm
 from crm_assets.reporting.formats import counted
@@ -76,7 +76,7 @@ def compare_baselines(
         only_in_a=aligned.only_in_a,
         only_in_b=aligned.only_in_b,
         changed=aligned.changed,
-        provenance=compare_facts(read_facts(a.sessions), read_facts(b.sessions)),
+        provenance=compare_facts(run_a.facts, run_b.facts),
         notes=_notes(run_a, run_b, aligned, measures),
         measures=measures,
         slices=tuple(_slices(aligned.pairs, seed=seed, resamples=resamples)),

@@ -3,70 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from crm_assets.conversations.patterns import UUID, strings_in
-from crm_assets.errors import InputError
+from crm_assets.records import SessionLog, TurnResult
 from crm_assets.reporting.comparison.models import Call, Change, Flip, Outcome, TurnPair
 from crm_assets.reporting.comparison.runs import RunOutcomes, SessionRef
+from crm_assets.workspace.jsonl import read_line_at
 
 __all__ = ["find_flips"]
-
-
-class RecordedTurn(BaseModel):
-    """The part of a turn in sessions.jsonl that is shown side by side."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    turn_id: int
-    user_utterance: str = ""
-    expected_tool: str | None = None
-    tool_name: str | None = None
-    arguments: Any = None
-    result: Any = None
-    error: str | None = None
-    agent_response_text: str | None = None
-    verification: str | None = None
-    success: bool | None = None
-
-    def call(self) -> Call:
-        """What is shown of it."""
-        return Call(
-            tool=self.tool_name,
-            arguments=self.arguments,
-            error=self.error,
-            reply=self.agent_response_text,
-            verification=self.verification,
-            success=self.success,
-        )
-
-
-class _RecordedResult(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    per_turn_results: tuple[RecordedTurn, ...] = ()
-
-
-class _RecordedSession(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    conversation_result: _RecordedResult
 
 
 class _Recorded(NamedTuple):
     """A session's turns, and every row ID that its line holds."""
 
-    turns: tuple[RecordedTurn, ...]
+    turns: tuple[TurnResult, ...]
     ids: frozenset[str]
 
 
 def find_flips(
     a: RunOutcomes, b: RunOutcomes, pairs: Sequence[tuple[Outcome, Outcome]]
 ) -> tuple[Flip, ...]:
-    """The conversations among `pairs` that came out differently: lost, gained, end state alone.
+    """Find the conversations among `pairs` that came out differently: lost, gained, end state alone.
 
     With several epochs a conversation is gained or lost if its rate changed, and the turns are those of
     the first epoch of each run that shows it.
@@ -83,10 +41,10 @@ def find_flips(
                 a.sessions[one.conversation], b.sessions[one.conversation], strict, state
             )
             changed.append((one, strict, state, shown_a, shown_b))
-    turns_a = _read_turns(a.sessions_file, {shown.line for *_, shown, _ in changed})
-    turns_b = _read_turns(b.sessions_file, {shown.line for *_, shown in changed})
+    turns_a = _read_turns(a.log, {shown.offset for *_, shown, _ in changed})
+    turns_b = _read_turns(b.log, {shown.offset for *_, shown in changed})
     flips = [
-        _flip(one, strict, state, (shown_a, turns_a[shown_a.line]), (shown_b, turns_b[shown_b.line]))
+        _flip(one, strict, state, (shown_a, turns_a[shown_a.offset]), (shown_b, turns_b[shown_b.offset]))
         for one, strict, state, shown_a, shown_b in changed
     ]
     order = {"lost": 0, "gained": 1, None: 2}
@@ -111,24 +69,28 @@ def _shown(
     )
 
 
-def _read_turns(sessions: Path, wanted: set[int]) -> dict[int, _Recorded]:
-    """The sessions in the lines `wanted`, by line."""
+def _read_turns(log: SessionLog, wanted: set[int]) -> dict[int, _Recorded]:
+    """Read the sessions at the offsets `wanted`."""
     recorded = {}
-    with sessions.open("rb") as handle:
-        for number, line in enumerate(handle, 1):
-            if number not in wanted:
-                continue
-            try:
-                session = _RecordedSession.model_validate_json(line)
-            except ValidationError as error:
-                reason = error.errors(include_url=False, include_input=False)[0]["msg"]
-                raise InputError(
-                    f"{sessions}, line {number} holds no turns that can be shown ({reason}); make it again "
-                    "by materializing atlas_sessions."
-                ) from None
-            ids = frozenset(found.lower() for found in UUID.findall(line.decode()))
-            recorded[number] = _Recorded(session.conversation_result.per_turn_results, ids)
+    for offset in sorted(wanted):
+        ids = frozenset(
+            found.lower() for found in UUID.findall(read_line_at(log.sessions, offset).decode())
+        )
+        recorded[offset] = _Recorded(log.record(offset).conversation_result.per_turn_results, ids)
     return recorded
+
+
+def _shown_call(turn: TurnResult | None) -> Call | None:
+    if turn is None:
+        return None
+    return Call(
+        tool=turn.tool_name,
+        arguments=turn.arguments,
+        error=turn.error,
+        reply=turn.agent_response_text,
+        verification=turn.verification,
+        success=turn.success,
+    )
 
 
 def _flip(
@@ -169,8 +131,8 @@ def _pair_turns(a: _Recorded, b: _Recorded) -> tuple[TurnPair, ...]:
                 turn_id=turn_id,
                 user_utterance=known.user_utterance,
                 expected_tool=known.expected_tool,
-                a=one.call() if one else None,
-                b=other.call() if other else None,
+                a=_shown_call(one),
+                b=_shown_call(other),
                 call_differs=_call(one, names_a) != _call(other, names_b),
                 verdict_differs=_verdict(one) != _verdict(other),
             )
@@ -187,7 +149,7 @@ class _RowNames:
         self._shared = shared
         self._names: dict[str, str] = {}
 
-    def learn(self, turn: RecordedTurn | None) -> None:
+    def learn(self, turn: TurnResult | None) -> None:
         """Name the rows that a turn's result shows for the first time."""
         if turn is None:
             return
@@ -209,11 +171,11 @@ class _RowNames:
         return value
 
 
-def _call(turn: RecordedTurn | None, names: _RowNames) -> tuple[bool, str | None, Any]:
+def _call(turn: TurnResult | None, names: _RowNames) -> tuple[bool, str | None, Any]:
     if turn is None:
         return False, None, None
     return True, turn.tool_name, names.apply(turn.arguments)
 
 
-def _verdict(turn: RecordedTurn | None) -> tuple[bool, str | None, bool | None]:
+def _verdict(turn: TurnResult | None) -> tuple[bool, str | None, bool | None]:
     return (False, None, None) if turn is None else (True, turn.verification, turn.success)

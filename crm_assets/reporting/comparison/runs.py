@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 from crm_assets.conversations.revision import read_revision_file
 from crm_assets.errors import InputError
+from crm_assets.records import RunHeader, Scalar, SessionLog, SessionSummary
 from crm_assets.reporting.comparison.models import Outcome, RunSide
-from crm_assets.reporting.lines import SessionLine, read_lines
+from crm_assets.reporting.comparison.provenance import RunFacts
 from crm_assets.workspace.baseline_files import BaselinePaths
 
 __all__ = ["RunOutcomes", "SessionRef", "outcomes_of", "read_run"]
@@ -20,9 +20,10 @@ _NONE = "(none)"
 
 
 class SessionRef(NamedTuple):
-    """One session's verdicts, and the line where the rest of it stands."""
+    """One session's verdicts, and where the rest of it is."""
 
-    line: int
+    offset: int
+    """Bytes before its line."""
     epoch: int
     strict_success: bool | None
     state_match: bool | None
@@ -32,8 +33,10 @@ class SessionRef(NamedTuple):
 class RunOutcomes:
     """What came of a run, a conversation at a time."""
 
-    sessions_file: Path
+    log: SessionLog
     side: RunSide
+    facts: dict[str, Scalar]
+    """What it says of itself, by path."""
     outcomes: dict[str, Outcome]
     """By conversation."""
     sessions: dict[str, tuple[SessionRef, ...]]
@@ -50,19 +53,10 @@ class _Gathered:
     rewards: list[float | None] = field(default_factory=list)
     harness_rewards: list[float | None] = field(default_factory=list)
 
-    def add(self, number: int, session: SessionLine) -> None:
-        meta = session.atlas_metadata
-        # A session that did not run to its end has no verdict, whatever else its line may hold.
-        ran = session.conversation_result if session.status == "succeeded" else None
-        self.sessions.append(
-            SessionRef(
-                number,
-                session.epoch,
-                ran.overall_success if ran else None,
-                ran.state_match if ran else None,
-            )
-        )
-        self.rewards.append(meta.session_reward.score if meta.session_reward and ran else None)
+    def add(self, offset: int, session: SessionSummary) -> None:
+        ran = session.ran
+        self.sessions.append(SessionRef(offset, session.epoch, session.strict_success, session.state_match))
+        self.rewards.append(session.reward if ran else None)
         self.harness_rewards.append(ran.reward_signal if ran else None)
 
     def outcome(self, conversation: str) -> Outcome:
@@ -91,10 +85,9 @@ def read_run(paths: BaselinePaths) -> RunOutcomes:
         )
     gathered: dict[str, _Gathered] = {}
     statuses: Counter[str] = Counter()
-    first: SessionLine | None = None
-    for number, session in read_lines(paths.sessions):
-        first = first or session
-        _check_same_run(paths.sessions, number, session, first)
+    log, facts = SessionLog(paths.sessions), RunFacts()
+    for number, offset, session in log.summaries():
+        facts.add(session)
         meta = session.atlas_metadata
         kept = gathered.setdefault(
             session.conversation_id,
@@ -106,13 +99,13 @@ def read_run(paths: BaselinePaths) -> RunOutcomes:
                 f"in epoch {session.epoch}, so it cannot be told which one to compare; make the baseline "
                 "again from a dataset whose conversation IDs are unique."
             )
-        kept.add(number, session)
+        kept.add(offset, session)
         statuses[session.status] += 1
-    assert first is not None  # read_lines refuses an empty file
     sessions = {name: tuple(sorted(each.sessions, key=_epoch)) for name, each in gathered.items()}
     return RunOutcomes(
-        sessions_file=paths.sessions,
-        side=_side(paths, first, statuses, sessions),
+        log=log,
+        side=_side(paths, log.header, statuses, sessions),
+        facts=facts.complete(log.header),
         outcomes={name: each.outcome(name) for name, each in gathered.items()},
         sessions=sessions,
     )
@@ -127,31 +120,19 @@ def outcomes_of(paths: BaselinePaths) -> list[Outcome]:
     return list(read_run(paths).outcomes.values())
 
 
-def _check_same_run(path: Path, number: int, session: SessionLine, first: SessionLine) -> None:
-    for name in ("run_id", "dataset_revision"):
-        found, known = getattr(session.atlas_metadata, name), getattr(first.atlas_metadata, name)
-        if found != known:
-            raise InputError(
-                f"{path}, line {number}: {name} is {found!r}, and {known!r} in the first line; compare "
-                "one run at a time."
-            )
-
-
 def _side(
     paths: BaselinePaths,
-    first: SessionLine,
+    header: RunHeader,
     statuses: Counter[str],
     sessions: dict[str, tuple[SessionRef, ...]],
 ) -> RunSide:
-    meta = first.atlas_metadata
-    name = (meta.agent or {}).get("name")
-    revision = meta.dataset_revision
+    revision = header.dataset_revision
     if revision is None and paths.revision.is_file():
         revision = read_revision_file(paths.revision).sha256
     return RunSide(
         run=str(paths.key.run),
-        run_id=meta.run_id,
-        agent=name if isinstance(name, str) else None,
+        run_id=header.run_id,
+        agent=header.agent_name,
         dataset_revision=revision,
         sessions=sum(statuses.values()),
         conversations=len(sessions),

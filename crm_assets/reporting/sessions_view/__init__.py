@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from crm_assets.reporting.sessions_view.finding import Found, SessionSummary, find_session, read_summaries
+from crm_assets.reporting.sessions_view.finding import Found, SessionRow, find_session, read_rows
 from crm_assets.reporting.sessions_view.session import render_session
 from crm_assets.reporting.sessions_view.table import render_sessions
 
 __all__ = [
     "Found",
-    "SessionSummary",
+    "SessionRow",
     "find_session",
-    "read_summaries",
+    "read_rows",
     "render_session",
     "render_sessions",
 ]

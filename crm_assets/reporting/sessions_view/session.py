@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from crm_assets.records import LoopSession, RecordedTurn, TurnResult
+from crm_assets.records.trace import TraceEvent
 from crm_assets.reporting.formats import NOTHING, dollars, number, plain
 from crm_assets.reporting.sessions_view.finding import Found
-from crm_assets.reporting.sessions_view.records import Event, Recorded, ShownSession, ShownTurn
 from crm_assets.reporting.sessions_view.wording import (
     arguments,
     mark,
@@ -30,7 +31,7 @@ Rows = Iterable[tuple[str, str]]
 def render_session(found: Found) -> Iterator[RenderableType]:
     """What there is to print, piece by piece."""
     session = found.session
-    yield from _section(plain(session.conversation_id), _header(session, found.epochs))
+    yield from _section(plain(session.conversation_id), _header(found))
     yield from _section("Before", _plan(session))
     theirs = _recorded_turns(session)
     for turn in session.conversation_result.per_turn_results:
@@ -42,12 +43,13 @@ def render_session(found: Found) -> Iterator[RenderableType]:
     yield from _costs(session)
 
 
-def _header(session: ShownSession, epochs: tuple[int, ...]) -> Iterator[tuple[str, str]]:
+def _header(found: Found) -> Iterator[tuple[str, str]]:
+    session, epochs, agent = found.session, found.epochs, found.run.agent or {}
     meta, outcome = session.atlas_metadata, session.conversation_result
     if session.task:
         yield "task", text(session.task)
     yield "kind", plain(f"{meta.workflow_category or 'no workflow'} · {meta.complexity_level or NOTHING}")
-    yield "agent", plain(f"{meta.agent.get('name', 'unnamed')}, {meta.agent.get('model') or 'no model'}")
+    yield "agent", plain(f"{agent.get('name', 'unnamed')}, {agent.get('model') or 'no model'}")
     yield "mode", _mode(session)
     if len(epochs) > 1:
         yield "epoch", f"{session.epoch} of {len(epochs)}"
@@ -67,7 +69,7 @@ def _header(session: ShownSession, epochs: tuple[int, ...]) -> Iterator[tuple[st
         yield from _imported(session)
 
 
-def _imported(session: ShownSession) -> Iterator[tuple[str, str]]:
+def _imported(session: LoopSession) -> Iterator[tuple[str, str]]:
     imported = session.atlas_metadata.imported
     assert imported is not None  # the caller has looked
     model = f", {plain(imported.model)}" if imported.model else ""
@@ -82,7 +84,7 @@ def _imported(session: ShownSession) -> Iterator[tuple[str, str]]:
         yield "", text(recorded.recorded_error_message)
 
 
-def _mode(session: ShownSession) -> str:
+def _mode(session: LoopSession) -> str:
     said = plain(session.atlas_metadata.execution_mode or "none")
     for event in session.events("mode"):
         confidence, source = event.data.get("confidence"), event.data.get("source")
@@ -92,7 +94,7 @@ def _mode(session: ShownSession) -> str:
     return said
 
 
-def _plan(session: ShownSession) -> Iterator[tuple[str, str]]:
+def _plan(session: LoopSession) -> Iterator[tuple[str, str]]:
     for event in session.events("plan_review"):
         yield "plan", _of(event, "plan")
         approved = event.data.get("approved")
@@ -104,7 +106,7 @@ def _plan(session: ShownSession) -> Iterator[tuple[str, str]]:
             yield "", _of(event, "error")
 
 
-def _turn(turn: ShownTurn, recorded: Recorded | None) -> Iterator[tuple[str, str]]:
+def _turn(turn: TurnResult, recorded: RecordedTurn | None) -> Iterator[tuple[str, str]]:
     yield "user", text(turn.user_utterance)
     if turn.tool_name is None:
         yield "call", "none"
@@ -130,12 +132,12 @@ def _turn(turn: ShownTurn, recorded: Recorded | None) -> Iterator[tuple[str, str
         yield "recorded", recorded_verdict(recorded)
 
 
-def _recorded_turns(session: ShownSession) -> dict[int, Recorded]:
+def _recorded_turns(session: LoopSession) -> dict[int, RecordedTurn]:
     imported = session.atlas_metadata.imported
     return {each.turn_id: each for each in imported.recorded_turns if each.turn_id} if imported else {}
 
 
-def _state(session: ShownSession) -> Iterator[tuple[str, str]]:
+def _state(session: LoopSession) -> Iterator[tuple[str, str]]:
     outcome = session.conversation_result
     if outcome.state_match is True:
         yield mark(True), "as the right actions leave it"
@@ -144,7 +146,7 @@ def _state(session: ShownSession) -> Iterator[tuple[str, str]]:
             yield mark(False), line
 
 
-def _teacher(session: ShownSession) -> Iterator[tuple[str, str]]:
+def _teacher(session: LoopSession) -> Iterator[tuple[str, str]]:
     for event in session.events("validation"):
         valid = event.data.get("valid")
         said = f"{mark(valid)} good" if valid is True else f"{mark(False)} wanting"
@@ -156,7 +158,7 @@ def _teacher(session: ShownSession) -> Iterator[tuple[str, str]]:
                 yield "", _of(event, name)
 
 
-def _reward(session: ShownSession) -> Iterator[tuple[str, str]]:
+def _reward(session: LoopSession) -> Iterator[tuple[str, str]]:
     meta = session.atlas_metadata
     reward = meta.session_reward
     if reward is None or reward.score is None:
@@ -182,7 +184,7 @@ def _reward(session: ShownSession) -> Iterator[tuple[str, str]]:
             yield "sample", f"{facts}: {text(sample.rationale or NOTHING)}"
 
 
-def _learnt(session: ShownSession) -> Iterator[tuple[str, str]]:
+def _learnt(session: LoopSession) -> Iterator[tuple[str, str]]:
     meta = session.atlas_metadata
     if meta.entries_available is not None:
         yield "before", f"{meta.entries_available:,} playbook entries to go by"
@@ -199,12 +201,12 @@ def _learnt(session: ShownSession) -> Iterator[tuple[str, str]]:
             yield name, text(note)
 
 
-def _of(event: Event, name: str) -> str:
+def _of(event: TraceEvent, name: str) -> str:
     value = event.data.get(name)
     return text(str(value)) if value is not None else ""
 
 
-def _costs(session: ShownSession) -> Iterator[RenderableType]:
+def _costs(session: LoopSession) -> Iterator[RenderableType]:
     from rich import box  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from crm_assets.reporting.formats import NOTHING, dollars, plain
-from crm_assets.reporting.sessions_view.finding import SessionSummary, read_summaries
+from crm_assets.reporting.sessions_view.finding import SessionRow, read_rows
 from crm_assets.reporting.sessions_view.wording import mark
 
 if TYPE_CHECKING:
@@ -41,12 +41,12 @@ def render_sessions(sessions: Path, *, limit: int, failed: bool) -> Iterator[Ren
 
     counts = {"all": 0, "wanted": 0}
 
-    def wanted() -> Iterator[SessionSummary]:
-        for summary in read_summaries(sessions):
+    def wanted() -> Iterator[SessionRow]:
+        for row in read_rows(sessions):
             counts["all"] += 1
-            if not failed or summary.strict is not True:
+            if not failed or row.strict is not True:
                 counts["wanted"] += 1
-                yield summary
+                yield row
 
     shown = heapq.nsmallest(limit, wanted())  # no more of them are kept than are shown
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -54,9 +54,9 @@ def render_sessions(sessions: Path, *, limit: int, failed: bool) -> Iterator[Ren
     for name in ("Status", "Right", "State", "Reward", "Cost", "Tries"):
         side: Literal["left", "right"] = "right" if name in ("Reward", "Cost", "Tries") else "left"
         table.add_column(name, justify=side, no_wrap=True)
-    for summary in shown:
+    for row in shown:
         # Text, not str: names come from files, and rich would read [brackets] in them as markup.
-        table.add_row(*map(Text, _row(summary)))
+        table.add_row(*map(Text, _cells(row)))
     yield table
     rest = counts["wanted"] - len(shown)
     what = " that are not right in every turn" if failed else ""
@@ -64,14 +64,14 @@ def render_sessions(sessions: Path, *, limit: int, failed: bool) -> Iterator[Ren
     yield Text(f"{len(shown):,} of {counts['all']:,} sessions{what}, the worst first{more}.")
 
 
-def _row(summary: SessionSummary) -> tuple[str, ...]:
-    again = f" #{summary.epoch}" if summary.epoch > 1 else ""
+def _cells(row: SessionRow) -> tuple[str, ...]:
+    again = f" #{row.epoch}" if row.epoch > 1 else ""
     return (
-        f"{plain(summary.conversation_id)}{again}\n{plain(summary.workflow)}",
-        _STATUS[summary.status],
-        mark(summary.strict),
-        mark(summary.state),
-        NOTHING if summary.score is None else f"{summary.score:.3f}",
-        dollars(summary.cost_usd),
-        NOTHING if summary.attempts is None else str(summary.attempts),
+        f"{plain(row.conversation_id)}{again}\n{plain(row.workflow)}",
+        _STATUS[row.status],
+        mark(row.strict),
+        mark(row.state),
+        NOTHING if row.score is None else f"{row.score:.3f}",
+        dollars(row.cost_usd),
+        NOTHING if row.attempts is None else str(row.attempts),
     )

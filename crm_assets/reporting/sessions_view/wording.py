@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
+from crm_assets.records import RecordedTurn, TurnResult
 from crm_assets.reporting.formats import counted, plain
-from crm_assets.reporting.sessions_view.records import Recorded, ShownTurn
 from crm_assets.reporting.wording import describe_kind
 
 __all__ = ["arguments", "mark", "recorded_verdict", "result", "state_lines", "text", "verdict"]
@@ -75,7 +75,7 @@ def _cut(value: str, longest: int) -> str:
     return value if len(value) <= longest else f"{value[: longest - 1]}…"
 
 
-def verdict(turn: ShownTurn) -> str:
+def verdict(turn: TurnResult) -> str:
     """What the harness says of a turn."""
     name = turn.verification or "no verdict"
     parts = [_VERDICTS.get(name) or describe_kind(name)]
@@ -87,7 +87,7 @@ def verdict(turn: ShownTurn) -> str:
     return said
 
 
-def recorded_verdict(recorded: Recorded) -> str:
+def recorded_verdict(recorded: RecordedTurn) -> str:
     """What an imported file itself says of a turn."""
     said = f"{mark(recorded.recorded_success)} {plain(recorded.recorded_verification or 'no verdict')}"
     said += f" (call {mark(recorded.recorded_tool_success)}"

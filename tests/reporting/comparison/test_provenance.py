@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
-import pytest
+import orjson
 
 from crm_assets.reporting.comparison import FactChange, compare_baselines, read_facts
 
-from ..conftest import session
+from ..conftest import Write, session, turn
 from .conftest import RUN_A, RUN_B, Baseline
 
 
@@ -60,29 +58,26 @@ def test_what_became_of_the_sessions_is_no_fact_of_the_run(baseline: Baseline) -
     assert changes(baseline, [one], [other]) == ()
 
 
-def test_what_was_learnt_before_a_run_is_what_its_keys_first_sessions_could_use(tmp_path: Path) -> None:
-    sessions = tmp_path / "sessions.jsonl"
+def test_what_was_learnt_before_a_run_is_what_its_keys_first_sessions_could_use(write: Write) -> None:
     rows = [("a", None), ("a", 2), ("b", 3), ("a", 5), ("b", 4)]
-    sessions.write_text(
-        "".join(
-            json.dumps({"atlas_metadata": {"learning_key": key, "entries_available": count}}) + "\n"
-            for key, count in rows
-        )
+    path = write(
+        [
+            session(f"c-{index}", meta={"learning_key": key, "entries_available": count})
+            for index, (key, count) in enumerate(rows)
+        ]
     )
-    assert read_facts(sessions) == {"playbook_entries_at_start": 5}
+    assert read_facts(path)["playbook_entries_at_start"] == 5
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        b'{"task":"a","atlas_metadata":{"engine":"crm","agent":{"name":"\\u00e9"}},"steps":[1]}',
-        b'{"atlas_metadata" : {"engine":"crm","agent":{"name":"\xc3\xa9"}}, "task":"a"}',
-        b'{"task":"\\"atlas_metadata\\":{","atlas_metadata":{"engine":"crm","agent":{"name":"\xc3\xa9"}}}',
-        b'{"args":{"atlas_metadata":{"engine":"no"}},"atlas_metadata":{"engine":"crm","agent":{"name":"\xc3\xa9"}}}',
-    ],
-    ids=["in the middle", "with blanks", "in a text, too", "in arguments, too"],
-)
-def test_facts_are_those_of_the_session_wherever_its_line_has_them(tmp_path: Path, line: bytes) -> None:
-    sessions = tmp_path / "sessions.jsonl"
-    sessions.write_bytes(line + b"\n")
-    assert read_facts(sessions) == {"engine": "crm", "agent.name": "é"}
+def test_facts_are_those_of_the_session_even_where_its_calls_look_like_some(write: Write) -> None:
+    evil = {"atlas_metadata": {"backend": "no"}, "task": {"agent": "no"}}
+    record = session("c-1", [turn(arguments=evil, user_utterance='"atlas_metadata":{"task":')])
+    path = write([{**record, "task": "x", "steps": [1]}])
+    path.write_bytes(orjson.dumps(orjson.loads(path.read_bytes())) + b"\n")  # without blanks, as written
+    assert read_facts(path) == {
+        "agent.name": "replay",
+        "backend": "postgres",
+        "use_llm_judge": False,
+        "conversations_path": "data/conversations/dev.jsonl",
+        "execution_mode": "harness",
+    }

@@ -64,7 +64,7 @@ def hostile(baseline: Baseline) -> Comparison:
     name = {"agent": {"name": HOSTILE}, "workflow_category": HOSTILE, "complexity_level": HOSTILE}
     wrong = failed_turn(
         1,
-        HOSTILE,
+        "wrong_error",
         tool_name=HOSTILE,
         arguments={HOSTILE: HOSTILE},
         expected_tool=HOSTILE,

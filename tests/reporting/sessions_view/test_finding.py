@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crm_assets.errors import InputError
-from crm_assets.reporting.sessions_view import find_session, read_summaries
+from crm_assets.reporting.sessions_view import find_session, read_rows
 
 from ..conftest import Record, Write, failed_turn, session, turn, unrun
 
@@ -69,9 +69,9 @@ def test_a_line_that_is_no_session_is_named(tmp_path: Path) -> None:
     broken = session("c-2")
     broken["conversation_result"]["per_turn_results"] = [{"turn_id": "one"}]
     path = write_lines(tmp_path / "sessions.jsonl", session("c-1"), broken, '{"conversation_id":"c-3"')
-    with pytest.raises(InputError, match=r"line 2 is no session that can be shown \(conversation_result"):
+    with pytest.raises(InputError, match=r"line 2 is not a session \(conversation_result"):
         find_session(path, "c-2")
-    with pytest.raises(InputError, match="line 3 is not JSON"):
+    with pytest.raises(InputError, match="line 3 is not a session"):
         find_session(path, "c-3")
 
 
@@ -89,7 +89,7 @@ def test_summaries_order_the_worst_first(write: Write) -> None:
             session("worst", [failed_turn()], meta=rewarded),
         ]
     )
-    summaries = sorted(read_summaries(path))
+    summaries = sorted(read_rows(path))
     assert [each.conversation_id for each in summaries] == ["worst", "wrong", "ended", "right"]
     assert (summaries[0].score, summaries[0].attempts, summaries[0].cost_usd) == (0.2, 2, 0.75)
     assert (summaries[2].strict, summaries[2].state, summaries[2].status) == (None, None, "failed")

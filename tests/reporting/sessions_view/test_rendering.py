@@ -65,7 +65,16 @@ def test_a_turn_that_went_wrong_shows_what_was_expected_and_why(write: Write) ->
         expected_arguments={"name": ""},
         error="Tool 'client_search' refuses that.",
         result=None,
-        judge={"call": {"score": 0.4, "success": False, "rationale": "Not what was asked."}, "reply": None},
+        judge={
+            "call": {
+                "goal": 0.4,
+                "process": 0.4,
+                "score": 0.4,
+                "success": False,
+                "rationale": "Not what was asked.",
+            },
+            "reply": None,
+        },
     )
     difference = {
         "clients": {
@@ -151,6 +160,8 @@ def test_judges_that_gave_nothing_are_no_reward_of_zero(write: Write) -> None:
 def test_recorded_verdicts_stand_beside_ours(write: Write) -> None:
     imported = {
         "file": "past.jsonl",
+        "sha256": "ab",
+        "format": "clbench",
         "model": "gpt-4.1",
         "recorded": {"recorded_overall_success": False},
         "recorded_turns": [

@@ -1,0 +1,92 @@
+"""run.json: the facts of a run, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["RUN_SCHEMA_VERSION", "ImportedFile", "RunHeader", "Scalar", "merge_software"]
+
+RUN_SCHEMA_VERSION: Final = 2
+"""Version of run.json and of the lines of sessions.jsonl, which are written together."""
+
+Scalar = str | int | float | bool | None
+"""A leaf of a JSON document."""
+
+
+class ImportedFile(BaseModel):
+    """The past results file that the sessions of an imported run were taken from."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    file: str
+    """Its name when it was imported."""
+    sha256: str
+    """Hex SHA-256 of its content."""
+    format: str
+    """`clbench`, `crm_assets_results` or `crm_assets_sessions`."""
+
+
+class RunHeader(BaseModel):
+    """What all sessions of a run have in common. None stands for what is unknown."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    schema_version: Literal[2] = RUN_SCHEMA_VERSION
+    """Version of this document and of the sessions beside it."""
+    run_id: str | None = None
+    """Identifier of the run, as in its task IDs."""
+    dataset: str | None = None
+    """Name of the dataset."""
+    dataset_revision: str | None = None
+    """Hex SHA-256 of the dataset's file."""
+    tasks_sha256: str | None = None
+    """Hex SHA-256 of tasks.jsonl."""
+    agent: dict[str, Any] | None = None
+    """The agent and every setting that can change a result."""
+    code: str | None = None
+    """Hex SHA-256 of the code that decides what a tool does and a state is."""
+    backend: str | None = None
+    """What the CRM runs on."""
+    use_llm_judge: bool | None = None
+    """A judge decides on calls and replies that are not equal to the expected ones."""
+    config_path: str | None = None
+    """The Atlas configuration, relative to the project; None if no model is asked."""
+    conversations_path: str | None = None
+    """The dataset's file, relative to the project."""
+    tasks_path: str | None = None
+    """The run's tasks.jsonl, relative to the project."""
+    software: dict[str, str] = {}
+    """Versions of what takes part, by name; a run that was resumed may name two, separated by a comma."""
+    imported: ImportedFile | None = None
+    """None if the run is no import."""
+
+    @property
+    def epochs(self) -> int:
+        """How many times each task is run."""
+        epochs = (self.agent or {}).get("epochs", 1)
+        return epochs if isinstance(epochs, int) else 1
+
+    @property
+    def agent_config(self) -> dict[str, Any] | None:
+        """The agent with its settings and, for an import, the file that it was taken from."""
+        if self.agent is None or self.imported is None:
+            return self.agent
+        return {**self.agent, "imported": self.imported.model_dump()}
+
+    @property
+    def agent_name(self) -> str | None:
+        """Name of the agent."""
+        name = (self.agent or {}).get("name")
+        return name if isinstance(name, str) else None
+
+
+def merge_software(*versions: Mapping[str, str]) -> dict[str, str]:
+    """Name all versions that a run has seen: one that was resumed may have seen two of a thing."""
+    seen: dict[str, set[str]] = {}
+    for each in versions:
+        for name, version in each.items():
+            seen.setdefault(name, set()).update(version.split(", "))
+    return {name: ", ".join(sorted(found)) for name, found in seen.items()}

@@ -1,0 +1,222 @@
+"""Reads a run's session log: its header, its sessions in short, or whole ones."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from crm_assets.errors import InputError
+from crm_assets.records.header import RUN_SCHEMA_VERSION, RunHeader
+from crm_assets.records.sessions import LoopSession
+from crm_assets.records.summary import SessionSummary
+from crm_assets.records.versions import RunOfVersion1, SummaryOfVersion1
+from crm_assets.workspace.jsonl import Line, read_line_at, read_lines
+
+__all__ = ["RUN_NAME", "Entry", "SessionLog"]
+
+RUN_NAME: Final = "run.json"
+"""The header's file, beside the sessions."""
+
+_REMEDY = "make it again by materializing atlas_sessions"
+_TRACE = b',"task":'
+
+
+class Entry(NamedTuple):
+    """A session in short, and where the rest of it is."""
+
+    line: int
+    """From 1."""
+    offset: int
+    """Bytes before the line."""
+    session: SessionSummary
+
+
+class SessionLog:
+    """The session log of one run: its sessions.jsonl, and run.json beside it."""
+
+    def __init__(self, sessions: Path) -> None:
+        """Read nothing yet.
+
+        Args:
+            sessions: the sessions.jsonl.
+        """
+        self.sessions = sessions
+        self._old: RunOfVersion1 | None = None
+
+    @property
+    def header(self) -> RunHeader:
+        """The facts of the run.
+
+        Sessions of an old version repeat them: those of the sessions read so far, else of the first one.
+
+        Raises:
+            InputError: run.json is damaged or of a newer version, or the first session (old versions) is.
+        """
+        if self._is_current:
+            return self._current
+        if self._old is None:
+            first = RunOfVersion1(self.sessions)
+            for line in itertools.islice(read_lines(self.sessions), 1):
+                self._summary(line, first)
+            return first.header(self._run)
+        return self._old.header(self._run)
+
+    @cached_property
+    def _run(self) -> dict[str, Any]:
+        path = self.sessions.with_name(RUN_NAME)
+        try:
+            document = orjson.loads(path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, orjson.JSONDecodeError) as error:
+            raise InputError(f"Cannot read {path}: {error}; {_REMEDY}.") from error
+        return document if isinstance(document, dict) else {}
+
+    @cached_property
+    def _is_current(self) -> bool:
+        version = self._run.get("schema_version")
+        if version not in (None, RUN_SCHEMA_VERSION):
+            raise InputError(
+                f"{self.sessions.with_name(RUN_NAME)} has schema_version {version}, and this version of "
+                f"crm_assets reads up to {RUN_SCHEMA_VERSION}; use the version that wrote it."
+            )
+        return version is not None
+
+    @cached_property
+    def _current(self) -> RunHeader:
+        try:
+            return RunHeader.model_validate(self._run)
+        except ValidationError as error:
+            path = self.sessions.with_name(RUN_NAME)
+            raise InputError(f"{path} is no run header ({_reason(error)}); {_REMEDY}.") from None
+
+    def summaries(self) -> Iterator[Entry]:
+        """Read the sessions in short, in the file's order and in constant memory.
+
+        Raises:
+            InputError: the file is missing or empty, or a line is no session of this run; names both.
+        """
+        old = None if self._is_current else RunOfVersion1(self.sessions)
+        seen: set[int] = set()
+        for line in read_lines(self.sessions):
+            session = self._summary(line, old)
+            key = hash((session.task_id, session.epoch))
+            if key in seen:
+                self._refuse_twice(session, line.number)
+            seen.add(key)
+            yield Entry(line.number, line.offset, session)
+        if not seen:
+            raise InputError(
+                f"{self.sessions} holds no session, so there is nothing to measure; {_REMEDY}."
+            )
+        if old is not None:
+            self._old = old
+
+    def _summary(self, line: Line, old: RunOfVersion1 | None) -> SessionSummary:
+        kind = SessionSummary if old is None else SummaryOfVersion1
+        try:
+            session = _parse(kind, line.data)
+        except ValidationError as error:
+            raise InputError(
+                f"{self.sessions}, line {line.number} is not a session ({_reason(error)}); {_REMEDY}."
+            ) from None
+        self._check(line.number, session, 1 if old else RUN_SCHEMA_VERSION)
+        if old is not None:
+            assert isinstance(session, SummaryOfVersion1)
+            old.add(line.number, session)
+        elif not session.task_id.endswith(f"::{self.header.run_id}"):
+            raise InputError(
+                f"{self.sessions}, line {line.number}: task {session.task_id!r} is not of run "
+                f"{self.header.run_id}; {_REMEDY}."
+            )
+        return session
+
+    def _check(self, number: int, session: SessionSummary, version: int) -> None:
+        place = f"{self.sessions}, line {number}"
+        if session.schema_version != version:
+            raise InputError(
+                f"{place} has schema_version {session.schema_version}, and {RUN_NAME} beside it goes with "
+                f"{version}; {_REMEDY}, or use the version that wrote it."
+            )
+        result = session.conversation_result
+        if session.status == "succeeded" and (result is None or result.status != "completed"):
+            held = "no conversation_result" if result is None else f"a result that is {result.status!r}"
+            raise InputError(f"{place} is a session that succeeded, yet holds {held}; {_REMEDY}.")
+
+    def search(self, text: str) -> Iterator[Entry]:
+        """Read the sessions in short whose line holds `text`; other lines are not parsed.
+
+        Raises:
+            InputError: the file cannot be read, or a line with `text` is no session.
+        """
+        wanted = orjson.dumps(text)[1:-1]
+        old = None if self._is_current else RunOfVersion1(self.sessions)
+        for line in read_lines(self.sessions):
+            if wanted in line.data:
+                yield Entry(line.number, line.offset, self._summary(line, old))
+                self._old = old
+
+    def _refuse_twice(self, session: SessionSummary, number: int) -> None:
+        for line in read_lines(self.sessions):
+            if line.number == number:
+                return  # two tasks of one hash
+            earlier = _parse(SessionSummary, line.data)
+            if (earlier.task_id, earlier.epoch) == (session.task_id, session.epoch):
+                raise InputError(
+                    f"{self.sessions}, line {number}: task {session.task_id!r} already stands in line "
+                    f"{line.number} and would count twice; {_REMEDY}."
+                )
+
+    def records(self) -> Iterator[LoopSession]:
+        """Read whole sessions, one at a time; those of other agents have no trace.
+
+        Raises:
+            InputError: as `record`.
+        """
+        for line in read_lines(self.sessions):
+            yield self._record(line.data, f"line {line.number}")
+
+    def record(self, offset: int) -> LoopSession:
+        """Read the whole session whose line begins at `offset`.
+
+        Raises:
+            InputError: the file cannot be read, or the line is no session.
+        """
+        return self._record(read_line_at(self.sessions, offset), f"byte {offset:,}")
+
+    def _record(self, line: bytes, place: str) -> LoopSession:
+        try:
+            return _whole().validate_json(line)
+        except ValidationError as error:
+            raise InputError(
+                f"{self.sessions}, {place} is no session that can be shown ({_reason(error)}); {_REMEDY}."
+            ) from None
+
+
+def _parse(kind: type[SessionSummary], line: bytes) -> SessionSummary:
+    """Parse a line up to its trace, which no summary needs and which is most of it."""
+    body, found, _ = line.partition(_TRACE)
+    if found and line.endswith(b"}\n"):
+        try:
+            return kind.model_validate_json(body + b"}")
+        except ValidationError:
+            pass  # what was found is part of a call, say: closing one object too few is no JSON
+    return kind.model_validate_json(line.rstrip(b"\r\n"))
+
+
+@cache
+def _whole() -> TypeAdapter[LoopSession]:
+    return TypeAdapter(LoopSession)
+
+
+def _reason(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].replace(" at line 1 column ", " at column ")
+    return f"{field}: {message}" if field else message

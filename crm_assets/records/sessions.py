@@ -1,0 +1,213 @@
+"""sessions.jsonl: the whole line of a session, transcript included.
+
+Data classes rather than models: orjson writes them as they are, hundreds of times a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from crm_assets.records.results import ConversationResult
+from crm_assets.records.summary import SessionStatus
+from crm_assets.records.trace import (
+    AdaptiveSummary,
+    Plan,
+    RewardStats,
+    SessionReward,
+    TraceEvent,
+    TraceStep,
+)
+
+__all__ = [
+    "FinalPayload",
+    "ImportedVerdicts",
+    "LoopFacts",
+    "LoopSession",
+    "RecordedSession",
+    "RecordedTurn",
+    "RoleUsage",
+    "SessionFacts",
+    "SessionRecord",
+]
+
+
+@dataclass(frozen=True)
+class RoleUsage:
+    """Tokens and calls of one role in a session. None stands for what was not counted."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    """Of the prompts', those read from the provider's cache."""
+    reasoning_tokens: int | None = None
+    """Of the completions', those spent on reasoning."""
+    total_tokens: int | None = None
+    calls: int | None = None
+    """Failed ones included."""
+    failed_calls: int | None = None
+
+
+@dataclass(frozen=True)
+class RecordedSession:
+    """What a past results file itself says of a conversation."""
+
+    recorded_status: str | None = None
+    recorded_overall_success: bool | None = None
+    recorded_turns_executed: int | None = None
+    recorded_failed_at_turn: int | None = None
+    recorded_reward_signal: float | None = None
+    recorded_chain_success: bool | None = None
+    recorded_state_match: bool | None = None
+    recorded_error_message: str | None = None
+    recorded_execution_mode: str | None = None
+    recorded_reward: float | None = None
+    recorded_cost_usd: Mapping[str, float] | None = None
+    """US dollars by role."""
+    recorded_dataset_revision: str | None = None
+
+
+@dataclass(frozen=True)
+class RecordedTurn:
+    """What a past results file itself says of a turn."""
+
+    turn_id: int | None = None
+    recorded_success: bool | None = None
+    recorded_tool_success: bool | None = None
+    recorded_response_success: bool | None = None
+    recorded_verification: str | None = None
+    recorded_error: str | None = None
+    recorded_judge_score: float | None = None
+    recorded_judge_rationale: str | None = None
+
+
+@dataclass(frozen=True)
+class ImportedVerdicts:
+    """Where an imported session was taken from, and the verdicts that stood there."""
+
+    file: str
+    sha256: str
+    format: str
+    provider: str | None = None
+    model: str | None = None
+    recorded: RecordedSession | None = None
+    """None if the file does not have the conversation."""
+    recorded_turns: tuple[RecordedTurn, ...] = ()
+
+
+@dataclass(frozen=True)
+class SessionFacts:
+    """What the run says of a session. What all sessions of the run have in common is in run.json."""
+
+    workflow_category: str | None = None
+    complexity_level: str | None = None
+    execution_mode: str | None = None
+    """`harness`, `imported`, or the Atlas loop's mode."""
+    session_reward: SessionReward | None = None
+    """None where the judges gave none, or none were asked."""
+    reward_stats: RewardStats | None = None
+    token_usage: Mapping[str, RoleUsage] = field(default_factory=dict)
+    """By role."""
+    cost_usd: Mapping[str, float] = field(default_factory=dict)
+    """US dollars by role; a role with a call of unknown price is left out."""
+    imported: ImportedVerdicts | None = None
+    """None if the run is no import."""
+
+
+@dataclass(frozen=True)
+class LoopFacts(SessionFacts):
+    """What the Atlas loop adds; None where a session did not come that far."""
+
+    learning_key: str | None = None
+    """The stream of sessions that it learns in."""
+    reward_status: str | None = None
+    """`scored`, or `failed`: no judgement could be used."""
+    reward_escalated: bool | None = None
+    attempts: int | None = None
+    """How many times the student ran."""
+    teacher_intervened: bool | None = None
+    """The student got guidance."""
+    teacher_valid: bool | None = None
+    """The teacher's verdict on the last attempt."""
+    first_attempt_success: bool | None = None
+    """Strict success of the first attempt."""
+    entries_available: int | None = None
+    """Playbook entries at its start."""
+    entries_learnt: int | None = None
+    entries_rejected: int | None = None
+    learning_error: str | None = None
+    """Why nothing was learnt."""
+    drift_alert: bool | None = None
+    """The reward is far from those that its learning key had before."""
+    review_status: str | None = None
+
+
+@dataclass(frozen=True)
+class FinalPayload:
+    """How a session ended, in short."""
+
+    final_answer: str | None = None
+    """The agent's last reply."""
+    overall_success: bool | None = None
+    reward_signal: float | None = None
+    state_match: bool | None = None
+
+
+@dataclass(frozen=True)
+class SessionRecord:
+    """What every line has, whichever agent ran."""
+
+    schema_version: int
+    conversation_id: str
+    task_id: str
+    """`<conversation_id>::<run_id>`."""
+    epoch: int
+    """Which time the task was run, from 1."""
+    status: SessionStatus
+    final_payload: FinalPayload
+    conversation_result: ConversationResult
+    """The harness's result, turn by turn."""
+    atlas_metadata: SessionFacts
+
+
+@dataclass(frozen=True)
+class LoopSession(SessionRecord):
+    """The line of a session of the Atlas loop; its trace is None where it did not come that far.
+
+    The names after `atlas_metadata` are those of the Atlas SDK's exporter.
+    """
+
+    atlas_metadata: LoopFacts
+    task: str | None = None
+    """What is to be done, as text. It is the first key of the trace: readers of summaries stop here."""
+    final_answer: str | None = None
+    plan: Plan | None = None
+    steps: tuple[TraceStep, ...] | None = None
+    session_metadata: Mapping[str, Any] | None = None
+    """The session's row in the telemetry database, as JSON."""
+    session_reward: SessionReward | None = None
+    reward_stats: RewardStats | None = None
+    execution_mode: str | None = None
+    review_status: str | None = None
+    learning_key: str | None = None
+    adaptive_summary: AdaptiveSummary | None = None
+    student_learning: str | None = None
+    """What the student was found to have learnt."""
+    teacher_learning: str | None = None
+    """What the teacher was."""
+    trajectory_events: tuple[TraceEvent, ...] | None = None
+    review_notes: str | None = None
+    triage_dossier: Mapping[str, Any] | None = None
+    drift: Mapping[str, Any] | None = None
+    """How far the reward is from those before it."""
+    drift_alert: bool | None = None
+
+    @property
+    def ran(self) -> ConversationResult | None:
+        """The result of a session that ran to its end; others have no verdict."""
+        return self.conversation_result if self.status == "succeeded" else None
+
+    def events(self, name: str) -> list[TraceEvent]:
+        """Return the events of this name, in order."""
+        return [event for event in self.trajectory_events or () if event.name == name]

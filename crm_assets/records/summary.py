@@ -1,0 +1,220 @@
+"""A session without its transcript: what metrics, tables and comparisons are made of."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "FactsSummary",
+    "ResultSummary",
+    "SessionStatus",
+    "SessionSummary",
+    "TurnSummary",
+    "UsageSummary",
+]
+
+SessionStatus = Literal["succeeded", "failed", "not_recorded", "not_run"]
+"""`succeeded`: ran to its end; `failed`: something around the agent broke; `not_run`: the budget was
+spent."""
+
+# JSON knows no largest number; a column of them does.
+Whole = Annotated[int, Field(ge=0, le=2**53)]
+Ordinal = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class _Summary(BaseModel):
+    # Strict, because "5" for 5 or "false" for false is a broken writer, not a value.
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="ignore", allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class UsageSummary(_Summary):
+    """Tokens that one role used. None stands for what was not reported."""
+
+    prompt_tokens: Whole | None = None
+    """Tokens of the requests."""
+    completion_tokens: Whole | None = None
+    """Tokens of the replies."""
+    total_tokens: Whole | None = None
+    """Both, as the provider counts them."""
+    cached_tokens: Whole | None = None
+    """Of the requests', those read from the provider's cache."""
+    reasoning_tokens: Whole | None = None
+    """Of the replies', those spent on reasoning."""
+    calls: Whole | None = None
+    """Calls, failed ones included."""
+    failed_calls: Whole | None = None
+    """Calls that gave no usable reply."""
+
+    @property
+    def total(self) -> int:
+        """The reported total, or the sum of what was reported."""
+        if self.total_tokens is not None:
+            return self.total_tokens
+        return (self.prompt_tokens or 0) + (self.completion_tokens or 0)
+
+
+class TurnSummary(_Summary):
+    """One executed turn."""
+
+    turn_id: Ordinal
+    """From 1."""
+    user_utterance: str = ""
+    """What the user said."""
+    tool_name: str | None = None
+    """The tool that the agent called; None for no call."""
+    expected_tool: str | None = None
+    """The tool of the ground truth."""
+    expect_success: bool = True
+    """False for a call that is meant to be refused."""
+    argument_mismatch_reason: str | None = None
+    """How the arguments differ from the expected ones."""
+    error: str | None = None
+    """The tool's refusal."""
+    tool_success: bool | None
+    """None where a judge was needed and failed."""
+    response_success: bool | None = None
+    """None where the reply has no verdict."""
+    response_status: Literal["match", "mismatch", "unscored", "not_applicable"]
+    """What the reply was found to be."""
+    success: bool | None
+    """None where a judge was needed and failed."""
+    verification: str | None = None
+    """How the turn was judged."""
+    token_usage: dict[str, UsageSummary] = {}
+    """By role."""
+
+    @property
+    def reply_verdict(self) -> bool | None:
+        """The verdict on the reply; None where it has none."""
+        return self.response_success if self.response_status in ("match", "mismatch") else None
+
+
+class _ResultMetadata(_Summary):
+    total_turns: Whole | None = None
+    duration_seconds: Annotated[float, Field(ge=0)] | None = None
+
+
+class ResultSummary(_Summary):
+    """The harness's verdict on one conversation."""
+
+    status: Literal["completed", "infrastructure_error", "not_recorded", "not_run"]
+    """How the conversation ended."""
+    overall_success: bool | None = None
+    """Every turn succeeded; None where none failed and one is undecided."""
+    failed_at_turn: Ordinal | None = None
+    """The first turn that failed."""
+    per_turn_results: tuple[TurnSummary, ...] = ()
+    """Its turns, as executed."""
+    reward_signal: float | None = None
+    """Share of the decided turns that succeeded."""
+    chain_success: bool | None = None
+    """Every segment succeeded; None for conversations that are no chain."""
+    state_match: bool | None = None
+    """The end state is the one that the ground truth leaves."""
+    error_message: str | None = None
+    """What went wrong around the agent."""
+    metadata: _ResultMetadata = _ResultMetadata()
+    """Planned turns, and seconds that the conversation took."""
+
+    @property
+    def first_failed_turn(self) -> int | None:
+        """The first turn that failed."""
+        if self.failed_at_turn is not None:
+            return self.failed_at_turn
+        return min((t.turn_id for t in self.per_turn_results if t.success is False), default=None)
+
+
+class _Reward(_Summary):
+    score: float | None = None
+
+
+class FactsSummary(_Summary):
+    """What a run says about a session."""
+
+    workflow_category: str | None = None
+    """The dataset's workflow category."""
+    complexity_level: str | None = None
+    """The dataset's complexity level."""
+    execution_mode: str | None = None
+    """`harness`, `imported`, or the Atlas loop's mode."""
+    learning_key: str | None = None
+    """The stream of sessions that it learns in; None without a loop."""
+    session_reward: _Reward | None = None
+    """The judges' reward; None where they gave none."""
+    reward_status: Literal["scored", "failed"] | None = None
+    """`failed`: no judgement could be used."""
+    reward_escalated: bool | None = None
+    """The large judge had the last word."""
+    attempts: Whole | None = None
+    """How many times the student ran."""
+    teacher_intervened: bool | None = None
+    """The student got guidance."""
+    teacher_valid: bool | None = None
+    """What the teacher made of the last attempt."""
+    first_attempt_success: bool | None = None
+    """Strict success of the first attempt."""
+    entries_available: Whole | None = None
+    """Playbook entries at its start."""
+    entries_learnt: Whole | None = None
+    """Entries that passed the gates."""
+    entries_rejected: Whole | None = None
+    """Entries that did not."""
+    learning_error: str | None = None
+    """Why nothing was learnt."""
+    drift_alert: bool | None = None
+    """The reward is far from those that its learning key had before."""
+    token_usage: dict[str, UsageSummary] | None = None
+    """By role."""
+    cost_usd: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    """US dollars by role; a role with a call of unknown price is left out."""
+
+
+class SessionSummary(_Summary):
+    """One session."""
+
+    schema_version: int
+    """Version of the line's layout."""
+    conversation_id: str
+    """The conversation, as in the dataset."""
+    task_id: str
+    """`<conversation_id>::<run_id>`."""
+    epoch: Ordinal = 1
+    """Which time the task was run, from 1."""
+    status: SessionStatus
+    """How the session ended."""
+    conversation_result: ResultSummary | None = None
+    """The harness's result."""
+    atlas_metadata: FactsSummary
+    """What the run says about it."""
+
+    @property
+    def ran(self) -> ResultSummary | None:
+        """The result of a session that ran to its end; others have no verdict, whatever the line holds."""
+        return self.conversation_result if self.status == "succeeded" else None
+
+    @property
+    def strict_success(self) -> bool | None:
+        """Every turn succeeded; None without a verdict."""
+        return self.ran.overall_success if self.ran else None
+
+    @property
+    def state_match(self) -> bool | None:
+        """The end state is right; None without a verdict."""
+        return self.ran.state_match if self.ran else None
+
+    @property
+    def reward(self) -> float | None:
+        """The judges' reward, 0–1; None where they gave none."""
+        given = self.atlas_metadata.session_reward
+        return given.score if given else None
+
+    @property
+    def cost_usd(self) -> float | None:
+        """US dollars of all roles; None where no cost was reported."""
+        costs = self.atlas_metadata.cost_usd
+        return math.fsum(costs.values()) if costs else None
