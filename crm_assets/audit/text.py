@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crm_assets.audit.models import Lineage, Verification
-from crm_assets.reporting.formats import NOTHING, counted, plain
+from crm_assets.reporting.document import Block, Section, Table, note, strong
+from crm_assets.reporting.formats import NOTHING, counted
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-__all__ = ["render_lineage", "render_verification"]
+__all__ = ["lineage_blocks", "verification_blocks"]
 
 _MOST_IDS = 6
 _SHORT = 8  # of a run's ID, as Dagster's UI shows it
 
 
-def render_lineage(lineage: Lineage) -> Iterator[RenderableType]:
-    """What there is to print, piece by piece; the rest is in the JSON."""
+def lineage_blocks(lineage: Lineage) -> Iterator[Block]:
+    """Yield what a terminal shows of a lineage; the rest is in the JSON."""
     yield from _section("Data", _data(lineage))
     if lineage.imported:
         yield from _section("Imported from", lineage.imported)
@@ -28,10 +26,10 @@ def render_lineage(lineage: Lineage) -> Iterator[RenderableType]:
     yield from _section("Software", _software(lineage))
     yield from _section("Dagster", _dagster(lineage))
     yield from _section("Telemetry", _telemetry(lineage))
-    yield from _files(lineage)
+    yield _files(lineage)
     if lineage.problems:
         yield from _section(
-            "Not found out", ((f"{n}.", each) for n, each in enumerate(lineage.problems, 1))
+            "Not determined", ((f"{n}.", each) for n, each in enumerate(lineage.problems, 1))
         )
 
 
@@ -71,11 +69,11 @@ def _dagster(lineage: Lineage) -> Iterator[tuple[str, str]]:
     if records is None:
         return
     for run in records.runs:
-        yield f"run, {run.job}", f"{run.run_id} {run.status.lower()}, {run.started or 'never begun'}"
+        yield f"run, {run.job}", f"{run.run_id} {run.status.lower()}, {run.started or 'never started'}"
     for each in records.materializations:
         yield each.asset, f"{each.at}, {f'run {each.run_id[:_SHORT]}' if each.run_id else 'by a command'}"
     if not records.materializations:
-        yield "assets", "none: it was made without Dagster, or on another instance"
+        yield "assets", "none: made without Dagster, or on another instance"
 
 
 def _telemetry(lineage: Lineage) -> dict[str, str]:
@@ -88,49 +86,25 @@ def _telemetry(lineage: Lineage) -> dict[str, str]:
     return {"sessions": f"{len(ids):,}", "ids": f"{listed}{more}" if ids else NOTHING}
 
 
-def _files(lineage: Lineage) -> Iterator[RenderableType]:
-    from rich.text import Text  # noqa: PLC0415
-
-    yield Text("\nFiles", style="bold")
-    for each in lineage.files:
-        yield Text(f"  {plain(each.name)}, {each.bytes:,} bytes\n    {each.sha256}")
+def _files(lineage: Lineage) -> Section:
+    return Section(
+        "Files", tuple(f"  {each.name}, {each.bytes:,} bytes\n    {each.sha256}" for each in lineage.files)
+    )
 
 
-def _section(
-    title: str, rows: Mapping[str, Any] | Iterable[tuple[object, Any]]
-) -> Iterator[RenderableType]:
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    pairs = list(rows.items() if isinstance(rows, Mapping) else rows)
-    if not pairs:
-        return
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(max_width=24, overflow="fold")
-    table.add_column(overflow="fold")
-    for name, value in pairs:
-        # Text, not str: names come from files, and rich would read [brackets] in them as markup.
-        table.add_row(Text(f"  {plain(str(name))}"), Text(_lines(value)))
-    yield Text(f"\n{title}", style="bold")
-    yield table
+def _section(title: str, rows: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Iterator[Section]:
+    """Yield the section, unless it would be empty."""
+    pairs = rows.items() if isinstance(rows, Mapping) else rows
+    texts = [(name, None if value is None else str(value)) for name, value in pairs]
+    if texts:
+        yield Section(title, (Table.pairs(texts),))
 
 
-def _lines(value: Any) -> str:
-    if value is None:
-        return NOTHING
-    return "\n".join(plain(line) for line in str(value).split("\n"))
-
-
-def render_verification(verification: Verification) -> Iterator[RenderableType]:
-    """What was computed again, and what is wrong."""
-    from rich.text import Text  # noqa: PLC0415
-
-    wrong = [check for check in verification.checks if check.problem is not None]
-    yield Text("\nVerified", style="bold")
-    for check in verification.checks:
-        mark = "✓" if check.problem is None else "✗"
-        yield Text(f"  {mark} {plain(check.file)}: {plain(check.what)}")
-    for check in wrong:
-        yield Text(f"  {plain(check.problem or '')}", style="bold")
-    for note in verification.notes:
-        yield Text(f"  {plain(note)}", style="dim")
+def verification_blocks(verification: Verification) -> Iterator[Block]:
+    """Yield what was computed again, and what is wrong."""
+    checks = [
+        f"  {'✓' if check.problem is None else '✗'} {check.file}: {check.what}"
+        for check in verification.checks
+    ]
+    problems = [strong(f"  {check.problem}") for check in verification.checks if check.problem is not None]
+    yield Section("Verified", (*checks, *problems, *(note(f"  {each}") for each in verification.notes)))

@@ -14,9 +14,10 @@ from crm_assets.workspace.datasets import available_datasets
 from crm_assets.workspace.project import find_project
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from collections.abc import Iterator
 
     from crm_assets.conversations import AuditReport
+    from crm_assets.reporting.document import Table
 
 __all__ = ["datasets"]
 
@@ -29,29 +30,29 @@ def datasets() -> None:
 @datasets.command(name="list")
 def list_() -> None:
     """List the project's datasets and the baselines made of them."""
-    from rich.console import Console
-    from rich.table import Table
-
     from crm_assets.conversations import read_revision
+    from crm_assets.reporting.document import Column, Table, figures
+    from crm_assets.reporting.terminal import show
 
     project = find_project()
     names = available_datasets(project)
     if not names:
         click.echo(f"No dataset in {relative(project.conversations)}: put a <name>.jsonl there.")
         return
-    table = Table("dataset", "conversations", "bytes", "sha256", "baselines", "last run")
+    rows = []
     for name in names:
         revision = read_revision(project.dataset_file(name), name)
         runs = [str(paths.key.run) for paths in finished_runs(project, name)]
-        table.add_row(
-            name,
-            f"{revision.conversations:,}",
-            f"{revision.bytes:,}",
-            revision.sha256[:12],
-            str(len(runs)),
-            runs[-1] if runs else "–",
-        )
-    Console().print(table)
+        last = runs[-1] if runs else None
+        rows.append((name, revision.conversations, revision.bytes, revision.sha256[:12], len(runs), last))
+    columns = (
+        Column("Dataset"),
+        *figures("Conversations", "Bytes"),
+        Column("SHA-256"),
+        *figures("Baselines"),
+        Column("Last run"),
+    )
+    show(Table.of(columns, rows))
 
 
 @datasets.command()
@@ -70,57 +71,46 @@ def audit(file: Path, as_json: bool) -> None:
         click.echo(report.model_dump_json(indent=2))
         return
 
-    from rich.console import Console
+    from crm_assets.reporting.terminal import show
 
-    console = Console()
-    console.print(_facts_table(report))
-    console.print(_counts_table(report))
+    show(*_audit_tables(report))
 
 
-def _counts_table(report: AuditReport) -> Table:
-    from rich.table import Table
-    from rich.text import Text
+def _audit_tables(report: AuditReport) -> Iterator[Table]:
+    """Yield what the dataset holds, what is wrong with it, and its conversations and turns by kind."""
+    from crm_assets.reporting.document import Column, Table, figures
 
-    table = Table("by", "what", "count")
-    for title, counts in (
-        ("workflow", report.by_workflow),
-        ("complexity", report.by_complexity),
-        ("tool", report.by_tool),
+    counts = {
+        "conversations": report.conversations,
+        "turns": report.turns,
+        "chains": report.chains,
+        "expected failures": report.expected_failures,
+        "reference replies": report.expected_responses,
+        "references to earlier turns": report.references,
+    }
+    yield Table.of((Column("Contents"), *figures("Count")), counts.items())
+    findings = {
+        "unfillable placeholders": report.unfillable_placeholders,
+        "unreproducible reference replies": report.unreproducible_replies,
+        "duplicate conversation IDs": report.duplicate_ids,
+        "copies of another conversation": report.copies,
+        "ignored seed fields": report.ignored_seed_fields,
+        "seeds that a turn creates": report.seeds_created_later,
+        "ground truth that does not replay": report.ground_truth_failures,
+    }
+    yield Table.of(
+        (Column("Finding"), *figures("Count", "Conversations"), Column("First example")),
+        (
+            (name, fact.total, fact.conversations, fact.examples[0] if fact.examples else "")
+            for name, fact in findings.items()
+        ),
+    )
+    for title, groups in (
+        ("Workflow", report.by_workflow),
+        ("Complexity", report.by_complexity),
+        ("Tool", report.by_tool),
     ):
-        for index, (name, count) in enumerate(counts.items()):
-            table.add_row("" if index else title, Text(name), f"{count:,}")
-        table.add_section()
-    return table
-
-
-def _facts_table(report: AuditReport) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("found", "count", "conversations", "first example")
-    for label, count in (
-        ("conversations", report.conversations),
-        ("turns", report.turns),
-        ("chains", report.chains),
-        ("expected failures", report.expected_failures),
-        ("reference replies", report.expected_responses),
-        ("references to earlier turns", report.references),
-    ):
-        table.add_row(label, f"{count:,}", "", "")
-    table.add_section()
-    for label, fact in (
-        ("unfillable placeholders", report.unfillable_placeholders),
-        ("unreproducible reference replies", report.unreproducible_replies),
-        ("duplicate conversation IDs", report.duplicate_ids),
-        ("copies of another conversation", report.copies),
-        ("ignored seed fields", report.ignored_seed_fields),
-        ("seeds that a turn creates", report.seeds_created_later),
-        ("ground truth that does not replay", report.ground_truth_failures),
-    ):
-        example = fact.examples[0] if fact.examples else ""
-        # Text, because rich would read [brackets] of a dataset as its own markup.
-        table.add_row(label, f"{fact.total:,}", f"{fact.conversations:,}", Text(example))
-    return table
+        yield Table.of((Column(title), *figures("Count")), groups.items())
 
 
 @datasets.command()

@@ -13,10 +13,9 @@ from crm_assets.errors import InputError
 from crm_assets.workspace.project import find_project
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from crm_assets.atlas.plan import SessionPlan
     from crm_assets.engine import RunSummary
+    from crm_assets.reporting.document import Table
 
 __all__ = ["harness"]
 
@@ -51,11 +50,11 @@ def harness(
         raise InputError(f"{dataset} is not a file: give --dataset a JSON Lines file.")
     project = find_project()
 
-    from rich.console import Console
-
     from crm_assets.atlas.run_plan import scripted_agent
     from crm_assets.database import connect_databases
     from crm_assets.engine import Limits, run_harness
+    from crm_assets.reporting.document import Section
+    from crm_assets.reporting.terminal import show
 
     with live_progress(f"{dataset.stem}, {plan.agent}") as progress:
         summary = run_harness(
@@ -69,25 +68,22 @@ def harness(
             overwrite=overwrite,
             progress=progress,
         )
-    Console().print(_table(summary, title=f"{plan.agent} on {dataset.name}"))
+    show(Section(f"{plan.agent} on {dataset.name}", (_table(summary),)))
     click.echo(f"Results: {relative(output)}")
 
 
-def _table(summary: RunSummary, *, title: str) -> Table:
-    from rich.table import Table
-    from rich.text import Text
+def _table(summary: RunSummary) -> Table:
+    from crm_assets.reporting.document import Cell, Table
 
     here = summary.total - summary.resumed
-    table = Table(title=Text(title), show_header=False)
-    for label, value in (
-        ("conversations", f"{summary.total:,}"),
-        ("all turns right", f"{summary.succeeded:,}"),
-        ("not all right", f"{summary.failed:,}"),
-        ("not recorded", f"{summary.not_recorded:,}"),
-        ("infrastructure errors", f"{summary.infrastructure_errors:,}"),
-        ("done before", f"{summary.resumed:,}"),
-        ("seconds", f"{summary.seconds:,.1f}"),
-        ("conversations a second", f"{here / summary.seconds:,.0f}" if summary.seconds else "–"),
-    ):
-        table.add_row(label, value)
-    return table
+    rows: dict[str, Cell] = {
+        "conversations": summary.total,
+        "all turns right": summary.succeeded,
+        "not all right": summary.failed,
+        "not recorded": summary.not_recorded,
+        "infrastructure errors": summary.infrastructure_errors,
+        "done before": summary.resumed,
+        "seconds": f"{summary.seconds:,.1f}",
+        "conversations per second": f"{here / summary.seconds:,.0f}" if summary.seconds else None,
+    }
+    return Table.pairs(rows.items())

@@ -38,16 +38,12 @@ def lineage(*, dataset: str, run: str, verify: bool, as_json: bool) -> None:
     if as_json:
         click.echo(found.model_dump_json(indent=2))
     else:
-        from rich.console import Console
+        from crm_assets.audit.text import lineage_blocks, verification_blocks
+        from crm_assets.reporting.terminal import show
 
-        from crm_assets.audit.text import render_lineage, render_verification
-
-        console = Console()
-        for part in render_lineage(found):
-            console.print(part)
+        show(*lineage_blocks(found))
         if found.verification is not None:
-            for part in render_verification(found.verification):
-                console.print(part)
+            show(*verification_blocks(found.verification))
     if found.verification is not None and not found.verification.passed:
         files = ", ".join(found.verification.failed_files)
         raise VerificationFailed(

@@ -101,24 +101,24 @@ def _document(run: RunSummary) -> dict[str, object]:
 
 
 def _print(dataset: str, found: list[RunSummary]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from crm_assets.reporting.document import Column, Section, Table, figures
+    from crm_assets.reporting.formats import dollars, number
+    from crm_assets.reporting.terminal import show
 
-    from crm_assets.reporting.formats import NOTHING, dollars, number
-
-    table = Table(title=f"Runs of {dataset}", box=box.SIMPLE_HEAD)
-    for name in ("run", "state", "agent"):
-        table.add_column(name, overflow="fold")
-    for name in ("strict success", "reward", "cost", "age"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for run in found:
-        table.add_row(
-            *map(Text, (str(run.key.run), run.state, run.agent or NOTHING, run.strict_success or NOTHING)),
-            *map(Text, (number(run.reward, 3), dollars(run.cost_usd), _age(run.age))),
+    columns = (*map(Column, ("Run", "State", "Agent")), *figures("Strict success", "Reward", "Cost", "Age"))
+    rows = (
+        (
+            str(run.key.run),
+            run.state,
+            run.agent,
+            run.strict_success,
+            number(run.reward, 3),
+            dollars(run.cost_usd),
+            _age(run.age),
         )
-    Console().print(table)
+        for run in found
+    )
+    show(Section(f"Runs of {dataset}", (Table.of(columns, rows),)))
 
 
 def _age(age: timedelta) -> str:

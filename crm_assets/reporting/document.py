@@ -79,6 +79,11 @@ class Table:
         """Build a table from anything that yields rows."""
         return cls(tuple(columns), tuple(rows))
 
+    @classmethod
+    def pairs(cls, rows: Iterable[tuple[Text, Cell]]) -> Table:
+        """Build a table of names and values, without a header."""
+        return cls((Column("Name"), Column("Value")), tuple(rows), header=False)
+
     def texts(self, row: tuple[Cell, ...]) -> Iterator[tuple[Column, Text]]:
         """Yield a row's cells as text, each with its column.
 

@@ -21,7 +21,6 @@ from crm_assets.reporting.document import (
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.table import Table as RichTable
     from rich.text import Text
 
 __all__ = ["show"]
@@ -85,8 +84,9 @@ def _text(text: document.Text) -> Text:
     return joined
 
 
-def _table(table: Table) -> RichTable:
+def _table(table: Table) -> RenderableType:
     from rich import box  # noqa: PLC0415
+    from rich.padding import Padding  # noqa: PLC0415
     from rich.table import Table as RichTable  # noqa: PLC0415
 
     if table.header:
@@ -109,7 +109,7 @@ def _table(table: Table) -> RichTable:
         )
     for row in rows:
         grid.add_row(*(text for _, text in row))
-    return grid
+    return grid if table.header else Padding(grid, (0, 0, 0, 2))
 
 
 def _header(column: Column, width: int) -> Text:

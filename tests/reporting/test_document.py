@@ -84,9 +84,10 @@ def test_a_terminal_leaves_wide_columns_out_and_breaks_names_of_figures() -> Non
 
 
 def test_a_table_without_a_header_is_a_list_of_names_and_values() -> None:
-    pairs = Table.of((Column("Name"), Column("Value")), [("file", "a.jsonl"), ("turns", 3)])
-    text = printed(Table(pairs.columns, pairs.rows, header=False))
-    assert [line.split() for line in text.splitlines()] == [["file", "a.jsonl"], ["turns", "3"]]
+    pairs = Table.pairs([("file", "a.jsonl"), ("turns", 3)])
+    lines = [line.rstrip() for line in printed(pairs).splitlines()]
+    assert lines == ["  file   a.jsonl", "  turns  3"]
+    assert "<thead>" not in page(pairs)
 
 
 def test_sections_lists_and_details() -> None:
