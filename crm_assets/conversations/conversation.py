@@ -125,7 +125,7 @@ class Conversation(_DatasetModel):
 
     @cached_property
     def work_hash(self) -> str:
-        """SHA-256 of the seeds and turns alone: equal for copies under another ID or label."""
+        """Return the hex SHA-256 of the seeds and turns, which copies under another ID or label share."""
         return _sha256(self.model_dump(mode="python", include={"initial_entities", "turns"}))
 
     @cached_property

@@ -169,8 +169,7 @@ class BaselinePaths(RunFiles):
         """
         if self.finished and not overwrite:
             raise InputError(
-                f"Baseline {self.key} is finished and is not changed: choose another run key, or allow it "
-                "to be overwritten."
+                f"Baseline {self.key} is finished and protected: choose another run key, or set overwrite."
             )
 
     def begin(self, stage: Path, *, overwrite: bool) -> None:

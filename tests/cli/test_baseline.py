@@ -59,7 +59,7 @@ def test_a_finished_run_is_refused_without_overwrite(run: Run, project: Project)
     assert run("baseline", "--agent", "replay", "--dataset", "small", "--run", KEY).exit_code == 0
     again = run("baseline", "--dataset", "small", "--run", KEY, "--agent", "noop")
     assert again.exit_code == 2
-    assert "is finished and is kept" in again.stderr
+    assert "is finished and protected" in again.stderr
     assert read_json(folder(project) / "metrics.json")["agent_config"]["name"] == "replay"
     tasks = run("tasks", "--dataset", "small", "--run", KEY)
     assert tasks.exit_code == 2

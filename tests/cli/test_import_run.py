@@ -164,7 +164,7 @@ def test_an_import_that_was_stopped_is_gone_on_with(
     assert all(each["atlas_metadata"]["imported"]["file"] == "past.jsonl" for each in sessions_of(paths))
     again = run(*arguments)
     assert again.exit_code == 2
-    assert "is finished and is kept" in again.stderr
+    assert "is finished and protected" in again.stderr
 
 
 def test_what_cannot_be_imported_is_told_in_a_sentence_and_leaves_nothing(
@@ -189,6 +189,6 @@ def test_what_cannot_be_imported_is_told_in_a_sentence_and_leaves_nothing(
 def test_a_run_that_is_something_else_is_left_alone(run: Run, project: Project, past: Path) -> None:
     result = run(IMPORT, past, "--dataset", "small", "--run", KEY)
     assert result.exit_code == 2
-    assert "is finished and is kept" in result.stderr
+    assert "is finished and protected" in result.stderr
     paths = BaselinePaths.of(project, BaselineKey.of("small", KEY))
     assert not (paths.folder / "imported.jsonl").exists()

@@ -186,7 +186,7 @@ def test_a_finished_baseline_is_kept_unless_it_is_to_be_overwritten(
     materialize_on(instance, project, key, REPLAY)
     before = contents(paths.folder)
     for stages in (["dataset_revision"], ["atlas_tasks"], ["atlas_sessions"], None):
-        with pytest.raises(InputError, match="is finished and is kept"):
+        with pytest.raises(InputError, match="is finished and protected"):
             materialize_on(instance, project, key, LineageOptions(SessionPlan(agent="noop")), stages=stages)
     assert contents(paths.folder) == before
 
