@@ -275,7 +275,9 @@ def test_a_run_that_was_killed_goes_on_without_paying_twice(
 
 def test_a_replay_has_no_engine(process: SdkProcess, loop: Loop, server: ScriptedServer) -> None:
     files = loop.tasks(DATASET[:1])
-    process.start(loop, files, loop.config(models_at(server.url)), replay=str(files.ledger))
+    recorded = loop.project.root / "ledger.jsonl"
+    recorded.touch()
+    process.start(loop, files, loop.config(models_at(server.url)), replay=str(recorded))
     assert "leave engine: sdk out" in process.outcome()["message"]
     assert server.requests == []
 
