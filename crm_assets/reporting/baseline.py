@@ -1,4 +1,4 @@
-"""A baseline's figures and pages, from its files: the one place that puts them together."""
+"""A baseline's figures and pages, made from its files."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ __all__ = ["baseline_run_info", "page_code", "with_pictures", "write_pages"]
 def baseline_run_info(
     project: Project, paths: BaselinePaths, revision: DatasetRevision, software: Mapping[str, str]
 ) -> RunInfo:
-    """What a baseline's place says of its run.
+    """Return the identity of a baseline's run, from where its files are.
 
     Args:
-        project: that it is of.
+        project: the baseline's project.
         paths: its files.
         revision: of its dataset.
-        software: what its metrics are computed with.
+        software: versions that its metrics are computed with.
     """
     return RunInfo(
         run_id=paths.key.run_id,
@@ -51,12 +51,10 @@ def write_pages(
     *,
     revision: Mapping[str, Any] | None = None,
 ) -> str:
-    """Write a run's README, the pictures beside it, and both as one HTML page; returns the README's text.
-
-    The text that is returned has no pictures, for whoever shows it elsewhere.
+    """Write a run's README, its pictures, and the report; return the README without pictures.
 
     Raises:
-        InputError: `revision` is that of another state of the dataset.
+        InputError: `revision` is of another state of the dataset.
         InfrastructureError: the disk refused.
     """
     from crm_assets.reporting.plots import write_pictures  # noqa: PLC0415  (heavy)

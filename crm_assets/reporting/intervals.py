@@ -1,12 +1,12 @@
-"""How sure a figure is: the one place where intervals come from.
+"""Confidence intervals of rates and means.
 
-All intervals are 95 %. The conversation is the unit of observation: it is drawn, its turns come
-with it.
+All intervals are 95 %. The conversation is the unit of observation: it is sampled together with its
+turns.
 
 *Rates of conversations* have Wilson's score interval (E. B. Wilson, "Probable inference, the law of
 succession, and statistical inference", JASA 22, 1927; recommended by R. G. Newcombe, "Two-sided
 confidence intervals for the single proportion", Statistics in Medicine 17, 1998): it stays inside
-[0, 1] and says something sensible at 0 of n and n of n.
+[0, 1] and is sensible at 0 of n and n of n.
 
 *Rates of turns* have it too, but for the effective number of turns rather than their number, since
 turns of one conversation succeed and fail together. The variance of the rate is that of a ratio
@@ -15,13 +15,13 @@ evaluations E. Miller, "Adding Error Bars to Evals", arXiv 2411.00640, 2024); th
 is the number of independent turns with that variance, corrected for few conversations by Student's
 t (E. L. Korn and B. I. Graubard, "Confidence intervals for proportions with small expected number
 of positive counts estimated from survey data", Survey Methodology 24, 1998), never more than the
-turns there are. Where all turns came out alike there is no variance to see, and each conversation
-counts as one turn: the cautious reading. Over 5 to 200 simulated conversations of 1–8 turns, rates
+turns there are. If all turns have the same result there is no variance, and each conversation counts
+as one turn: the conservative choice. Over 5 to 200 simulated conversations of 1–8 turns, rates
 of 50 to 98 % and intra-conversation correlations of 0 to .9, the interval held the true rate in 91
 to 98 % of draws; Wilson's on turns alone in as few as 53 %.
 
-*Means* over conversations have Student's t interval, and none where all values are equal: a spread
-of zero in a sample says nothing about the next conversation.
+*Means* over conversations have Student's t interval, and none if all values are equal: a spread
+of zero in a sample does not predict the next conversation.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ _T_SMALL = (12.706204736, 4.302652730, 3.182446305, 2.776445105, 2.570581836)
 
 
 class Interval(NamedTuple):
-    """A range that should hold the true value."""
+    """A confidence interval."""
 
     low: float
     high: float
 
 
 class Tally(NamedTuple):
-    """Verdicts of one kind, summed by conversation: all that a rate and its interval need.
+    """Verdicts of one kind, summed by conversation: the input of a rate and its interval.
 
-    Whole numbers only, so that no order of conversations can change a digit of the result.
+    Whole numbers only, so that the order of conversations cannot change a digit of the result.
     """
 
     conversations: int = 0
@@ -70,7 +70,7 @@ class Tally(NamedTuple):
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[int, int]]) -> Tally:
-        """The tally of `(successes, verdicts)` pairs, one a conversation."""
+        """Return the tally of `(successes, verdicts)` pairs, one per conversation."""
         kept = [(successes, count) for successes, count in pairs if count]
         return cls(
             conversations=len(kept),
@@ -83,7 +83,7 @@ class Tally(NamedTuple):
 
 
 class RateEstimate(NamedTuple):
-    """A rate, its interval, and how many independent observations that interval is worth."""
+    """A rate, its interval, and the number of independent observations that the interval is worth."""
 
     value: float | None
     interval: Interval | None
@@ -99,9 +99,9 @@ class MeanEstimate(NamedTuple):
 
 
 def wilson_interval(successes: float, count: float) -> Interval | None:
-    """Wilson's 95 % score interval of `successes` among `count` independent observations.
+    """Return Wilson's 95 % score interval of `successes` among `count` independent observations.
 
-    `count` may be fractional (an effective number). None when it is 0: nothing seen, nothing known.
+    `count` may be fractional (an effective number). Returns None if it is 0.
 
     Raises:
         ValueError: more successes than observations, or a negative number of either.
@@ -111,17 +111,17 @@ def wilson_interval(successes: float, count: float) -> Interval | None:
     if count == 0:
         return None
     rate, z2 = successes / count, _Z * _Z
-    centre = (rate + z2 / (2 * count)) / (1 + z2 / count)
+    center = (rate + z2 / (2 * count)) / (1 + z2 / count)
     half = _Z / (1 + z2 / count) * math.sqrt(rate * (1 - rate) / count + z2 / (4 * count * count))
     # At the ends the formula meets 0 and 1 exactly; floating point nearly does. And rounding must
     # never push the estimate itself out.
-    low = 0.0 if successes == 0 else min(max(centre - half, 0.0), rate)
-    high = 1.0 if successes == count else max(min(centre + half, 1.0), rate)
+    low = 0.0 if successes == 0 else min(max(center - half, 0.0), rate)
+    high = 1.0 if successes == count else max(min(center + half, 1.0), rate)
     return Interval(low, high)
 
 
 def estimate_rate(tally: Tally) -> RateEstimate:
-    """The rate of `tally` with its interval, as the module's docstring describes."""
+    """Return the rate of `tally` with its interval, as the module's docstring describes."""
     if tally.verdicts == 0:
         return RateEstimate(None, None, None)
     effective = _effective_count(tally)
@@ -151,7 +151,7 @@ def _effective_count(tally: Tally) -> float:
 def estimate_mean(
     values: Sequence[float], *, at_least: float = -math.inf, at_most: float = math.inf
 ) -> MeanEstimate:
-    """The mean of one value a conversation; its interval is cut to what values can be."""
+    """Return the mean of one value per conversation; its interval is clipped to the range of values."""
     count = len(values)
     if count == 0:
         return MeanEstimate(None, None, None)
@@ -166,7 +166,7 @@ def estimate_mean(
 
 
 def t_quantile(degrees: int) -> float:
-    """Student's t at .975 for `degrees` of freedom, to within .0002.
+    """Return Student's t at .975 for `degrees` of freedom, to within .0002.
 
     Exact values for 1 to 5 degrees, beyond that the expansion in 1/degrees of M. Abramowitz and
     I. A. Stegun, "Handbook of Mathematical Functions", 26.7.5.

@@ -1,4 +1,4 @@
-"""What a baseline's metrics.json holds."""
+"""The contents of a baseline's metrics.json."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ METRICS_VERSION: Final = 1
 
 
 class Bounds(Model):
-    """Strict success if the conversations without a verdict had had one."""
+    """Strict success with the conversations without a verdict counted as failed, and as succeeded."""
 
     missing: int
-    """Conversations without a verdict: infrastructure failures, runs left undecided, and what the
-    budget did not suffice for."""
+    """Conversations without a verdict: infrastructure failures, undecided ones, and those that did not
+    run because the budget was spent."""
     worst: Rate
     """All of them counted as failed."""
     best: Rate
@@ -45,31 +45,31 @@ class Bounds(Model):
 
 
 class ReplyCounts(Model):
-    """What became of the replies of the turns that were executed."""
+    """Replies of the executed turns, by whether they have a verdict."""
 
     scored: int
-    """Match or mismatch: the only ones that response rates are made of."""
+    """Match or mismatch: the only ones that response rates count."""
     unscored: int
     """No verdict was possible, for instance without a judge."""
     not_applicable: int
-    """There was nothing to compare with."""
+    """There was nothing to compare."""
 
 
 class ConversationGroup(Model):
     """The conversations of one workflow or complexity."""
 
     conversations: int
-    """All of them, run or not."""
+    """All of them, finished or not."""
     ran: int
-    """Those that ran to their end."""
+    """Those that finished."""
     strict_success: Rate
     """Conversations in which every turn succeeded."""
     state_match: Rate
-    """Conversations that left the CRM in the state the ground truth leaves."""
+    """Conversations that left the CRM in the expected state."""
     turn_tool_success: Rate
-    """Turns whose tool call was right."""
+    """Turns with the correct tool call."""
     turn_response_success: Rate
-    """Scored replies that were right."""
+    """Scored replies that were correct."""
 
 
 class TurnGroup(Model):
@@ -80,26 +80,26 @@ class TurnGroup(Model):
     turn_success: Rate
     """Turns that succeeded as a whole."""
     turn_tool_success: Rate
-    """Turns whose tool call was right."""
+    """Turns with the correct tool call."""
     turn_response_success: Rate
-    """Scored replies that were right."""
+    """Scored replies that were correct."""
 
 
 class FailureExample(Model):
-    """One failed turn to look at."""
+    """One failed turn as an example."""
 
     conversation_id: str
     """The conversation, as in the dataset."""
     turn_id: int
     """The turn, from 1."""
     first_failure: bool
-    """Whether it was the conversation's first failed turn: a cause, not a consequence."""
+    """True for the conversation's first failed turn: a cause, not a consequence."""
     user_utterance: str
-    """What the user asked for, shortened."""
+    """The user's request, shortened."""
     expected_tool: str | None
     """The tool of the ground truth."""
     called_tool: str | None
-    """The tool that the agent called; null for none."""
+    """The tool that the agent called; null if it called none."""
     detail: str | None
     """The difference in the arguments, or the error, shortened."""
 
@@ -112,7 +112,7 @@ class FailureKind(Model):
     turns: int
     """Failed turns of this kind."""
     share_of_turns: Rate
-    """Those among all executed turns that have a verdict."""
+    """Their share of the executed turns that have a verdict."""
     conversations: int
     """Conversations with at least one of them."""
     first_failures: int
@@ -122,12 +122,12 @@ class FailureKind(Model):
 
 
 class InfrastructureFailure(Model):
-    """One reason why sessions could not run."""
+    """One reason why sessions did not finish."""
 
     message: str
     """The error, shortened."""
     sessions: int
-    """Sessions it ended."""
+    """Sessions that it ended."""
     example: str
     """One of their conversations."""
 
@@ -140,21 +140,21 @@ class RoleTokens(Model):
     completion_tokens: int | None
     """Null when no call reported it."""
     total_tokens: int
-    """Reported totals, or prompt + completion where none was."""
+    """Reported totals, or prompt + completion where no total was reported."""
     cached_tokens: int | None = None
-    """Of the prompts', those read from the provider's cache; null when no call reported it."""
+    """Prompt tokens that were read from the provider's cache; null when no call reported it."""
     reasoning_tokens: int | None = None
-    """Of the completions', those spent on reasoning; null when no call reported it."""
+    """Completion tokens that were spent on reasoning; null when no call reported it."""
     calls: int | None
-    """Calls to the model, retries and failed ones included; null when nobody counted them."""
+    """Calls to the model, retries and failed ones included; null when they were not counted."""
     failed_calls: int | None = None
-    """Of these, those that gave no usable reply; null when nobody counted them."""
+    """Calls without a usable reply; null when they were not counted."""
     conversations: int
     """Sessions that report tokens of this role, failed ones included: they were paid for."""
 
 
 class RoleCost(Model):
-    """What one role cost."""
+    """The cost of one role."""
 
     usd: float
     """US dollars."""
@@ -163,50 +163,50 @@ class RoleCost(Model):
 
 
 class RewardCounts(Model):
-    """What became of the judges' word on the sessions that ran."""
+    """Finished sessions by what the judges returned."""
 
     scored: int
     """Sessions with a reward."""
     failed: int
-    """Sessions whose judges gave nothing usable: no reward, which is not a reward of 0."""
+    """Sessions without a usable reply from the judges: no reward, which is not a reward of 0."""
     escalated: int
-    """Sessions on which the large model had the last word."""
+    """Sessions that the large judge decided."""
 
 
 class TeacherCounts(Model):
-    """What the teacher made of the sessions that ran."""
+    """Finished sessions by what the teacher did."""
 
     valid: int
-    """The last attempt was found good."""
+    """The last attempt was accepted."""
     invalid: int
-    """The last attempt was found wanting."""
+    """The last attempt was rejected."""
     without_verdict: int
-    """The teacher was not asked (mode auto), or could not be had."""
+    """The teacher was not asked (mode auto) or not available."""
     intervened: int
-    """Sessions in which the student got guidance."""
+    """Sessions in which the student received guidance."""
     repeated: int
     """Sessions in which the student ran more than once."""
 
 
 class LoopFigures(Model):
-    """What the loop around the student did."""
+    """The loop around the student: teacher, judges, and learner."""
 
     rewards: RewardCounts
-    """What the judges came to."""
+    """Results of the judges."""
     teacher: TeacherCounts
-    """What the teacher came to."""
+    """Results of the teacher."""
     first_attempt_strict_success: Rate
-    """Strict success of the first attempts: what the student did before any guidance."""
+    """Strict success of the first attempts, before any guidance."""
     learning_keys: int
-    """Streams of sessions that learn together."""
+    """Groups of sessions that share a playbook."""
     entries_at_start: int | None
-    """Playbook entries that the keys' first sessions could use; null when the sessions do not say."""
+    """Playbook entries available to the keys' first sessions; null when the sessions do not record it."""
     entries_learnt: int | None
-    """Entries that passed the gates; null when nothing was learnt from."""
+    """Entries that passed the gates; null without learning."""
     entries_rejected: int | None
-    """Entries that did not; null when nothing was learnt from."""
+    """Entries that did not pass; null without learning."""
     learner_failures: int
-    """Sessions from which nothing was learnt because the learner gave nothing usable."""
+    """Sessions without a usable reply from the learner."""
 
 
 class CurveBlock(Model):
@@ -217,9 +217,9 @@ class CurveBlock(Model):
     label: str
     """Workflow and complexity of its first session."""
     first: int
-    """Place of the block's first session among the key's, from 1."""
+    """Position of the block's first session among the key's, from 1."""
     last: int
-    """Place of its last."""
+    """Position of its last session."""
     rewarded: int
     """Sessions with a reward."""
     reward: float | None
@@ -231,12 +231,12 @@ class CurveBlock(Model):
 
 
 class Repeats(Model):
-    """What running every conversation several times shows."""
+    """Results of running every conversation several times."""
 
     epochs: int
-    """How often each was run."""
+    """Runs of each conversation."""
     conversations: int
-    """How many there are."""
+    """Number of conversations."""
     pass_hat_k: dict[str, Mean]
     """By k: chance that k runs of a conversation all succeed, over conversations."""
     pass_at_k: dict[str, Mean]
@@ -244,109 +244,92 @@ class Repeats(Model):
 
 
 class RunInfo(Model):
-    """What the caller knows of a run; what the sessions say of themselves goes first."""
+    """A run's identity; what its sessions record takes precedence over what the caller gives."""
 
     run_id: str | None = None
-    """Identifier of the run; refused if the sessions name another."""
+    """Identifier of the run; refused if the sessions have another."""
     dataset: str | None = None
-    """Name of the dataset; refused if the sessions name another."""
+    """Name of the dataset; refused if the sessions have another."""
     dataset_revision: str | None = None
-    """SHA-256 of the dataset; refused if the sessions name another."""
+    """SHA-256 of the dataset's file; refused if the sessions have another."""
     agent_config: dict[str, Any] | None = None
     """The agent and its settings."""
     backend: str | None = None
-    """What the CRM ran on."""
+    """The backend of the CRM."""
     use_llm_judge: bool | None = None
     """Whether a model judged replies."""
     config_path: str | None = None
-    """Configuration file of the run."""
+    """Configuration file of the run; null when there was none."""
     conversations_path: str | None = None
     """The dataset's file."""
     tasks_path: str | None = None
     """The run's tasks.jsonl."""
     software: dict[str, str] = Field(default_factory=dict)
-    """Versions of what took part, by name."""
+    """Versions of the software that took part, by name."""
 
 
-class Metrics(Model):
-    """A baseline in figures, computed from its sessions.jsonl alone."""
-
+class _Versioned(Model):
+    # A base of its own: fields of the first base come first in the file.
     schema_version: Literal[1] = METRICS_VERSION
     """Version of this layout."""
 
-    run_id: str | None
-    """Identifier of the run."""
-    dataset: str | None
-    """Name of the dataset."""
-    dataset_revision: str | None
-    """SHA-256 of the dataset's file."""
-    agent_config: dict[str, Any] | None
-    """The agent and its settings."""
-    backend: str | None
-    """What the CRM ran on."""
-    use_llm_judge: bool | None
-    """Whether a model judged replies."""
-    config_path: str | None
-    """Configuration file of the run; null when there was none."""
-    conversations_path: str | None
-    """The dataset's file."""
-    tasks_path: str | None
-    """The run's tasks.jsonl."""
-    software: dict[str, str]
-    """Versions of what took part, by name."""
+
+class Metrics(RunInfo, _Versioned):
+    """A baseline in figures, computed from its sessions.jsonl alone."""
+
     confidence_level: float = CONFIDENCE_LEVEL
     """Level of every interval here."""
 
     total_conversations: int
-    """Sessions in the file, whatever became of them; with several epochs, each conversation's several."""
+    """Sessions in the file, finished or not; with several epochs, several per conversation."""
     atlas_successful_runs: int
-    """Sessions that ran to their end, whatever the agent achieved."""
+    """Sessions that finished, successful or not."""
     harness_successes: int
     """Of those, conversations in which every turn succeeded."""
     failed_conversations: int
     """Of those, conversations in which a turn failed."""
     conversations_without_verdict: int
-    """Of those, conversations that could not be decided."""
+    """Of those, conversations without a verdict."""
     failed_runs: int
-    """Sessions that the infrastructure ended; never the agent's fault, in no rate."""
+    """Sessions that an infrastructure failure ended; in no rate."""
     not_recorded_runs: int
     """Conversations that a recorded run does not contain; in no rate."""
     not_run: int = 0
-    """Conversations that the run's budget did not suffice for; in no rate."""
+    """Conversations not run because the budget was spent; in no rate."""
     infrastructure_failures: tuple[InfrastructureFailure, ...]
-    """The most frequent reasons of failed runs, at most ten."""
+    """The most frequent reasons of failed runs; at most ten."""
     execution_modes: dict[str, int]
     """Sessions by execution mode."""
 
     strict_success: Rate
     """Conversations in which every turn succeeded."""
     strict_success_bounds: Bounds | None
-    """What strict success could have been; null when every conversation has its verdict."""
+    """Strict success at worst and at best; null when every conversation has a verdict."""
     state_match: Rate
-    """Conversations that left the CRM in the state the ground truth leaves."""
+    """Conversations that left the CRM in the expected state."""
     chain_success: Rate
     """Chained conversations in which every segment succeeded."""
     conversations_with_tool_success: Rate
-    """Conversations with at least one right tool call."""
+    """Conversations with at least one correct tool call."""
     conversations_with_response_success: Rate
-    """Conversations with at least one right reply, among those with a scored one."""
+    """Conversations with at least one correct reply, among those with a scored one."""
 
     turns_planned: int | None
-    """Turns of the conversations that ran; null when the sessions do not say."""
+    """Turns of the finished conversations; null when the sessions do not record it."""
     turns_executed: int
-    """Turns of them that were executed: what turn rates are made of, but for undecided ones."""
+    """Turns that were executed; turn rates count them, except the undecided ones."""
     turns_undecided: int = 0
-    """Of those, turns without a verdict, since a judge was needed and failed; in no rate."""
+    """Executed turns without a verdict because a judge was needed and failed; in no rate."""
     turn_success: Rate
     """Turns that succeeded as a whole."""
     turn_tool_success: Rate
-    """Turns whose tool call was right."""
+    """Turns with the correct tool call."""
     turn_response_success: Rate
-    """Scored replies that were right."""
+    """Scored replies that were correct."""
     expected_failures: Rate
-    """Turns meant to fail that failed as they should."""
+    """Turns that should fail and failed as expected."""
     replies: ReplyCounts
-    """How many replies were scored, and how many not."""
+    """Scored and unscored replies."""
 
     by_workflow: dict[str, ConversationGroup]
     """By the dataset's workflow category."""
@@ -357,20 +340,20 @@ class Metrics(Model):
     by_turn: dict[str, TurnGroup]
     """By position in the conversation, from 1."""
     failure_kinds: tuple[FailureKind, ...]
-    """Why turns failed, most frequent first."""
+    """Kinds of failed turns, most frequent first."""
     first_failed_turn: dict[str, int]
     """Failed conversations by the position of their first failed turn."""
 
     token_usage: dict[str, RoleTokens]
     """Tokens by role; empty when none were reported."""
     tokens_per_conversation: Mean
-    """Tokens of all roles, over conversations that ran and report any."""
+    """Tokens of all roles, over finished conversations that report any."""
     tokens_per_success: float | None
     """All reported tokens / successes among the sessions reporting; null without either."""
     cost_usd: dict[str, RoleCost]
     """US dollars by role; empty when none were reported."""
     cost_usd_per_conversation: Mean
-    """US dollars of all roles, over conversations that ran and report any."""
+    """US dollars of all roles, over finished conversations that report any."""
     cost_usd_per_success: float | None
     """All reported cost / successes among the sessions reporting; null without either."""
 
@@ -378,15 +361,15 @@ class Metrics(Model):
     """US dollars of all sessions and roles; null when none was reported."""
 
     loop: LoopFigures | None = None
-    """What teacher, judges and learner did; null where only a student worked."""
+    """Teacher, judges and learner; null for a student alone."""
     learning_curve: tuple[CurveBlock, ...] = ()
     """Rewards over the order of each learning key's sessions; empty without a loop."""
     repeats: Repeats | None = None
-    """pass^k and pass@k; null where every conversation was run once."""
+    """pass^k and pass@k; null when every conversation ran once."""
 
     reward_summary: Mean
     """Rewards that judges gave to sessions."""
     harness_reward_summary: Mean
     """The harness's own signal: the share of a conversation's turns that succeeded."""
     duration_seconds: Mean
-    """Time a conversation took."""
+    """Duration of a conversation."""

@@ -41,7 +41,7 @@ from crm_assets.reporting.plots.amounts import short
 from crm_assets.reporting.plots.curves import running_mean
 from crm_assets.reporting.plots.drawing import Plot, lay_out, plots_of
 from crm_assets.reporting.plots.progression import progression
-from crm_assets.reporting.plots.style import COLOURS, INK, fit, our_style
+from crm_assets.reporting.plots.style import COLORS, INK, fit, our_style
 from crm_assets.reporting.run_figures import RunFigures
 
 from .conftest import Measure, failed_turn, session, turn, unrun
@@ -200,9 +200,9 @@ def figure_of(*runs: RunFigures) -> Any:
         )
 
 
-def luminance(colour: str) -> float:
+def luminance(color: str) -> float:
     """Relative luminance as WCAG 2.1 defines it."""
-    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -231,14 +231,14 @@ def texts(figure: Any) -> list[Written]:
 
 
 @pytest.mark.parametrize("background", BACKGROUNDS)
-def test_colours_contrast_with_light_and_dark_pages(background: str) -> None:
-    assert min(contrast(colour, background) for colour in (INK, *COLOURS)) >= 3.0
+def test_colors_contrast_with_light_and_dark_pages(background: str) -> None:
+    assert min(contrast(color, background) for color in (INK, *COLORS)) >= 3.0
 
 
-def test_nothing_is_drawn_in_other_colours(drawings: tuple[Drawing, ...]) -> None:
+def test_nothing_is_drawn_in_other_colors(drawings: tuple[Drawing, ...]) -> None:
     for drawing in drawings:
-        used = {colour.lower() for colour in re.findall(r"#[0-9a-fA-F]{6}\b", drawing.svg)}
-        assert used <= {INK, *COLOURS}, drawing.name
+        used = {color.lower() for color in re.findall(r"#[0-9a-fA-F]{6}\b", drawing.svg)}
+        assert used <= {INK, *COLORS}, drawing.name
 
 
 def test_there_is_every_picture_in_both_formats(drawings: tuple[Drawing, ...]) -> None:

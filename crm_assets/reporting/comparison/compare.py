@@ -25,12 +25,12 @@ from crm_assets.workspace.baseline_files import BaselinePaths
 __all__ = ["compare_baselines"]
 
 _SHOWN = 12  # digits of a hash
-_FEW_DIFFERENCES = 5  # below it, the bootstrap has too little to draw from
+_FEW_DIFFERENCES = 5  # below it, the bootstrap has too little data
 Pairs = Sequence[tuple[Outcome, Outcome]]
 
 
 class _Aligned(NamedTuple):
-    """The conversations that are compared, and how many are not."""
+    """The compared conversations, and how many are left out."""
 
     pairs: Pairs
     only_in_a: int
@@ -50,15 +50,15 @@ def compare_baselines(
     """Compare run `b` with run `a`: every difference is B − A.
 
     Args:
-        a: the run to compare with; finished.
-        b: the run to compare; finished.
-        intersection: where the dataset changed between them, compare what is the same in both.
-        seed: of every draw.
-        resamples: draws behind an interval, and behind a p-value that is not exact.
+        a: the reference run; finished.
+        b: the compared run; finished.
+        intersection: if the dataset changed, compare the conversations that did not.
+        seed: of all resampling.
+        resamples: of an interval, and of a p-value that is not exact.
 
     Raises:
         InputError: a run cannot be read, the dataset changed between them and `intersection` is not
-            given, or there is no conversation that both ran.
+            given, or the runs share no conversation.
     """
     run_a, run_b = read_run(a), read_run(b)
     aligned = _align(a, b, run_a, run_b, intersection=intersection)
@@ -87,7 +87,7 @@ def compare_baselines(
 def _align(
     a: BaselinePaths, b: BaselinePaths, run_a: RunOutcomes, run_b: RunOutcomes, *, intersection: bool
 ) -> _Aligned:
-    """The pairs of outcomes, in the order of their conversations' names."""
+    """Return the pairs of outcomes, sorted by conversation ID."""
     same_dataset = _same_dataset(run_a, run_b)
     if not same_dataset and not intersection:
         raise InputError(_refusal(run_a, run_b))
@@ -125,7 +125,7 @@ def _refusal(a: RunOutcomes, b: RunOutcomes) -> str:
 
 
 def _unchanged(a: BaselinePaths, b: BaselinePaths) -> set[str]:
-    """The conversations whose content is the same in the tasks of both runs."""
+    """Return the conversations whose content is the same in the tasks of both runs."""
     hashes_a, hashes_b = _content_hashes(a), _content_hashes(b)
     return {name for name, content in hashes_a.items() if hashes_b.get(name) == content}
 
@@ -141,7 +141,7 @@ def _content_hashes(paths: BaselinePaths) -> dict[str, str]:
 
 
 def _slices(pairs: Pairs, *, seed: int, resamples: int) -> list[SliceComparison]:
-    """Each measure by workflow and by complexity, p-values adjusted over all slices of the measure."""
+    """Compare by workflow and complexity; p-values are adjusted over all slices of a measure."""
     compared = []
     for measure in MEASURES:
         parts = [

@@ -1,4 +1,4 @@
-"""What a comparison of two baselines holds; dumped as JSON, it is what `compare --json` prints."""
+"""A comparison of two baselines; as JSON, it is what `compare --json` prints."""
 
 from __future__ import annotations
 
@@ -36,41 +36,41 @@ Test = Literal["mcnemar_exact", "sign_flip_exact", "sign_flip_monte_carlo"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one conversation in one run; null is no verdict, and means are over its epochs."""
+    """The result of one conversation in one run, as means over its epochs; None without a verdict."""
 
     conversation: str
     workflow: str
     complexity: str
     epochs: int
-    """How many times the run ran it."""
+    """How often the run ran it."""
     strict_success: float | None = None
     """Share of the epochs with a verdict in which every turn succeeded."""
     state_match: float | None = None
-    """Share of the epochs with a verdict that left the right end state."""
+    """Share of the epochs with a verdict that ended in the expected state."""
     reward: float | None = None
     """Mean of the judges' scores."""
     harness_reward: float | None = None
     """Mean share of turns that succeeded."""
 
     def value(self, measure: Measure) -> float | None:
-        """The outcome by `measure`."""
+        """Return the outcome by `measure`."""
         value: float | None = getattr(self, measure)
         return value
 
 
 class PairedDifference(Model):
-    """How two runs differ over the conversations that have a verdict in both."""
+    """The difference of two runs over the conversations that have a verdict in both."""
 
     conversations: int
-    """How many those are."""
+    """Number of these conversations."""
     mean_a: float | None
-    """Run A's mean over them; null when there are none."""
+    """Run A's mean over them; null without any."""
     mean_b: float | None
     """Run B's mean over them."""
     difference: float | None
     """B − A."""
     low: float | None
-    """Lower end of the difference's 95 % interval; null where all differ alike, or just one does."""
+    """Lower end of the difference's 95 % interval; null if all differ alike, or with only one."""
     high: float | None
     """Upper end of the difference's 95 % interval."""
     better: int
@@ -78,65 +78,65 @@ class PairedDifference(Model):
     worse: int
     """Conversations in which B did worse."""
     test: Test | None
-    """How the p-value came about; null when there was nothing to test."""
+    """The test behind the p-value; null without any conversation."""
     p_value: float | None
-    """Two-sided: how likely a difference at least as large would be between equally good runs."""
+    """Two-sided: the probability of a difference at least as large between equally good runs."""
     mid_p_value: float | None
     """McNemar's mid-p variant; null for the other tests."""
     detectable_difference: float | None
-    """The smallest true difference found in 80 % of such comparisons; null when none could be."""
+    """The smallest true difference that 80 % of such comparisons find; null if there is none."""
 
 
 class MeasureComparison(Model):
     """The two runs by one measure."""
 
     measure: Measure
-    """What was measured."""
+    """The measure."""
     paired: PairedDifference
-    """How they differ."""
+    """Their difference."""
     without_verdict: int
-    """Conversations that both ran and that lack a verdict in at least one; in no figure."""
+    """Conversations that both ran and that have no verdict in at least one; in no figure."""
     without_verdict_a: int
-    """Those without one in A."""
+    """Those without a verdict in A."""
     without_verdict_b: int
-    """Those without one in B."""
+    """Those without a verdict in B."""
 
 
 class SliceComparison(MeasureComparison):
     """The two runs by one measure, over the conversations of one workflow or complexity."""
 
     by: Literal["workflow", "complexity"]
-    """What the slice was cut by."""
+    """The kind of slice."""
     name: str
-    """Which workflow or complexity."""
+    """Name of the workflow or complexity."""
     adjusted_p_value: float | None
-    """Holm's, over all slices of the measure."""
+    """Adjusted by Holm's method over all slices of the measure."""
 
 
 class FactChange(Model):
-    """Something that the runs say of themselves, and say differently."""
+    """A recorded setting that differs between two runs."""
 
     fact: str
     """Its path in the sessions' metadata, as in `agent.llm.model`."""
     a: Any
-    """Run A's value; null where it does not say."""
+    """Run A's value; null where it is not recorded."""
     b: Any
-    """Run B's value; null where it does not say."""
+    """Run B's value; null where it is not recorded."""
 
 
 class Call(Model):
-    """What the agent did in one turn, and what the harness said to it."""
+    """The agent's call in one turn, with the harness's verdict."""
 
     tool: str | None
-    """The tool that was called; null for none."""
+    """The called tool; null if none was called."""
     arguments: Any
-    """As the agent gave them."""
+    """The arguments of the call."""
     error: str | None
-    """The tool's refusal."""
+    """The tool's error."""
     reply: str | None
-    """What the agent told the user."""
+    """The agent's reply to the user."""
     verification: str | None
-    """The verdict in a word, as in `argument_mismatch`."""
+    """The harness's verdict, as in `argument_mismatch`."""
     success: bool | None
     """Whether the turn succeeded; null without a verdict."""
 
@@ -147,38 +147,38 @@ class TurnPair(Model):
     turn_id: int
     """Position in the conversation, from 1."""
     user_utterance: str
-    """What the user said (to A, where references were filled differently)."""
+    """The user's text (run A's, where references were filled differently)."""
     expected_tool: str | None
     """The tool of the ground truth."""
     a: Call | None
-    """Run A's; null where it did not get there."""
+    """Run A's; null if it did not reach this turn."""
     b: Call | None
-    """Run B's; null where it did not get there."""
+    """Run B's; null if it did not reach this turn."""
     call_differs: bool
-    """Whether another call was made; IDs that the sessions generated themselves do not count."""
+    """True for different calls; IDs that the sessions generated themselves do not count."""
     verdict_differs: bool
-    """Whether the harness's verdict is another."""
+    """True for different verdicts."""
 
 
 class Flip(Model):
-    """One conversation that came out differently."""
+    """One conversation with different outcomes."""
 
     conversation_id: str
-    """Which."""
+    """ID of the conversation."""
     workflow: str
     """Its workflow."""
     complexity: str
     """Its complexity."""
     strict_success: Change | None
-    """Gained (B better) or lost (A better); null where it is the same or has no verdict."""
+    """Gained (B better) or lost (A better); null if equal or without a verdict."""
     state_match: Change | None
-    """The same of the end state."""
+    """The same for the end state."""
     epoch_a: int
-    """The epoch of A that `turns` shows."""
+    """The epoch of A in `turns`."""
     epoch_b: int
-    """The epoch of B that `turns` shows."""
+    """The epoch of B in `turns`."""
     first_differing_turn: int | None
-    """The first turn with another call or verdict; null where the turns are the same."""
+    """The first turn with a different call or verdict; null if all turns are the same."""
     turns: tuple[TurnPair, ...]
     """All turns, side by side."""
 
@@ -189,9 +189,9 @@ class RunSide(Model):
     run: str
     """Its key."""
     run_id: str | None
-    """How its sessions name it."""
+    """Its ID in the sessions."""
     agent: str | None
-    """Who answered."""
+    """Name of the agent."""
     dataset_revision: str | None
     """SHA-256 of the dataset it ran on."""
     sessions: int
@@ -199,9 +199,9 @@ class RunSide(Model):
     conversations: int
     """Conversations among them."""
     epochs: int
-    """How many times a conversation was run, at most."""
+    """Most runs of a conversation."""
     statuses: dict[str, int]
-    """Sessions by what became of them."""
+    """Sessions by status."""
 
 
 class Comparison(Model):
@@ -212,38 +212,38 @@ class Comparison(Model):
     dataset: str
     """Name of the dataset."""
     a: RunSide
-    """The run that is compared with."""
+    """The reference run."""
     b: RunSide
-    """The run that is compared: every difference is B − A."""
+    """The compared run: every difference is B − A."""
     confidence_level: float = CONFIDENCE_LEVEL
     """Level of every interval here."""
     power: float = POWER
-    """What `detectable_difference` stands for."""
+    """Power of `detectable_difference`."""
     seed: int
-    """Of every draw."""
+    """Seed of all resampling."""
     resamples: int
-    """Draws behind an interval, and behind a p-value that is not exact."""
+    """Resamples of an interval, and of a p-value that is not exact."""
     intersection: bool
-    """Whether the dataset changed between the runs, and only what is the same in both was compared."""
+    """True if the dataset changed and only its unchanged conversations were compared."""
     conversations: int
     """Conversations compared."""
     only_in_a: int
-    """Conversations left out because B has no session of them."""
+    """Conversations left out because B did not run them."""
     only_in_b: int
-    """Conversations left out because A has no session of them."""
+    """Conversations left out because A did not run them."""
     changed: int
-    """Conversations left out because their content is another in B."""
+    """Conversations left out because their content changed."""
     provenance: tuple[FactChange, ...]
-    """What differs between the runs besides their outcomes."""
+    """Recorded settings that differ between the runs."""
     notes: tuple[str, ...]
-    """What a reader should know before the figures, a sentence each."""
+    """Remarks to read before the figures, one sentence each."""
     measures: tuple[MeasureComparison, ...]
-    """The whole, by each measure."""
+    """The comparison by each measure."""
     slices: tuple[SliceComparison, ...]
-    """The parts, by each measure."""
+    """The comparison by each measure and slice."""
     flips: tuple[Flip, ...]
-    """What came out differently: lost ones first, then gained ones, then end states alone."""
+    """Conversations with different outcomes: lost, gained, then those with another end state only."""
 
     def by(self, measure: Measure) -> MeasureComparison:
-        """The whole by `measure`."""
+        """Return the comparison by `measure`."""
         return next(each for each in self.measures if each.measure == measure)

@@ -1,14 +1,14 @@
-"""The smallest difference that so many conversations could have shown.
+"""Minimum detectable differences.
 
-It is the true difference at which a test at level .05 finds one in 80 % of runs, given the spread that
-was observed. Smaller ones may be there all the same.
+The true difference that a test at level .05 finds with a power of 80 %, given the observed spread.
+Smaller differences may exist.
 
-*Yes or no, one a conversation.* With `n` conversations, a share `d` of them discordant and a true
+*Binary outcomes.* With `n` conversations, a share `d` of them discordant and a true
 difference `t` (`d` is at least `t`), the number `m` of discordant ones is binomial (n, d) and, of these,
-those in favour binomial (m, (d + t) / 2d). The power of McNemar's exact test is the probability that both
+those in favor binomial (m, (d + t) / 2d). The power of McNemar's exact test is the probability that both
 together are where it rejects: S. W. Duffy, "Asymptotic and exact power for the McNemar test", Biometrics
 40, 1984. (R. J. Connor, Biometrics 43, 1987 gives the usual approximation; on few conversations it
-promises more than the exact test holds.)
+overstates the power of the exact test.)
 
 *Numbers.* `(t + z) · s / √n` with Student's t at .975, the normal quantile `z` at .80 and the standard
 deviation `s` of the conversations' differences: E. Miller, "Adding Error Bars to Evals", arXiv
@@ -34,20 +34,20 @@ ALPHA = 0.05
 POWER = 0.80
 _Z_POWER = 0.8416212335729143  # standard normal quantile at .80
 _STEPS = 14  # of bisection: to a hundredth of a point
-_SPREAD = 5.0  # standard deviations of the discordant number that are looked at
+_SPREAD = 5.0  # standard deviations of the discordant number that are summed
 _POINTS = (
-    64  # of those numbers that are looked at, evenly spread: power changes little from one to the next
+    64  # of these numbers that are evaluated, evenly spread: power changes little from one to the next
 )
 
 
 def detectable_share(conversations: int, discordance: float) -> float | None:
-    """The smallest difference of two shares that McNemar's exact test shows with 80 % power.
+    """Return the smallest difference of two shares that McNemar's exact test finds with 80 % power.
 
     Args:
-        conversations: how many have a verdict in both runs.
-        discordance: the share of them that came out differently.
+        conversations: number with a verdict in both runs.
+        discordance: the share of them with different outcomes.
 
-    Returns None where even the largest difference could not be shown: fewer than six conversations.
+    Returns None if even the largest difference is not detectable: fewer than six conversations.
     """
     low, high = 0.0, 1.0
     if conversations < 1 or mcnemar_power(conversations, 1.0, 1.0) < POWER:
@@ -60,7 +60,7 @@ def detectable_share(conversations: int, discordance: float) -> float | None:
 
 
 def mcnemar_power(conversations: int, discordance: float, difference: float) -> float:
-    """How often McNemar's exact test at level .05 rejects, given the true shares.
+    """Return how often McNemar's exact test at level .05 rejects, given the true shares.
 
     Raises:
         ValueError: the difference is larger than the discordance, or no share.
@@ -79,25 +79,25 @@ def mcnemar_power(conversations: int, discordance: float, difference: float) -> 
     )
     counts = counts[:: len(counts) // _POINTS + 1]
     weights = np.exp(_log_binomial(counts, np.array([conversations]), discordance, logs))
-    favour = (discordance + difference) / (2 * discordance)
-    return float(np.sum(weights * _rejected(counts, favour, logs)) / np.sum(weights))
+    favor = (discordance + difference) / (2 * discordance)
+    return float(np.sum(weights * _rejected(counts, favor, logs)) / np.sum(weights))
 
 
-def _rejected(counts: NDArray[np.int64], favour: float, logs: Floats) -> Floats:
-    """For each number of discordant conversations, the probability that the test rejects."""
+def _rejected(counts: NDArray[np.int64], favor: float, logs: Floats) -> Floats:
+    """Return, for each number of discordant conversations, the probability that the test rejects."""
     import numpy as np  # noqa: PLC0415
 
     fewer = np.arange(int(counts[-1]) // 2 + 1)[:, None]
     fair = np.exp(_log_binomial(fewer, counts, 0.5, logs))
     critical = 2 * np.cumsum(fair, axis=0) <= ALPHA
-    lower = np.exp(_log_binomial(fewer, counts, favour, logs))
-    upper = np.exp(_log_binomial(fewer, counts, 1 - favour, logs))
+    lower = np.exp(_log_binomial(fewer, counts, favor, logs))
+    upper = np.exp(_log_binomial(fewer, counts, 1 - favor, logs))
     rejected: Floats = np.sum(np.where(critical, lower + upper, 0.0), axis=0)
     return rejected
 
 
 def _log_binomial(hits: NDArray[np.int64], trials: NDArray[np.int64], share: float, logs: Floats) -> Floats:
-    """Log of the binomial probability of `hits` in `trials`; -inf for what cannot be."""
+    """Return the log of the binomial probability of `hits` in `trials`; -inf for the impossible."""
     import numpy as np  # noqa: PLC0415
 
     possible = hits <= trials
@@ -108,7 +108,7 @@ def _log_binomial(hits: NDArray[np.int64], trials: NDArray[np.int64], share: flo
 
 
 def _times_log(count: NDArray[np.int64], share: float) -> Floats:
-    """`count · log(share)`, where 0 · log(0) is 0."""
+    """Return `count · log(share)`, where 0 · log(0) is 0."""
     import numpy as np  # noqa: PLC0415
 
     if share <= 0:
@@ -117,7 +117,7 @@ def _times_log(count: NDArray[np.int64], share: float) -> Floats:
 
 
 def detectable_difference(conversations: int, stddev: float) -> float | None:
-    """The smallest mean difference shown with 80 % power; None where there is no spread to go by."""
-    if conversations < 2 or stddev == 0:  # noqa: PLR2004  (a spread takes two)
+    """Return the smallest mean difference found with 80 % power; None without a spread."""
+    if conversations < 2 or stddev == 0:  # noqa: PLR2004  (a spread needs two)
         return None
     return (t_quantile(conversations - 1) + _Z_POWER) * stddev / math.sqrt(conversations)

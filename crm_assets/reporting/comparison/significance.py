@@ -1,15 +1,15 @@
-"""Tests of whether two runs differ, and what to make of many of them.
+"""Tests for a difference between two runs, and their adjustment.
 
-*McNemar's test, exact* (Q. McNemar, Psychometrika 12, 1947): of the conversations that came out
-differently, half should favour either run if the runs are equally good; the two-sided p-value is the
-binomial one. The *mid-p* variant counts half of what was observed and is the less cautious one (M. W.
+*McNemar's test, exact* (Q. McNemar, Psychometrika 12, 1947): of the conversations with different
+outcomes, half should favor either run if the runs are equally good; the two-sided p-value is the
+binomial one. The *mid-p* variant counts half of what was observed and is less conservative (M. W.
 Fagerland, S. Lydersen and P. Laake, BMC Medical Research Methodology 13:91, 2013).
 
 *The sign-flip test* (R. A. Fisher, "The Design of Experiments", 1935, §21) is the same for numbers: if
-the runs are equally good, each conversation's difference could as well have had the other sign. All
-signs are tried for up to 20 differences; beyond that, random ones, and the p-value is (1 + as extreme) /
+the runs are equally good, each conversation's difference could have had the other sign. All signs are
+tried for up to 20 differences; beyond that, random ones, and the p-value is (1 + as extreme) /
 (1 + tried), which is never 0 (B. Phipson and G. K. Smyth, Stat. Appl. Genet. Mol. Biol. 9:39, 2010). On
-one yes or no a conversation it is McNemar's test.
+binary outcomes it equals McNemar's test.
 
 *Holm's method* (S. Holm, Scand. J. Statistics 6, 1979) adjusts the p-values of a family of tests, however
 they depend on each other.
@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 __all__ = ["McNemar", "SignFlip", "holm", "mcnemar", "sign_flip"]
 
-_MOST_EXACT = 20  # differences whose signs are all tried: half a million sums
+_MOST_EXACT = 20  # differences with all signs tried: half a million sums
 _CHUNK = 1 << 17  # signs drawn at a time: what fits in a cache is five times as quick
 _TOLERANCE = 1e-9  # sums that are equal but for rounding are equal
 
@@ -35,7 +35,7 @@ class McNemar(NamedTuple):
     p_value: float
     """Exact."""
     mid_p_value: float
-    """With half of the observed outcome's probability."""
+    """The mid-p value."""
 
 
 class SignFlip(NamedTuple):
@@ -43,11 +43,11 @@ class SignFlip(NamedTuple):
 
     p_value: float
     exact: bool
-    """Whether all signs were tried."""
+    """True if all signs were tried."""
 
 
 def mcnemar(better: int, worse: int) -> McNemar:
-    """McNemar's exact test of `better` against `worse` discordant conversations.
+    """Run McNemar's exact test of `better` against `worse` discordant conversations.
 
     Raises:
         ValueError: a negative number of conversations.
@@ -70,12 +70,12 @@ def mcnemar(better: int, worse: int) -> McNemar:
 
 
 def sign_flip(differences: Sequence[float], *, seed: int, resamples: int) -> SignFlip:
-    """The sign-flip test of whether `differences` have mean 0.
+    """Run the sign-flip test of the hypothesis that `differences` have mean 0.
 
     Args:
-        differences: one a conversation; zeros say nothing for either side.
-        seed: of the random signs, where not all are tried.
-        resamples: how many random signs.
+        differences: one per conversation; zeros have no effect.
+        seed: of the random signs, if not all are tried.
+        resamples: number of random sign assignments.
     """
     sizes = [abs(difference) for difference in differences if difference]
     observed = abs(math.fsum(differences))
@@ -113,7 +113,7 @@ def _count_of_random_signs(sizes: Sequence[float], threshold: float, seed: int, 
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """`p_values`, adjusted for being a family, in the same order."""
+    """Return `p_values` adjusted as one family, in the same order."""
     adjusted = [0.0] * len(p_values)
     highest = 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):

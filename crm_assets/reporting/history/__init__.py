@@ -1,6 +1,6 @@
 """The history of a dataset: its finished baselines, oldest first, and what changed from one to the next.
 
-Read from files alone: metrics.json says how a run went, sessions.jsonl what it was made with.
+Read from files alone: figures from metrics.json, settings from sessions.jsonl.
 """
 
 from __future__ import annotations

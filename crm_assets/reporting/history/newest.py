@@ -14,10 +14,10 @@ __all__ = ["compare_newest"]
 
 
 def compare_newest(project: Project, history: History) -> Comparison | str | None:
-    """The newest run with figures against the newest before it.
+    """Compare the newest run with figures with the one before.
 
     Returns:
-        The comparison; a sentence why there can be none; or None with fewer than two such runs.
+        The comparison; a sentence why it is not possible; or None with fewer than two such runs.
     """
     runs = [run.run for run in history.runs if run.figures is not None]
     if not runs[1:]:

@@ -1,4 +1,4 @@
-"""Where the history of a dataset is: beside its baselines."""
+"""The files of a dataset's history, beside its baselines."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ class HistoryPaths:
 
     @classmethod
     def of(cls, project: Project, dataset: str) -> HistoryPaths:
-        """Those of `dataset`."""
+        """Return the files of `dataset`."""
         return cls(project.baselines / dataset)
 
     @property
     def document(self) -> Path:
-        """Every run in figures."""
+        """Return the file with every run's figures."""
         return self.folder / "history.json"
 
     @property
     def page(self) -> Path:
-        """The same for people."""
+        """Return the page for people."""
         return self.folder / "HISTORY.md"
 
     @property
     def plots(self) -> Path:
-        """The page's picture."""
+        """Return the folder of the page's picture."""
         return self.folder / "plots"

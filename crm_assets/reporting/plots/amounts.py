@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from crm_assets.reporting.formats import dollars
 from crm_assets.reporting.models import FailureKind, RoleCost, RoleTokens
 from crm_assets.reporting.plots.style import (
-    COLOURS,
+    COLORS,
     INK,
     SMALL,
     WIDTH,
@@ -67,7 +67,7 @@ def failed_turns(kinds: Sequence[FailureKind]) -> Figure:
     )
     axes = figure.add_subplot()
     turns = [kind.turns for kind in shown]
-    axes.barh(range(len(shown)), turns, height=0.6, color=COLOURS[0])
+    axes.barh(range(len(shown)), turns, height=0.6, color=COLORS[0])
     _ends(axes, turns, [f"{count:,}" for count in turns])
     _rows(axes, [describe_kind(kind.kind) for kind in shown])
     _amount_axis(axes, "failed turns")
@@ -92,15 +92,15 @@ def _tokens(axes: Axes, roles: Sequence[RoleTokens | None]) -> None:
     totals = zip(reported, prompt, completion, strict=True)
     unknown = [max(0, role.total_tokens - read - written) for role, read, written in totals]
     parts = (
-        ("prompt", prompt, COLOURS[0], ""),
-        ("completion", completion, COLOURS[1], "////"),
+        ("prompt", prompt, COLORS[0], ""),
+        ("completion", completion, COLORS[1], "////"),
         ("kind unknown", unknown, INK, ""),
     )
     ends = [0] * len(roles)
-    for name, amounts, colour, texture in parts:
+    for name, amounts, color, texture in parts:
         if any(amounts):
-            face = "none" if texture else colour
-            axes.barh(range(len(roles)), amounts, left=ends, height=0.6, facecolor=face, edgecolor=colour,
+            face = "none" if texture else color
+            axes.barh(range(len(roles)), amounts, left=ends, height=0.6, facecolor=face, edgecolor=color,
                       hatch=texture, linewidth=0.8, label=name)  # fmt: skip
         ends = [end + amount for end, amount in zip(ends, amounts, strict=True)]
     labels = [_MISSING if role is None else short(end) for end, role in zip(ends, roles, strict=True)]
@@ -112,7 +112,7 @@ def _tokens(axes: Axes, roles: Sequence[RoleTokens | None]) -> None:
 
 def _cost(axes: Axes, roles: Sequence[RoleCost | None]) -> None:
     amounts = [role.usd if role else 0.0 for role in roles]
-    axes.barh(range(len(roles)), amounts, height=0.6, color=COLOURS[2])
+    axes.barh(range(len(roles)), amounts, height=0.6, color=COLORS[2])
     _ends(axes, amounts, [dollars(role.usd) if role else _MISSING for role in roles])
     _amount_axis(axes, "US dollars")
 

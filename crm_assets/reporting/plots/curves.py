@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from crm_assets.reporting.models import CurveBlock
 from crm_assets.reporting.plots.style import (
-    COLOURS,
+    COLORS,
     INK,
     SMALL,
     WIDTH,
@@ -125,7 +125,7 @@ def _draw(axes: Axes, panel: Sequence[_Point], *, window: int) -> None:
     axes.plot(
         [orders[at] for at in shown],
         [means[at] for at in shown],
-        color=COLOURS[0],
+        color=COLORS[0],
         linewidth=1.8,
         clip_on=False,
     )

@@ -133,7 +133,7 @@ def _png(figure: Figure) -> bytes:
     while True:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=resolution, pil_kwargs={"compress_level": 0})
-        image = _fewer_colours(buffer)
+        image = _fewer_colors(buffer)
         if len(image) <= _LARGEST_PNG or resolution == _COARSEST:
             return image
         # Bytes grow with about the 1.25th power of the resolution; a bit less than that says, to be sure.
@@ -141,7 +141,7 @@ def _png(figure: Figure) -> bytes:
         resolution = max(_COARSEST, fitting)
 
 
-def _fewer_colours(png: io.BytesIO) -> bytes:
+def _fewer_colors(png: io.BytesIO) -> bytes:
     """Return the picture with a palette: a third of the bytes, without a visible difference."""
     from PIL import Image  # noqa: PLC0415
 

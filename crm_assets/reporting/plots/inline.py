@@ -17,7 +17,7 @@ _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 
 def inline_svg(drawing: Drawing) -> str:
-    """Return the picture as an `<svg>` element: text in the colour of the page, IDs of its own.
+    """Return the picture as an `<svg>` element: text in the color of the page, IDs of its own.
 
     Several fit into one page, where an ID must not occur twice. The caption is its label.
     """

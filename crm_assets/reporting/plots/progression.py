@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from crm_assets.reporting.figures import Estimate
 from crm_assets.reporting.plots.rates import whiskers
 from crm_assets.reporting.plots.style import (
-    COLOURS,
+    COLORS,
     INK,
     MARKERS,
     SMALL,
@@ -40,14 +40,14 @@ def progression(runs: Mapping[str, RunFigures]) -> Figure:
         height=1.3 + row * len(shown) + (0.2 if left_out else 0.0),
     )
     columns: tuple[tuple[str, list[Estimate], str, bool], ...] = (
-        ("strict success", [run.strict_success for run in shown], COLOURS[0], True),
-        ("state match", [run.state_match for run in shown], COLOURS[2], True),
-        ("reward, 0 to 1", [run.reward for run in shown], COLOURS[3], False),
+        ("strict success", [run.strict_success for run in shown], COLORS[0], True),
+        ("state match", [run.state_match for run in shown], COLORS[2], True),
+        ("reward, 0 to 1", [run.reward for run in shown], COLORS[3], False),
     )
     modes = _markers(run.mode for run in shown)
     panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
-    for axes, (name, estimates, colour, percent) in zip(panels, columns, strict=True):
-        _draw(axes, shown, estimates, colour=colour, modes=modes)
+    for axes, (name, estimates, color, percent) in zip(panels, columns, strict=True):
+        _draw(axes, shown, estimates, color=color, modes=modes)
         share_axis(axes, "x", percent=percent)
         axes.set_xticks([0.0, 0.5, 1.0], ["0%", "50%", "100%"] if percent else ["0", "0.5", "1"])
         axes.set_xlabel(f"{name}, 95% interval")
@@ -64,7 +64,7 @@ def _draw(
     runs: Sequence[RunFigures],
     estimates: Sequence[Estimate],
     *,
-    colour: str,
+    color: str,
     modes: dict[str, str],
 ) -> None:
     known = [(each.value, row) for row, each in enumerate(estimates) if each.value is not None]
@@ -75,7 +75,7 @@ def _draw(
     axes.plot(values, rows, color=INK, linewidth=0.8, linestyle=(0, (2, 2)), clip_on=False)
     for mode, marker in modes.items():
         of_mode = {row: estimates[row] for row, run in enumerate(runs) if run.mode == mode}
-        whiskers(axes, of_mode, colour=colour, marker=marker)
+        whiskers(axes, of_mode, color=color, marker=marker)
 
 
 def _markers(modes: Iterable[str]) -> dict[str, str]:

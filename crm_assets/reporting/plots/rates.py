@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from crm_assets.reporting.figures import Estimate, Rate
 from crm_assets.reporting.formats import percent
 from crm_assets.reporting.plots.style import (
-    COLOURS,
+    COLORS,
     SMALL,
     WIDTH,
     fit,
@@ -44,7 +44,7 @@ def rate_rows(title: str, rates: Mapping[str, Rate], measure: str, counted: str)
     row = 0.36 if any("\n" in label for label in labels) else 0.27
     figure = new_figure(title, height=0.95 + row * len(shown) + (0.2 if left_out else 0.0))
     axes = figure.add_subplot()
-    whiskers(axes, dict(enumerate(rate for _, rate in shown)), colour=COLOURS[0])
+    whiskers(axes, dict(enumerate(rate for _, rate in shown)), color=COLORS[0])
     for position, (_, rate) in enumerate(shown):
         axes.text(1.03, position, _figures(rate), transform=axes.get_yaxis_transform(), va="center",
                   fontsize=SMALL)  # fmt: skip
@@ -66,7 +66,7 @@ def rate_columns(title: str, rates: Mapping[str, Rate]) -> Figure:
     """
     figure = new_figure(title, height=2.9)
     axes = figure.add_subplot()
-    whiskers(axes, dict(enumerate(rates.values())), colour=COLOURS[0], upright=True)
+    whiskers(axes, dict(enumerate(rates.values())), color=COLORS[0], upright=True)
     labels = [f"{fit(turn, 0.6, size=SMALL, lines=1)}\nn={rate.count:,}" for turn, rate in rates.items()]
     widest = max(len(line) for label in labels for line in label.split("\n"))
     room = max(1, int((WIDTH - 1.0) / (_CHARACTER * (widest + 2))))
@@ -83,7 +83,7 @@ def whiskers(
     axes: Axes,
     estimates: Mapping[int, Estimate],
     *,
-    colour: str,
+    color: str,
     marker: str = "o",
     upright: bool = False,
 ) -> None:
@@ -99,10 +99,10 @@ def whiskers(
     if spans:
         lows, highs = zip(*spans.values(), strict=True)
         lines = axes.vlines if upright else axes.hlines
-        lines(list(spans), lows, highs, colors=colour, linewidth=1.6, clip_on=False)
+        lines(list(spans), lows, highs, colors=color, linewidth=1.6, clip_on=False)
     places, values = list(known), [value for value, _ in known.values()]
     x, y = (places, values) if upright else (values, places)
-    axes.plot(x, y, color=colour, marker=marker, markersize=6.5, linestyle="none", clip_on=False)
+    axes.plot(x, y, color=color, marker=marker, markersize=6.5, linestyle="none", clip_on=False)
 
 
 def _figures(rate: Rate) -> str:

@@ -1,8 +1,8 @@
-"""The look of pictures: colours, type, and labels that fit.
+"""The look of pictures: colors, type, and labels that fit.
 
-Backgrounds are transparent, and the same picture is read on white and on dark pages. Every colour of
+Backgrounds are transparent, and the same picture is read on white and on dark pages. Every color of
 text and data therefore contrasts at least 3 : 1 (WCAG 2.1, success criterion 1.4.11) with #ffffff,
-#0d1117 and #1e1e1e. Hues are near those of Okabe and Ito's colour-blind safe palette, brought to that
+#0d1117 and #1e1e1e. Hues are near those of Okabe and Ito's color-blind safe palette, brought to that
 range of luminance; where two series share a picture, shape or texture tells them apart as well.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "COLOURS",
+    "COLORS",
     "INK",
     "MARKERS",
     "SMALL",
@@ -38,10 +38,10 @@ __all__ = [
 
 INK = "#7a8087"
 """Text, axes and rules."""
-COLOURS = ("#1f78c8", "#c8641e", "#0f8f6a", "#b5659a")
+COLORS = ("#1f78c8", "#c8641e", "#0f8f6a", "#b5659a")
 """Data: blue, orange, green, purple."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
-"""Shapes, where colour would have to tell too much."""
+"""Shapes, where colors would be too many."""
 WIDTH = 7.5
 """Width of every picture, inches."""
 SMALL = 8.0
