@@ -93,7 +93,7 @@ def test_backfill_keeps_what_is_finished_and_goes_on_with_the_rest(
         patch.setattr(sessions_module, "_PAUSE_SECONDS", 0.0)
         failed = run("backfill", *REPLAY, "--runs", f"{ONE},{TWO}")
     assert failed.exit_code == 3
-    assert f"small|{ONE} is finished and protected" in failed.stderr
+    assert f"small|{ONE} is finished and is kept" in failed.stderr
     assert f"1/1 small|{TWO}: The disk is full." in failed.stdout
     assert f"--runs {TWO} goes on with them" in failed.stderr
 
