@@ -57,10 +57,14 @@ class LoadedConfig:
 
     @cached_property
     def sha256(self) -> str:
-        """Hex SHA-256 of everything that can change a result; addresses and keys cannot."""
+        """Hex SHA-256 of `settings`."""
+        return hashlib.sha256(orjson.dumps(self.settings, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+    @cached_property
+    def settings(self) -> dict[str, object]:
+        """All that can change a result; addresses, keys, timeouts, limits and prices cannot."""
         document = self.config.model_dump(mode="json", by_alias=True, exclude={"storage", "limits"})
-        text = orjson.dumps(_without_addresses(document), option=orjson.OPT_SORT_KEYS)
-        return hashlib.sha256(text).hexdigest()
+        return {name: _with_effect(value) for name, value in document.items()}
 
     def models(self) -> dict[str, ModelSpec]:
         """Every model that may be asked, by what it is for."""
@@ -170,15 +174,21 @@ def _problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
     return f"{where}: {message.removeprefix('Value error, ')}"
 
 
-_ADDRESSES = frozenset({"api_base", "api_key_env"})
+_NO_EFFECT = frozenset(
+    {
+        *("api_base", "api_key_env", "client", "timeout_seconds", "step_timeout_seconds"),
+        *("usd_per_million_prompt_tokens", "usd_per_million_cached_prompt_tokens"),
+        "usd_per_million_completion_tokens",
+    }
+)
+"""Keys that change no reply: addresses, keys, timeouts, prices."""
 
 
-def _without_addresses(document: Any) -> Any:
-    if isinstance(document, dict):
-        return {
-            name: _without_addresses(value) for name, value in document.items() if name not in _ADDRESSES
-        }
-    return document
+def _with_effect(value: object) -> object:
+    """Return a part of a configuration without the keys that change no reply."""
+    if isinstance(value, dict):
+        return {name: _with_effect(part) for name, part in value.items() if name not in _NO_EFFECT}
+    return value
 
 
 def is_offline(environment: Mapping[str, str]) -> bool:

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from crm_assets.atlas.config_file import LoadedConfig
 from crm_assets.atlas.loop import AtlasLoop
 from crm_assets.atlas.model_facts import describe_models
@@ -28,6 +30,7 @@ from crm_assets.atlas.telemetry import TelemetryStore
 from crm_assets.crm import TOOLS, SandboxPool
 from crm_assets.database import Databases, read_environment
 from crm_assets.engine import Limits, OnProgress, RunSummary, SessionRunner, Work, repeat, run_work
+from crm_assets.engine.checkpoint import ANSWERED_BY
 from crm_assets.errors import InputError
 from crm_assets.harness import ConversationRunner
 from crm_assets.llm import (
@@ -39,9 +42,11 @@ from crm_assets.llm import (
     RecordingModels,
     ReplayModels,
     Spending,
+    answers_by_model,
     make_redactor,
 )
-from crm_assets.workspace.baseline_files import RunFiles
+from crm_assets.workspace.baseline_files import RunFiles, sidecar_of
+from crm_assets.workspace.files import write_json
 from crm_assets.workspace.project import Project
 
 __all__ = ["ModelRun", "run_models"]
@@ -119,13 +124,22 @@ def run_models(
             ),
             files.partial,
             databases=databases,
-            identity=run_identity(files, description),
+            identity={**run_identity(files, description), "settings": run.config.settings},
             limits=Limits(concurrency=plan.sessions_at_a_time),
             learning_keys=learning_keys,
             progress=progress,
         )
+        _note_answers(files, ledger)
     files.finish()
     return summary
+
+
+def _note_answers(files: RunFiles, ledger: Ledger) -> None:
+    """Put into run.json who answered; it is no part of what a resumed run must have in common."""
+    sidecar = sidecar_of(files.partial)
+    document = orjson.loads(sidecar.read_bytes())
+    answers = answers_by_model([ledger.total()])
+    write_json(sidecar, {**document, ANSWERED_BY: answers})
 
 
 def _models(run: ModelRun, ledger: Ledger, project: Project) -> RecordingModels:

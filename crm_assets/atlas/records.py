@@ -17,6 +17,7 @@ from crm_assets.atlas.telemetry import (
     review,
     steps_of,
     trace_document,
+    usage_document,
 )
 from crm_assets.engine import FIRST_EPOCH, session_key
 from crm_assets.llm import Role, Spending
@@ -266,17 +267,13 @@ def _turns_usage(result: ConversationResult) -> dict[str, Any]:
 
 
 def _usage(spent: Mapping[Role, Spending]) -> dict[str, Any]:
-    """Tokens, calls and dollars by role; a role with a call of unknown price has no dollars."""
+    """Return tokens, calls and dollars by role.
+
+    Tokens are null, and dollars left out, where no call's are known; where only some are unknown, the
+    numbers are the least that it was, and the unknown calls are counted beside them.
+    """
     return {
-        "token_usage": {
-            role: {
-                **asdict(spending.usage),
-                "total_tokens": spending.usage.total_tokens,
-                "calls": spending.calls,
-                "failed_calls": spending.failed_calls,
-            }
-            for role, spending in spent.items()
-        },
+        "token_usage": {role: usage_document(spending) for role, spending in spent.items()},
         "cost_usd": {
             role: spending.cost_usd for role, spending in spent.items() if spending.cost_usd is not None
         },

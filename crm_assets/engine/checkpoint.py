@@ -8,7 +8,7 @@ agent failed or the budget was spent are run again, and once all are there they 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
@@ -24,7 +24,10 @@ from crm_assets.workspace.baseline_files import sidecar_of
 from crm_assets.workspace.files import atomic_writer
 from crm_assets.workspace.jsonl import open_locked, read_lines, read_lines_at, write_lines
 
-__all__ = ["Checkpoint", "Entry", "Tally"]
+__all__ = ["ANSWERED_BY", "Checkpoint", "Entry", "Tally"]
+
+ANSWERED_BY = "answered_by"
+"""Entry of run.json that says which models answered; it may differ when a run is resumed."""
 
 _TO_BE_RUN_AGAIN = frozenset({"infrastructure_error", "not_run"})
 
@@ -179,13 +182,16 @@ class Checkpoint:
                 f"{self.path} exists and does not say which run it is of ({self._sidecar.name} is "
                 "missing); choose another output file or overwrite it."
             )
-        for name in sorted({*before, *self._identity}):
-            then, now = before.get(name), self._identity.get(name)
-            if then != now:
-                raise InputError(
-                    f"{self.path} cannot be resumed: {name} was {_show(then)} and is now "
-                    f"{_show(now)}; choose another output file or overwrite it."
-                )
+        then, now = dict(_leaves(before)), dict(_leaves(self._identity))
+        names = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+        # A hash tells a reader nothing where the setting behind it is there, too.
+        names.sort(key=lambda name: name.endswith("_sha256"))
+        if names:
+            name = names[0]
+            raise InputError(
+                f"{self.path} cannot be resumed: {name} was {_show(then.get(name))} and is now "
+                f"{_show(now.get(name))}; choose another output file or overwrite it."
+            )
 
     def _recover(self) -> None:
         """Read what is done; rewrite the file without torn lines and ones to be run again."""
@@ -221,6 +227,17 @@ class Checkpoint:
             f"Could not write {self.path}: {error.strerror or error}; what is finished is kept, run it "
             "again to go on."
         )
+
+
+def _leaves(document: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield what an identity holds, nested objects by their dotted path; not who answered so far."""
+    for name, value in document.items():
+        if not path and name == ANSWERED_BY:
+            continue
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", value
 
 
 def _read_entry(line: bytes) -> tuple[str, str, bool | None] | None:

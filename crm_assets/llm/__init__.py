@@ -36,7 +36,13 @@ from crm_assets.llm.reading import calls_in_text, parse_object, plain_arguments
 from crm_assets.llm.recording import RecordingModels, ReplayModels
 from crm_assets.llm.redaction import make_redactor
 from crm_assets.llm.spec import OFFLINE_PROVIDER, ModelSpec
-from crm_assets.llm.spending import DOLLAR_DIGITS, Budget, BudgetExhausted, Spending
+from crm_assets.llm.spending import (
+    DOLLAR_DIGITS,
+    Budget,
+    BudgetExhausted,
+    Spending,
+    answers_by_model,
+)
 
 __all__ = [
     "DOLLAR_DIGITS",
@@ -70,6 +76,7 @@ __all__ = [
     "Spending",
     "UnitScore",
     "Usage",
+    "answers_by_model",
     "ask",
     "calls_in_text",
     "cut",

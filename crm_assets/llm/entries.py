@@ -111,6 +111,14 @@ class LedgerEntry(_Line):
         )
 
     @property
+    def answered(self) -> tuple[str, str] | None:
+        """The model that was asked, and the one that answered with its server; None if it is not known."""
+        if self.answered_by is None or self.answered_by.model is None:
+            return None
+        through = f" through {self.answered_by.provider}" if self.answered_by.provider else ""
+        return self.model, f"{self.answered_by.model}{through} at {self.server}"
+
+    @property
     def spending(self) -> Spending:
         """What the attempt adds to the sums."""
         sums = SpendingSums()
@@ -155,16 +163,21 @@ class SpendingSums:
     In whole numbers, exact in whatever order calls end, and small enough to keep one for each session.
     """
 
-    __slots__ = ("_sums",)
+    __slots__ = ("_answered", "_sums")
 
     def __init__(self) -> None:
         self._sums = array("q", bytes(8 * _FIELDS * len(ROLES)))
+        self._answered: dict[Role, frozenset[tuple[str, str]]] = {}
 
     def add(self, entry: LedgerEntry) -> None:
         """Count one attempt."""
         sums, at = self._sums, _OFFSETS[entry.role]
         sums[at] += 1
         sums[at + 1] += entry.error is not None
+        if (answered := entry.answered) is not None:
+            known = self._answered.get(entry.role, frozenset())
+            if answered not in known:
+                self._answered[entry.role] = known | {answered}
         if entry.prompt_tokens is None or entry.completion_tokens is None:
             sums[at + 6] += 1
             sums[at + 7] += entry.estimated_tokens or 0
@@ -184,13 +197,14 @@ class SpendingSums:
 
     def by_role(self) -> dict[Role, Spending]:
         """Return the sums of the roles that have called at all."""
-        return {role: self._read(_OFFSETS[role]) for role in ROLES if self._sums[_OFFSETS[role]]}
+        return {role: self._read(role) for role in ROLES if self._sums[_OFFSETS[role]]}
 
     def total(self) -> Spending:
         """Return the sum over all roles."""
         return Spending.total(self.by_role().values())
 
-    def _read(self, at: int) -> Spending:
+    def _read(self, role: Role) -> Spending:
+        at = _OFFSETS[role]
         values = self._sums[at : at + _FIELDS]
         calls, failed, prompt, completion, cached, reasoning, no_usage, tokens = values[:8]
         dollars, no_cost, estimated, no_estimate = values[8:]
@@ -203,6 +217,7 @@ class SpendingSums:
             unknown_cost_calls=no_cost,
             estimated_tokens=tokens,
             estimated_usd=None if no_estimate else round(estimated / _PER_DOLLAR, DOLLAR_DIGITS),
+            answered_by=self._answered.get(role, frozenset()),
         )
 
 

@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 from crm_assets.errors import ConfigError, CrmAssetsError
 from crm_assets.llm.messages import Usage
 
-__all__ = ["DOLLAR_DIGITS", "Budget", "BudgetExhausted", "Spending", "spent_so_far"]
+__all__ = [
+    "DOLLAR_DIGITS",
+    "Budget",
+    "BudgetExhausted",
+    "Spending",
+    "answers_by_model",
+    "spent_so_far",
+]
 
 DOLLAR_DIGITS = 9
 """Digits of a dollar that are kept: sums of such amounts are exact in whatever order."""
@@ -35,6 +42,8 @@ class Spending:
     """What budgets count for the calls of unknown usage."""
     estimated_usd: float | None = 0.0
     """What budgets count for the calls of unknown cost; None where a price is unknown."""
+    answered_by: frozenset[tuple[str, str]] = frozenset()
+    """The models that were asked, each with the model that answered and its server."""
 
     def __add__(self, other: Spending) -> Spending:
         return Spending.total((self, other))
@@ -59,7 +68,20 @@ class Spending:
             unknown_cost_calls=unknown,
             estimated_tokens=sum(part.estimated_tokens for part in every),
             estimated_usd=None if None in estimates else _dollars(e for e in estimates if e is not None),
+            answered_by=frozenset().union(*(part.answered_by for part in every)),
         )
+
+
+def answers_by_model(parts: Iterable[Spending]) -> dict[str, list[str]]:
+    """Return who answered for each model that was asked, as `<model> at <server>`.
+
+    More than one means that results of different models, or of different servers, are mixed.
+    """
+    found: dict[str, set[str]] = {}
+    for part in parts:
+        for asked, answered in part.answered_by:
+            found.setdefault(asked, set()).add(answered)
+    return {asked: sorted(answered) for asked, answered in sorted(found.items())}
 
 
 def _dollars(amounts: Iterable[float]) -> float:
@@ -69,7 +91,7 @@ def _dollars(amounts: Iterable[float]) -> float:
 def spent_so_far(spending: Spending) -> str:
     """Return what was spent, in a few words for a line of progress."""
     tokens = f"{'≥ ' if spending.unknown_usage_calls else ''}{spending.usage.total_tokens:,} tokens"
-    if spending.cost_usd is None:
+    if not spending.cost_usd:
         return tokens
     return f"{'≥ ' if spending.unknown_cost_calls else ''}${spending.cost_usd:,.4f}, {tokens}"
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import orjson
@@ -147,8 +148,11 @@ class OpenAIBackend:
         return route
 
     def _make_route(self, spec: ModelSpec) -> _Route:
+        base, authorization = _authorization(
+            base_of(spec, self._environment) or _OPENAI, key_of(spec, self._environment)
+        )
         headers = {
-            "Authorization": f"Bearer {key_of(spec, self._environment)}",
+            "Authorization": authorization,
             "Content-Type": "application/json",
             "Accept": "application/json",
         }
@@ -159,7 +163,6 @@ class OpenAIBackend:
         refused = set() if takes.temperature else {"temperature"}
         if not takes.parallel_tool_calls:
             refused.add("parallel_tool_calls")
-        base = (base_of(spec, self._environment) or _OPENAI).rstrip("/")
         return _Route(
             url=f"{base}/chat/completions",
             server=server_of(spec, self._environment),
@@ -173,6 +176,16 @@ class OpenAIBackend:
 
 def _price(spec: ModelSpec, own_server: bool, answered: str | None) -> Price:
     return price_of(spec, own_server=own_server, answered=answered)
+
+
+def _authorization(base: str, key: str | None) -> tuple[str, str]:
+    """Return the address without credentials, and the header: they go before the key, as in httpx."""
+    parts = urlsplit(base.rstrip("/"))
+    if not parts.username:
+        return base.rstrip("/"), f"Bearer {key}"
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return plain, f"Basic {b64encode(pair.encode()).decode()}"
 
 
 _NO_JSON = object()

@@ -62,6 +62,8 @@ class RunHeader(BaseModel):
     """Versions of what takes part, by name; a run that was resumed may name two, separated by a comma."""
     imported: ImportedFile | None = None
     """None if the run is no import."""
+    answered_by: dict[str, tuple[str, ...]] = {}
+    """Who answered for each model that was asked, as `<model> at <server>`; more than one: a mixed run."""
 
     @property
     def epochs(self) -> int:

@@ -47,6 +47,10 @@ class RoleUsage:
     calls: int | None = None
     """Failed ones included."""
     failed_calls: int | None = None
+    unknown_usage_calls: int | None = None
+    """Of these, those of unknown tokens: where there are any, the tokens are the least it was."""
+    unknown_cost_calls: int | None = None
+    """Of these, those of unknown cost."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ class SessionFacts:
     token_usage: Mapping[str, RoleUsage] = field(default_factory=dict)
     """By role."""
     cost_usd: Mapping[str, float] = field(default_factory=dict)
-    """US dollars by role; a role with a call of unknown price is left out."""
+    """US dollars of the calls of known cost, by role; a role without any is left out."""
     imported: ImportedVerdicts | None = None
     """None if the run is no import."""
 

@@ -49,12 +49,18 @@ class UsageSummary(_Summary):
     """Calls, failed ones included."""
     failed_calls: Whole | None = None
     """Calls that gave no usable reply."""
+    unknown_usage_calls: Whole | None = None
+    """Calls of unknown tokens: where there are any, the tokens are the least it was."""
+    unknown_cost_calls: Whole | None = None
+    """Calls of unknown cost."""
 
     @property
-    def total(self) -> int:
-        """The reported total, or the sum of what was reported."""
+    def total(self) -> int | None:
+        """The reported total, or the sum of what was reported; None if nothing was."""
         if self.total_tokens is not None:
             return self.total_tokens
+        if self.prompt_tokens is None and self.completion_tokens is None:
+            return None
         return (self.prompt_tokens or 0) + (self.completion_tokens or 0)
 
 

@@ -95,5 +95,6 @@ class RunOfVersion1:
             agent=agent,
             imported=None if imported is None else ImportedFile.model_validate(imported),
             software=self._software,
+            answered_by=identity.get("answered_by") or {},
             **facts,
         )

@@ -9,6 +9,7 @@ from crm_assets.reporting.figures import Mean, Rate
 
 __all__ = [
     "NOTHING",
+    "at_least",
     "counted",
     "dollars",
     "interval",
@@ -78,6 +79,11 @@ def dollars(value: float | None) -> str:
     if value is None:
         return NOTHING
     return f"${value:,.2f}" if value >= 1 else f"${value:.4f}"
+
+
+def at_least(text: str, unknown: int) -> str:
+    """Return a sum's text as the least it was, where `unknown` of its parts are missing."""
+    return f"≥ {text}" if unknown and text != NOTHING else text
 
 
 def spread(mean: Mean, digits: int) -> str:

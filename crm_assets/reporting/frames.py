@@ -153,11 +153,13 @@ class _Builder:
             role="names",
             prompt="d",
             completion="d",
-            total="q",
+            total="d",
             cached="d",
             reasoning="d",
             calls="d",
             failed="d",
+            no_usage="d",
+            no_cost="d",
         )
     )
     costs: _Columns = field(default_factory=lambda: _Columns(session="i", role="names", usd="d"))
@@ -232,11 +234,13 @@ class _Builder:
                 role,
                 _number(used.prompt_tokens),
                 _number(used.completion_tokens),
-                used.total,
+                _number(used.total),
                 _number(used.cached_tokens),
                 _number(used.reasoning_tokens),
                 _number(used.calls),
                 _number(used.failed_calls),
+                _number(used.unknown_usage_calls),
+                _number(used.unknown_cost_calls),
             )
         for role, usd in (session.atlas_metadata.cost_usd or {}).items():
             self.costs.append(index, role, usd)
@@ -295,7 +299,7 @@ def _sum(one: UsageSummary, other: UsageSummary) -> UsageSummary:
     return UsageSummary(
         prompt_tokens=add(one.prompt_tokens, other.prompt_tokens),
         completion_tokens=add(one.completion_tokens, other.completion_tokens),
-        total_tokens=one.total + other.total,
+        total_tokens=add(one.total, other.total),
         cached_tokens=add(one.cached_tokens, other.cached_tokens),
         reasoning_tokens=add(one.reasoning_tokens, other.reasoning_tokens),
         calls=add(one.calls, other.calls),

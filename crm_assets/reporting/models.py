@@ -149,6 +149,10 @@ class RoleTokens(Model):
     """Calls to the model, retries and failed ones included; null when they were not counted."""
     failed_calls: int | None = None
     """Calls without a usable reply; null when they were not counted."""
+    unknown_usage_calls: int | None = None
+    """Calls of unknown tokens; where there are any, the tokens are the least it was."""
+    unknown_cost_calls: int | None = None
+    """Calls of unknown cost; where there are any, the dollars are the least it was."""
     conversations: int
     """Sessions that report tokens of this role, failed ones included: they were paid for."""
 
@@ -266,6 +270,8 @@ class RunInfo(Model):
     """The run's tasks.jsonl."""
     software: dict[str, str] = Field(default_factory=dict)
     """Versions of the software that took part, by name."""
+    answered_by: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """The models that answered for each model asked, as `<model> at <server>`; several: a mixed run."""
 
 
 class _Versioned(Model):

@@ -9,6 +9,7 @@ from crm_assets.errors import InputError
 from crm_assets.reporting import markdown
 from crm_assets.reporting.document import Document, Point, Points, Section, Text, code, strong
 from crm_assets.reporting.formats import (
+    at_least,
     counted,
     dollars,
     interval,
@@ -106,7 +107,24 @@ def _what_ran(metrics: Metrics, revision: Mapping[str, Any]) -> Iterator[Text]:
         _revision(metrics, revision), ".",
     )  # fmt: skip
     yield strong("Sandbox"), " ", code(metrics.backend or "unnamed backend"), f"{judge}."
+    if metrics.answered_by:
+        yield strong("Models"), ": ", *_answers(metrics)
     yield strong("Run"), " ", code(metrics.run_id or "unnamed"), ": ", _outcome(metrics), "."
+
+
+def _answers(metrics: Metrics) -> Iterator[Text]:
+    """Yield which model answered for each that was asked, and a warning where there were several."""
+    for index, (asked, answered) in enumerate(metrics.answered_by.items()):
+        yield "; " if index else ""
+        yield code(asked)
+        yield " answered by "
+        yield code(answered[0])
+        for other in answered[1:]:
+            yield " and "
+            yield code(other)
+    yield "."
+    if any(len(answered) > 1 for answered in metrics.answered_by.values()):
+        yield strong(" Mixed: results of different models or servers are in one baseline.")
 
 
 def _size(metrics: Metrics, revision: Mapping[str, Any]) -> str:
@@ -196,12 +214,20 @@ def _loop(metrics: Metrics, loop: LoopFigures) -> Iterator[Text]:
             "Judges and learner saw the expected calls (feedback oracle): the playbook was learned from "
             "the answers."
         )
-    calls = [usage.calls for usage in metrics.token_usage.values() if usage.calls is not None]
-    tokens = sum(usage.total_tokens for usage in metrics.token_usage.values())
-    yield (
-        f"Cost: {dollars(metrics.total_cost_usd)} and {number(tokens)} tokens in {number(sum(calls))} "
-        "calls, retries included."
-    )
+    yield _cost(metrics)
+
+
+def _cost(metrics: Metrics) -> Text:
+    roles = metrics.token_usage.values()
+    calls = sum(usage.calls or 0 for usage in roles)
+    tokens = sum(usage.total_tokens for usage in roles)
+    no_cost = sum(usage.unknown_cost_calls or 0 for usage in roles)
+    no_usage = sum(usage.unknown_usage_calls or 0 for usage in roles)
+    cost = at_least(dollars(metrics.total_cost_usd), no_cost)
+    if metrics.total_cost_usd is None and calls:
+        cost = "unknown"
+    least = at_least(number(tokens), no_usage)
+    return f"Cost: {cost} and {least} tokens in {number(calls)} calls, retries included."
 
 
 def _uncertainty(metrics: Metrics) -> Iterator[Text]:

@@ -11,6 +11,7 @@ from crm_assets.reporting.document import Block, Cell, Column, Section, Table, f
 from crm_assets.reporting.figures import Rate
 from crm_assets.reporting.formats import (
     NOTHING,
+    at_least,
     dollars,
     interval,
     number,
@@ -27,6 +28,7 @@ from crm_assets.reporting.models import (
     LoopFigures,
     Metrics,
     Repeats,
+    RoleTokens,
     TurnGroup,
 )
 from crm_assets.reporting.wording import describe_kind, headline_rates
@@ -163,27 +165,44 @@ def _spending(metrics: Metrics) -> Iterator[Block]:
         f"{cost.count:,} report costs; the rest is not counted. Per success: the reported total divided by "
         "the successes among the sessions that report it."
     )
+    roles = metrics.token_usage.values()
+    no_cost = sum(usage.unknown_cost_calls or 0 for usage in roles)
+    no_usage = sum(usage.unknown_usage_calls or 0 for usage in roles)
+    if no_cost or no_usage:
+        yield (
+            f"{no_cost:,} calls are of unknown cost and {no_usage:,} of unknown tokens (timed out, "
+            "canceled, or not reported by the server): a sum with ≥ is the least it was."
+        )
 
 
 def _by_role(metrics: Metrics) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for role in sorted({*metrics.token_usage, *metrics.cost_usd}):
         tokens, cost = metrics.token_usage.get(role), metrics.cost_usd.get(role)
-        spent = (
-            (
-                tokens.prompt_tokens,
-                tokens.completion_tokens,
-                tokens.total_tokens,
-                tokens.calls,
-                tokens.failed_calls,
-            )
-            if tokens
-            else (None,) * 5
-        )
         conversations = max(each.conversations for each in (tokens, cost) if each)
-        rows.append((role, *spent, dollars(cost.usd if cost else None), conversations))
-    header = figures("Prompt", "Completion", "Total", "Calls", "Failed", "Cost", "Conversations")
+        usd = dollars(cost.usd if cost else None)
+        usd = at_least(usd, (tokens.unknown_cost_calls or 0) if tokens else 0)
+        rows.append((role, *(_role_tokens(tokens) if tokens else (None,) * 7), usd, conversations))
+    header = figures(
+        *("Prompt", "Cached", "Completion", "Total", "Calls", "Failed", "Unknown tokens"),
+        *("Cost", "Conversations"),
+    )
     return Table.of((Column("Role"), *header), rows)
+
+
+def _role_tokens(tokens: RoleTokens) -> tuple[Cell, ...]:
+    cached = None
+    if tokens.cached_tokens is not None and tokens.prompt_tokens:
+        cached = f"{tokens.cached_tokens / tokens.prompt_tokens:.0%}"
+    return (
+        tokens.prompt_tokens,
+        cached,
+        tokens.completion_tokens,
+        tokens.total_tokens if tokens.conversations else None,
+        tokens.calls,
+        tokens.failed_calls,
+        tokens.unknown_usage_calls,
+    )
 
 
 def _means(metrics: Metrics) -> Table:

@@ -28,12 +28,14 @@ def role_tokens(usage: pd.DataFrame) -> dict[str, RoleTokens]:
         role: RoleTokens(
             prompt_tokens=_whole(rows["prompt"]),
             completion_tokens=_whole(rows["completion"]),
-            total_tokens=int(rows["total"].sum()),
+            total_tokens=_whole(rows["total"]) or 0,
             cached_tokens=_whole(rows["cached"]),
             reasoning_tokens=_whole(rows["reasoning"]),
             calls=_whole(rows["calls"]),
             failed_calls=_whole(rows["failed"]),
-            conversations=len(rows),
+            unknown_usage_calls=_whole(rows["no_usage"]),
+            unknown_cost_calls=_whole(rows["no_cost"]),
+            conversations=int(rows["total"].notna().sum()),
         )
         for role, rows in _by_role(usage)
     }
@@ -59,7 +61,8 @@ def spending(sessions: pd.DataFrame, amounts: pd.DataFrame, column: str) -> Spen
     sessions used was paid for: it counts towards the price of a success.
     """
     by_session: dict[int, list[float]] = {}
-    for session, amount in zip(amounts["session"].tolist(), amounts[column].tolist(), strict=True):
+    known = amounts[amounts[column].notna()]
+    for session, amount in zip(known["session"].tolist(), known[column].tolist(), strict=True):
         by_session.setdefault(session, []).append(amount)
     ran = (sessions["status"] == "succeeded").tolist()
     values = [math.fsum(parts) for session, parts in by_session.items() if ran[session]]

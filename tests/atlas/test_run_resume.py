@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from crm_assets.database import Databases
@@ -19,6 +20,7 @@ from crm_assets.engine import Progress
 from crm_assets.engine.checkpoint import Checkpoint
 from crm_assets.errors import InputError
 from crm_assets.llm import LedgerEntry
+from crm_assets.reporting import RunInfo, compute_metrics, render_readme
 from crm_assets.workspace.baseline_files import RunFiles
 from tests.atlas.loop import (
     Loop,
@@ -169,6 +171,7 @@ def test_and_comes_to_what_it_comes_to_undisturbed(loop: Loop, undisturbed: Undi
 CHILD = """
 import datetime, sys
 from pathlib import Path
+from crm_assets.reporting import RunInfo, compute_metrics, render_readme
 from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.atlas import store
 from crm_assets.atlas.plan import SessionPlan
@@ -255,13 +258,26 @@ def test_a_run_is_not_gone_on_with_by_another(loop: Loop, monkeypatch: pytest.Mo
         with pytest.raises(KeyboardInterrupt):
             play(loop, server.url, files, stop_after(2))
         other = loop.config(models_at(server.url), {"feedback": "none"}, name="other")
-        with pytest.raises(InputError, match="cannot be resumed: agent was"):
+        with pytest.raises(InputError, match=r"cannot be resumed: agent\.feedback was"):
             loop.run(files, other, epochs=2)
-        with pytest.raises(InputError, match="cannot be resumed: agent was"):
+        with pytest.raises(InputError, match=r"cannot be resumed: agent\.epochs was"):
             loop.run(files, loop.config(models_at(server.url)), epochs=3)
-    # Another address is the same run.
+        warmer = loop.config(models_at(server.url), {"agent": {"llm": {"temperature": 0.7}}}, name="warmer")
+        with pytest.raises(InputError, match=r"settings\.agent\.llm\.temperature was .* and is now 0\.7"):
+            loop.run(files, warmer, epochs=2)
+    # With another address and more patience it is the same run, of which its files say so.
     with ScriptedServer(offline_models) as elsewhere:
-        assert play(loop, elsewhere.url, files).resumed >= 2
+        patient = {"agent": {"llm": {"timeout_seconds": 55}}, "limits": {"openai": {"max_connections": 3}}}
+        config = loop.config(models_at(elsewhere.url), patient)
+        assert loop.run(files, config, epochs=2).resumed >= 2
+    answered = orjson.loads(files.run.read_bytes())["answered_by"]
+    assert any(
+        f"at {server.url}" in " ".join(by) and f"at {elsewhere.url}" in " ".join(by)
+        for by in answered.values()
+    )
+    metrics = compute_metrics(files.sessions, run=RunInfo())
+    assert set(metrics.answered_by) == set(answered)
+    assert "Mixed: results of different models or servers" in render_readme(metrics)
 
 
 def test_a_student_alone_goes_on_and_can_be_replayed(loop: Loop, monkeypatch: pytest.MonkeyPatch):

@@ -238,7 +238,7 @@ def test_what_is_there_of_another_run_is_not_gone_on_with(
         write_some(project, tasks, [document(number) for number in range(19)])
     with pytest.raises(InputError, match="cannot be resumed") as refusal:
         run(AgentSpec("noop") if changed == "agent" else AgentSpec("replay"))
-    assert f"{'tasks_sha256' if changed == 'tasks' else 'agent'} was " in str(refusal.value)
+    assert f"{'tasks_sha256' if changed == 'tasks' else 'agent.name'} was " in str(refusal.value)
     assert not sessions.exists()
 
 

@@ -121,7 +121,8 @@ def test_what_could_not_be_run_is_to_be_done_again(path: Path, status: str):
     ("change", "named"),
     [
         ({"dataset_sha256": "def"}, 'dataset_sha256 was "abc" and is now "def"'),
-        ({"agent": {"name": "noop"}}, 'agent was {"name":"replay"} and is now {"name":"noop"}'),
+        ({"agent": {"name": "noop"}}, 'agent.name was "replay" and is now "noop"'),
+        ({"agent": {"name": "replay", "a_sha256": "1", "b": 2}}, "agent.b was not set and is now 2"),
         ({"sample": 5}, "sample was not set and is now 5"),
         ({"seed": 1}, "seed was not set and is now 1"),
     ],

@@ -305,7 +305,8 @@ def test_another_run_is_not_gone_on_with(run: Run, tmp_path: Path, output: Path,
         options[changed] = 3
     with pytest.raises(InputError, match="cannot be resumed") as refusal:
         run(dataset, **options)
-    assert f"{'dataset_sha256' if changed == 'dataset' else changed} was " in str(refusal.value)
+    named = {"dataset": "dataset_sha256", "agent": "agent.name"}.get(changed, changed)
+    assert f"{named} was " in str(refusal.value)
     assert output.read_bytes() == before
     assert run(dataset, overwrite=True, **options).resumed == 0
 

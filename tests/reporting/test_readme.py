@@ -149,8 +149,40 @@ def test_tokens_and_cost(measure: Measure) -> None:
     readme = render_readme(measure(session("c-1", meta=spent), session("c-2")))
     row = next(line for line in readme.splitlines() if line.startswith("| student"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells == ["student", "1,200", "34", "1,234", "–", "–", "$0.0123", "1"]
+    assert cells == ["student", "1,200", "–", "34", "1,234", "–", "–", "–", "$0.0123", "1"]
     assert "1 of the 2 finished conversations report tokens" in readme
+
+
+def test_unknown_calls_make_cost_and_tokens_the_least_they_were(measure: Measure) -> None:
+    tokens = {"prompt_tokens": 1000, "completion_tokens": 10, "total_tokens": 1010, "cached_tokens": 900}
+    calls = {"calls": 5, "failed_calls": 2, "unknown_usage_calls": 2, "unknown_cost_calls": 2}
+    spent = {"token_usage": {"student": {**tokens, **calls}}, "cost_usd": {"student": 0.0123}}
+    readme = render_readme(measure(session("c-1", meta=spent)))
+    assert "2 calls are of unknown cost and 2 of unknown tokens" in readme
+    row = next(line for line in readme.splitlines() if line.startswith("| student"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells == ["student", "1,000", "90%", "10", "1,010", "5", "2", "2", "≥ $0.0123", "1"]
+
+
+def test_tokens_that_no_call_reports_are_unknown(measure: Measure) -> None:
+    nothing = dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens"))
+    calls = {"calls": 3, "failed_calls": 0, "unknown_usage_calls": 3, "unknown_cost_calls": 3}
+    spent = {"token_usage": {"student": {**nothing, **calls}}, "cost_usd": {}}
+    metrics = measure(session("c-1", meta=spent))
+    assert (metrics.tokens_per_conversation.count, metrics.total_cost_usd) == (0, None)
+    readme = render_readme(metrics)
+    assert "3 calls are of unknown cost and 3 of unknown tokens" in readme
+    assert "0 of the 1 finished conversations report tokens" in readme
+
+
+def test_who_answered_is_named(metrics: Metrics) -> None:
+    first, second = "m-1 at https://api.openai.com/v1", "m-2 at http://other/v1"
+    one = render_readme(metrics.model_copy(update={"answered_by": {"openai/m": (first,)}}))
+    assert f"`openai/m` answered by `{first}`." in one
+    assert "Mixed" not in one
+    both = render_readme(metrics.model_copy(update={"answered_by": {"openai/m": (first, second)}}))
+    assert f"`{first}` and `{second}`" in both
+    assert "Mixed: results of different models or servers" in both
 
 
 def test_without_git_the_files_time_is_named(metrics: Metrics) -> None:

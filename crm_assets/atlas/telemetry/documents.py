@@ -30,6 +30,7 @@ __all__ = [
     "step_rows",
     "token_usage",
     "trace_document",
+    "usage_document",
 ]
 
 _JUDGE = "session_reward"
@@ -84,14 +85,21 @@ def token_usage(spending: Mapping[str, Spending]) -> dict[str, Any]:
     return {**total, "by_role": {role: _spent(spent) for role, spent in spending.items()}}
 
 
-def _spent(spending: Spending) -> dict[str, Any]:
+def usage_document(spending: Spending) -> dict[str, object]:
+    """Return tokens and calls of one role or of all; tokens are null where no call's are known."""
+    unknown = spending.calls > 0 and spending.unknown_usage_calls == spending.calls
+    tokens = {**asdict(spending.usage), "total_tokens": spending.usage.total_tokens}
     return {
-        **asdict(spending.usage),
-        "total_tokens": spending.usage.total_tokens,
+        **(dict.fromkeys(tokens) if unknown else tokens),
         "calls": spending.calls,
         "failed_calls": spending.failed_calls,
-        "cost_usd": spending.cost_usd,
+        "unknown_usage_calls": spending.unknown_usage_calls,
+        "unknown_cost_calls": spending.unknown_cost_calls,
     }
+
+
+def _spent(spending: Spending) -> dict[str, object]:
+    return {**usage_document(spending), "cost_usd": spending.cost_usd}
 
 
 def reward_document(end: SessionEnd) -> dict[str, Any] | None:

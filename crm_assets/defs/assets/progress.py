@@ -9,6 +9,7 @@ from collections.abc import Callable
 import dagster as dg
 
 from crm_assets.engine import Progress
+from crm_assets.llm.spending import spent_so_far
 
 __all__ = ["PROGRESS_LOGGER", "describe", "session_progress", "tell"]
 
@@ -57,9 +58,7 @@ def describe(progress: Progress) -> str:
     if progress.infrastructure_errors:
         line += f", {progress.infrastructure_errors:,} without a verdict"
     if progress.spent is not None and progress.spent.calls:
-        line += f", {progress.spent.usage.total_tokens:,} tokens"
-        if progress.spent.cost_usd:
-            line += f", ${progress.spent.cost_usd:,.4f}"
+        line += f", {spent_so_far(progress.spent)}"
     if progress.rate_per_second:
         line += f", {progress.rate_per_second:,.1f}/s"
     if progress.eta_seconds:

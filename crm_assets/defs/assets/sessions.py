@@ -22,7 +22,7 @@ from crm_assets.defs.stages import (
 )
 from crm_assets.engine import RunSummary
 from crm_assets.errors import InfrastructureError
-from crm_assets.llm import Spending, ledger_totals
+from crm_assets.llm import Spending, answers_by_model, ledger_totals
 from crm_assets.reporting.formats import counted
 from crm_assets.workspace.baseline_files import BaselinePaths
 
@@ -108,6 +108,11 @@ def _counts(summary: RunSummary) -> dict[str, Any]:
     }
 
 
+def _cached_share(spending: Spending) -> str:
+    usage = spending.usage
+    return f"{usage.cached_tokens / usage.prompt_tokens:.0%}" if usage.prompt_tokens else "unknown"
+
+
 def _spent(paths: BaselinePaths) -> dict[str, Any]:
     """What the ledger says that the run has cost; nothing where no model was asked."""
     if not paths.ledger.is_file():
@@ -119,7 +124,13 @@ def _spent(paths: BaselinePaths) -> dict[str, Any]:
         "calls": total.calls,
         "failed_calls": total.failed_calls,
         "tokens": total.usage.total_tokens,
-        "cost_usd": total.cost_usd,  # None, and so not told, where a price is unknown
+        "cost_usd": total.cost_usd,  # None, and so not shown, where all prices are unknown
+        "calls_of_unknown_cost": total.unknown_cost_calls,
+        "calls_of_unknown_tokens": total.unknown_usage_calls,
+        "answered_by": "; ".join(
+            f"{asked}: {' and '.join(by)}" for asked, by in answers_by_model(by_role.values()).items()
+        )
+        or None,
         "by_role": dg.MetadataValue.table(
             records=[
                 dg.TableRecord(
@@ -128,7 +139,10 @@ def _spent(paths: BaselinePaths) -> dict[str, Any]:
                         "calls": spending.calls,
                         "failed_calls": spending.failed_calls,
                         "tokens": spending.usage.total_tokens,
-                        "cost_usd": "unknown" if spending.cost_usd is None else f"{spending.cost_usd:.6f}",
+                        "cached_share": _cached_share(spending),
+                        "cost_usd": "unknown"
+                        if spending.cost_usd is None
+                        else f"{'≥ ' if spending.unknown_cost_calls else ''}{spending.cost_usd:.6f}",
                     }
                 )
                 for role, spending in by_role.items()

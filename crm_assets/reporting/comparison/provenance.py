@@ -39,6 +39,7 @@ class RunFacts:
         """
         said = {
             "agent": header.agent_config,
+            "answered_by": {asked: "; ".join(by) for asked, by in header.answered_by.items()},
             "backend": header.backend,
             "use_llm_judge": header.use_llm_judge,
             "config_path": header.config_path,

@@ -95,11 +95,11 @@ def test_tokens_are_counted_together_and_by_role() -> None:
     usage = token_usage(
         {
             "student": Spending(10, 1, Usage(1000, 100, 200, 0), 0.01),
-            "teacher": Spending(2, 0, Usage(500, 50), None),
+            "teacher": Spending(2, 0, Usage(500, 50), None, unknown_cost_calls=2),
         }
     )
     assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (1500, 150, 1650)
-    assert (usage["calls"], usage["cost_usd"]) == (12, None)
+    assert (usage["calls"], usage["cost_usd"], usage["unknown_cost_calls"]) == (12, 0.01, 2)
     assert usage["by_role"]["student"] == {
         "prompt_tokens": 1000,
         "completion_tokens": 100,
@@ -108,6 +108,8 @@ def test_tokens_are_counted_together_and_by_role() -> None:
         "total_tokens": 1100,
         "calls": 10,
         "failed_calls": 1,
+        "unknown_usage_calls": 0,
+        "unknown_cost_calls": 0,
         "cost_usd": 0.01,
     }
 
