@@ -20,7 +20,9 @@ from crm_assets.defs.source_links import with_source_links
 
 __all__ = ["defs"]
 
-_postgres = PostgresResource()
+# Configured at launch, so that what the launchpad sets of one reaches the others that stand on it.
+_artifacts = ArtifactsResource.configure_at_launch()
+_postgres = PostgresResource.configure_at_launch(artifacts=_artifacts)
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", dg.BetaWarning)  # code references, in this (pinned) Dagster
@@ -33,7 +35,7 @@ defs = dg.Definitions(
     sensors=SENSORS,
     executor=dg.in_process_executor,
     resources={
-        "artifacts": ArtifactsResource(),
+        "artifacts": _artifacts,
         "postgres": _postgres,
         "sandbox": SandboxResource(postgres=_postgres),
         "telemetry": TelemetryResource(postgres=_postgres),

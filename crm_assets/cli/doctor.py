@@ -108,7 +108,7 @@ def _sandbox(project: Project) -> tuple[Literal["ok"], str]:
     from crm_assets.defs.resources import PostgresResource, SandboxResource
 
     # Opening one makes it where it is missing or old, and says so where it is newer or not ours.
-    resource = SandboxResource(postgres=PostgresResource(root=str(project.root)))
+    resource = SandboxResource(postgres=PostgresResource.of(project))
     with resource.lease() as sandbox:
         return "ok", f"version {SCHEMA_VERSION} ({sandbox.schema})"
 
@@ -123,7 +123,7 @@ def _server_version(conninfo: str) -> str:
 def _telemetry(project: Project) -> tuple[Literal["ok"], str]:
     from crm_assets.defs.resources import PostgresResource, TelemetryResource
 
-    status = TelemetryResource(postgres=PostgresResource(root=str(project.root))).check()
+    status = TelemetryResource(postgres=PostgresResource.of(project)).check()
     return "ok", f"database {status.database} on PostgreSQL {status.server_version}"
 
 

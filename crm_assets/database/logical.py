@@ -52,15 +52,27 @@ class Databases:
         return host.startswith("/") or host in ("", "localhost", "127.0.0.1", "::1")
 
 
-def connect_databases(project: Project | None = None) -> Databases:
+def connect_databases(
+    project: Project | None = None, *, sandbox_url: str = "", telemetry_url: str = ""
+) -> Databases:
     """Return the databases; start the embedded server if it is used, create missing databases.
+
+    Args:
+        project: their project; left out, that of this process.
+        sandbox_url: takes precedence over `DB_HOST` and the other `DB_` variables.
+        telemetry_url: takes precedence over `STORAGE__DATABASE_URL`.
 
     Raises:
         ConfigError: an environment variable is not valid.
         InfrastructureError: a server does not answer, or a database cannot be created.
     """
     project = project or find_project()
-    settings = ServerSettings.from_environment(read_environment(project))
+    environment = read_environment(project)
+    if sandbox_url:
+        environment |= _as_variables(sandbox_url)
+    if telemetry_url:
+        environment["STORAGE__DATABASE_URL"] = telemetry_url
+    settings = ServerSettings.from_environment(environment)
     server = _server_conninfo(project, settings)
     wanted = [settings.sandbox_database]
     if settings.telemetry_url is None:
@@ -75,6 +87,26 @@ def connect_databases(project: Project | None = None) -> Databases:
         embedded=settings.host is None,
         telemetry_is_set=settings.telemetry_url is not None,
     )
+
+
+_VARIABLES = {
+    "host": "DB_HOST",
+    "port": "DB_PORT",
+    "user": "DB_USER",
+    "password": "DB_PASSWORD",
+    "dbname": "DB_NAME",
+}
+
+
+def _as_variables(url: str) -> dict[str, str]:
+    """Return a database's address as the variables that say the same."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        raise ConfigError(
+            "sandbox_url must be a URL like postgresql://user:password@host:5432/crm_sandbox."
+        ) from error
+    return {variable: str(parts[part]) for part, variable in _VARIABLES.items() if parts.get(part)}
 
 
 def _server_conninfo(project: Project, settings: ServerSettings) -> str:

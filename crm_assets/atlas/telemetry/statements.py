@@ -25,6 +25,7 @@ __all__ = [
     "PERSIST",
     "REWARD_WINDOW",
     "SESSIONS_OF_RUN",
+    "SESSION_ROWS",
     "STORED_SESSION",
     "begin_parameters",
     "failure",
@@ -113,6 +114,17 @@ ORDER BY id DESC LIMIT %s
 
 SESSIONS_OF_RUN = """
 SELECT DISTINCT ON (metadata ->> 'session_key') metadata ->> 'session_key', id, status
+FROM sessions WHERE metadata ->> 'run_id' = %s AND metadata ->> 'session_key' IS NOT NULL
+ORDER BY metadata ->> 'session_key', id DESC
+"""
+
+_MOMENT = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
+
+SESSION_ROWS = f"""
+SELECT DISTINCT ON (metadata ->> 'session_key') id, metadata ->> 'session_key', status,
+    metadata ->> 'execution_mode',
+    CASE WHEN jsonb_typeof(reward_stats -> 'score') = 'number' THEN (reward_stats ->> 'score')::float END,
+    {_MOMENT.format("created_at")}, {_MOMENT.format("completed_at")}
 FROM sessions WHERE metadata ->> 'run_id' = %s AND metadata ->> 'session_key' IS NOT NULL
 ORDER BY metadata ->> 'session_key', id DESC
 """

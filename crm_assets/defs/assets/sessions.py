@@ -6,11 +6,18 @@ from typing import Any
 
 import dagster as dg
 
-from crm_assets.atlas.run_plan import run_plan
+from crm_assets.atlas.plan import SessionPlan
+from crm_assets.atlas.run_plan import load_run, run_plan
 from crm_assets.defs.assets.progress import session_progress, tell
 from crm_assets.defs.assets.tasks import atlas_tasks
 from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
-from crm_assets.defs.resources import ArtifactsResource, PostgresResource
+from crm_assets.defs.resources import (
+    ArtifactsResource,
+    PostgresResource,
+    SandboxReset,
+    SandboxResource,
+    TelemetryResource,
+)
 from crm_assets.defs.sessions_config import SessionsConfig
 from crm_assets.defs.stages import (
     GROUP,
@@ -25,6 +32,7 @@ from crm_assets.errors import InfrastructureError
 from crm_assets.llm import Spending, answers_by_model, ledger_totals
 from crm_assets.reporting.formats import counted
 from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.project import Project
 
 __all__ = ["POOL", "SessionsConfig", "atlas_sessions"]
 
@@ -47,8 +55,11 @@ _PAUSE_SECONDS = 15.0
 def atlas_sessions(
     context: dg.AssetExecutionContext,
     config: SessionsConfig,
+    *,
     artifacts: ArtifactsResource,
     postgres: PostgresResource,
+    sandbox: SandboxResource,
+    telemetry: TelemetryResource,
 ) -> dg.MaterializeResult[None]:
     """A session for each task, run on the CRM sandbox and verified turn by turn: `sessions.jsonl`.
 
@@ -67,6 +78,8 @@ def atlas_sessions(
         # What an earlier attempt has done, of this run or of one that is run again, is gone on from.
         paths.begin(paths.sessions, overwrite=config.overwrite and not again)
         try:
+            reset = sandbox.reset()
+            tell(context, _described(reset))
             summary = run_plan(
                 paths,
                 plan,
@@ -87,10 +100,42 @@ def atlas_sessions(
             "agent": plan.agent,
             **_counts(summary),
             **_spent(paths),
+            **_stored(context, telemetry, plan, paths, artifacts.project),
+            "sandboxes_reset": reset.sandboxes,
+            "sandboxes_remade": reset.remade,
+            "sandbox_fingerprint": reset.fingerprint,
             "budget_usd": plan.budget_usd,
             "budget_tokens": plan.budget_tokens,
         },
     )
+
+
+def _described(reset: SandboxReset) -> str:
+    remade = f", {reset.remade} of them made anew" if reset.remade else ""
+    return f"{counted(reset.sandboxes, 'sandbox', 'sandboxes')} reset{remade}"
+
+
+def _stored(
+    context: dg.AssetExecutionContext,
+    telemetry: TelemetryResource,
+    plan: SessionPlan,
+    paths: BaselinePaths,
+    project: Project,
+) -> dict[str, Any]:
+    """Return what the telemetry database holds of the sessions, with the last one's row."""
+    if plan.agent != "atlas" or plan.replay is not None:
+        return {}
+    configured = load_run(plan, project, paths.key.dataset).config.config.storage.database_url
+    try:
+        rows = telemetry.rows(paths.key.run_id, configured)
+    except InfrastructureError as error:  # the sessions are finished, and paid for
+        context.log.warning(f"{error} What it holds of these sessions is not shown.")
+        return {}
+    last = max(rows, key=lambda row: row.id, default=None)
+    return {
+        "telemetry_sessions": len(rows),
+        "telemetry_row": None if last is None else dg.MetadataValue.json(last._asdict()),
+    }
 
 
 def _counts(summary: RunSummary) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from crm_assets.defs.assets import atlas_sessions, baseline_metrics, dataset_rev
 from crm_assets.defs.assets.dataset_revision import AUDIT_FACTS
 from crm_assets.defs.checks.common import last_metadata, partition_check, result, session_plan
 from crm_assets.defs.partitions import baseline_of
-from crm_assets.defs.resources import ArtifactsResource, TelemetryResource
+from crm_assets.defs.resources import EMPTY_BASE, ArtifactsResource, SandboxResource, TelemetryResource
 from crm_assets.errors import InputError
 from crm_assets.records import SessionLog
 from crm_assets.reporting import read_metrics
@@ -35,6 +35,7 @@ __all__ = [
     "leak_canary",
     "missing_verdicts",
     "reward_drift",
+    "sandbox_reset",
     "telemetry_matches_sessions",
 ]
 
@@ -158,6 +159,31 @@ def telemetry_matches_sessions(
 
 
 @partition_check(atlas_sessions, blocking=False)
+def sandbox_reset(context: dg.AssetCheckExecutionContext, sandbox: SandboxResource) -> dg.AssetCheckResult:
+    """The sandboxes were empty before the sessions began, and are empty after them.
+
+    `atlas_sessions` resets them by the resource `sandbox` and records their fingerprint; this check resets
+    them again. If it fails: rows of another session may have been seen; run `crm-assets doctor`, then make
+    the sessions again with overwrite.
+    """
+
+    def find() -> Verdict:
+        before = (last_metadata(context, atlas_sessions) or {}).get("sandbox_fingerprint")
+        if before is None:
+            raise InputError(
+                "These sessions record no reset: they were imported, or made by an older version."
+            )
+        after = sandbox.reset()
+        if before != EMPTY_BASE:
+            return Verdict(f"A sandbox held rows before the sessions began: fingerprint {before}.", 1)
+        if after.remade or after.fingerprint != EMPTY_BASE:
+            return Verdict(f"{after.remade} of {after.sandboxes} sandboxes held rows.", after.sandboxes)
+        return Verdict.good(after.sandboxes)
+
+    return _warn(find)
+
+
+@partition_check(atlas_sessions, blocking=False)
 def leak_canary(
     context: dg.AssetCheckExecutionContext, config: _CanaryConfig, artifacts: ArtifactsResource
 ) -> dg.AssetCheckResult:
@@ -214,5 +240,6 @@ WARNINGS = [
     cost_within_budget,
     reward_drift,
     telemetry_matches_sessions,
+    sandbox_reset,
     leak_canary,
 ]

@@ -15,7 +15,7 @@ __all__ = ["ArtifactsResource"]
 
 
 class ArtifactsResource(dg.ConfigurableResource[None]):
-    """Where datasets are read from and baselines are written to."""
+    """The project: its datasets, its baselines, and the settings of its databases."""
 
     root: str = Field(
         default="", description="The project's folder; left out, the one this process works in."
@@ -23,9 +23,9 @@ class ArtifactsResource(dg.ConfigurableResource[None]):
 
     @property
     def project(self) -> Project:
-        """The project."""
+        """Return the project."""
         return Project(Path(self.root).resolve()) if self.root else find_project()
 
     def baseline(self, key: BaselineKey) -> BaselinePaths:
-        """The files of baseline `key`."""
+        """Return the files of baseline `key`."""
         return BaselinePaths.of(self.project, key)

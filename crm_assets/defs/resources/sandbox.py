@@ -2,25 +2,43 @@
 
 # No postponed annotations here: Dagster reads the resource dependency off the class as it stands.
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import dagster as dg
 
 from crm_assets.crm import Sandbox
 from crm_assets.defs.resources.postgres import PostgresResource
 
-__all__ = ["SandboxResource"]
+__all__ = ["EMPTY_BASE", "SandboxReset", "SandboxResource"]
+
+EMPTY_BASE = hashlib.sha256(b"").hexdigest()
+"""The fingerprint of a sandbox without rows."""
+
+_SANDBOXES = r"SELECT count(*) FROM pg_namespace WHERE nspname ~ '^sandbox_\d+$'"
+
+
+class SandboxReset(NamedTuple):
+    """The state that a reset found and left."""
+
+    sandboxes: int
+    """Sandboxes that were free, and are empty now."""
+    remade: int
+    """Of these, sandboxes that held rows and were made anew."""
+    fingerprint: str
+    """Hex SHA-256 of all rows in them: `EMPTY_BASE`, or the reset failed."""
 
 
 class SandboxResource(dg.ConfigurableResource[None]):
-    """Sandboxes of the project's database, for whoever needs one outside of a baseline's sessions."""
+    """Sandboxes of the project's database: reset before sessions, and free to use outside of them."""
 
     postgres: dg.ResourceDependency[PostgresResource]
 
     @contextmanager
     def lease(self) -> Iterator[Sandbox]:
-        """A sandbox that is nobody else's for the length of the block.
+        """Yield a sandbox that no other process uses for the length of the block.
 
         Raises:
             InfrastructureError: the database does not answer or refuses.
@@ -32,7 +50,7 @@ class SandboxResource(dg.ConfigurableResource[None]):
             sandbox.close()
 
     def fingerprint(self) -> str:
-        """Hex SHA-256 of all rows of the first free sandbox, which should have none.
+        """Return the hex SHA-256 of all rows of the first free sandbox, which should have none.
 
         Raises:
             InfrastructureError: the database does not answer or refuses.
@@ -40,12 +58,28 @@ class SandboxResource(dg.ConfigurableResource[None]):
         with self.lease() as sandbox:
             return sandbox.fingerprint()
 
-    def reset(self) -> str:
-        """Remove the first free sandbox and make it anew; returns its fingerprint.
+    def reset(self) -> SandboxReset:
+        """Bring every free sandbox back to its empty base; one that holds rows is made anew.
+
+        Sandboxes that a session uses at the moment are left alone: they are checked when it ends.
 
         Raises:
             InfrastructureError: the database does not answer or refuses.
         """
-        with self.lease() as sandbox:
-            sandbox.destroy()
-        return self.fingerprint()
+        conninfo = self.postgres.databases().sandbox
+        found, remade = [], 0
+        slot, last = 0, 1
+        while slot < last:
+            sandbox = Sandbox.open(conninfo, first_slot=slot + 1)
+            try:
+                slot = sandbox.slot
+                last = sandbox.query(_SANDBOXES, ())[0][0]
+                if sandbox.fingerprint() != EMPTY_BASE:
+                    sandbox.destroy()
+                    sandbox = Sandbox.open(conninfo, first_slot=slot)
+                    remade += 1
+                found.append(sandbox.fingerprint())
+            finally:
+                sandbox.close()
+        worst = next((each for each in found if each != EMPTY_BASE), EMPTY_BASE)
+        return SandboxReset(len(found), remade, worst)

@@ -12,16 +12,30 @@ import psycopg
 from crm_assets.defs.resources.postgres import PostgresResource
 from crm_assets.errors import InfrastructureError, last_line
 
-__all__ = ["TelemetryResource", "TelemetryStatus"]
+__all__ = ["TelemetryResource", "TelemetryRow", "TelemetryStatus"]
 
 _CONNECT_TIMEOUT = 10
 
 
 class TelemetryStatus(NamedTuple):
-    """What answers at the telemetry's address."""
+    """The server that answers at the telemetry's address."""
 
     database: str
     server_version: str
+
+
+class TelemetryRow(NamedTuple):
+    """A session's row of the table `sessions`."""
+
+    id: int
+    session_key: str
+    status: str
+    execution_mode: str | None
+    reward: float | None
+    """0 to 1; None if the judges gave none."""
+    created_at: str
+    """ISO 8601, as `completed_at`."""
+    completed_at: str | None
 
 
 class TelemetryResource(dg.ConfigurableResource[None]):
@@ -31,7 +45,7 @@ class TelemetryResource(dg.ConfigurableResource[None]):
 
     @contextmanager
     def connect(self, configured: str | None = None) -> Iterator[psycopg.Connection]:
-        """A connection whose transaction is committed when the block ends well.
+        """Yield a connection; its transaction is committed unless the block raises.
 
         Args:
             configured: an address that counts where STORAGE__DATABASE_URL is not set.
@@ -51,7 +65,7 @@ class TelemetryResource(dg.ConfigurableResource[None]):
             yield connection
 
     def statuses(self, run_id: str, configured: str | None = None) -> dict[str, str]:
-        """The status of each session of a run, by its key; of those that were run again, the last.
+        """Return the status of each session of a run by its key; of those that were rerun, the last.
 
         Args:
             run_id: of the baseline.
@@ -60,19 +74,30 @@ class TelemetryResource(dg.ConfigurableResource[None]):
         Raises:
             InfrastructureError: the database does not answer.
         """
-        from crm_assets.atlas.telemetry.statements import SESSIONS_OF_RUN  # noqa: PLC0415
+        return {row.session_key: row.status for row in self.rows(run_id, configured)}
+
+    def rows(self, run_id: str, configured: str | None = None) -> list[TelemetryRow]:
+        """Return the row of each session of a run, ordered by session key; of reruns, the last.
+
+        Args:
+            run_id: of the baseline.
+            configured: the address in the run's configuration, which counts where the environment has none.
+
+        Raises:
+            InfrastructureError: the database does not answer.
+        """
+        from crm_assets.atlas.telemetry.statements import SESSION_ROWS  # noqa: PLC0415
 
         with self.connect(configured) as connection:
             if connection.execute("SELECT to_regclass('sessions')").fetchone() == (None,):
-                return {}
-            rows = connection.execute(SESSIONS_OF_RUN, (run_id,)).fetchall()
-        return {key: status for key, _, status in rows}
+                return []
+            return [TelemetryRow(*row) for row in connection.execute(SESSION_ROWS, (run_id,))]
 
     def check(self) -> TelemetryStatus:
-        """What answers there.
+        """Return the server that answers.
 
         Raises:
-            InfrastructureError: nothing does.
+            InfrastructureError: none does.
         """
         with self.connect() as connection:
             row = connection.execute(

@@ -69,7 +69,13 @@ def test_an_atlas_run_passes_and_its_requests_can_be_derived_again(
     instance: dg.DagsterInstance, project: Project, paths: BaselinePaths
 ) -> None:
     materialize_on(instance, project, KEY, LineageOptions(SessionPlan()))
-    for check in ("leak_canary", "telemetry_matches_sessions", "reward_drift", "cost_within_budget"):
+    for check in (
+        "leak_canary",
+        "telemetry_matches_sessions",
+        "sandbox_reset",
+        "reward_drift",
+        "cost_within_budget",
+    ):
         evaluation = evaluate(instance, check)
         assert evaluation.passed, evaluation.description
         assert evaluation.severity == dg.AssetCheckSeverity.WARN

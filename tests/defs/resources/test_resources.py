@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from crm_assets.crm import Sandbox
 from crm_assets.defs.resources import (
@@ -14,7 +16,7 @@ from crm_assets.defs.resources import (
     SandboxResource,
     TelemetryResource,
 )
-from crm_assets.errors import InfrastructureError
+from crm_assets.errors import ConfigError, InfrastructureError
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
 
@@ -23,12 +25,12 @@ EMPTY = hashlib.sha256(b"").hexdigest()
 
 @pytest.fixture
 def postgres(project: Project) -> PostgresResource:
-    return PostgresResource(root=str(project.root))
+    return PostgresResource.of(project)
 
 
 def test_resources_find_the_current_project(project: Project) -> None:
     assert ArtifactsResource().project == project
-    assert PostgresResource().project == project
+    assert PostgresResource(artifacts=ArtifactsResource()).artifacts.project == project
 
 
 def test_artifacts_are_where_the_design_says(tmp_path: Path) -> None:
@@ -46,14 +48,53 @@ def test_a_leased_sandbox_is_nobody_elses(postgres: PostgresResource) -> None:
         assert again.schema == one.schema
 
 
-def test_the_base_is_empty_and_a_reset_keeps_it_so(postgres: PostgresResource) -> None:
+def leave_a_row(postgres: PostgresResource, schema: str) -> None:
+    """Leave what no session can: a committed row in a sandbox."""
+    with psycopg.connect(postgres.databases().sandbox) as connection:
+        connection.execute("SET session_replication_role TO replica")  # no triggers, so no guard
+        connection.execute(
+            f"INSERT INTO {schema}.clients (client_id, name, status) "
+            "VALUES (gen_random_uuid(), 'X', 'Active')"
+        )
+
+
+def test_a_reset_empties_every_free_sandbox(postgres: PostgresResource) -> None:
     resource = SandboxResource(postgres=postgres)
+    assert resource.reset() == (1, 0, EMPTY)
+    with resource.lease() as one, resource.lease() as other:
+        schemas = (one.schema, other.schema)
+    assert resource.reset() == (2, 0, EMPTY)
+    for schema in schemas:
+        leave_a_row(postgres, schema)
+    assert resource.fingerprint() != EMPTY
+    assert resource.reset() == (2, 2, EMPTY)
     assert resource.fingerprint() == EMPTY
-    with resource.lease() as sandbox:
-        before = sandbox.query("SELECT 'clients'::regclass::oid", ())
-    assert resource.reset() == EMPTY
-    with resource.lease() as sandbox:
-        assert sandbox.query("SELECT 'clients'::regclass::oid", ()) != before, "it is the same table"
+
+
+def test_a_reset_leaves_a_sandbox_in_use_alone(postgres: PostgresResource) -> None:
+    resource = SandboxResource(postgres=postgres)
+    with resource.lease() as used:
+        leave_a_row(postgres, used.schema)
+        found = resource.reset()
+        assert (found.remade, found.fingerprint) == (0, EMPTY)
+        assert used.fingerprint() != EMPTY
+    assert resource.reset().remade == 1
+
+
+def test_addresses_of_the_launchpad_take_precedence(
+    postgres: PostgresResource, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = postgres.databases()
+    with psycopg.connect(usual.sandbox, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE elsewhere")
+        address = f"postgresql://{connection.info.user}@/elsewhere?host={connection.info.host}"
+    changed = PostgresResource(
+        artifacts=ArtifactsResource(root=str(project.root)), sandbox_url=address, telemetry_url=address
+    ).databases()
+    for conninfo in (changed.sandbox, changed.telemetry_for("postgresql://nowhere/configured")):
+        assert conninfo_to_dict(conninfo)["dbname"] == "elsewhere"
+    with pytest.raises(ConfigError, match="sandbox_url must be a URL"):
+        PostgresResource(artifacts=ArtifactsResource(), sandbox_url="not a url").databases()
 
 
 def test_the_telemetry_database_answers(postgres: PostgresResource) -> None:
