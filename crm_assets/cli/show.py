@@ -17,7 +17,7 @@ __all__ = ["show"]
 @click.argument("run")
 @click.argument("conversation", required=False)
 @click.option("--epoch", type=click.IntRange(min=1), help="Which time it was run; left out, the first.")
-@click.option("--failed", is_flag=True, help="Only sessions that are not right in every turn.")
+@click.option("--failed", is_flag=True, help="Only sessions without every turn correct.")
 @click.option(
     "--limit", type=click.IntRange(min=1), default=40, show_default=True, help="Most sessions to list."
 )
@@ -33,15 +33,11 @@ def show(
     if conversation is None and epoch is not None:
         raise InputError("--epoch goes with a conversation.")
 
-    from rich.console import Console
-
-    from crm_assets.reporting.sessions_view import find_session, render_session, render_sessions
+    from crm_assets.reporting.sessions_view import find_session, session_blocks, sessions_blocks
+    from crm_assets.reporting.terminal import show as print_blocks
 
     sessions = require_finished(project, key).sessions
     if conversation is None:
-        parts = render_sessions(sessions, limit=limit, failed=failed)
+        print_blocks(*sessions_blocks(sessions, limit=limit, failed=failed))
     else:
-        parts = render_session(find_session(sessions, conversation, epoch))
-    console = Console()
-    for part in parts:
-        console.print(part)
+        print_blocks(*session_blocks(find_session(sessions, conversation, epoch)))

@@ -102,6 +102,7 @@ def _table(table: Table) -> RenderableType:
         width = max((row[index][1].cell_len for row in rows), default=0)
         grid.add_column(
             _header(column, width),
+            style="" if table.header or index else "dim",
             justify="right" if figure else "left",
             no_wrap=figure,
             overflow="fold",

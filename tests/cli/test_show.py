@@ -30,7 +30,7 @@ def test_sessions_are_listed_and_one_is_shown(shown: Run) -> None:
     one = shown("show", "small", KEY, identifier, "--epoch", 1)
     assert one.exit_code == 0, one.output
     assert identifier in one.stdout
-    assert "verdict   ✗ No tool called" in one.stdout
+    assert "verdict   ✗ No tool call" in one.stdout
     assert "expected" in one.stdout
     for result in (listed, one):
         assert max(map(len, result.stdout.splitlines())) <= 80

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from crm_assets.reporting.sessions_view.finding import Found, SessionRow, find_session, read_rows
-from crm_assets.reporting.sessions_view.session import render_session
-from crm_assets.reporting.sessions_view.table import render_sessions
+from crm_assets.reporting.sessions_view.session import session_blocks
+from crm_assets.reporting.sessions_view.table import sessions_blocks
 
 __all__ = [
     "Found",
     "SessionRow",
     "find_session",
     "read_rows",
-    "render_session",
-    "render_sessions",
+    "session_blocks",
+    "sessions_blocks",
 ]

@@ -1,13 +1,13 @@
-"""One session as a person would read it."""
+"""One session, turn by turn."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from crm_assets.records import LoopSession, RecordedTurn, TurnResult
 from crm_assets.records.trace import TraceEvent
-from crm_assets.reporting.formats import NOTHING, dollars, number, plain
+from crm_assets.reporting.document import Block, Cell, Column, Section, Table, figures
+from crm_assets.reporting.formats import NOTHING, dollars, plain
 from crm_assets.reporting.sessions_view.finding import Found
 from crm_assets.reporting.sessions_view.wording import (
     arguments,
@@ -19,27 +19,24 @@ from crm_assets.reporting.sessions_view.wording import (
     verdict,
 )
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-__all__ = ["render_session"]
+__all__ = ["session_blocks"]
 
 Rows = Iterable[tuple[str, str]]
-"""Label and text."""
+"""Names and values."""
 
 
-def render_session(found: Found) -> Iterator[RenderableType]:
-    """What there is to print, piece by piece."""
+def session_blocks(found: Found) -> Iterator[Block]:
+    """Yield what a terminal shows of a session."""
     session = found.session
     yield from _section(plain(session.conversation_id), _header(found))
-    yield from _section("Before", _plan(session))
+    yield from _section("Plan", _plan(session))
     theirs = _recorded_turns(session)
     for turn in session.conversation_result.per_turn_results:
         yield from _section(f"Turn {turn.turn_id}", _turn(turn, theirs.get(turn.turn_id)))
     yield from _section("End state", _state(session))
     yield from _section("Teacher", _teacher(session))
     yield from _section("Reward", _reward(session))
-    yield from _section("Learnt", _learnt(session))
+    yield from _section("Learning", _learnt(session))
     yield from _costs(session)
 
 
@@ -54,32 +51,32 @@ def _header(found: Found) -> Iterator[tuple[str, str]]:
     if len(epochs) > 1:
         yield "epoch", f"{session.epoch} of {len(epochs)}"
     if meta.attempts and meta.attempts > 1:
-        yield "attempts", f"{meta.attempts}; the turns below are the last one's"
-    yield "status", session.status.replace("_", " ")
+        yield "attempts", f"{meta.attempts}; the turns below are of the last one"
+    yield "status", "finished" if session.status == "succeeded" else session.status.replace("_", " ")
     if outcome.error_message:
         yield "because", text(outcome.error_message)
     yield (
         "outcome",
-        f"{mark(outcome.overall_success)} every turn right, {mark(outcome.state_match)} end state",
+        f"{mark(outcome.overall_success)} every turn correct, {mark(outcome.state_match)} end state",
     )
     if meta.review_status or meta.drift_alert:
-        drift = ", reward far from what it used to be" if meta.drift_alert else ""
-        yield "review", f"{plain(meta.review_status or 'none')}{drift}"
+        drift = ", reward far from earlier ones" if meta.drift_alert else ""
+        yield "reward review", f"{plain(meta.review_status or 'none')}{drift}"
     if meta.imported is not None:
         yield from _imported(session)
 
 
 def _imported(session: LoopSession) -> Iterator[tuple[str, str]]:
     imported = session.atlas_metadata.imported
-    assert imported is not None  # the caller has looked
+    assert imported is not None  # as the caller checked
     model = f", {plain(imported.model)}" if imported.model else ""
-    yield "imported", f"{plain(imported.file)}{model}; called and scored again here"
+    yield "imported", f"{plain(imported.file)}{model}; replayed and scored again here"
     recorded = imported.recorded
     if recorded is None:
-        yield "recorded", "nothing: the file does not have this conversation"
+        yield "recorded", "missing: the file does not have this conversation"
         return
     reward = f", reward {recorded.recorded_reward:.3f}" if recorded.recorded_reward is not None else ""
-    yield "recorded", f"{mark(recorded.recorded_overall_success)} every turn right{reward}"
+    yield "recorded", f"{mark(recorded.recorded_overall_success)} every turn correct{reward}"
     if recorded.recorded_error_message:
         yield "", text(recorded.recorded_error_message)
 
@@ -113,14 +110,14 @@ def _turn(turn: TurnResult, recorded: RecordedTurn | None) -> Iterator[tuple[str
     else:
         yield "call", f"{plain(turn.tool_name)}\n{arguments(turn.arguments)}"
     if turn.error is not None:
-        yield "refused", text(turn.error)
+        yield "rejected", text(turn.error)
     elif turn.tool_name is not None:
         yield "result", result(turn.result)
     if turn.agent_response_text:
         yield "reply", text(turn.agent_response_text)
     yield "verdict", verdict(turn)
     if turn.success is not True and turn.expected_tool:
-        fails = "" if turn.expect_success else " (and it should be refused)"
+        fails = "" if turn.expect_success else " (and should be rejected)"
         yield "expected", f"{plain(turn.expected_tool)}{fails}\n{arguments(turn.expected_arguments)}"
     judge = turn.judge
     for what, score in (("call", judge.call), ("reply", judge.reply)) if judge else ():
@@ -140,7 +137,7 @@ def _recorded_turns(session: LoopSession) -> dict[int, RecordedTurn]:
 def _state(session: LoopSession) -> Iterator[tuple[str, str]]:
     outcome = session.conversation_result
     if outcome.state_match is True:
-        yield mark(True), "as the right actions leave it"
+        yield mark(True), "as expected"
     elif outcome.state_match is False:
         for line in state_lines(outcome.state_diff):
             yield mark(False), line
@@ -149,7 +146,7 @@ def _state(session: LoopSession) -> Iterator[tuple[str, str]]:
 def _teacher(session: LoopSession) -> Iterator[tuple[str, str]]:
     for event in session.events("validation"):
         valid = event.data.get("valid")
-        said = f"{mark(valid)} good" if valid is True else f"{mark(False)} wanting"
+        said = f"{mark(valid)} accepted" if valid is True else f"{mark(False)} rejected"
         if not isinstance(valid, bool):
             said = f"{mark(None)} no verdict"
         yield f"attempt {event.attempt or NOTHING}", said
@@ -163,7 +160,7 @@ def _reward(session: LoopSession) -> Iterator[tuple[str, str]]:
     reward = meta.session_reward
     if reward is None or reward.score is None:
         if meta.reward_status == "failed":
-            yield "none", "the judges gave nothing usable: that is no reward, not a reward of 0"
+            yield "none", "no usable reply from the judges; this is not a reward of 0"
         return
     yield "score", f"{reward.score:.3f}"
     for judge in reward.judges:
@@ -187,7 +184,7 @@ def _reward(session: LoopSession) -> Iterator[tuple[str, str]]:
 def _learnt(session: LoopSession) -> Iterator[tuple[str, str]]:
     meta = session.atlas_metadata
     if meta.entries_available is not None:
-        yield "before", f"{meta.entries_available:,} playbook entries to go by"
+        yield "before", f"{meta.entries_available:,} playbook entries available"
     for event in session.events("learning"):
         entries, rejected = (event.data.get(name) or [] for name in ("entries", "rejected"))
         for entry in entries if isinstance(entries, list) else ():
@@ -206,44 +203,25 @@ def _of(event: TraceEvent, name: str) -> str:
     return text(str(value)) if value is not None else ""
 
 
-def _costs(session: LoopSession) -> Iterator[RenderableType]:
-    from rich import box  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
+def _costs(session: LoopSession) -> Iterator[Section]:
     meta = session.atlas_metadata
     usage, costs = meta.token_usage or {}, meta.cost_usd or {}
-    roles = dict.fromkeys((*usage, *costs))
-    if not roles:
-        return
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("Role", "Calls", "Failed", "Prompt", "Completion", "Cost"):
-        table.add_column(name, justify="left" if name == "Role" else "right", overflow="fold")
-    for role in roles:
+    rows: list[tuple[Cell, ...]] = []
+    for role in dict.fromkeys((*usage, *costs)):
         spent = usage.get(role)
         counts = (
             (spent.calls, spent.failed_calls, spent.prompt_tokens, spent.completion_tokens)
             if spent
             else (None,) * 4
         )
-        row = (plain(role), *map(number, counts), dollars(costs.get(role)))
-        table.add_row(*map(Text, row))
-    yield Text("\nCost", style="bold")
-    yield table
+        rows.append((role, *counts, dollars(costs.get(role))))
+    if rows:
+        columns = (Column("Role"), *figures("Calls", "Failed", "Prompt", "Completion", "Cost"))
+        yield Section("Cost", (Table.of(columns, rows),))
 
 
-def _section(title: str, rows: Rows) -> Iterator[RenderableType]:
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    pairs = list(rows)
-    if not pairs:
-        return
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(max_width=14, no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, value in pairs:
-        # Text, not str: rich would read [brackets] as markup.
-        table.add_row(Text(f"  {label}", style="dim"), Text(value))
-    yield Text(f"\n{title}", style="bold")
-    yield table
+def _section(title: str, rows: Rows) -> Iterator[Section]:
+    """Yield the section, unless it would be empty."""
+    pairs = tuple(rows)
+    if pairs:
+        yield Section(title, (Table.pairs(pairs),))

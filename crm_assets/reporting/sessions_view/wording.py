@@ -1,4 +1,4 @@
-"""Calls, results, verdicts and states in words. Everything from a file is made harmless here."""
+"""Calls, results, verdicts and states in words, without control characters."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ _MOST_VALUE = 240
 _MOST_TEXT = 1200
 _MOST_ROWS = 5
 _VERDICTS = {
-    "exact_match": "The expected call",
-    "expected_failure": "Refused, as it should be",
-    "judged_success": "Another call than the expected one, and a judge found it right",
-    "undecided": "Undecided: a judge was needed and could not be had",
+    "exact_match": "Expected call",
+    "expected_failure": "Rejected, as expected",
+    "judged_success": "Different call, accepted by a judge",
+    "undecided": "Undecided: a judge was needed and not available",
 }
 _REPLIES = {
-    "match": "reply right",
-    "mismatch": "reply wrong",
-    "unscored": "reply without a verdict",
+    "match": "correct reply",
+    "mismatch": "wrong reply",
+    "unscored": "no verdict on the reply",
 }
 
 
 def mark(verdict: bool | None) -> str:
-    """Yes, no, or nobody knows."""
+    """Return a sign for yes, no, or no verdict."""
     return {True: "✓", False: "✗", None: "?"}[verdict]
 
 
 def text(value: str, longest: int = _MOST_TEXT) -> str:
-    """Text of a person or a model: its lines stay, control characters go, a long one is cut."""
+    """Return text of a person or a model: with its lines, without control characters, cut if long."""
     lines = "\n".join(plain(line) for line in value.strip().splitlines())
     return lines if len(lines) <= longest else f"{lines[: longest - 1]}…"
 
 
 def arguments(value: Any) -> str:
-    """What a tool was called with, an argument a line."""
+    """Return the arguments of a call, one per line."""
     if isinstance(value, Mapping):
         lines = [f"{plain(str(name))}: {_value(inner)}" for name, inner in value.items()]
         return "\n".join(lines) or "nothing"
@@ -50,7 +50,7 @@ def arguments(value: Any) -> str:
 
 
 def result(value: Any) -> str:
-    """What a tool returned, in short; what it left empty is left out."""
+    """Return a tool's result in short, without empty fields."""
     if isinstance(value, list):
         rows = counted(len(value), "row")
         shown = "\n".join(_fields(row) for row in value[:_MOST_ROWS])
@@ -76,7 +76,7 @@ def _cut(value: str, longest: int) -> str:
 
 
 def verdict(turn: TurnResult) -> str:
-    """What the harness says of a turn."""
+    """Return the harness's verdict on a turn."""
     name = turn.verification or "no verdict"
     parts = [_VERDICTS.get(name) or describe_kind(name)]
     if reply := _REPLIES.get(turn.response_status or ""):
@@ -88,12 +88,12 @@ def verdict(turn: TurnResult) -> str:
 
 
 def recorded_verdict(recorded: RecordedTurn) -> str:
-    """What an imported file itself says of a turn."""
+    """Return an imported file's own verdict on a turn."""
     said = f"{mark(recorded.recorded_success)} {plain(recorded.recorded_verification or 'no verdict')}"
     said += f" (call {mark(recorded.recorded_tool_success)}"
     said += f", reply {mark(recorded.recorded_response_success)})"
     if recorded.recorded_error:
-        said += f"; refused: {plain(recorded.recorded_error)}"
+        said += f"; rejected: {plain(recorded.recorded_error)}"
     if recorded.recorded_judge_score is not None:
         said += f"; judge {recorded.recorded_judge_score:g}"
     if recorded.recorded_judge_rationale:
@@ -102,13 +102,13 @@ def recorded_verdict(recorded: RecordedTurn) -> str:
 
 
 def state_lines(difference: Mapping[str, Mapping[str, list[Any]]]) -> Iterator[str]:
-    """How the CRM's end state differs from the right one, a line each."""
+    """Yield the differences between the CRM's end state and the expected one, one per line."""
     for table, kinds in difference.items():
         name = plain(table)
-        for kind, what in (("missing", "lacks"), ("unexpected", "has, and should not have")):
+        for kind in ("missing", "unexpected"):
             rows = kinds.get(kind) or []
             for row in rows[:_MOST_ROWS]:
-                yield f"{name} {what}: {_cut(_fields(row), _MOST_RESULT)}"
+                yield f"{name}, {kind}: {_cut(_fields(row), _MOST_RESULT)}"
             yield from _more(name, rows)
         changed = kinds.get("changed") or []
         for row in changed[:_MOST_ROWS]:
@@ -129,4 +129,4 @@ def _changed(table: str, row: Any) -> Iterator[str]:
 
 def _more(table: str, rows: list[Any]) -> Iterator[str]:
     if len(rows) > _MOST_ROWS:
-        yield f"{table}: {len(rows) - _MOST_ROWS:,} more like that"
+        yield f"{table}: {len(rows) - _MOST_ROWS:,} more"

@@ -7,20 +7,21 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console, RenderableType
+from rich.console import Console
 
-from crm_assets.reporting.sessions_view import find_session, render_session, render_sessions
+from crm_assets.reporting.document import Block
+from crm_assets.reporting.sessions_view import find_session, session_blocks, sessions_blocks
+from crm_assets.reporting.terminal import show
 
 from ..conftest import Record, Write, failed_turn, session, turn, unrun
 
 WIDTH = 80
 
 
-def printed(parts: Iterable[RenderableType]) -> str:
+def printed(parts: Iterable[Block]) -> str:
     """What a terminal of eighty columns, with colours, is sent."""
     console = Console(file=io.StringIO(), width=WIDTH, force_terminal=True, color_system=None)
-    for part in parts:
-        console.print(part)
+    show(*parts, console=console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(cell_len(line) for line in text.split("\n")) <= WIDTH
     return str(text)
@@ -32,7 +33,7 @@ def words(text: str) -> str:
 
 
 def shown(write: Write, record: Record) -> str:
-    return words(printed(render_session(find_session(write([record]), record["conversation_id"]))))
+    return words(printed(session_blocks(find_session(write([record]), record["conversation_id"]))))
 
 
 def event(name: str, data: Record, **metadata: Any) -> Record:
@@ -53,9 +54,9 @@ def test_a_turn_that_went_right(write: Write) -> None:
     assert 'filters: {"status":"Active"}' in text
     assert "result 1 row client_id: c-1, name: Acme reply Found Acme." in text
     assert "email" not in text
-    assert "verdict ✓ The expected call; reply right." in text
+    assert "verdict ✓ Expected call; correct reply." in text
     assert "expected client_search" not in text
-    assert "✓ as the right actions leave it" in text
+    assert "✓ as expected" in text
 
 
 def test_a_turn_that_went_wrong_shows_what_was_expected_and_why(write: Write) -> None:
@@ -84,13 +85,13 @@ def test_a_turn_that_went_wrong_shows_what_was_expected_and_why(write: Write) ->
         }
     }
     text = shown(write, session("c-1", [wrong], result={"state_diff": difference}))
-    assert "refused Tool 'client_search' refuses that." in text
+    assert "rejected Tool 'client_search' refuses that." in text
     assert "verdict ✗ Right tool, wrong arguments. Field name: 'Acme' != ''" in text
     assert 'expected client_search name: ""' in text
     assert "judge ✗ call 0.4: Not what was asked." in text
-    assert "clients lacks: client_id: new Client 1, name: Beta" in text
-    assert "clients has, and should not have: client_id: c-4 " in text
-    assert "clients: 2 more like that" in text
+    assert "clients, missing: client_id: new Client 1, name: Beta" in text
+    assert "clients, unexpected: client_id: c-4 " in text
+    assert "clients: 2 more " in text
     assert "clients c-9: status is null, should be Active" in text
 
 
@@ -128,16 +129,16 @@ def test_what_the_loop_did(write: Write) -> None:
     text = shown(write, record)
     for part in (
         "mode coach, probe, confidence 0.5: Unsure.",
-        "attempts 2; the turns below are the last one's",
-        "review pending, reward far from what it used to be",
+        "attempts 2; the turns below are of the last one",
+        "reward review pending, reward far from earlier ones",
         "plan Search first. teacher ✗ Mind the ID.",
-        "attempt 1 ✗ wanting Try again.",
+        "attempt 1 ✗ rejected Try again.",
         "attempt 2 ? no verdict The teacher is gone.",
         "score 0.500 because Turn 2 was refused.",
         "escalated to the large judge: uncertainty 0.4 above 0.3",
         "principle Accuracy (0.6): Does what is asked.",
         "sample 0.500, uncertainty 0.4, temperature 0.2: Half of it.",
-        "before 3 playbook entries to go by accepted search-1",
+        "before 3 playbook entries available accepted search-1",
         'rejected id: x reasons: ["narrow"]',
         "student Search before creating.",
         "student 5 – 1,200 34 $0.0123",
@@ -148,13 +149,13 @@ def test_what_the_loop_did(write: Write) -> None:
 def test_a_session_that_never_ran_says_why(write: Write) -> None:
     text = shown(write, unrun("c-1", message="The database is gone."))
     assert "status failed because The database is gone." in text
-    assert "? every turn right, ? end state" in text
+    assert "? every turn correct, ? end state" in text
     assert "no reward" not in text
 
 
 def test_judges_that_gave_nothing_are_no_reward_of_zero(write: Write) -> None:
     text = shown(write, session("c-1", meta={"reward_status": "failed"}))
-    assert "that is no reward, not a reward of 0" in text
+    assert "this is not a reward of 0" in text
 
 
 def test_recorded_verdicts_stand_beside_ours(write: Write) -> None:
@@ -176,8 +177,8 @@ def test_recorded_verdicts_stand_beside_ours(write: Write) -> None:
         ],
     }
     text = shown(write, session("c-1", [turn()], meta={"imported": imported}))
-    assert "imported past.jsonl, gpt-4.1; called and scored again here" in text
-    assert "recorded ✗ every turn right" in text
+    assert "imported past.jsonl, gpt-4.1; replayed and scored again here" in text
+    assert "recorded ✗ every turn correct" in text
     assert "recorded ✗ llm_judge (call ✓, reply ?); judge 0.9: Close enough." in text
 
 
@@ -190,8 +191,8 @@ def test_nothing_in_the_data_is_taken_for_markup_or_moves_the_cursor(write: Writ
     )
     path = write([record])
     for text in (
-        printed(render_session(find_session(path, "c-"))),
-        printed(render_sessions(path, limit=9, failed=False)),
+        printed(session_blocks(find_session(path, "c-"))),
+        printed(sessions_blocks(path, limit=9, failed=False)),
     ):
         assert "[bold]x[/bold]" in words(text)
         assert ":smile:" in text
@@ -202,7 +203,7 @@ def test_nothing_in_the_data_is_taken_for_markup_or_moves_the_cursor(write: Writ
 
 def test_long_texts_are_cut_and_long_words_folded(write: Write) -> None:
     long = turn(result={"text": "y" * 5000}, agent_response_text="z" * 5000, arguments={"a": "q" * 500})
-    text = printed(render_session(find_session(write([session("w" * 100, [long])]), "w")))
+    text = printed(session_blocks(find_session(write([session("w" * 100, [long])]), "w")))
     assert text.count("y") < 600
     assert text.count("z") < 1500
     assert text.count("q") < 400
@@ -213,11 +214,11 @@ def test_the_list_shows_the_worst_first_and_says_what_it_leaves_out(write: Write
     records = [session(f"right-{number}") for number in range(5)]
     records += [session("wrong-1", [failed_turn()]), unrun("ended-1"), unrun("unknown-1", "not_recorded")]
     path = write(records)
-    text = printed(render_sessions(path, limit=3, failed=False))
+    text = printed(sessions_blocks(path, limit=3, failed=False))
     assert text.index("wrong-1") < text.index("ended-1") < text.index("unknown-1")
     assert "right-" not in text
     assert "3 of 8 sessions, the worst first; 5 more with --limit." in words(text)
-    failed = printed(render_sessions(path, limit=40, failed=True))
+    failed = printed(sessions_blocks(path, limit=40, failed=True))
     assert "right-" not in failed
-    assert "3 of 8 sessions that are not right in every turn, the worst first." in words(failed)
+    assert "3 of 8 sessions without every turn correct, the worst first." in words(failed)
     assert "not recorded" in failed
