@@ -25,10 +25,11 @@ test: env ## Run the whole test suite
 ui: env ## Run Dagster's webserver and daemon on 127.0.0.1:PORT (3000)
 	@$(BIN)/crm-assets ui --port $(PORT)
 
-lint: env ## Check style, formatting and types
+lint: env ## Check style, formatting, types and imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 bench: env ## Measure the harness and print the figures
 	@$(BIN)/python -m benchmarks

@@ -23,7 +23,8 @@ import psutil
 from crm_assets.atlas.choices import LearningMode
 from crm_assets.atlas.config import LimitConfig
 from crm_assets.atlas.config_file import LoadedConfig, load_config
-from crm_assets.atlas.model_run import ModelRun, run_models
+from crm_assets.atlas.model_facts import ModelRun
+from crm_assets.atlas.model_run import run_models
 from crm_assets.atlas.plan import SessionPlan
 from crm_assets.atlas.student_prompt import function_tools, system_prompt
 from crm_assets.atlas.tasks import read_tasks, write_tasks

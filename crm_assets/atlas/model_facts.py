@@ -1,19 +1,40 @@
-"""Facts of a run of language models: which models, with which prompts and settings."""
+"""A run of language models and its facts: which models, with which prompts and settings."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from crm_assets.atlas.config_file import LoadedConfig
+from crm_assets.atlas.plan import SessionPlan
 from crm_assets.atlas.prompt_hashes import prompt_hashes
 from crm_assets.atlas.sdk import require_sdk
 from crm_assets.atlas.student_prompt import prompt_sha256
 
-if TYPE_CHECKING:
-    from crm_assets.atlas.model_run import ModelRun
-
-__all__ = ["describe_models"]
+__all__ = ["ModelRun", "describe_models"]
 
 _SHORT = 12
+
+
+@dataclass(frozen=True)
+class ModelRun:
+    """A plan with models, and what it names: the configuration and the ledger to replay."""
+
+    plan: SessionPlan
+    config: LoadedConfig
+    replay: Path | None = None
+    """The ledger of a recorded run over the same tasks: no model is called, only files are written."""
+
+    @property
+    def by_sdk(self) -> bool:
+        """Tell whether the Atlas SDK drives the loop."""
+        return self.plan.agent == "atlas" and self.config.config.engine == "sdk"
+
+    @property
+    def in_order(self) -> bool:
+        """Tell whether sessions of one learning key wait for each other."""
+        return self.plan.agent == "atlas" and self.config.learning_mode == "on"
 
 
 def describe_models(run: ModelRun) -> dict[str, Any]:

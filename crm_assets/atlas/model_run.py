@@ -6,15 +6,12 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import orjson
 
-from crm_assets.atlas.config_file import LoadedConfig
 from crm_assets.atlas.loop import AtlasLoop
-from crm_assets.atlas.model_facts import describe_models
-from crm_assets.atlas.plan import SessionPlan
+from crm_assets.atlas.model_facts import ModelRun, describe_models
 from crm_assets.atlas.run_facts import run_facts, run_identity
 from crm_assets.atlas.sdk import SdkRunner
 from crm_assets.atlas.session_runners import AtlasRunner, StudentRunner
@@ -49,27 +46,7 @@ from crm_assets.workspace.baseline_files import RunFiles, sidecar_of
 from crm_assets.workspace.files import write_json
 from crm_assets.workspace.project import Project
 
-__all__ = ["ModelRun", "run_models"]
-
-
-@dataclass(frozen=True)
-class ModelRun:
-    """A plan with models, and what it names: the configuration and the ledger to replay."""
-
-    plan: SessionPlan
-    config: LoadedConfig
-    replay: Path | None = None
-    """The ledger of a recorded run over the same tasks: no model is called, only files are written."""
-
-    @property
-    def by_sdk(self) -> bool:
-        """Tell whether the Atlas SDK drives the loop."""
-        return self.plan.agent == "atlas" and self.config.config.engine == "sdk"
-
-    @property
-    def in_order(self) -> bool:
-        """Tell whether sessions of one learning key wait for each other."""
-        return self.plan.agent == "atlas" and self.config.learning_mode == "on"
+__all__ = ["run_models"]
 
 
 def run_models(

@@ -12,7 +12,7 @@ from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
 
 if TYPE_CHECKING:
-    from crm_assets.atlas.model_run import ModelRun
+    from crm_assets.atlas.model_facts import ModelRun
     from crm_assets.database import Databases
     from crm_assets.engine import OnProgress, RunSummary
     from crm_assets.harness import AgentName, AgentSpec
@@ -71,7 +71,7 @@ def load_run(plan: SessionPlan, project: Project, dataset: str) -> ModelRun:
         InputError: there is no such ledger.
     """
     from crm_assets.atlas.config_file import load_config  # noqa: PLC0415
-    from crm_assets.atlas.model_run import ModelRun  # noqa: PLC0415
+    from crm_assets.atlas.model_facts import ModelRun  # noqa: PLC0415
     from crm_assets.database import read_environment  # noqa: PLC0415
 
     path = project.root / plan.config if plan.config else project.configs / DEFAULT_CONFIG

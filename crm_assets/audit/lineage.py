@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TypeVar
 
-from crm_assets.audit.models import FileEntry, Lineage, Scalar
+from crm_assets.audit.models import DagsterRecords, FileEntry, Lineage, Scalar
 from crm_assets.conversations.revision import read_revision_file
 from crm_assets.errors import CrmAssetsError
-from crm_assets.orchestration.event_log import read_dagster, read_telemetry
 from crm_assets.reporting.comparison import read_facts
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.files import sha256_of_file
@@ -23,10 +23,21 @@ _DIRTY = "-dirty"
 _Found = TypeVar("_Found")
 
 
-def read_lineage(project: Project, paths: BaselinePaths) -> Lineage:
-    """Where the baseline in `paths` came from.
+def read_lineage(
+    project: Project,
+    paths: BaselinePaths,
+    *,
+    ask_dagster: Callable[[], DagsterRecords],
+    ask_telemetry: Callable[[Path | None], dict[str, int]],
+) -> Lineage:
+    """Return the origin of the baseline in `paths`; sources that fail are named in `problems`.
 
-    What does not answer or cannot be read is said in `problems`; the rest is there all the same.
+    Args:
+        project: whose baseline it is.
+        paths: of the baseline.
+        ask_dagster: returns the records in Dagster's storage.
+        ask_telemetry: returns the IDs of the run's sessions in the telemetry database by session key;
+            called with the run's configuration, which may name a database.
     """
     problems: list[str] = []
 
@@ -60,10 +71,8 @@ def read_lineage(project: Project, paths: BaselinePaths) -> Lineage:
         git_commit=str(commit).removesuffix(_DIRTY) if commit is not None else None,
         git_dirty=_DIRTY in str(commit) if commit is not None else None,
         imported=_under(facts, "agent.imported") or None,
-        dagster=ask(lambda: read_dagster(project, paths.key)),
-        telemetry_sessions=(
-            ask(lambda: read_telemetry(project, paths.key.run_id, config)) if is_stored else None
-        ),
+        dagster=ask(ask_dagster),
+        telemetry_sessions=(ask(lambda: ask_telemetry(config)) if is_stored else None),
         files=_files(paths),
         problems=tuple(problems),
     )

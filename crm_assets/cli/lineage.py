@@ -27,9 +27,15 @@ def lineage(*, dataset: str, run: str, verify: bool, as_json: bool) -> None:
     key = BaselineKey.of(dataset, run)
 
     from crm_assets.audit.lineage import read_lineage
+    from crm_assets.orchestration.event_log import read_dagster, read_telemetry
 
     paths = require_finished(project, key)
-    found = read_lineage(project, paths)
+    found = read_lineage(
+        project,
+        paths,
+        ask_dagster=lambda: read_dagster(project, key),
+        ask_telemetry=lambda config: read_telemetry(project, key.run_id, config),
+    )
     if verify:
         from crm_assets.audit.verification import verify_baseline
 

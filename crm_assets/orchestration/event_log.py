@@ -1,4 +1,4 @@
-"""What Dagster's storage and the telemetry database know of a baseline."""
+"""Reads the records of a baseline in Dagster's storage and in the telemetry database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_RUNS = 200
 
 
 def read_dagster(project: Project, key: BaselineKey) -> DagsterRecords:
-    """The runs of a baseline and what they materialized last.
+    """Return the runs of a baseline, and the last materialization of each of its assets.
 
     Raises:
         ConfigError: the project has no Dagster instance.
@@ -95,7 +95,7 @@ def _moment(timestamp: float | None) -> str | None:
 
 
 def read_telemetry(project: Project, run_id: str, config: Path | None) -> dict[str, int]:
-    """The IDs of a run's sessions in the telemetry database, by session.
+    """Return the IDs of a run's sessions in the telemetry database, by session key.
 
     Args:
         project: whose database it is.
@@ -103,16 +103,15 @@ def read_telemetry(project: Project, run_id: str, config: Path | None) -> dict[s
         config: its configuration, which may name a database of its own.
 
     Raises:
-        ConfigError: an address makes no sense, or the configuration cannot be used.
+        ConfigError: an address is not valid, or the configuration cannot be used.
         InfrastructureError: the database does not answer.
     """
     from crm_assets.atlas.config_file import load_config  # noqa: PLC0415
-    from crm_assets.atlas.telemetry import TelemetryStore  # noqa: PLC0415
-    from crm_assets.database import connect_databases, read_environment  # noqa: PLC0415
+    from crm_assets.database import read_environment  # noqa: PLC0415
+    from crm_assets.defs.resources import PostgresResource, TelemetryResource  # noqa: PLC0415
 
-    databases, configured = connect_databases(project), None
-    if config is not None and config.is_file() and not databases.telemetry_is_set:
-        loaded = load_config(config, environment=read_environment(project))
-        configured = loaded.config.storage.database_url
-    with TelemetryStore(databases.telemetry_for(configured), max_connections=1) as store:
-        return store.session_ids(run_id)
+    environment, configured = read_environment(project), None
+    if config is not None and config.is_file() and "STORAGE__DATABASE_URL" not in environment:
+        configured = load_config(config, environment=environment).config.storage.database_url
+    telemetry = TelemetryResource(postgres=PostgresResource.of(project))
+    return {row.session_key: row.id for row in telemetry.rows(run_id, configured)}

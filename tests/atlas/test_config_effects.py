@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from crm_assets.atlas.config import AtlasConfig
 from crm_assets.atlas.config_file import LoadedConfig, load_config
-from crm_assets.atlas.model_run import ModelRun
+from crm_assets.atlas.model_facts import ModelRun
 from crm_assets.atlas.outcomes import PastSession
 from crm_assets.atlas.plan import SessionPlan
 from crm_assets.atlas.playbook import LearningState
