@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import yaml
 from pydantic import ValidationError
 
 from crm_assets.atlas.choices import LearningMode, ModelRole
@@ -18,6 +17,7 @@ from crm_assets.atlas.config import AtlasConfig
 from crm_assets.atlas.plan import SessionPlan
 from crm_assets.errors import ConfigError
 from crm_assets.llm import OFFLINE_PROVIDER, ModelSpec
+from crm_assets.workspace.yaml_documents import read_yaml
 
 __all__ = [
     "OFFLINE_VARIABLE",
@@ -99,14 +99,13 @@ def load_config(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(path.read_bytes())
+        document = read_yaml(path.read_bytes())
     except OSError as error:
         raise ConfigError(
             f"Cannot read the configuration {path}: {error.strerror or error}; name one of configs/atlas."
         ) from error
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path} is not YAML ({reason}); correct it.") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not YAML ({error}); correct it.") from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path} holds no configuration; start from configs/atlas/crm_harness.yaml.")
     return document

@@ -133,6 +133,13 @@ def test_a_value_that_means_nothing_is_named(written: Any, changes: dict[str, An
         ("- a\n- b\n", "holds no configuration; start from configs/atlas/crm_harness.yaml"),
         ("", "holds no configuration"),
         ("agent: student\nlearning: 3\n", "agent: "),
+        ("agent: {}\nlearning:\n  a: 1\n  a: 2\n", "line 4: the key 'a' is already on line 3"),
+        ("agent: {}\nteacher: {}\nagent: {}\n", "line 3: the key 'agent' is already on line 1"),
+        ("agent: {}\nrim: " + "{a: " * 400 + "1" + "}" * 400, "line 2 is nested deeper than 50 levels"),
+        ("agent: " + "[" * 5_000, "line 1 is nested deeper than 50 levels"),
+        ("agent: 2026-13-45\n", "month must be in 1..12"),
+        ("agent: !!bool maybe\n", "is not YAML"),
+        ("agent: &a\n  llm: *a\n", "agent"),
     ],
 )
 def test_what_is_no_configuration_is_said(tmp_path: Path, text: str, complaint: str):
