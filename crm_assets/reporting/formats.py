@@ -108,4 +108,6 @@ def plain(text: str) -> str:
 
 def visible(text: str) -> str:
     """Return `text` without control characters but line ends, and without folders of the machine."""
-    return _ABSOLUTE.sub("…/", "".join(c if c.isprintable() or c == "\n" else " " for c in text))
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    return _ABSOLUTE.sub("…/", text)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crm_assets.reporting.document import Document, Section, Text, spans
+from crm_assets.reporting.document import Document, Section, Span, Text, spans
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -34,13 +35,28 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"anchor": _anchor, "spans": spans, "plain": _plain}
+    environment.filters |= {"anchor": _anchor, "inline": _inline, "plain": _plain}
     return environment.get_template("page.html.jinja")
 
 
 def _anchor(section: Section) -> str:
     """Return the ID of a section's heading."""
     return _NOT_WORDS.sub("-", section.title.lower()).strip("-")
+
+
+def _inline(text: Text) -> str:
+    """Return a text as markup, escaped; its line ends are kept."""
+    return "".join(map(_span, spans(text)))
+
+
+def _span(span: Span) -> str:
+    text = escape(span.text)
+    if span.style == "code":
+        return f"<code>{text}</code>"  # the style sheet keeps its lines
+    text = text.replace("\n", "<br>")
+    if span.style == "strong":
+        return f"<strong>{text}</strong>"
+    return text if span.style in ("plain", "cut") else f'<span class="{span.style}">{text}</span>'
 
 
 def _plain(text: Text) -> str:

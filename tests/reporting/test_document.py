@@ -110,7 +110,7 @@ def test_sections_lists_and_details() -> None:
 
 def test_lines_stay_lines_where_there_are_lines() -> None:
     text = (Span("yes", "good"), "\n", code('{\n  "a": 1\n}'))
-    assert '<p><span class="good">yes</span><br><code>{\n  &#34;a&#34;: 1\n}</code></p>' in page(text)
+    assert '<p><span class="good">yes</span><br><code>{\n  &quot;a&quot;: 1\n}</code></p>' in page(text)
     assert printed(text) == 'yes\n{\n  "a": 1\n}\n'
     assert markdown.render_blocks([text]) == 'yes `{ "a": 1 }`'
 
