@@ -150,8 +150,10 @@ def _measures_table(comparison: Comparison) -> Table:
         if compared < comparison.conversations:
             name += f" (of {compared:,})"
         if compared:
-            rows.append((name, *figures(each), p_value(each.paired.p_value), detectable(each)))
-    return Table.of((Column("Measure"), *FIGURES, Column("p", "figure"), _DETECTABLE), rows)
+            p = p_value(each.paired.p_value)
+            rows.append((name, *figures(each), p, TEST_NAMES[each.paired.test], detectable(each)))
+    columns = (Column("Measure"), *FIGURES, Column("p", "figure"), Column("Test", wide=True), _DETECTABLE)
+    return Table.of(columns, rows)
 
 
 def _slices_of(comparison: Comparison, measure: Measure) -> Iterator[SliceComparison]:
@@ -195,7 +197,13 @@ def _flip(flip: Flip) -> Details:
         ),
         (
             Table.of(
-                (Column("Turn"), Column("User"), Column("Expected", "code"), Column("A"), Column("B")),
+                (
+                    Column("Turn", "figure"),
+                    Column("User"),
+                    Column("Expected", "code"),
+                    Column("A"),
+                    Column("B"),
+                ),
                 (_turn(turn, first=turn.turn_id == first) for turn in flip.turns),
             ),
         ),

@@ -8,13 +8,8 @@ import pytest
 
 from crm_assets.atlas.tasks import write_tasks
 from crm_assets.errors import InputError
-from crm_assets.reporting.comparison import (
-    MEASURES,
-    Comparison,
-    SliceComparison,
-    compare_baselines,
-    outcomes_of,
-)
+from crm_assets.reporting.comparison import Comparison, compare_baselines, outcomes_of
+from crm_assets.reporting.comparison.models import MEASURES, SliceComparison
 from crm_assets.workspace.baseline_files import BaselinePaths
 
 from ..conftest import REVISION, Record, session, turn, unrun

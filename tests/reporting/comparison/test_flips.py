@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from crm_assets.reporting.comparison import Flip, compare_baselines
+from crm_assets.reporting.comparison import compare_baselines
+from crm_assets.reporting.comparison.models import Flip
 
 from ..conftest import Record, failed_turn, session, turn
 from .conftest import RUN_A, RUN_B, Baseline, verdicts

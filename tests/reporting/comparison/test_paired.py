@@ -7,13 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crm_assets.reporting.comparison import (
-    Outcome,
+from crm_assets.reporting.comparison import paired
+from crm_assets.reporting.comparison.models import Outcome, PairedDifference
+from crm_assets.reporting.comparison.paired import (
     Pair,
-    PairedDifference,
     bootstrap_interval,
     compare_measure,
-    paired,
     paired_difference,
 )
 

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from crm_assets.reporting.comparison import detectable_difference, detectable_share, mcnemar
-from crm_assets.reporting.comparison.power import mcnemar_power
+from crm_assets.reporting.comparison.power import detectable_difference, detectable_share, mcnemar_power
+from crm_assets.reporting.comparison.significance import mcnemar
 
 
 def enumerated_power(count: int, discordance: float, difference: float) -> float:

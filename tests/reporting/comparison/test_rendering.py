@@ -154,6 +154,20 @@ def test_the_headline_says_what_was_shown(baseline: Baseline) -> None:
     assert "cannot be compared" in says([None], [True])  # type: ignore[list-item]
 
 
+def test_a_detectable_difference_beyond_the_measure_is_no_number(baseline: Baseline) -> None:
+    runs = []
+    for run, rewards in ((RUN_A, (0.0, 0.1)), (RUN_B, (0.9, 0.1))):
+        records = verdicts([True, True])
+        for record, reward in zip(records, rewards, strict=True):
+            record["conversation_result"]["reward_signal"] = reward
+        runs.append(baseline(run, records))
+    comparison = compare_baselines(*runs, resamples=100)
+    smallest = comparison.by("harness_reward").paired.detectable_difference
+    assert smallest is not None and smallest > 1
+    for text in (render_page(comparison), render_markdown(comparison), printed(comparison, 120)):
+        assert "n too small" in text and f"{smallest * 100:.1f}" not in text
+
+
 def test_the_markdown_says_what_differs_on_the_whole_and_how_sure_that_is(baseline: Baseline) -> None:
     a = baseline(RUN_A, verdicts([False] * 8 + [True] * 4))
     b = baseline(RUN_B, verdicts([True] * 8 + [True] * 3))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crm_assets.reporting.comparison import holm, mcnemar, sign_flip
+from crm_assets.reporting.comparison.significance import holm, mcnemar, sign_flip
 
 # Heights of 15 pairs of maize plants, crossed minus self-fertilized, in eighths of an inch: Darwin's
 # data, in R. A. Fisher, The Design of Experiments, §17.
