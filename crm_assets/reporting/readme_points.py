@@ -1,0 +1,299 @@
+"""The points of a baseline's README: what ran, how well, how certain that is, what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from crm_assets.reporting.document import Point, Points, Section, Text, code, strong
+from crm_assets.reporting.formats import (
+    at_least,
+    counted,
+    dollars,
+    interval,
+    number,
+    of,
+    percent,
+    share,
+    spread,
+    with_interval,
+)
+from crm_assets.reporting.models import FailureExample, FailureKind, LoopFigures, Metrics
+from crm_assets.reporting.wording import describe_kind
+
+__all__ = ["agent_name", "lead", "point_sections"]
+
+_TOP_KINDS = 3
+_SHORT_HASH = 12
+
+
+def point_sections(metrics: Metrics, revision: Mapping[str, Any]) -> Iterator[Section]:
+    """Yield the sections that come before the tables, in reading order."""
+    yield _points("What ran", _what_ran(metrics, revision))
+    yield _points("Results", _results(metrics))
+    if metrics.loop:
+        yield _points("Teacher, judges, and learning", _loop(metrics, metrics.loop))
+    yield _points("Uncertainty", _uncertainty(metrics))
+    yield _points("Most common failures", _failures(metrics))
+
+
+def _points(title: str, points: Iterator[Text | Point]) -> Section:
+    return Section(title, (Points(tuple(points)),))
+
+
+def agent_name(metrics: Metrics) -> Text:
+    """Return the agent's name, with its model if it has one."""
+    agent = metrics.agent_config or {}
+    name = code(str(agent.get("name") or "unnamed agent"))
+    return (name, " (", code(str(agent["model"])), ")") if agent.get("model") else name
+
+
+def lead(metrics: Metrics) -> Text:
+    """Return the strict success rate in a sentence."""
+    strict = metrics.strict_success
+    if strict.value is None:
+        return strong("No conversation has a verdict."), " The sections below say why."
+    return (
+        strong(f"{percent(strict)} of {_noun(metrics)}s have every turn correct"),
+        f" ({of(strict)}; 95% interval {interval(strict)}).",
+    )
+
+
+def _what_ran(metrics: Metrics, revision: Mapping[str, Any]) -> Iterator[Text]:
+    judge = {
+        True: "; replies judged by a model",
+        False: "; replies scored by comparison only, without a model as judge",
+        None: "",
+    }[metrics.use_llm_judge]
+    modes = ", ".join(metrics.execution_modes)
+    name, about = agent_name(metrics), _about_agent(metrics)
+    yield strong("Agent"), " ", name, "; execution mode ", code(modes), ".", about
+    yield (
+        strong("Dataset"), " ", code(metrics.dataset or "unnamed"), f", {_size(metrics, revision)}; ",
+        _revision(metrics, revision), ".",
+    )  # fmt: skip
+    yield strong("Sandbox"), " ", code(metrics.backend or "unnamed backend"), f"{judge}."
+    if metrics.answered_by:
+        yield strong("Models"), ": ", *_answers(metrics)
+    yield strong("Run"), " ", code(metrics.run_id or "unnamed"), ": ", _outcome(metrics), "."
+
+
+def _answers(metrics: Metrics) -> Iterator[Text]:
+    """Yield which model answered for each that was asked, and a warning where there were several."""
+    for index, (asked, answered) in enumerate(metrics.answered_by.items()):
+        yield "; " if index else ""
+        yield code(asked)
+        yield " answered by "
+        yield code(answered[0])
+        for other in answered[1:]:
+            yield " and "
+            yield code(other)
+    yield "."
+    if any(len(answered) > 1 for answered in metrics.answered_by.values()):
+        yield strong(" Mixed: results of different models or servers are in one baseline.")
+
+
+def _size(metrics: Metrics, revision: Mapping[str, Any]) -> str:
+    """Return how many conversations ran, of how many there are."""
+    repeats = metrics.repeats
+    ran = repeats.conversations if repeats else metrics.total_conversations
+    held = revision.get("conversations")
+    size = f"{ran:,} of its {held:,} conversations" if held and held > ran else _conversations(ran)
+    return f"{size}, each run {repeats.epochs:,} times" if repeats else size
+
+
+def _about_agent(metrics: Metrics) -> Text:
+    """Return what a reader must know of an agent that is not a model."""
+    agent = metrics.agent_config or {}
+    if agent.get("offline"):
+        return " Offline models: built-in rules for trying the loop; scores don't reflect a real LLM."
+    if imported := agent.get("imported"):
+        file = code(str(imported["file"]))
+        return (
+            " ", strong("Imported"), ": calls and replies come from a past run (", file,
+            "), replayed and scored again on this sandbox.",
+        )  # fmt: skip
+    return ""
+
+
+def _revision(metrics: Metrics, revision: Mapping[str, Any]) -> Text:
+    sha = metrics.dataset_revision or revision.get("sha256")
+    text: Text = ("revision ", code(sha[:_SHORT_HASH])) if sha else "revision unknown"
+    if commit := revision.get("git_commit"):
+        state = {True: " (file modified since)", False: " (unmodified)"}.get(revision.get("git_dirty"), "")  # type: ignore[arg-type]
+        return text, ", git commit ", code(str(commit)[:_SHORT_HASH]), state
+    if mtime := revision.get("mtime"):
+        return text, f", not in git, file modified {mtime}"
+    return text
+
+
+def _outcome(metrics: Metrics) -> Text:
+    total = metrics.total_conversations
+    if metrics.atlas_successful_runs == total:
+        what = f"{_noun(metrics)}s" if total != 1 else _noun(metrics)
+        return f"all {total:,} {what} finished" if total != 1 else f"the {what} finished"
+    parts: list[Text] = [f"{metrics.atlas_successful_runs:,} of {counted(total, _noun(metrics))} finished"]
+    if metrics.failed_runs:
+        parts += [", ", strong(f"{metrics.failed_runs:,} ended by an infrastructure failure")]
+    if metrics.not_recorded_runs:
+        parts.append(f", {metrics.not_recorded_runs:,} not in the recorded run")
+    if metrics.not_run:
+        parts += [", ", strong(f"{metrics.not_run:,} not run because the budget was spent")]
+    return tuple(parts)
+
+
+def _results(metrics: Metrics) -> Iterator[Text]:
+    yield strong(f"Strict success {with_interval(metrics.strict_success)}"), ": every turn correct."
+    state = strong(f"State match {with_interval(metrics.state_match)}")
+    yield state, ": the CRM ended in the expected state."
+    yield f"Correct tool calls, by turn: {with_interval(metrics.turn_tool_success)}."
+    yield f"Correct replies, by turn: {with_interval(metrics.turn_response_success)}."
+    if metrics.expected_failures.count:
+        yield f"Expected failures that failed as expected: {with_interval(metrics.expected_failures)}."
+
+
+def _loop(metrics: Metrics, loop: LoopFigures) -> Iterator[Text]:
+    agent = metrics.agent_config or {}
+    reward, missing = metrics.reward_summary, loop.rewards.failed
+    yield (
+        strong(f"Mean reward {number(reward.mean, 3)}"),
+        f" (95% interval {spread(reward, 3)}) from the judges, over {counted(reward.count, 'session')}",
+        f"; {missing:,} without a reward." if missing else ".",
+    )
+    yield (
+        f"The teacher gave guidance in {counted(loop.teacher.intervened, 'session')}. Strict success of "
+        f"the first attempts alone: {with_interval(loop.first_attempt_strict_success)}."
+    )
+    start = counted(loop.entries_at_start or 0, "playbook entry", "playbook entries")
+    learning = agent.get("learning")
+    if learning == "on":
+        yield (
+            f"Learning was on: {counted(loop.learning_keys, 'learning key')} started with {start} in "
+            f"total, {number(loop.entries_learnt)} were accepted, {number(loop.entries_rejected)} rejected."
+        )
+    elif learning == "frozen":
+        yield f"Learning was frozen: {start} available, none added."
+    elif learning == "off":
+        yield "Learning was off: no playbook was used."
+    if agent.get("feedback") == "oracle":
+        yield strong(
+            "Judges and learner saw the expected calls (feedback oracle): the playbook was learned from "
+            "the answers."
+        )
+    yield _cost(metrics)
+
+
+def _cost(metrics: Metrics) -> Text:
+    roles = metrics.token_usage.values()
+    calls = sum(usage.calls or 0 for usage in roles)
+    tokens = sum(usage.total_tokens for usage in roles)
+    no_cost = sum(usage.unknown_cost_calls or 0 for usage in roles)
+    no_usage = sum(usage.unknown_usage_calls or 0 for usage in roles)
+    cost = at_least(dollars(metrics.total_cost_usd), no_cost)
+    if metrics.total_cost_usd is None and calls:
+        cost = "unknown"
+    least = at_least(number(tokens), no_usage)
+    return f"Cost: {cost} and {least} tokens in {number(calls)} calls, retries included."
+
+
+def _uncertainty(metrics: Metrics) -> Iterator[Text]:
+    strict = metrics.strict_success
+    if strict.low is not None and strict.high is not None:
+        yield (
+            f"95% interval of the strict success rate: {interval(strict)}, from "
+            f"{_conversations(strict.conversations)}. Conversations are treated as independent; turns of "
+            "one conversation are not."
+        )
+        yield _sampling(metrics)
+    else:
+        yield "No conversation has a verdict, so there is no interval."
+    if bounds := metrics.strict_success_bounds:
+        not_run = f", {metrics.not_run:,} not run because the budget was spent" if metrics.not_run else ""
+        yield (
+            strong(f"Not in any rate, without a verdict: {counted(bounds.missing, _noun(metrics))}"),
+            f" ({metrics.failed_runs:,} ended by an infrastructure failure, "
+            f"{metrics.conversations_without_verdict:,} undecided{not_run}). Counted as failures, strict "
+            f"success would be {percent(bounds.worst)}; counted as successes, {percent(bounds.best)}.",
+        )
+    if metrics.not_recorded_runs:
+        missing = counted(metrics.not_recorded_runs, _noun(metrics))
+        yield f"Not in any rate, missing from the recorded run: {missing}."
+    yield from _excluded_turns(metrics)
+
+
+def _sampling(metrics: Metrics) -> Text:
+    covered = "The interval covers the choice of conversations"
+    if metrics.repeats is None:
+        return f"{covered}, not how much results vary between runs: each conversation ran once."
+    k = str(metrics.repeats.epochs)
+    hat, at = metrics.repeats.pass_hat_k[k], metrics.repeats.pass_at_k[k]
+    return (
+        f"{covered}. Each conversation ran {k} times: all runs succeeded for {share(hat.mean)} of "
+        f"conversations (pass^{k}), at least one for {share(at.mean)} (pass@{k})."
+    )
+
+
+def _excluded_turns(metrics: Metrics) -> Iterator[Text]:
+    if metrics.turns_undecided:
+        yield (
+            f"Not in any turn rate, undecided: {metrics.turns_undecided:,} of {metrics.turns_executed:,} "
+            "turns, for which a judge was needed and not available."
+        )
+    replies = metrics.replies
+    if replies.unscored:
+        yield (
+            f"Replies: {replies.scored:,} scored, {replies.unscored:,} unscored (no verdict was possible), "
+            f"{replies.not_applicable:,} with nothing to compare. Reply rates count only scored replies."
+        )
+    planned = metrics.turns_planned
+    if planned is not None and planned > metrics.turns_executed:
+        yield (
+            f"Turns: {metrics.turns_executed:,} of {planned:,} were executed; turn rates count only those."
+        )
+
+
+def _failures(metrics: Metrics) -> Iterator[Text | Point]:
+    reasons, kinds = metrics.infrastructure_failures[:_TOP_KINDS], metrics.failure_kinds[:_TOP_KINDS]
+    for reason in reasons:
+        sessions = counted(reason.sessions, "session")
+        yield f"Infrastructure: {reason.message} ({sessions}, e.g. ", code(reason.example), ")."
+    yield from map(_kind, kinds)
+    if not reasons and not kinds:
+        yield "No turn failed." if metrics.turns_executed else "No turn was executed."
+    elif metrics.first_failed_turn:
+        turn, count = max(metrics.first_failed_turn.items(), key=lambda item: (item[1], item[0]))
+        yield (
+            f"The first failure is most often at turn {turn}: in {count:,} of the "
+            f"{counted(metrics.failed_conversations, f'failed {_noun(metrics)}')}."
+        )
+
+
+def _kind(kind: FailureKind) -> Point:
+    turns = f"{of(kind.share_of_turns)} turns ({percent(kind.share_of_turns)})"
+    text = (
+        strong(describe_kind(kind.kind)), " (", code(kind.kind), f"): {turns} in "
+        f"{_conversations(kind.conversations)}; the first failure in {kind.first_failures:,}.",
+    )  # fmt: skip
+    return Point(text, tuple(map(_example, kind.examples[:1])))
+
+
+def _example(example: FailureExample) -> Text:
+    called = example.called_tool
+    expected: Text = (
+        ("expected ", code(example.expected_tool)) if example.expected_tool else "expected no tool"
+    )
+    what: tuple[Text, ...] = (expected, ", called ", code(called) if called else "no tool")
+    if called == example.expected_tool and called:
+        what = ("called ", code(called))
+    if example.detail and (not called or called == example.expected_tool):
+        what = (*what, f": {example.detail}")  # of another tool, the names say all that the detail would
+    return code(example.conversation_id), f", turn {example.turn_id}: “{example.user_utterance}” – ", what
+
+
+def _noun(metrics: Metrics) -> str:
+    """Return what rates count: with several runs of each conversation, their sessions."""
+    return "session" if metrics.repeats else "conversation"
+
+
+def _conversations(count: int) -> str:
+    return counted(count, "conversation")
