@@ -158,8 +158,8 @@ def longest_chain(files: RunFiles, entries: list[LedgerEntry], latency: float) -
     The three judges of a session are asked at the same time.
     """
     keys = {
-        task.conversation.conversation_id: learning_key(task.conversation)
-        for task in read_tasks(files.tasks)
+        one.conversation_id: learning_key(one.workflow_category, one.complexity_level)
+        for one in (task.conversation for task in read_tasks(files.tasks))
     }
     chains: dict[str, float] = defaultdict(float)
     judged: Counter[str] = Counter()

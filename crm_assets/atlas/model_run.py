@@ -82,8 +82,10 @@ def run_models(
     """
     config, plan = run.config.config, run.plan
     source = TaskSource(files.tasks)
-    override = config.adaptive_teaching.learning_key_override
-    items = repeat(source.items(learning_key_override=override, check=True), plan.epochs)
+    items = source.items(check=True)
+    if override := config.adaptive_teaching.learning_key_override:
+        items = [item._replace(learning_key=override) for item in items]
+    items = repeat(items, plan.epochs)
     if run.by_sdk and run.replay is not None:
         raise InputError("A replay asks nobody, and so needs no engine: leave engine: sdk out of it.")
     description = describe_models(run)

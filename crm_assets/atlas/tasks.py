@@ -12,7 +12,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from crm_assets.conversations import Conversation, load_conversations
-from crm_assets.engine import WorkItem, learning_key
+from crm_assets.engine import WorkItem
 from crm_assets.errors import InputError, first_line
 from crm_assets.workspace.files import atomic_writer, write_jsonl
 from crm_assets.workspace.jsonl import Line, read_lines
@@ -134,11 +134,10 @@ class TaskSource:
 
     path: Path
 
-    def items(self, *, learning_key_override: str | None = None, check: bool = False) -> list[WorkItem]:
+    def items(self, *, check: bool = False) -> list[WorkItem]:
         """Return an item for each task, in order.
 
         Args:
-            learning_key_override: one learning key for all tasks.
             check: validate all of every task now, not only when it is run.
 
         Raises:
@@ -150,14 +149,17 @@ class TaskSource:
         items: dict[str, WorkItem] = {}
         for line in read_lines(self.path):
             try:
-                task = _parse(self.path, line) if check else _skim(line)
-                key = learning_key(task.conversation, learning_key_override)
-                turns = len(task.conversation.turns)
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                document = orjson.loads(line.data)
+                if check:
+                    AtlasTask.model_validate(document)
+                item = WorkItem.skim(
+                    document["task_id"], document["conversation"], line=line.number, offset=line.offset
+                )
+            except (ValueError, LookupError, TypeError) as error:
                 raise _no_task(self.path, line.number, error) from error
-            if task.task_id in items:
-                raise InputError(f"{self.path}, line {line.number}: task {task.task_id} is there twice.")
-            items[task.task_id] = WorkItem(task.task_id, key, turns, line.number, line.offset)
+            if item.task_id in items:
+                raise InputError(f"{self.path}, line {line.number}: task {item.task_id} is there twice.")
+            items[item.task_id] = item
         if not items:
             raise InputError(f"{self.path} holds no task; materialize atlas_tasks again.")
         return list(items.values())
@@ -181,13 +183,6 @@ def _parse(path: Path, line: Line) -> AtlasTask:
         return AtlasTask.model_validate(orjson.loads(line.data))
     except ValueError as error:
         raise _no_task(path, line.number, error) from error
-
-
-def _skim(line: Line) -> AtlasTask:
-    """Return a task without validating it, which would take several times as long."""
-    document = orjson.loads(line.data)
-    conversation = Conversation.model_construct(**document.pop("conversation"))
-    return AtlasTask.model_construct(conversation=conversation, **document)
 
 
 def _no_task(path: Path, number: int, error: Exception) -> InputError:

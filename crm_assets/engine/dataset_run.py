@@ -14,7 +14,6 @@ from crm_assets.conversations import Conversation, DatasetError, Finding, check_
 from crm_assets.conversations.lines import DatasetReader
 from crm_assets.crm import tool_names
 from crm_assets.database import Databases
-from crm_assets.engine.identity import learning_key
 from crm_assets.engine.progress import OnProgress
 from crm_assets.engine.run import Limits, RunSummary, run_work
 from crm_assets.engine.scripted import ScriptedRunners
@@ -47,18 +46,12 @@ class DatasetSource:
         """
         reader = DatasetReader(self.path)
         for number, line in reader.lines():
+            offset = reader.size - len(line)
             try:
-                # Not validated a second time: this only fills in defaults.
-                conversation = Conversation.model_construct(**orjson.loads(line))
-            except (ValueError, TypeError) as error:
+                document = orjson.loads(line)
+                yield WorkItem.skim(document["conversation_id"], document, line=number, offset=offset)
+            except (ValueError, LookupError, TypeError) as error:
                 raise self._changed(number) from error
-            yield WorkItem(
-                conversation.conversation_id,
-                learning_key(conversation),
-                turns=len(conversation.turns),
-                line=number,
-                offset=reader.size - len(line),
-            )
 
     def parse(self, item: WorkItem, line: bytes) -> _DatasetTask:
         """Return the conversation on an item's line.

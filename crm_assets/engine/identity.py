@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 
-from crm_assets.conversations import Conversation
-
 __all__ = ["FIRST_EPOCH", "learning_key", "ledger_key", "session_key"]
 
 FIRST_EPOCH = 1
@@ -24,13 +22,10 @@ def ledger_key(conversation_id: str, epoch: int = FIRST_EPOCH) -> str:
     return session_key(conversation_id, epoch)
 
 
-def learning_key(conversation: Conversation, override: str | None = None) -> str:
-    """Return the key of the stream that a conversation's session learns in.
+def learning_key(workflow_category: str, complexity_level: str) -> str:
+    """Return the key of the stream that sessions of such conversations learn in.
 
-    `override`, else the hex SHA-256 of `crm-benchmark::<workflow_category>::<complexity_level>`, as
-    existing CRM runs have it.
+    The hex SHA-256 of `crm-benchmark::<workflow_category>::<complexity_level>`, as existing CRM runs have
+    it.
     """
-    if override is not None:
-        return override
-    name = f"crm-benchmark::{conversation.workflow_category}::{conversation.complexity_level}"
-    return hashlib.sha256(name.encode()).hexdigest()
+    return hashlib.sha256(f"crm-benchmark::{workflow_category}::{complexity_level}".encode()).hexdigest()

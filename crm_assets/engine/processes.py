@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
@@ -17,8 +16,6 @@ from crm_assets.engine.worker import Job, run_job
 from crm_assets.errors import CrmAssetsError, InfrastructureError, InputError
 
 __all__ = ["run_in_processes"]
-
-_SEND_SECONDS = 0.1
 
 Message = list[Entry] | int | Exception
 """Records; at its end how many sandboxes a job discarded, or the error that ended it."""
@@ -95,11 +92,8 @@ def _stop(children: Sequence[BaseProcess]) -> None:
 
 def _child(job: Job[TaskT], sender: Connection) -> None:
     """Run a job in a worker process."""
-    outbox = _Outbox(sender)
     try:
-        discarded = asyncio.run(run_job(job, outbox.put))
-        outbox.send()
-        sender.send(discarded)
+        sender.send(asyncio.run(run_job(job, sender.send)))
     except InputError as error:
         sender.send(InputError(str(error)))  # one of its subclasses might not survive the way
     except CrmAssetsError as error:
@@ -112,23 +106,3 @@ def _child(job: Job[TaskT], sender: Connection) -> None:
         raise
     finally:
         sender.close()
-
-
-class _Outbox:
-    """Sends records a few times a second, since each message wakes the parent up."""
-
-    def __init__(self, sender: Connection) -> None:
-        self._sender = sender
-        self._held: list[Entry] = []
-        self._sent = time.perf_counter()
-
-    def put(self, entry: Entry) -> None:
-        """Add a record; send all that are held if it is time to."""
-        self._held.append(entry)
-        if time.perf_counter() - self._sent >= _SEND_SECONDS:
-            self.send()
-
-    def send(self) -> None:
-        """Send all records that are held."""
-        self._sender.send(self._held)
-        self._held, self._sent = [], time.perf_counter()

@@ -118,10 +118,10 @@ class _Run:
             if isinstance(message, int):
                 discarded += message
             else:
-                self.put(*message)
+                self.put(message)
         return discarded
 
-    def put(self, *entries: Entry) -> None:
+    def put(self, entries: list[Entry]) -> None:
         """Keep records."""
         self.checkpoint.append(entries)
         self.progress.report()

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from crm_assets.conversations import Conversation
+from crm_assets.conversations import Conversation, JsonObject
 from crm_assets.crm import SandboxPool
-from crm_assets.engine.identity import FIRST_EPOCH, session_key
+from crm_assets.engine.identity import FIRST_EPOCH, learning_key, session_key
 from crm_assets.errors import InputError
 from crm_assets.harness.ground_truth import GroundTruth
 from crm_assets.llm import Spending
@@ -33,10 +33,26 @@ class WorkItem(NamedTuple):
     """Bytes before that line."""
     epoch: int = FIRST_EPOCH
 
+    @classmethod
+    def skim(cls, task_id: str, conversation: JsonObject, *, line: int, offset: int) -> WorkItem:
+        """Make an item from a conversation's JSON without validating it, which takes many times as long.
+
+        Raises:
+            LookupError, TypeError: it is not a conversation.
+        """
+        fields = _DEFAULTS | conversation
+        key = learning_key(fields["workflow_category"], fields["complexity_level"])
+        return cls(task_id, key, len(fields["turns"]), line, offset)
+
     @property
     def key(self) -> str:
         """Return the session's key in the run."""
         return session_key(self.task_id, self.epoch)
+
+
+_DEFAULTS = {
+    name: Conversation.model_fields[name].default for name in ("workflow_category", "complexity_level")
+}
 
 
 class Task(Protocol):

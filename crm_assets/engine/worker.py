@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from crm_assets.workspace.jsonl import read_line_at, read_lines_at
 __all__ = ["Job", "run_job"]
 
 _AHEAD = 64  # tasks and ground truths that are fetched together
+_DELIVER_SECONDS = 0.1
+
+Deliver = Callable[[list[Entry]], None]
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,10 @@ class Job(Generic[TaskT]):
     """Of the process, from 0."""
 
 
-async def run_job(job: Job[TaskT], deliver: Callable[[Entry], None]) -> int:
-    """Run all items of a job, handing each record to `deliver`; returns how many sandboxes were discarded.
+async def run_job(job: Job[TaskT], deliver: Deliver) -> int:
+    """Run all items of a job, handing records to `deliver`; returns how many sandboxes were discarded.
+
+    Records of sessions that were paid for are handed over at once, others a few times a second.
 
     Raises:
         InputError: a task cannot be read.
@@ -60,9 +66,13 @@ async def run_job(job: Job[TaskT], deliver: Callable[[Entry], None]) -> int:
             scheduler = Scheduler(
                 job.work.items, in_order=job.work.in_order, longest_first=job.work.longest_first
             )
-            worker = _Worker(job.work, runner, _Loader(job, scheduler, store), deliver)
+            outbox = _Outbox(deliver, 0.0 if job.work.runners.asks_models else _DELIVER_SECONDS)
+            worker = _Worker(job.work, runner, _Loader(job, scheduler, store), outbox)
             at_once = min(job.concurrency, len(job.work.items))
-            await run_all(worker.work(scheduler) for _ in range(at_once))
+            try:
+                await run_all(worker.work(scheduler) for _ in range(at_once))
+            finally:
+                outbox.send()
         return pool.discarded
 
 
@@ -72,12 +82,12 @@ class _Worker(Generic[TaskT]):
         work: Work[TaskT],
         runner: SessionRunner[TaskT],
         loader: _Loader[TaskT],
-        deliver: Callable[[Entry], None],
+        outbox: _Outbox,
     ) -> None:
         self._work = work
         self._runner = runner
         self._loader = loader
-        self._deliver = deliver
+        self._outbox = outbox
         self._exhausted: str | None = None
         """Why no model is asked any more."""
 
@@ -85,8 +95,8 @@ class _Worker(Generic[TaskT]):
         """Run sessions until none is left."""
         async with aclosing(scheduler.next()) as items:
             async for item in items:
-                self._deliver(await self._run(item))
-                await asyncio.sleep(0)  # an interrupt must get through where nothing is waited for
+                if self._outbox.put(await self._run(item)):
+                    await asyncio.sleep(0)  # let an interrupt through, even if no session ever waits
 
     async def _run(self, item: WorkItem) -> Entry:
         finished = None
@@ -101,6 +111,31 @@ class _Worker(Generic[TaskT]):
             result = without_verdict(task.conversation, "not_run", str(self._exhausted), {})
             finished = self._runner.record(item, task, result)
         return Entry(item.key, finished.status, finished.success, json_line(finished.record))
+
+
+class _Outbox:
+    """Holds records for some time, since a delivery wakes up another process or writes to the disk."""
+
+    def __init__(self, deliver: Deliver, seconds: float) -> None:
+        self._deliver = deliver
+        self._seconds = seconds
+        self._held: list[Entry] = []
+        self._sent = time.perf_counter()
+
+    def put(self, entry: Entry) -> bool:
+        """Add a record; returns whether it was time to send all that are held."""
+        self._held.append(entry)
+        due = time.perf_counter() - self._sent >= self._seconds
+        if due:
+            self.send()
+        return due
+
+    def send(self) -> None:
+        """Deliver the records that are held, each once even if that fails."""
+        held, self._held = self._held, []
+        if held:
+            self._deliver(held)
+        self._sent = time.perf_counter()
 
 
 class _Loader(Generic[TaskT]):

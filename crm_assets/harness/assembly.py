@@ -8,7 +8,7 @@ from typing import NamedTuple
 from crm_assets.conversations import Conversation
 from crm_assets.crm import Rows
 from crm_assets.harness.agents import Facts
-from crm_assets.harness.ground_truth import GroundTruth, ids_of
+from crm_assets.harness.ground_truth import GroundTruth
 from crm_assets.harness.observed_writes import observed_writes
 from crm_assets.harness.state import canonical_state, created_rows, state_difference
 from crm_assets.records.results import (
@@ -28,6 +28,8 @@ class SandboxEnd(NamedTuple):
 
     rows: Rows
     """As they were before they were rolled back."""
+    seed_ids: frozenset[str]
+    """IDs of the rows that it began with."""
     restored: bool
     """Whether it came back to its base."""
 
@@ -49,7 +51,7 @@ def assemble(
         facts: what else the metadata is to say.
     """
     created = created_rows((turn.tool_name, turn.result) for turn in turns)
-    reached = canonical_state(end.rows, ids_of(truth.seeds), created)
+    reached = canonical_state(end.rows, end.seed_ids, created)
     difference = state_difference(truth.end_state, reached)
     decided = [turn.success for turn in turns if turn.success is not None]
     segments = _segments(conversation, turns)

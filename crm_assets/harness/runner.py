@@ -108,7 +108,7 @@ class ConversationRunner:
                 await self._off(session.end)
         finally:
             restored = await self._off(lambda: self._pool.release(sandbox))
-        return SandboxEnd(rows, restored)
+        return SandboxEnd(rows, run.seed_ids, restored)
 
     async def _off(
         self, work: Callable[[], _Result], *, undo: Callable[[_Result], object] | None = None

@@ -22,7 +22,7 @@ from crm_assets.atlas.tasks import AtlasTask, task_id
 from crm_assets.atlas.telemetry import SessionEnd, SessionStart
 from crm_assets.conversations import Conversation
 from crm_assets.crm import TOOLS, SandboxPool
-from crm_assets.engine import Finished, WorkItem, learning_key
+from crm_assets.engine import Finished, WorkItem
 from crm_assets.harness import ConversationRunner, GroundTruth, GroundTruthStore
 from crm_assets.llm import (
     Answer,
@@ -217,7 +217,9 @@ class Stage:
         name = task_id(conversation.conversation_id, RUN)
         task = AtlasTask(task_id=name, run_id=RUN, conversation=conversation, dataset_revision="5e" * 32)
         override = config.adaptive_teaching.learning_key_override
-        item = WorkItem(name, learning_key(conversation, override), len(conversation.turns), 1, 0)
+        item = WorkItem.skim(name, conversation.model_dump(), line=1, offset=0)
+        if override:
+            item = item._replace(learning_key=override)
         finished = asyncio.run(runner.run(item, task, known))
         return Played(finished, models, store)
 

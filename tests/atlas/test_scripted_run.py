@@ -97,6 +97,7 @@ def run(project: Project, tasks: Path, sessions: Path) -> Sessions:
 def eager_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Progress is told after every conversation."""
     monkeypatch.setattr("crm_assets.engine.progress._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("crm_assets.engine.worker._DELIVER_SECONDS", 0.0)
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -51,11 +51,6 @@ def test_learning_keys_are_those_of_existing_runs(tasks: Path, check: bool):
     assert keys == [clients, quotes, clients, quotes]
 
 
-def test_one_key_can_stand_for_all(tasks: Path):
-    items = TaskSource(tasks).items(learning_key_override="all")
-    assert {item.learning_key for item in items} == {"all"}
-
-
 def test_a_task_that_is_there_twice_is_refused(tasks: Path):
     first = tasks.read_bytes().splitlines(keepends=True)[0]
     tasks.write_bytes(tasks.read_bytes() + first)

@@ -208,6 +208,7 @@ def test_a_run_that_was_interrupted_goes_on(
     run: Run, tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("crm_assets.engine.progress._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("crm_assets.engine.worker._DELIVER_SECONDS", 0.0)
     dataset = write_dataset(tmp_path / "d.jsonl", mixed())
     run(dataset, to=tmp_path / "whole.jsonl")
     with pytest.raises(KeyboardInterrupt):
@@ -316,6 +317,7 @@ def test_another_run_is_not_gone_on_with(run: Run, tmp_path: Path, output: Path,
 
 def test_progress_is_told_from_start_to_end(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("crm_assets.engine.progress._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("crm_assets.engine.worker._DELIVER_SECONDS", 0.0)
     dataset = write_dataset(tmp_path / "d.jsonl", mixed(20))
     told: list[Progress] = []
     run(dataset, progress=told.append)
@@ -388,6 +390,7 @@ def test_a_database_that_goes_away_is_never_the_agents_fault(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr("crm_assets.engine.progress._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("crm_assets.engine.worker._DELIVER_SECONDS", 0.0)
     dataset = write_dataset(tmp_path / "d.jsonl", many(150))
     dropped = False
 
