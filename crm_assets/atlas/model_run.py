@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import orjson
 
+from crm_assets.atlas.header import run_header
 from crm_assets.atlas.loop import AtlasLoop
 from crm_assets.atlas.model_facts import ModelRun, describe_models
-from crm_assets.atlas.run_facts import run_facts, run_identity
 from crm_assets.atlas.sdk import SdkRunner
 from crm_assets.atlas.session_runners import AtlasRunner, StudentRunner
 from crm_assets.atlas.store import (
@@ -27,7 +26,6 @@ from crm_assets.atlas.telemetry import TelemetryStore
 from crm_assets.crm import TOOLS, SandboxPool
 from crm_assets.database import Databases, read_environment
 from crm_assets.engine import Limits, OnProgress, RunSummary, SessionRunner, Work, repeat, run_work
-from crm_assets.engine.checkpoint import ANSWERED_BY
 from crm_assets.errors import InputError
 from crm_assets.harness import ConversationRunner
 from crm_assets.llm import (
@@ -89,21 +87,31 @@ def run_models(
     if run.by_sdk and run.replay is not None:
         raise InputError("A replay asks nobody, and so needs no engine: leave engine: sdk out of it.")
     description = describe_models(run)
-    facts = run_facts(files, project, dataset, databases, description, config=run.config.path)
+    header = run_header(
+        files,
+        project,
+        dataset,
+        databases,
+        description,
+        config=run.config.path,
+        settings=run.config.settings,
+        judged=config.agent.use_llm_judge,
+    )
     with Ledger(files.ledger) as ledger:
         models = _models(run, ledger, project)
         summary = run_work(
             Work(
                 items,
                 source,
-                ModelRunners(run, models, project, databases, dataset, facts),
+                ModelRunners(run, models, project, databases, dataset),
                 in_order=run.in_order,
                 # Not where a budget may end the run: what was done by then would be the long ones.
                 longest_first=not plan.has_budget,
             ),
             files.partial,
             databases=databases,
-            identity={**run_identity(files, description), "settings": run.config.settings},
+            identity=header.identity(),
+            facts=header.facts(),
             limits=Limits(concurrency=plan.sessions_at_a_time),
             learning_keys=learning_keys,
             progress=progress,
@@ -118,7 +126,7 @@ def _note_answers(files: RunFiles, ledger: Ledger) -> None:
     sidecar = sidecar_of(files.partial)
     document = orjson.loads(sidecar.read_bytes())
     answers = answers_by_model([ledger.total()])
-    write_json(sidecar, {**document, ANSWERED_BY: answers})
+    write_json(sidecar, {**document, "answered_by": answers})
 
 
 def _models(run: ModelRun, ledger: Ledger, project: Project) -> RecordingModels:
@@ -161,7 +169,6 @@ class ModelRunners:
     project: Project
     databases: Databases
     dataset: str
-    facts: Mapping[str, Any]
 
     asks_models = True
 
@@ -184,9 +191,7 @@ class ModelRunners:
 
     def _student(self, runner: ConversationRunner) -> StudentRunner:
         start = session_start_time if self.run.replay is None else recorded_start
-        return StudentRunner(
-            self.run.config, self.models, runner, started=partial(start, self.models), facts=self.facts
-        )
+        return StudentRunner(self.run.config, self.models, runner, started=partial(start, self.models))
 
     def _sdk(self, runner: ConversationRunner, stack: AsyncExitStack) -> SdkRunner:
         return SdkRunner(
@@ -198,7 +203,6 @@ class ModelRunners:
             address=self.databases.telemetry_for(self.run.config.config.storage.database_url),
             dataset=self.dataset,
             redact=make_redactor(read_environment(self.project)),
-            facts=self.facts,
         )
 
     def _atlas(self, runner: ConversationRunner, stack: AsyncExitStack) -> AtlasRunner:
@@ -209,9 +213,7 @@ class ModelRunners:
             runner,
             handles={tool.name: tool.description for tool in TOOLS.values()},
         )
-        return AtlasRunner(
-            self.run.config, self.models, loop, self._store(stack), dataset=self.dataset, facts=self.facts
-        )
+        return AtlasRunner(self.run.config, self.models, loop, self._store(stack), dataset=self.dataset)
 
     def _store(self, stack: AsyncExitStack) -> SessionStore:
         if self.run.replay is not None:

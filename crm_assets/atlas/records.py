@@ -1,11 +1,11 @@
-"""sessions.jsonl: a line for each session, and what the telemetry keeps of it."""
+"""The records of sessions: their lines in sessions.jsonl, and what the telemetry keeps of them."""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from statistics import fmean
-from typing import Any
 
 from crm_assets.atlas.config import AtlasConfig
 from crm_assets.atlas.loop import SessionRun, describe_task
@@ -16,27 +16,27 @@ from crm_assets.atlas.telemetry import (
     detect_drift,
     review,
     steps_of,
-    trace_document,
+    trace_of,
     usage_document,
 )
 from crm_assets.engine import FIRST_EPOCH, session_key
 from crm_assets.llm import Role, Spending
-from crm_assets.records import ConversationResult
+from crm_assets.records import (
+    RUN_SCHEMA_VERSION,
+    ConversationResult,
+    FinalPayload,
+    LoopFacts,
+    LoopSession,
+    RoleUsage,
+    SessionFacts,
+    SessionRecord,
+)
+from crm_assets.records.summary import SessionStatus
+from crm_assets.records.trace import SessionTrace
 
-__all__ = [
-    "SESSION_SCHEMA_VERSION",
-    "STATUS",
-    "TRACE_KEYS",
-    "SessionRecord",
-    "harness_record",
-    "session_end",
-    "session_record",
-    "session_start",
-]
+__all__ = ["harness_record", "loop_record", "session_end", "session_record", "session_start"]
 
-SESSION_SCHEMA_VERSION = 1
-
-STATUS = {
+_STATUS: dict[str, SessionStatus] = {
     "completed": "succeeded",
     "infrastructure_error": "failed",
     "not_recorded": "not_recorded",
@@ -44,87 +44,74 @@ STATUS = {
 }
 """A session's status by its result's."""
 
-TRACE_KEYS = (
-    "task",
-    "final_answer",
-    "plan",
-    "steps",
-    "session_metadata",
-    "session_reward",
-    "reward_stats",
-    "execution_mode",
-    "review_status",
-    "learning_key",
-    "adaptive_summary",
-    "student_learning",
-    "teacher_learning",
-    "trajectory_events",
-)
-"""The SDK's keys, on every line of an Atlas run; null where a session has none of it."""
-
-
-@dataclass(frozen=True)
-class SessionRecord:
-    """What every line of sessions.jsonl has, whoever worked."""
-
-    schema_version: int
-    conversation_id: str
-    task_id: str
-    epoch: int
-    """Which time the task was worked on in this run, from 1."""
-    status: str
-    """`succeeded` (ran to its end), `failed` (something around the agent broke), `not_recorded`,
-    `not_run` (the budget was spent)."""
-    final_payload: Mapping[str, Any]
-    """How it ended, in short."""
-    conversation_result: ConversationResult
-    """The harness's result, turn by turn."""
-    atlas_metadata: Mapping[str, Any]
-    """Which run, on what, by whom, in which mode, at what cost."""
-
 
 def harness_record(
     task: AtlasTask,
     result: ConversationResult,
-    facts: Mapping[str, Any],
     *,
     epoch: int = FIRST_EPOCH,
     spent: Mapping[Role, Spending] | None = None,
-    metadata: Mapping[str, Any] | None = None,
 ) -> SessionRecord:
-    """The line of a session that is the harness's run alone, with no teacher, judge or learner.
+    """Return the line of a session that is the harness's run alone: no teacher, judges or learner.
 
     Args:
-        task: what was worked on.
+        task: what was run.
         result: how it went.
-        facts: what all sessions of the run have in common.
         epoch: which time.
         spent: by role; left out, what the turns say.
-        metadata: what an Atlas session knows beyond that.
     """
+    usage, costs = (_turns_usage(result), {}) if spent is None else _usage(spent)
+    facts = SessionFacts(
+        workflow_category=task.conversation.workflow_category,
+        complexity_level=task.conversation.complexity_level,
+        execution_mode="harness",
+        token_usage=usage,
+        cost_usd=costs,
+    )
+    turns = result.per_turn_results
     return SessionRecord(
-        schema_version=SESSION_SCHEMA_VERSION,
+        schema_version=RUN_SCHEMA_VERSION,
         conversation_id=result.conversation_id,
         task_id=task.task_id,
         epoch=epoch,
-        status=STATUS[result.status],
-        final_payload=_final_payload(result),
+        status=_STATUS[result.status],
+        final_payload=FinalPayload(
+            final_answer=turns[-1].agent_response_text if turns else None,
+            overall_success=result.overall_success,
+            reward_signal=result.reward_signal,
+            state_match=result.state_match,
+        ),
         conversation_result=result,
-        atlas_metadata={
-            **facts,
-            "run_id": task.run_id,
-            "dataset_revision": task.dataset_revision,
-            "workflow_category": task.conversation.workflow_category,
-            "complexity_level": task.conversation.complexity_level,
-            "execution_mode": "harness",
-            "session_reward": None,
-            "reward_stats": None,
-            **(_turns_usage(result) if spent is None else _usage(spent)),
-            "backend": task.backend,
-            "use_llm_judge": task.use_llm_judge,
-            **(metadata or {}),
-        },
+        atlas_metadata=facts,
     )
+
+
+def loop_record(
+    task: AtlasTask,
+    result: ConversationResult,
+    facts: LoopFacts,
+    trace: SessionTrace | None = None,
+    *,
+    epoch: int,
+    spent: Mapping[Role, Spending],
+) -> LoopSession:
+    """Return the line of a session of the Atlas loop.
+
+    Args:
+        task: what was run.
+        result: how its last attempt went.
+        facts: what the loop says of it, without what `harness_record` adds.
+        trace: what happened in it; None where it did not come that far.
+        epoch: which time.
+        spent: by role.
+    """
+    record = harness_record(task, result, epoch=epoch, spent=spent)
+    mode, harness = facts.execution_mode, record.atlas_metadata
+    known = {**vars(facts), **vars(harness), "execution_mode": mode}
+    if trace is not None:
+        known |= {"session_reward": trace.session_reward, "reward_stats": trace.reward_stats}
+    own = {**vars(record), "atlas_metadata": LoopFacts(**known)}
+    return LoopSession(**own, **vars(trace or SessionTrace()))
 
 
 def session_start(
@@ -193,48 +180,32 @@ def session_end(run: SessionRun, config: AtlasConfig, spent: Mapping[Role, Spend
 
 
 def session_record(
-    task: AtlasTask,
-    epoch: int,
-    run: SessionRun,
-    end: SessionEnd,
-    *,
-    facts: Mapping[str, Any],
-    spent: Mapping[Role, Spending],
-) -> dict[str, Any]:
-    """A session's line: the harness's record, what Atlas made of it, and the SDK's trace keys."""
-    trace = trace_document(run.open.start, end)
-    record = harness_record(
-        task, run.result, facts, epoch=epoch, spent=spent, metadata=_atlas_facts(run, end, trace)
-    )
-    return {**vars(record), **dict.fromkeys(TRACE_KEYS), **trace}
-
-
-def _atlas_facts(run: SessionRun, end: SessionEnd, trace: Mapping[str, Any]) -> dict[str, Any]:
-    """What the metrics of an Atlas run are made of."""
+    task: AtlasTask, epoch: int, run: SessionRun, end: SessionEnd, *, spent: Mapping[Role, Spending]
+) -> LoopSession:
+    """Return a session's line: the harness's record, what Atlas made of it, and its trace."""
     reward, learnt = run.reward, run.learnt
-    return {
-        "execution_mode": run.mode.mode if run.mode else None,
-        "use_llm_judge": run.judge is not None,
-        "learning_key": run.open.start.learning_key,
-        "session_reward": trace.get("session_reward"),
-        "reward_stats": trace.get("reward_stats"),
-        "reward_status": reward.status if reward else None,
-        "reward_escalated": reward.escalated if reward else None,
-        "attempts": len(run.attempts),
-        "teacher_intervened": bool(run.guidance),
-        "teacher_valid": end.validation.valid if end.validation else None,
-        "first_attempt_success": run.attempts[0].result.overall_success,
-        "entries_available": len(run.state.entries),
-        "entries_learnt": len(learnt.update.entries) if learnt and learnt.update else None,
-        "entries_rejected": len(learnt.update.rejected) if learnt and learnt.update else None,
-        "learning_error": learnt.error if learnt else None,
-        "drift_alert": end.drift.alert if end.drift else None,
-        "review_status": end.review.status,
-    }
+    facts = LoopFacts(
+        execution_mode=run.mode.mode if run.mode else None,
+        learning_key=run.open.start.learning_key,
+        reward_status=reward.status if reward else None,
+        reward_escalated=reward.escalated if reward else None,
+        attempts=len(run.attempts),
+        teacher_intervened=bool(run.guidance),
+        teacher_valid=end.validation.valid if end.validation else None,
+        first_attempt_success=run.attempts[0].result.overall_success,
+        entries_available=len(run.state.entries),
+        entries_learnt=len(learnt.update.entries) if learnt and learnt.update else None,
+        entries_rejected=len(learnt.update.rejected) if learnt and learnt.update else None,
+        learning_error=learnt.error if learnt else None,
+        drift_alert=end.drift.alert if end.drift else None,
+        review_status=end.review.status,
+    )
+    trace = trace_of(run.open.start, end)
+    return loop_record(task, run.result, facts, trace, epoch=epoch, spent=spent)
 
 
-def _dossier(run: SessionRun) -> dict[str, Any]:
-    """The SDK's triage of a task, as far as a CRM conversation has one."""
+def _dossier(run: SessionRun) -> dict[str, object]:
+    """Return the SDK's triage of a task, as far as a CRM conversation has one."""
     return {
         "task": run.open.start.task,
         "summary": run.open.start.task,
@@ -246,35 +217,26 @@ def _dossier(run: SessionRun) -> dict[str, Any]:
     }
 
 
-def _final_payload(result: ConversationResult) -> dict[str, Any]:
-    turns = result.per_turn_results
-    return {
-        "final_answer": turns[-1].agent_response_text if turns else None,
-        "overall_success": result.overall_success,
-        "reward_signal": result.reward_signal,
-        "state_match": result.state_match,
-    }
-
-
-def _turns_usage(result: ConversationResult) -> dict[str, Any]:
-    totals: dict[str, dict[str, int]] = {}
+def _turns_usage(result: ConversationResult) -> dict[str, RoleUsage]:
+    """Return the tokens that a past run's turns report, by role."""
+    totals: dict[str, Counter[str]] = defaultdict(Counter)
     for turn in result.per_turn_results:
         for role, usage in turn.token_usage.items():
-            total = totals.setdefault(role, {})
-            for name, count in asdict(usage).items():
-                total[name] = total.get(name, 0) + count
-    return {"token_usage": totals}
+            totals[role].update(asdict(usage))
+    return {role: RoleUsage(**total) for role, total in totals.items()}
 
 
-def _usage(spent: Mapping[Role, Spending]) -> dict[str, Any]:
-    """Return tokens, calls and dollars by role.
+def _usage(spent: Mapping[Role, Spending]) -> tuple[dict[str, RoleUsage], dict[str, float]]:
+    """Return tokens and calls, and dollars, by role.
 
-    Tokens are null, and dollars left out, where no call's are known; where only some are unknown, the
+    Tokens are None, and dollars left out, where no call's are known; where only some are unknown, the
     numbers are the least that it was, and the unknown calls are counted beside them.
     """
-    return {
-        "token_usage": {role: usage_document(spending) for role, spending in spent.items()},
-        "cost_usd": {
-            role: spending.cost_usd for role, spending in spent.items() if spending.cost_usd is not None
-        },
+    usage = {str(role): usage_document(spending) for role, spending in spent.items()}
+    costs = {
+        str(role): spending.cost_usd for role, spending in spent.items() if spending.cost_usd is not None
     }
+    costs = {
+        str(role): spending.cost_usd for role, spending in spent.items() if spending.cost_usd is not None
+    }
+    return usage, costs

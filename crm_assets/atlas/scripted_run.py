@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import partial
 
+from crm_assets.atlas.header import run_header
 from crm_assets.atlas.records import harness_record
-from crm_assets.atlas.run_facts import run_facts, run_identity
 from crm_assets.atlas.tasks import TaskSource
 from crm_assets.database import Databases
 from crm_assets.engine import Limits, OnProgress, RunSummary, ScriptedRunners, Work, run_work
@@ -50,13 +49,13 @@ def run_sessions(
     source = TaskSource(files.tasks)
     items = source.items()
     description = dict(make_agent(agent).describe())
-    facts = run_facts(files, project, dataset, databases, description, config=None)
-    record = partial(harness_record, facts=facts)
+    header = run_header(files, project, dataset, databases, description, config=None)
     summary = run_work(
-        Work(items, source, ScriptedRunners(agent, record, databases.sandbox_is_local)),
+        Work(items, source, ScriptedRunners(agent, harness_record, databases.sandbox_is_local)),
         files.partial,
         databases=databases,
-        identity=run_identity(files, description),
+        identity=header.identity(),
+        facts=header.facts(),
         limits=limits,
         learning_keys=learning_keys,
         progress=progress,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
 
 from crm_assets.atlas.config_file import LoadedConfig
 from crm_assets.atlas.loop import AtlasLoop, SessionRun
 from crm_assets.atlas.records import (
-    TRACE_KEYS,
     harness_record,
+    loop_record,
     session_end,
     session_record,
     session_start,
@@ -23,46 +22,31 @@ from crm_assets.errors import CrmAssetsError
 from crm_assets.harness import ConversationRunner, GroundTruth, Judge, without_verdict
 from crm_assets.harness.judge import TurnJudge
 from crm_assets.llm import BudgetExhausted, ModelError, Models, Role, Spending
-from crm_assets.records import ConversationResult
+from crm_assets.records import ConversationResult, LoopFacts, SessionRecord
 
 __all__ = ["AtlasRunner", "LoopRunner", "StudentRunner"]
 
 
 class _ModelRunner:
-    def __init__(self, config: LoadedConfig, models: Models, facts: Mapping[str, Any]) -> None:
+    def __init__(self, config: LoadedConfig, models: Models) -> None:
         self._config = config.config
         self._models = models
-        self._facts = facts
 
     def record(self, item: WorkItem, task: AtlasTask, result: ConversationResult) -> Finished:
         """Make the record of a session of which Atlas has nothing to tell; its cost so far counts."""
         return Finished(result.status, result.overall_success, self._line(item, task, result))
 
-    def _line(self, item: WorkItem, task: AtlasTask, result: ConversationResult) -> dict[str, Any]:
-        record = harness_record(
-            task,
-            result,
-            self._facts,
-            epoch=item.epoch,
-            spent=self._spent(task, item),
-            metadata=self._extra(item, task),
-        )
-        return vars(record)
+    def _line(self, item: WorkItem, task: AtlasTask, result: ConversationResult) -> SessionRecord:
+        return harness_record(task, result, epoch=item.epoch, spent=self._spent(task, item))
 
     def _judge(self, task: AtlasTask, item: WorkItem) -> Judge | None:
         """Return the judge of turns that comparison cannot decide; None if none is wanted."""
-        if not self._judges(task):
+        if not (self._config.agent.use_llm_judge or task.use_llm_judge):
             return None
         return TurnJudge(self._models, self._config.rim.small_model, _ledger_key(task, item))
 
     def _spent(self, task: AtlasTask, item: WorkItem) -> Mapping[Role, Spending]:
         return self._models.spent(_ledger_key(task, item))
-
-    def _judges(self, task: AtlasTask) -> bool:
-        return self._config.agent.use_llm_judge or task.use_llm_judge
-
-    def _extra(self, item: WorkItem, task: AtlasTask) -> dict[str, Any]:
-        return {"use_llm_judge": self._judges(task)}
 
 
 def _ledger_key(task: AtlasTask, item: WorkItem) -> str:
@@ -79,7 +63,6 @@ class StudentRunner(_ModelRunner):
         runner: ConversationRunner,
         *,
         started: Callable[[str], datetime],
-        facts: Mapping[str, Any],
     ) -> None:
         """Prepare for sessions.
 
@@ -88,9 +71,8 @@ class StudentRunner(_ModelRunner):
             models: whom the student asks.
             runner: what takes it through a conversation.
             started: when a session (by its key in the ledger) began.
-            facts: what all sessions of the run have in common.
         """
-        super().__init__(config, models, facts)
+        super().__init__(config, models)
         self._runner = runner
         self._started = started
 
@@ -113,15 +95,9 @@ class StudentRunner(_ModelRunner):
 class LoopRunner(_ModelRunner):
     """Shares what sessions of the whole loop have in common, whether we or the SDK drive it."""
 
-    def _line(self, item: WorkItem, task: AtlasTask, result: ConversationResult) -> dict[str, Any]:
-        return {**super()._line(item, task, result), **dict.fromkeys(TRACE_KEYS)}
-
-    def _extra(self, item: WorkItem, task: AtlasTask) -> dict[str, Any]:
-        return {
-            **super()._extra(item, task),
-            "learning_key": item.learning_key,
-            "execution_mode": None,
-        }
+    def _line(self, item: WorkItem, task: AtlasTask, result: ConversationResult) -> SessionRecord:
+        facts = LoopFacts(learning_key=item.learning_key)
+        return loop_record(task, result, facts, epoch=item.epoch, spent=self._spent(task, item))
 
 
 class AtlasRunner(LoopRunner):
@@ -135,7 +111,6 @@ class AtlasRunner(LoopRunner):
         store: SessionStore,
         *,
         dataset: str,
-        facts: Mapping[str, Any],
     ) -> None:
         """Prepare for sessions.
 
@@ -145,9 +120,8 @@ class AtlasRunner(LoopRunner):
             loop: takes a session through it.
             store: where sessions begin and end.
             dataset: its name.
-            facts: what all sessions of the run have in common.
         """
-        super().__init__(config, models, facts)
+        super().__init__(config, models)
         self._loop = loop
         self._store = store
         self._dataset = dataset
@@ -181,5 +155,5 @@ class AtlasRunner(LoopRunner):
         spent = self._spent(task, item)
         end = session_end(run, self._config, spent)
         await self._store.finish(opened, end, self._loop.merge_of(run))
-        record = session_record(task, item.epoch, run, end, facts=self._facts, spent=spent)
+        record = session_record(task, item.epoch, run, end, spent=spent)
         return Finished(run.result.status, run.result.overall_success, record)

@@ -17,7 +17,7 @@ from crm_assets.conversations import DatasetRevision
 from crm_assets.conversations.revision import read_revision_file
 from crm_assets.errors import CrmAssetsError
 from crm_assets.llm.ledger import ledger_totals
-from crm_assets.reporting import Metrics, page_code
+from crm_assets.reporting import Metrics, page_code, read_metrics
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.files import read_json, sha256_of_file
 from crm_assets.workspace.manifest import Manifest
@@ -72,6 +72,7 @@ class Rechecks:
     def _metrics(self) -> Metrics:
         """The metrics as they follow from the sessions."""
         self._need(self._paths.sessions.name)
+        self._need(self._paths.run.name)
         if isinstance(self._made_again, Metrics):
             return self._made_again
         raise CannotTell(f"{self._paths.sessions.name} cannot be measured")
@@ -105,19 +106,21 @@ class Rechecks:
     def sessions(self) -> str | None:
         """Whether there is one session for each task, and all can be measured together."""
         self._need(self._paths.tasks.name)
+        self._need(self._paths.run.name)
         if isinstance(self._made_again, CrmAssetsError):
             raise self._made_again
         return find_session_mismatch(self._paths).problem
 
     def run(self) -> str | None:
-        """Whether run.json says of agent and code what the sessions say."""
-        metrics, document = self._metrics, read_json(self._paths.run)
+        """Return a sentence if run.json names another agent or code than metrics.json or the sessions."""
+        self._need(self._paths.metrics.name)
+        metrics, document = read_metrics(self._paths.metrics), read_json(self._paths.run)
         agent = {name: said for name, said in (metrics.agent_config or {}).items() if name != "imported"}
         if document["agent"] != agent:
-            return "run.json names another agent, or other settings of it, than the sessions."
+            return "run.json names another agent, or other settings of it, than metrics.json."
         code = metrics.software.get("code")
         if code is not None and not str(document["code"]).startswith(code):
-            return f"run.json says code {str(document['code'])[:_SHORT]}, and the sessions say {code}."
+            return f"run.json says code {str(document['code'])[:_SHORT]}, and the sessions ran on {code}."
         return None
 
     def figures(self) -> str | None:

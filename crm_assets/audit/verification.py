@@ -35,7 +35,7 @@ def verify_baseline(project: Project, paths: BaselinePaths, dagster: DagsterReco
     work.check(dataset, "hash as in revision.json", again.dataset)
     work.check(paths.tasks.name, "hash as in run.json; of this revision of the dataset", again.tasks)
     work.check(paths.sessions.name, "a session for each task, all of this run", again.sessions)
-    work.check(paths.run.name, "agent and code as in the sessions", again.run)
+    work.check(paths.run.name, "agent and code as in metrics.json", again.run)
     work.check(paths.metrics.name, "every figure, from the sessions", again.figures)
     work.check(paths.readme.name, "every line, from the sessions", again.readme)
     if again.asked_models():

@@ -20,14 +20,12 @@ import orjson
 
 from crm_assets.engine.identity import FIRST_EPOCH, session_key
 from crm_assets.errors import InfrastructureError, InputError
+from crm_assets.records import merge_software
 from crm_assets.workspace.baseline_files import sidecar_of
 from crm_assets.workspace.files import atomic_writer
 from crm_assets.workspace.jsonl import open_locked, read_lines, read_lines_at, write_lines
 
-__all__ = ["ANSWERED_BY", "Checkpoint", "Entry", "Tally"]
-
-ANSWERED_BY = "answered_by"
-"""Entry of run.json that says which models answered; it may differ when a run is resumed."""
+__all__ = ["Checkpoint", "Entry", "Tally"]
 
 _TO_BE_RUN_AGAIN = frozenset({"infrastructure_error", "not_run"})
 
@@ -71,7 +69,22 @@ class Entry(NamedTuple):
 class Checkpoint:
     """Appends records to `path`; knows which were there before."""
 
-    def __init__(self, path: Path, identity: Mapping[str, Any], *, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        identity: Mapping[str, Any],
+        facts: Mapping[str, Any] | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> None:
+        """Open nothing yet.
+
+        Args:
+            path: where the records go.
+            identity: what makes the run this run; only the same is resumed.
+            facts: what else is kept of it. A run that is resumed may have seen other software before.
+            overwrite: start over even if `path` exists.
+        """
         self.path = path
         self.tally = Tally()
         self.finished: set[str] = set()
@@ -79,6 +92,7 @@ class Checkpoint:
         self._offsets: dict[str, int] = {}
         self._end = 0
         self._identity = dict(identity)
+        self._facts = dict(facts or {})
         self._sidecar = sidecar_of(path)
         self._handle: FileIO | None = None
         self._lock: FileIO | None = None
@@ -96,10 +110,12 @@ class Checkpoint:
             if self._overwrite:
                 self.path.unlink(missing_ok=True)
             if self.path.exists() and self.path.stat().st_size:
-                self._check_identity(self._lock)
+                before = self._check_identity(self._lock)
+                if "software" in self._facts:
+                    software = merge_software(before.get("software") or {}, self._facts["software"])
+                    self._facts["software"] = software
                 self._recover()
-            else:
-                self._write_identity(self._lock)
+            self._write_header(self._lock)
             self._handle = self.path.open("ab", buffering=0)
         except BaseException as error:
             self._close()
@@ -133,10 +149,13 @@ class Checkpoint:
         """Keep other processes from writing the same results, even while the file itself is replaced."""
         return open_locked(self._sidecar, guards=self.path)
 
-    def _write_identity(self, lock: FileIO) -> None:
-        lock.truncate(0)
-        text = orjson.dumps(self._identity, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        self._write(lock, [text])
+    def _write_header(self, lock: FileIO) -> None:
+        options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+        text = orjson.dumps({**self._identity, **self._facts}, option=options)
+        lock.seek(0)
+        if lock.read() != text:
+            lock.truncate(0)
+            self._write(lock, [text])
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Write the records of finished sessions.
@@ -171,7 +190,8 @@ class Checkpoint:
         except OSError as error:
             raise self._disk(error) from error
 
-    def _check_identity(self, lock: FileIO) -> None:
+    def _check_identity(self, lock: FileIO) -> dict[str, Any]:
+        """Return what is kept of the run so far, if it is this one."""
         lock.seek(0)
         try:
             before = orjson.loads(lock.read())
@@ -182,7 +202,8 @@ class Checkpoint:
                 f"{self.path} exists and does not say which run it is of ({self._sidecar.name} is "
                 "missing); choose another output file or overwrite it."
             )
-        then, now = dict(_leaves(before)), dict(_leaves(self._identity))
+        known = {name: value for name, value in before.items() if name not in self._facts}
+        then, now = dict(_leaves(known)), dict(_leaves(self._identity))
         names = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
         # A hash tells a reader nothing where the setting behind it is there, too.
         names.sort(key=lambda name: name.endswith("_sha256"))
@@ -192,6 +213,7 @@ class Checkpoint:
                 f"{self.path} cannot be resumed: {name} was {_show(then.get(name))} and is now "
                 f"{_show(now.get(name))}; choose another output file or overwrite it."
             )
+        return before
 
     def _recover(self) -> None:
         """Read what is done; rewrite the file without torn lines and ones to be run again."""
@@ -230,10 +252,8 @@ class Checkpoint:
 
 
 def _leaves(document: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield what an identity holds, nested objects by their dotted path; not who answered so far."""
+    """Yield what an identity holds, nested objects by their dotted path."""
     for name, value in document.items():
-        if not path and name == ANSWERED_BY:
-            continue
         if isinstance(value, dict) and value:
             yield from _leaves(value, f"{path}{name}.")
         else:

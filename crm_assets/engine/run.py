@@ -52,6 +52,7 @@ def run_work(
     *,
     databases: Databases,
     identity: Mapping[str, Any],
+    facts: Mapping[str, Any] | None = None,
     limits: Limits = Limits(),
     learning_keys: Collection[str] | None = None,
     overwrite: bool = False,
@@ -64,6 +65,7 @@ def run_work(
         output: a JSON Lines file of their records, resumed if it is of the same run.
         databases: where the sandboxes are.
         identity: what makes this run this run, to refuse resuming another.
+        facts: what else all its sessions have in common, to be kept beside them.
         limits: processes and sessions at a time.
         learning_keys: run only the sessions of these keys, all of each: a shard of the run; None for all.
         overwrite: start over even if `output` exists.
@@ -78,7 +80,7 @@ def run_work(
         identity = {**identity, "learning_keys": sorted(learning_keys)}
     order = [item.key for item in work.items]
     started = time.perf_counter()
-    with Checkpoint(output, identity, overwrite=overwrite) as checkpoint:
+    with Checkpoint(output, identity, facts, overwrite=overwrite) as checkpoint:
         left = [item for item in work.items if item.key not in checkpoint.finished]
         run = _Run(
             checkpoint,

@@ -15,8 +15,8 @@ from typing import Any, Literal
 from crm_assets.conversations import Conversation, JsonObject, Turn, resolve, turn_output
 from crm_assets.conversations.patterns import UUID
 from crm_assets.errors import InputError
-from crm_assets.harness.recordings import RecordedTurn, Recordings
 from crm_assets.harness.state import created_rows
+from crm_assets.records.past import PastResults, PastTurn
 from crm_assets.records.results import TokenUsage
 from crm_assets.workspace.files import sha256_of_file
 
@@ -173,7 +173,7 @@ class _RecordedSession(AgentSession):
     the row has here.
     """
 
-    def __init__(self, turns: Mapping[int, RecordedTurn]) -> None:
+    def __init__(self, turns: Mapping[int, PastTurn]) -> None:
         self._turns = turns
         self._number = 0
         self._ids: dict[str, str] = {}
@@ -192,11 +192,11 @@ class _RecordedSession(AgentSession):
         then = created_rows([(turn.tool_name, turn.result)])
         here = created_rows([(turn.tool_name, outcome.result)])
         self._ids.update(zip(then, here, strict=False))  # one each, or none where the call failed
-        return turn.reply
+        return turn.agent_response_text
 
     def usage(self) -> Mapping[str, TokenUsage]:
         turn = self._turns.get(self._number)
-        return turn.token_usage if turn else {}
+        return turn.usage if turn else {}
 
 
 def _translated(value: Any, ids: Mapping[str, str]) -> Any:
@@ -213,17 +213,17 @@ class RecordedAgent(ScriptedAgent):
     """A past run, scored again without paying for it again."""
 
     def __init__(self, path: Path) -> None:
-        self._recordings = Recordings(path)
+        self._results = PastResults(path)
         self._description = {
             "name": "recorded",
             "recorded": path.name,
             "recorded_sha256": sha256_of_file(path),
-            **asdict(self._recordings.origin),
+            **asdict(self._results.origin),
         }
 
     def script(self, conversation: Conversation) -> AgentSession:
         """Follow the recorded calls."""
-        turns = self._recordings.turns(conversation.conversation_id)
+        turns = self._results.turns(conversation.conversation_id)
         if not turns:
             raise NotRecordedError(
                 f"The recorded run holds no turn of conversation {conversation.conversation_id!r}."

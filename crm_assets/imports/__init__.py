@@ -3,6 +3,5 @@
 from __future__ import annotations
 
 from crm_assets.imports.importing import Coverage, ImportedRun, import_run
-from crm_assets.imports.source import ResultsFile
 
-__all__ = ["Coverage", "ImportedRun", "ResultsFile", "import_run"]
+__all__ = ["Coverage", "ImportedRun", "import_run"]

@@ -12,7 +12,8 @@ from crm_assets.audit import write_manifest
 from crm_assets.conversations import conversation_ids
 from crm_assets.errors import InputError
 from crm_assets.imports.annotate import mark_imported
-from crm_assets.imports.source import ResultsFile
+from crm_assets.records import ImportedFile
+from crm_assets.records.past import PastResults
 from crm_assets.reporting import page_code
 from crm_assets.workspace.baseline_files import BaselinePaths, release_run
 from crm_assets.workspace.datasets import require_dataset
@@ -69,7 +70,7 @@ def import_run(project: Project, file: Path, key: BaselineKey) -> ImportedRun:
             there already.
         InfrastructureError: a database or the disk failed; the same call goes on.
     """
-    source = ResultsFile(file)
+    source = PastResults(file)
     coverage = _coverage(source, require_dataset(project, key.dataset))
     paths = BaselinePaths.of(project, key)
     copy = paths.imported
@@ -84,7 +85,7 @@ def import_run(project: Project, file: Path, key: BaselineKey) -> ImportedRun:
     return ImportedRun(paths, coverage, verdicts)
 
 
-def _coverage(source: ResultsFile, dataset: Path) -> Coverage:
+def _coverage(source: PastResults, dataset: Path) -> Coverage:
     wanted = set(conversation_ids(dataset))
     shared = source.conversations & wanted
     if not shared:
@@ -97,14 +98,14 @@ def _coverage(source: ResultsFile, dataset: Path) -> Coverage:
         lines=source.lines,
         repeated=source.lines - len(source.conversations),
         shared=len(shared),
-        not_started=sum(not source.was_run(each) for each in shared),
+        not_started=sum(not source.turns(each) for each in shared),
         not_in_file=len(wanted - source.conversations),
         not_in_dataset=len(strange),
         not_in_dataset_examples=tuple(strange[:3]),
     )
 
 
-def _refuse_others(paths: BaselinePaths, copy: Path, source: ResultsFile) -> None:
+def _refuse_others(paths: BaselinePaths, copy: Path, source: PastResults) -> None:
     """Keep what is there, unless it is this very import, stopped on its way."""
     if copy.is_file() and sha256_of_file(copy) != source.sha256:
         raise InputError(
@@ -137,7 +138,7 @@ def _withdraw(project: Project, paths: BaselinePaths, copy: Path) -> None:
 
 
 def _materialize(
-    project: Project, paths: BaselinePaths, source: ResultsFile, coverage: Coverage
+    project: Project, paths: BaselinePaths, source: PastResults, coverage: Coverage
 ) -> dict[str, dict[str, int]]:
     from crm_assets.orchestration.materialize import (  # noqa: PLC0415  (Dagster takes two seconds)
         STAGES,
@@ -152,7 +153,7 @@ def _materialize(
     with open_instance(project) as instance:
         if not paths.finished:
             materialize_on(instance, project, paths.key, options, stages=_SCORED)
-        verdicts = mark_imported(paths, source, _name_of(paths, source))
+        verdicts = mark_imported(paths, source, _imported(paths, source))
         summary = _write_summary(paths, source, coverage, verdicts)
         _report(instance, paths, summary)
         rest = [name for name in STAGES if name not in _SCORED]
@@ -162,20 +163,22 @@ def _materialize(
     return verdicts
 
 
-def _name_of(paths: BaselinePaths, source: ResultsFile) -> str:
+def _imported(paths: BaselinePaths, source: PastResults) -> ImportedFile:
+    return ImportedFile(file=_name_of(paths, source), sha256=source.sha256, format=source.format)
+
+
+def _name_of(paths: BaselinePaths, source: PastResults) -> str:
     """What the file was called when it was first given."""
     summary = paths.coverage
     return str(read_json(summary)["file"]) if summary.is_file() else source.path.name
 
 
 def _write_summary(
-    paths: BaselinePaths, source: ResultsFile, coverage: Coverage, verdicts: dict[str, dict[str, int]]
+    paths: BaselinePaths, source: PastResults, coverage: Coverage, verdicts: dict[str, dict[str, int]]
 ) -> dict[str, Any]:
     summary = {
         "schema_version": 1,
-        "file": _name_of(paths, source),
-        "sha256": source.sha256,
-        "format": source.format,
+        **_imported(paths, source).model_dump(),
         **asdict(source.origin),
         "coverage": asdict(coverage),
         "verdicts": verdicts,

@@ -12,6 +12,8 @@ __all__ = ["RUN_SCHEMA_VERSION", "ImportedFile", "RunHeader", "Scalar", "merge_s
 RUN_SCHEMA_VERSION: Final = 2
 """Version of run.json and of the lines of sessions.jsonl, which are written together."""
 
+_IDENTITY = {"schema_version", "tasks_sha256", "agent", "settings", "code"}
+
 Scalar = str | int | float | bool | None
 """A leaf of a JSON document."""
 
@@ -46,6 +48,8 @@ class RunHeader(BaseModel):
     """Hex SHA-256 of tasks.jsonl."""
     agent: dict[str, Any] | None = None
     """The agent and every setting that can change a result."""
+    settings: dict[str, Any] | None = None
+    """Everything in the Atlas configuration that can change a result; None if no model is asked."""
     code: str | None = None
     """Hex SHA-256 of the code that decides what a tool does and a state is."""
     backend: str | None = None
@@ -83,6 +87,14 @@ class RunHeader(BaseModel):
         """Name of the agent."""
         name = (self.agent or {}).get("name")
         return name if isinstance(name, str) else None
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes a run this run: only the same can resume its sessions."""
+        return self.model_dump(include=_IDENTITY)
+
+    def facts(self) -> dict[str, Any]:
+        """Return all that is known of the run besides its identity."""
+        return self.model_dump(exclude=_IDENTITY)
 
 
 def merge_software(*versions: Mapping[str, str]) -> dict[str, str]:

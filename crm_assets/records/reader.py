@@ -6,14 +6,14 @@ import itertools
 from collections.abc import Iterator
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from crm_assets.errors import InputError
 from crm_assets.records.header import RUN_SCHEMA_VERSION, RunHeader
-from crm_assets.records.sessions import LoopSession
+from crm_assets.records.sessions import LoopSession, SessionRecord
 from crm_assets.records.summary import SessionSummary
 from crm_assets.records.versions import RunOfVersion1, SummaryOfVersion1
 from crm_assets.workspace.jsonl import Line, read_line_at, read_lines
@@ -24,6 +24,7 @@ RUN_NAME: Final = "run.json"
 """The header's file, beside the sessions."""
 
 _REMEDY = "make it again by materializing atlas_sessions"
+_Record = TypeVar("_Record", bound=SessionRecord)
 _TRACE = b',"task":'
 
 
@@ -58,7 +59,7 @@ class SessionLog:
         Raises:
             InputError: run.json is damaged or of a newer version, or the first session (old versions) is.
         """
-        if self._is_current:
+        if self.is_current:
             return self._current
         if self._old is None:
             first = RunOfVersion1(self.sessions)
@@ -79,7 +80,12 @@ class SessionLog:
         return document if isinstance(document, dict) else {}
 
     @cached_property
-    def _is_current(self) -> bool:
+    def is_current(self) -> bool:
+        """It is of the version that is written today.
+
+        Raises:
+            InputError: it is of a newer one.
+        """
         version = self._run.get("schema_version")
         if version not in (None, RUN_SCHEMA_VERSION):
             raise InputError(
@@ -102,7 +108,7 @@ class SessionLog:
         Raises:
             InputError: the file is missing or empty, or a line is no session of this run; names both.
         """
-        old = None if self._is_current else RunOfVersion1(self.sessions)
+        old = None if self.is_current else RunOfVersion1(self.sessions)
         seen: set[int] = set()
         for line in read_lines(self.sessions):
             session = self._summary(line, old)
@@ -156,7 +162,7 @@ class SessionLog:
             InputError: the file cannot be read, or a line with `text` is no session.
         """
         wanted = orjson.dumps(text)[1:-1]
-        old = None if self._is_current else RunOfVersion1(self.sessions)
+        old = None if self.is_current else RunOfVersion1(self.sessions)
         for line in read_lines(self.sessions):
             if wanted in line.data:
                 yield Entry(line.number, line.offset, self._summary(line, old))
@@ -180,7 +186,16 @@ class SessionLog:
             InputError: as `record`.
         """
         for line in read_lines(self.sessions):
-            yield self._record(line.data, f"line {line.number}")
+            yield self._record(LoopSession, line.data, f"line {line.number}")
+
+    def harness_records(self) -> Iterator[SessionRecord]:
+        """Read whole sessions without what the Atlas loop adds, one at a time.
+
+        Raises:
+            InputError: as `record`.
+        """
+        for line in read_lines(self.sessions):
+            yield self._record(SessionRecord, line.data, f"line {line.number}")
 
     def record(self, offset: int) -> LoopSession:
         """Read the whole session whose line begins at `offset`.
@@ -188,15 +203,16 @@ class SessionLog:
         Raises:
             InputError: the file cannot be read, or the line is no session.
         """
-        return self._record(read_line_at(self.sessions, offset), f"byte {offset:,}")
+        return self._record(LoopSession, read_line_at(self.sessions, offset), f"byte {offset:,}")
 
-    def _record(self, line: bytes, place: str) -> LoopSession:
+    def _record(self, kind: type[_Record], line: bytes, place: str) -> _Record:
         try:
-            return _whole().validate_json(line)
+            record: _Record = _adapters()[kind].validate_json(line)
         except ValidationError as error:
             raise InputError(
                 f"{self.sessions}, {place} is no session that can be shown ({_reason(error)}); {_REMEDY}."
             ) from None
+        return record
 
 
 def _parse(kind: type[SessionSummary], line: bytes) -> SessionSummary:
@@ -211,8 +227,8 @@ def _parse(kind: type[SessionSummary], line: bytes) -> SessionSummary:
 
 
 @cache
-def _whole() -> TypeAdapter[LoopSession]:
-    return TypeAdapter(LoopSession)
+def _adapters() -> dict[type, TypeAdapter[Any]]:
+    return {kind: TypeAdapter(kind) for kind in (LoopSession, SessionRecord)}
 
 
 def _reason(error: ValidationError) -> str:

@@ -7,26 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from crm_assets.records.results import ConversationResult
 from crm_assets.records.summary import SessionStatus
-from crm_assets.records.trace import (
-    AdaptiveSummary,
-    Plan,
-    RewardStats,
-    SessionReward,
-    TraceEvent,
-    TraceStep,
-)
+from crm_assets.records.trace import RewardStats, SessionReward, SessionTrace
 
 __all__ = [
     "FinalPayload",
     "ImportedVerdicts",
     "LoopFacts",
     "LoopSession",
-    "RecordedSession",
-    "RecordedTurn",
+    "PastTurnVerdicts",
+    "PastVerdicts",
     "RoleUsage",
     "SessionFacts",
     "SessionRecord",
@@ -54,7 +46,7 @@ class RoleUsage:
 
 
 @dataclass(frozen=True)
-class RecordedSession:
+class PastVerdicts:
     """What a past results file itself says of a conversation."""
 
     recorded_status: str | None = None
@@ -73,7 +65,7 @@ class RecordedSession:
 
 
 @dataclass(frozen=True)
-class RecordedTurn:
+class PastTurnVerdicts:
     """What a past results file itself says of a turn."""
 
     turn_id: int | None = None
@@ -95,9 +87,9 @@ class ImportedVerdicts:
     format: str
     provider: str | None = None
     model: str | None = None
-    recorded: RecordedSession | None = None
+    recorded: PastVerdicts | None = None
     """None if the file does not have the conversation."""
-    recorded_turns: tuple[RecordedTurn, ...] = ()
+    recorded_turns: tuple[PastTurnVerdicts, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -176,42 +168,12 @@ class SessionRecord:
 
 
 @dataclass(frozen=True)
-class LoopSession(SessionRecord):
-    """The line of a session of the Atlas loop; its trace is None where it did not come that far.
-
-    The names after `atlas_metadata` are those of the Atlas SDK's exporter.
-    """
+class LoopSession(SessionTrace, SessionRecord):
+    """The line of a session of the Atlas loop; its trace is empty where it did not come that far."""
 
     atlas_metadata: LoopFacts
-    task: str | None = None
-    """What is to be done, as text. It is the first key of the trace: readers of summaries stop here."""
-    final_answer: str | None = None
-    plan: Plan | None = None
-    steps: tuple[TraceStep, ...] | None = None
-    session_metadata: Mapping[str, Any] | None = None
-    """The session's row in the telemetry database, as JSON."""
-    session_reward: SessionReward | None = None
-    reward_stats: RewardStats | None = None
-    execution_mode: str | None = None
-    review_status: str | None = None
-    learning_key: str | None = None
-    adaptive_summary: AdaptiveSummary | None = None
-    student_learning: str | None = None
-    """What the student was found to have learnt."""
-    teacher_learning: str | None = None
-    """What the teacher was."""
-    trajectory_events: tuple[TraceEvent, ...] | None = None
-    review_notes: str | None = None
-    triage_dossier: Mapping[str, Any] | None = None
-    drift: Mapping[str, Any] | None = None
-    """How far the reward is from those before it."""
-    drift_alert: bool | None = None
 
     @property
     def ran(self) -> ConversationResult | None:
         """The result of a session that ran to its end; others have no verdict."""
         return self.conversation_result if self.status == "succeeded" else None
-
-    def events(self, name: str) -> list[TraceEvent]:
-        """Return the events of this name, in order."""
-        return [event for event in self.trajectory_events or () if event.name == name]

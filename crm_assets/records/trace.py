@@ -17,6 +17,7 @@ __all__ = [
     "RewardSample",
     "RewardStats",
     "SessionReward",
+    "SessionTrace",
     "TraceEvent",
     "TraceStep",
 ]
@@ -193,3 +194,36 @@ class TraceEvent:
         """The student's attempt that it belongs to, from 1."""
         found = self.event.metadata.get("attempt")
         return found if isinstance(found, int) else None
+
+
+@dataclass(frozen=True)
+class SessionTrace:
+    """A session as the Atlas SDK's exporter writes it; None for what a session does not have."""
+
+    task: str | None = None
+    """What is to be done, as text. It is the first key of the trace: readers of summaries stop here."""
+    final_answer: str | None = None
+    plan: Plan | None = None
+    steps: tuple[TraceStep, ...] | None = None
+    session_metadata: Mapping[str, Any] | None = None
+    """The session's metadata in the telemetry database."""
+    session_reward: SessionReward | None = None
+    reward_stats: RewardStats | None = None
+    execution_mode: str | None = None
+    review_status: str | None = None
+    learning_key: str | None = None
+    adaptive_summary: AdaptiveSummary | None = None
+    student_learning: str | None = None
+    """What the student was found to have learnt."""
+    teacher_learning: str | None = None
+    """What the teacher was."""
+    trajectory_events: tuple[TraceEvent, ...] | None = None
+    review_notes: str | None = None
+    triage_dossier: Mapping[str, Any] | None = None
+    drift: Mapping[str, Any] | None = None
+    """How far the reward is from those before it."""
+    drift_alert: bool | None = None
+
+    def events(self, name: str) -> list[TraceEvent]:
+        """Return the events of this name, in order."""
+        return [event for event in self.trajectory_events or () if event.name == name]

@@ -92,6 +92,7 @@ class RunOfVersion1:
         return RunHeader(
             tasks_sha256=identity.get("tasks_sha256"),
             code=identity.get("code"),
+            settings=identity.get("settings"),
             agent=agent,
             imported=None if imported is None else ImportedFile.model_validate(imported),
             software=self._software,

@@ -231,4 +231,4 @@ class Stage:
         loop = AtlasLoop(
             loaded.config, loaded.learning_mode, models, runner, handles=handles, clock=lambda: NOW
         )
-        return AtlasRunner(loaded, models, loop, store, dataset="dev", facts={"dataset": "dev"})
+        return AtlasRunner(loaded, models, loop, store, dataset="dev")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from crm_assets.atlas.outcomes import PastSession
 from crm_assets.atlas.playbook import LearningState
-from crm_assets.atlas.records import TRACE_KEYS
 from crm_assets.errors import ConfigError, InfrastructureError
 from crm_assets.llm import BudgetExhausted, ChatRequest, ModelError
+from crm_assets.records.trace import SessionTrace
 from tests.atlas.configs import config
 from tests.atlas.play import Played, Say, Stage, call, context
 from tests.atlas.playbook.build import entry
@@ -82,7 +83,7 @@ def test_a_paired_session_is_worked_on_validated_rewarded_and_learnt_from(stage:
     assert played.facts["teacher_intervened"] is False
     assert played.record["session_reward"]["score"] == 0.9
     assert played.record["status"] == "succeeded"
-    assert set(TRACE_KEYS) <= played.record.keys()
+    assert {each.name for each in fields(SessionTrace)} <= played.record.keys()
     [end] = played.store.ended
     assert end.status == "succeeded"
     assert [step.tool for step in end.steps] == ["client_search", "add_note"]
@@ -140,7 +141,7 @@ def test_a_session_without_a_plan_has_failed_and_it_was_not_the_agent(stage: Sta
     assert played.store.failed == ["No student."]
     assert played.store.ended == []
     assert played.record["status"] == "failed"
-    assert set(TRACE_KEYS) <= played.record.keys()
+    assert {each.name for each in fields(SessionTrace)} <= played.record.keys()
 
 
 def test_the_student_runs_again_with_guidance_in_a_fresh_sandbox(stage: Stage):

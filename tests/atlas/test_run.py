@@ -8,19 +8,19 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crm_assets.atlas.records import TRACE_KEYS
 from crm_assets.atlas.telemetry import TelemetryStore
 from crm_assets.database import Databases
 from crm_assets.engine import RunSummary
 from crm_assets.errors import InputError
 from crm_assets.llm import ledger_totals
+from crm_assets.records.trace import SessionTrace
 from crm_assets.reporting.metrics import compute_metrics
 from crm_assets.reporting.models import RunInfo
 from crm_assets.workspace.baseline_files import RunFiles
@@ -127,7 +127,7 @@ def test_the_telemetry_has_a_row_a_session_with_its_reward(run: Run):
 
 def test_every_line_has_the_trace_keys(run: Run):
     for line in run.lines:
-        assert set(TRACE_KEYS) <= line.keys()
+        assert {each.name for each in fields(SessionTrace)} <= line.keys()
         assert line["execution_mode"] == facts(line)["execution_mode"] == "paired"
         assert line["task"].startswith("A conversation of ")
         assert [step["step_id"] for step in line["steps"]] == [

@@ -112,10 +112,12 @@ def test_other_tasks_than_were_run_are_found(project: Project, paths: BaselinePa
 def test_another_agent_in_run_json_is_found(project: Project, paths: BaselinePaths) -> None:
     document = orjson.loads(paths.run.read_bytes())
     paths.run.write_bytes(orjson.dumps({**document, "agent": {"name": "replay"}}))
-    write_pages(project, paths)
-    assert problems(verify_baseline(project, paths, NOTHING)) == {
-        "run.json": "run.json names another agent, or other settings of it, than the sessions."
-    }
+    write_manifest(paths, written_by=page_code())
+    found = problems(verify_baseline(project, paths, NOTHING))
+    assert found["run.json"] == (
+        "run.json names another agent, or other settings of it, than metrics.json."
+    )
+    assert "agent_config.name" in found["metrics.json"]
 
 
 def test_what_dagster_recorded_counts_too(project: Project, paths: BaselinePaths) -> None:

@@ -9,6 +9,7 @@ import pytest
 from crm_assets.audit import write_manifest
 from crm_assets.cli import cli
 from crm_assets.cli.lineage import lineage
+from crm_assets.reporting import page_code
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.files import sha256_of_file
 from crm_assets.workspace.keys import BaselineKey
@@ -29,7 +30,7 @@ def make(run: Run, project: Project, *options: object) -> BaselinePaths:
     made = run("baseline", "--dataset", "small", "--run", KEY, *options)
     assert made.exit_code == 0, made.output
     paths = BaselinePaths.of(project, BaselineKey.of("small", KEY))
-    write_manifest(paths)
+    write_manifest(paths, written_by=page_code())
     return paths
 
 
@@ -81,7 +82,7 @@ def test_a_changed_byte_fails_it_and_the_sentence_names_the_file(
     assert broken.exit_code == 1
     document = json.loads(broken.stdout)
     assert document["agent"] == {}
-    assert "no session" in document["problems"][0]
+    assert "not a session" in document["problems"][0]
     assert "sessions.jsonl" in broken.stderr
 
 

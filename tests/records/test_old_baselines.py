@@ -124,7 +124,7 @@ def test_they_compare(project: Project) -> None:
     [
         (["show", "mini", ATLAS], "4 of 4 sessions"),
         (["show", "mini", ATLAS, "crm-s11-000002"], "Turn 6"),
-        (["show", "mini", IMPORT, "crm-s11-000000"], "called and scored again here"),
+        (["show", "mini", IMPORT, "crm-s11-000000"], "past.jsonl"),
         (["show", "mini", STUDENT, "crm-s11-000000", "--epoch", "2"], "crm-student, offline/student"),
         (["runs", "list", "--dataset", "mini"], NOOP),
     ],

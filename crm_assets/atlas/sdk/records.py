@@ -4,20 +4,47 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from crm_assets.atlas.records import TRACE_KEYS, harness_record
+from pydantic import TypeAdapter, ValidationError
+
+from crm_assets.atlas.records import loop_record
 from crm_assets.atlas.sdk.session import SdkSession
 from crm_assets.atlas.tasks import AtlasTask
 from crm_assets.llm import Role, Spending, cut
+from crm_assets.records import LoopFacts, LoopSession
+from crm_assets.records.trace import (
+    AdaptiveSummary,
+    EventBody,
+    Plan,
+    RewardStats,
+    SessionReward,
+    SessionTrace,
+    TraceEvent,
+    TraceStep,
+)
 
 __all__ = ["has_reward", "sdk_record"]
+
+_Part = TypeVar("_Part")
 
 _NO_SAMPLE = "No valid reward sample produced."
 """What the SDK says of the 0.0 that it makes where no judge could be understood."""
 
-_BESIDES = ("review_notes", "drift", "drift_alert", "triage_dossier")
-"""Keys of the exporter's that lines of ours have, too, where there is something to say."""
+_AS_THEY_ARE = (
+    "task",
+    "final_answer",
+    "execution_mode",
+    "review_status",
+    "review_notes",
+    "learning_key",
+    "student_learning",
+    "teacher_learning",
+    "triage_dossier",
+    "drift",
+    "drift_alert",
+)
+"""Keys of the exporter's that our lines have, too."""
 
 _TWICE = ("trajectory_events", "reward_audit")
 """What the exporter repeats in the metadata."""
@@ -43,29 +70,21 @@ def sdk_record(
     session: SdkSession,
     trace: Mapping[str, Any],
     *,
-    facts: Mapping[str, Any],
     spent: Mapping[Role, Spending],
-) -> dict[str, Any]:
-    """A session's line: the harness's record, what the SDK made of it, and its trace.
+) -> LoopSession:
+    """Return a session's line: the harness's record, what the SDK made of it, and its trace.
 
     Args:
-        task: what was worked on.
+        task: what was run.
         epoch: which time.
         session: as it went.
         trace: the session as the SDK's exporter writes it.
-        facts: what all sessions of the run have in common.
         spent: by role, from the ledger.
     """
     shown = _trace(trace)
-    record = harness_record(
-        task,
-        session.attempts[-1],
-        facts,
-        epoch=epoch,
-        spent=spent,
-        metadata=_atlas_facts(session, shown),
+    return loop_record(
+        task, session.attempts[-1], _loop_facts(session, shown), shown, epoch=epoch, spent=spent
     )
-    return {**vars(record), **shown}
 
 
 def has_reward(trace: Mapping[str, Any]) -> bool:
@@ -86,30 +105,41 @@ def _judge(reward: Mapping[str, Any]) -> Mapping[str, Any]:
     return _mapping(judges[0]) if isinstance(judges, list) and judges else {}
 
 
-def _trace(trace: Mapping[str, Any]) -> dict[str, Any]:
-    """The exporter's keys that all lines have; the whole of it stays in the telemetry database."""
-    shown: dict[str, Any] = dict.fromkeys(TRACE_KEYS)
-    shown |= {name: trace[name] for name in (*TRACE_KEYS, *_BESIDES) if name in trace}
-    shown["steps"] = [_step(step) for step in trace.get("steps") or ()]
-    shown["trajectory_events"] = [_event(event) for event in trace.get("trajectory_events") or ()]
+def _trace(trace: Mapping[str, Any]) -> SessionTrace:
+    """Return the exporter's keys that our lines have; the whole of it stays in the telemetry database."""
+    is_scored = has_reward(trace)
     metadata = trace.get("session_metadata") or {}
-    shown["session_metadata"] = {name: value for name, value in metadata.items() if name not in _TWICE}
-    if not has_reward(trace):
-        shown["session_reward"] = shown["reward_stats"] = None
-    return shown
+    return SessionTrace(
+        **{name: trace.get(name) for name in _AS_THEY_ARE},
+        plan=_form(Plan, trace.get("plan")),
+        steps=tuple(_step(step) for step in trace.get("steps") or ()),
+        session_metadata={name: value for name, value in metadata.items() if name not in _TWICE},
+        session_reward=_form(SessionReward, trace.get("session_reward")) if is_scored else None,
+        reward_stats=_form(RewardStats, trace.get("reward_stats")) if is_scored else None,
+        adaptive_summary=_form(AdaptiveSummary, trace.get("adaptive_summary")),
+        trajectory_events=tuple(_event(event) for event in trace.get("trajectory_events") or ()),
+    )
 
 
-def _step(step: Mapping[str, Any]) -> dict[str, Any]:
-    shown = {name: step[name] for name in _STEP_KEYS if name in step}
+def _form(kind: type[_Part], value: object) -> _Part | None:
+    """Return a part of a trace in our form; None where the SDK stored something else."""
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError:
+        return None
+
+
+def _step(step: Mapping[str, Any]) -> TraceStep:
     validation = step.get("validation") or {}
-    shown["validation"] = {
+    known = {name: step[name] for name in _STEP_KEYS if step.get(name) is not None}
+    known["validation"] = {
         name: value for name, value in validation.items() if name != "validation_request"
     }
-    return shown
+    return TraceStep(**known)
 
 
-def _event(row: Mapping[str, Any]) -> dict[str, Any]:
-    """An event in the form of our own lines.
+def _event(row: Mapping[str, Any]) -> TraceEvent:
+    """Return an event in the form of our own lines.
 
     Those from inside the student's graph hold the transcript over and over, and are named alone.
     """
@@ -117,47 +147,33 @@ def _event(row: Mapping[str, Any]) -> dict[str, Any]:
     inside = _mapping(payload.get("metadata"))
     name, kind, actor = payload.get("name"), payload.get("event_type"), inside.get("actor") or "atlas"
     data = {part: cut(value) for part, value in _mapping(payload.get("data")).items() if value is not None}
-    return {
-        "event_type": kind,
-        "name": name,
-        "actor": actor,
-        "event": {
-            "event_type": kind,
-            "name": name,
-            "metadata": {"actor": actor},
-            "event_timestamp": payload.get("event_timestamp"),
-            "data": {} if inside else data,
-        },
-    }
+    body = EventBody(kind, name, {"actor": actor}, payload.get("event_timestamp"), {} if inside else data)
+    return TraceEvent(kind, name, actor, body)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _atlas_facts(session: SdkSession, trace: Mapping[str, Any]) -> dict[str, Any]:
-    """What the metrics of an Atlas run are made of."""
-    reward = trace["session_reward"]
+def _loop_facts(session: SdkSession, trace: SessionTrace) -> LoopFacts:
+    reward = trace.session_reward
     learnt, rejected, error = _learning(session)
-    return {
-        "execution_mode": trace["execution_mode"],
-        "use_llm_judge": session.judge is not None,
-        "learning_key": trace["learning_key"],
-        "session_reward": reward,
-        "reward_stats": trace["reward_stats"],
-        "reward_status": "failed" if reward is None else "scored",
-        "reward_escalated": None if reward is None else bool(_judge(reward).get("escalated")),
-        "attempts": len(session.attempts),
-        "teacher_intervened": bool(session.guidance),
-        "teacher_valid": _teacher_valid(session),
-        "first_attempt_success": session.attempts[0].overall_success,
-        "entries_available": session.entries_available,
-        "entries_learnt": learnt,
-        "entries_rejected": rejected,
-        "learning_error": error,
-        "drift_alert": trace.get("drift_alert"),
-        "review_status": trace["review_status"],
-    }
+    return LoopFacts(
+        execution_mode=trace.execution_mode,
+        learning_key=trace.learning_key,
+        reward_status="failed" if reward is None else "scored",
+        reward_escalated=None if reward is None else bool(reward.judges and reward.judges[0].escalated),
+        attempts=len(session.attempts),
+        teacher_intervened=bool(session.guidance),
+        teacher_valid=_teacher_valid(session),
+        first_attempt_success=session.attempts[0].overall_success,
+        entries_available=session.entries_available,
+        entries_learnt=learnt,
+        entries_rejected=rejected,
+        learning_error=error,
+        drift_alert=trace.drift_alert,
+        review_status=trace.review_status,
+    )
 
 
 def _teacher_valid(session: SdkSession) -> bool | None:

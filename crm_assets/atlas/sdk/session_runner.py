@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,6 @@ class SdkRunner(LoopRunner):
         address: str,
         dataset: str,
         redact: Callable[[str], str],
-        facts: Mapping[str, Any],
     ) -> None:
         """Load the SDK, and prepare for sessions.
 
@@ -71,12 +70,11 @@ class SdkRunner(LoopRunner):
             address: of the telemetry database.
             dataset: its name.
             redact: takes secrets out of a text.
-            facts: what all sessions of the run have in common.
 
         Raises:
             ConfigError: the SDK is not installed, or does not take the configuration.
         """
-        super().__init__(config, models, facts)
+        super().__init__(config, models)
         self._notes = models
         self._runner = runner
         self._telemetry = telemetry
@@ -107,7 +105,7 @@ class SdkRunner(LoopRunner):
             assert session.id is not None  # the SDK stores a session before it begins
             trace = await self._traces.read(session.id)
         spent = self._spent(task, item)
-        record = sdk_record(task, item.epoch, session, trace, facts=self._facts, spent=spent)
+        record = sdk_record(task, item.epoch, session, trace, spent=spent)
         result = session.attempts[-1]
         return Finished(result.status, result.overall_success, record)
 

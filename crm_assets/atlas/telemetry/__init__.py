@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crm_assets.atlas.telemetry.documents import trace_document, usage_document
+from crm_assets.atlas.telemetry.documents import trace_of, usage_document
 from crm_assets.atlas.telemetry.drift import Baseline, Drift, Review, ReviewStatus, detect_drift, review
 from crm_assets.atlas.telemetry.records import (
     EventType,
@@ -34,6 +34,6 @@ __all__ = [
     "review",
     "steps_of",
     "telemetry_version",
-    "trace_document",
+    "trace_of",
     "usage_document",
 ]

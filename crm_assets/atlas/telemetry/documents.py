@@ -5,20 +5,34 @@ The forms are the Atlas SDK's; this is the only place that makes them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from crm_assets.atlas.outcomes import ModeDecision, Reward, Validation
+from crm_assets.atlas.outcomes import ModeDecision, Principle, Reward, Validation
 from crm_assets.atlas.playbook import LearningState
 from crm_assets.atlas.telemetry.records import (
     SessionEnd,
     SessionStart,
     Step,
-    TrajectoryEvent,
 )
 from crm_assets.atlas.telemetry.registry import state_document
 from crm_assets.llm.spending import Spending
+from crm_assets.records import RoleUsage
+from crm_assets.records.trace import (
+    AdaptiveSummary,
+    ModeChoice,
+    Plan,
+    PlanStep,
+    RewardJudge,
+    RewardPrinciple,
+    RewardSample,
+    RewardStats,
+    SessionReward,
+    SessionTrace,
+    TraceEvent,
+    TraceStep,
+)
 
 __all__ = [
     "attempt_rows",
@@ -29,7 +43,7 @@ __all__ = [
     "stats_document",
     "step_rows",
     "token_usage",
-    "trace_document",
+    "trace_of",
     "usage_document",
 ]
 
@@ -69,14 +83,14 @@ def end_metadata(end: SessionEnd, learning_state: LearningState | None) -> dict[
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def _adaptive_summary(mode: ModeDecision) -> dict[str, Any]:
-    return {
-        "adaptive_mode": mode.mode,
-        "confidence": mode.confidence,
-        "source": mode.source,
-        "reason": mode.reason,
-        "mode_history": [{"mode": mode.mode, "confidence": mode.confidence, "reason": mode.reason}],
-    }
+def _adaptive_summary(mode: ModeDecision) -> AdaptiveSummary:
+    return AdaptiveSummary(
+        adaptive_mode=mode.mode,
+        confidence=mode.confidence,
+        source=mode.source,
+        reason=mode.reason,
+        mode_history=(ModeChoice(mode.mode, mode.confidence, mode.reason),),
+    )
 
 
 def token_usage(spending: Mapping[str, Spending]) -> dict[str, Any]:
@@ -85,80 +99,81 @@ def token_usage(spending: Mapping[str, Spending]) -> dict[str, Any]:
     return {**total, "by_role": {role: _spent(spent) for role, spent in spending.items()}}
 
 
-def usage_document(spending: Spending) -> dict[str, object]:
-    """Return tokens and calls of one role or of all; tokens are null where no call's are known."""
+def usage_document(spending: Spending) -> RoleUsage:
+    """Return tokens and calls of one role or of all; tokens are None where no call's are known."""
     unknown = spending.calls > 0 and spending.unknown_usage_calls == spending.calls
     tokens = {**asdict(spending.usage), "total_tokens": spending.usage.total_tokens}
-    return {
+    return RoleUsage(
         **(dict.fromkeys(tokens) if unknown else tokens),
-        "calls": spending.calls,
-        "failed_calls": spending.failed_calls,
-        "unknown_usage_calls": spending.unknown_usage_calls,
-        "unknown_cost_calls": spending.unknown_cost_calls,
-    }
+        calls=spending.calls,
+        failed_calls=spending.failed_calls,
+        unknown_usage_calls=spending.unknown_usage_calls,
+        unknown_cost_calls=spending.unknown_cost_calls,
+    )
 
 
 def _spent(spending: Spending) -> dict[str, object]:
-    return {**usage_document(spending), "cost_usd": spending.cost_usd}
+    return {**vars(usage_document(spending)), "cost_usd": spending.cost_usd}
 
 
-def reward_document(end: SessionEnd) -> dict[str, Any] | None:
-    """`sessions.reward`; None where there is no score, which is not a score of 0."""
+def reward_document(end: SessionEnd) -> SessionReward | None:
+    """Return `sessions.reward`; None where there is no score, which is not a score of 0."""
     reward = end.reward
     if reward is None or reward.score is None:
         return None
-    samples = [sample.model_dump() for sample in reward.samples]
-    return {
+    samples = tuple(
+        RewardSample(
+            score=sample.score,
+            rationale=sample.rationale,
+            principles=_principles(sample.principles),
+            uncertainty=sample.uncertainty,
+            temperature=sample.temperature,
+        )
+        for sample in reward.samples
+    )
+    judge = RewardJudge(
+        identifier=_JUDGE,
+        score=reward.score,
+        rationale=reward.rationale or "",
+        principles=_principles(reward.principles),
+        samples=samples,
+        escalated=reward.escalated,
+        escalation_reason=reward.escalation_reason,
+    )
+    raw = {
         "score": reward.score,
-        "rationale": None,
-        "judges": [
-            {
-                "identifier": _JUDGE,
-                "score": reward.score,
-                "rationale": reward.rationale or "",
-                "principles": [principle.model_dump() for principle in reward.principles],
-                "samples": samples,
-                "escalated": reward.escalated,
-                "escalation_reason": reward.escalation_reason,
-            }
-        ],
-        "raw": {
-            "score": reward.score,
-            "samples": samples,
-            "execution_mode": end.mode.mode if end.mode else None,
-            "teacher_intervened": bool(end.guidance),
-            "focus_prompt": end.focus_prompt,
-        },
+        "samples": samples,
+        "execution_mode": end.mode.mode if end.mode else None,
+        "teacher_intervened": bool(end.guidance),
+        "focus_prompt": end.focus_prompt,
     }
+    return SessionReward(score=reward.score, judges=(judge,), raw=raw)
 
 
-def stats_document(reward: Reward | None) -> dict[str, Any] | None:
-    """`sessions.reward_stats`; None where there is no score."""
+def _principles(principles: Iterable[Principle]) -> tuple[RewardPrinciple, ...]:
+    return tuple(RewardPrinciple(each.name, each.weight, each.description) for each in principles)
+
+
+def stats_document(reward: Reward | None) -> RewardStats | None:
+    """Return `sessions.reward_stats`; None where there is no score."""
     if reward is None or reward.score is None or reward.stats is None:
         return None
-    return reward.stats.model_dump()
+    return RewardStats(**reward.stats.model_dump())
 
 
 def _validation(validation: Validation | None) -> dict[str, Any]:
     return validation.model_dump(exclude_none=True) if validation else {}
 
 
-def plan_document(end: SessionEnd) -> dict[str, Any]:
-    """`plans.plan`: a step a turn, each after the one before."""
-    befores: list[list[int]] = [[], *([step.id] for step in end.steps)]
-    return {
-        "steps": [
-            {
-                "id": step.id,
-                "description": step.description,
-                "tool": step.tool,
-                "tool_params": _parameters(step),
-                "depends_on": before,
-            }
+def plan_document(end: SessionEnd) -> Plan:
+    """Return `plans.plan`: a step for each turn, each after the one before."""
+    befores: list[tuple[int, ...]] = [(), *((step.id,) for step in end.steps)]
+    return Plan(
+        steps=tuple(
+            PlanStep(step.id, step.description, step.tool, _parameters(step), before)
             for before, step in zip(befores, end.steps, strict=False)
-        ],
-        "execution_mode": "stepwise",
-    }
+        )
+    )
 
 
 def _parameters(step: Step) -> dict[str, Any] | None:
@@ -195,65 +210,60 @@ def attempt_rows(end: SessionEnd) -> list[dict[str, Any]]:
     ]
 
 
-def trace_document(
+def trace_of(
     start: SessionStart, end: SessionEnd, learning_state: LearningState | None = None
-) -> dict[str, Any]:
-    """The session as the SDK's exporter writes it, for a line of one's own; empty parts are left out.
+) -> SessionTrace:
+    """Return the session as the SDK's exporter writes it.
 
     Args:
         start: as it began.
         end: as it ended.
         learning_state: what came of a merge; left out, what it ran with.
     """
-    metadata = {**start_metadata(start), **end_metadata(end, learning_state or end.learning_state)}
-    trace = {
-        "task": start.task,
-        "final_answer": end.final_answer or "",
-        "plan": plan_document(end),
-        "steps": _trace_steps(end),
-        "session_metadata": metadata,
-        "session_reward": metadata.get("session_reward"),
-        "reward_stats": metadata.get("reward_stats"),
-        "execution_mode": metadata.get("execution_mode"),
-        "review_status": end.review.status,
-        "review_notes": end.review.notes,
-        "learning_key": start.learning_key,
-        "adaptive_summary": metadata.get("adaptive_summary"),
-        "triage_dossier": end.triage_dossier,
-        "drift": metadata.get("drift"),
-        "drift_alert": metadata.get("drift_alert"),
-        "student_learning": end.student_note,
-        "teacher_learning": end.teacher_note,
-        "trajectory_events": [_trace_event(event) for event in end.events],
-    }
-    return {name: value for name, value in trace.items() if value is not None}
+    drift = end.drift.document() if end.drift else None
+    return SessionTrace(
+        task=start.task,
+        final_answer=end.final_answer or "",
+        plan=plan_document(end),
+        steps=_trace_steps(end),
+        session_metadata={
+            **start_metadata(start),
+            **end_metadata(end, learning_state or end.learning_state),
+        },
+        session_reward=reward_document(end),
+        reward_stats=stats_document(end.reward),
+        execution_mode=end.mode.mode if end.mode else None,
+        review_status=end.review.status,
+        review_notes=end.review.notes,
+        learning_key=start.learning_key,
+        adaptive_summary=_adaptive_summary(end.mode) if end.mode else None,
+        triage_dossier=end.triage_dossier,
+        drift=drift,
+        drift_alert=end.drift.alert if end.drift else None,
+        student_learning=end.student_note,
+        teacher_learning=end.teacher_note,
+        trajectory_events=tuple(
+            TraceEvent(event.event_type, event.name, event.actor, event.document()) for event in end.events
+        ),
+    )
 
 
-def _trace_event(event: TrajectoryEvent) -> dict[str, Any]:
-    return {
-        "event_type": event.event_type,
-        "name": event.name,
-        "actor": event.actor,
-        "event": event.document(),
-    }
-
-
-def _trace_steps(end: SessionEnd) -> list[dict[str, Any]]:
-    plan = plan_document(end)["steps"]
-    return [
-        {
-            "step_id": row["step_id"],
-            "description": planned["description"],
-            "trace": row["trace"],
-            "output": row["output"],
-            "reward": row["evaluation"]["reward"],
-            "tool": planned["tool"],
-            "tool_params": planned["tool_params"] or {},
-            "validation": row["evaluation"]["validation"],
-            "attempts": row["attempts"],
-            "guidance": list(end.guidance) if position == 0 else [],
-            "metadata": row["metadata"],
-            "depends_on": planned["depends_on"],
-        }
-        for position, (row, planned) in enumerate(zip(step_rows(end), plan, strict=True))
-    ]
+def _trace_steps(end: SessionEnd) -> tuple[TraceStep, ...]:
+    reward = reward_document(end)
+    return tuple(
+        TraceStep(
+            step_id=step.id,
+            description=step.description,
+            trace=step.trace,
+            output=step.output or "",
+            reward={} if reward is None else asdict(reward),
+            tool=step.tool,
+            tool_params=_parameters(step) or {},
+            validation=_validation(end.validation),
+            attempts=step.attempts,
+            guidance=end.guidance if position == 0 else (),
+            metadata=step.metadata,
+            depends_on=planned.depends_on,
+        )
+        for position, (step, planned) in enumerate(zip(end.steps, plan_document(end).steps, strict=True))
+    )

@@ -14,6 +14,7 @@ from crm_assets.atlas.outcomes import ModeDecision, Reward, Validation
 from crm_assets.atlas.playbook import LearningState
 from crm_assets.atlas.telemetry.drift import Drift, Review
 from crm_assets.llm.spending import Spending
+from crm_assets.records.trace import EventBody
 
 __all__ = ["EventType", "SessionEnd", "SessionStart", "Step", "StepAttempt", "TrajectoryEvent"]
 
@@ -100,18 +101,10 @@ class TrajectoryEvent:
     data: Mapping[str, Any] = field(default_factory=dict)
     """Input and output."""
 
-    def document(self) -> dict[str, Any]:
-        """The event as it is stored, flat."""
-        event: dict[str, Any] = {
-            "event_type": self.event_type,
-            "name": self.name,
-            "metadata": {**self.metadata, "actor": self.actor},
-        }
-        if self.at is not None:
-            event["event_timestamp"] = self.at
-        if self.data:
-            event["data"] = self.data
-        return event
+    def document(self) -> EventBody:
+        """Return the event as it is stored."""
+        metadata = {**self.metadata, "actor": self.actor}
+        return EventBody(self.event_type, self.name, metadata, self.at, self.data)
 
 
 @dataclass(frozen=True)

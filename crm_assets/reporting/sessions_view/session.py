@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from crm_assets.records import LoopSession, RecordedTurn, TurnResult
+from crm_assets.records import LoopSession, PastTurnVerdicts, TurnResult
 from crm_assets.records.trace import TraceEvent
 from crm_assets.reporting.document import Block, Cell, Column, Section, Table, figures
 from crm_assets.reporting.formats import NOTHING, dollars, plain
@@ -103,7 +103,7 @@ def _plan(session: LoopSession) -> Iterator[tuple[str, str]]:
             yield "", _of(event, "error")
 
 
-def _turn(turn: TurnResult, recorded: RecordedTurn | None) -> Iterator[tuple[str, str]]:
+def _turn(turn: TurnResult, recorded: PastTurnVerdicts | None) -> Iterator[tuple[str, str]]:
     yield "user", text(turn.user_utterance)
     if turn.tool_name is None:
         yield "call", "none"
@@ -129,7 +129,7 @@ def _turn(turn: TurnResult, recorded: RecordedTurn | None) -> Iterator[tuple[str
         yield "recorded", recorded_verdict(recorded)
 
 
-def _recorded_turns(session: LoopSession) -> dict[int, RecordedTurn]:
+def _recorded_turns(session: LoopSession) -> dict[int, PastTurnVerdicts]:
     imported = session.atlas_metadata.imported
     return {each.turn_id: each for each in imported.recorded_turns if each.turn_id} if imported else {}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from crm_assets.records import RecordedTurn, TurnResult
+from crm_assets.records import PastTurnVerdicts, TurnResult
 from crm_assets.reporting.formats import counted, plain
 from crm_assets.reporting.wording import describe_kind
 
@@ -87,7 +87,7 @@ def verdict(turn: TurnResult) -> str:
     return said
 
 
-def recorded_verdict(recorded: RecordedTurn) -> str:
+def recorded_verdict(recorded: PastTurnVerdicts) -> str:
     """Return an imported file's own verdict on a turn."""
     said = f"{mark(recorded.recorded_success)} {plain(recorded.recorded_verification or 'no verdict')}"
     said += f" (call {mark(recorded.recorded_tool_success)}"

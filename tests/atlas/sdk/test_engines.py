@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import orjson
 import pytest
 
-from crm_assets.atlas.records import TRACE_KEYS
 from crm_assets.database import Databases
 from crm_assets.llm import LedgerEntry
+from crm_assets.records.trace import SessionTrace
 from crm_assets.reporting import RunInfo, compute_metrics, render_readme
 from tests.atlas.loop import (
     KEY,
@@ -167,7 +167,7 @@ def test_the_same_models_are_asked_in_the_same_way(ours: Run, theirs: Run) -> No
 
 def test_lines_have_the_trace_as_the_sdk_has_stored_it(theirs: Run) -> None:
     for line in theirs.lines:
-        assert [name for name in TRACE_KEYS if name not in line] == []
+        assert [each.name for each in fields(SessionTrace) if each.name not in line] == []
         ((task, answer, reward, status, key),) = theirs.loop.query(
             "SELECT task, final_answer, reward, status, metadata ->> 'learning_key' FROM sessions "
             "WHERE metadata ->> 'task_id' = %s",

@@ -8,6 +8,7 @@ import pytest
 from crm_assets.atlas.sdk import package
 from crm_assets.atlas.sdk.package import KEY_VARIABLE, require_sdk, sdk_environment
 from crm_assets.errors import ConfigError
+from crm_assets.records import SessionLog
 from tests.atlas.loop import Loop, models_at, small_dataset
 
 
@@ -46,7 +47,7 @@ def test_the_student_alone_needs_no_engine(loop: Loop) -> None:
     files = loop.tasks(small_dataset(1))
     loop.run(files, config, agent="student", student="offline/student")
     assert loop.lines(files)[0]["status"] == "succeeded"
-    assert "engine" not in loop.lines(files)[0]["atlas_metadata"]["agent"]
+    assert "engine" not in (SessionLog(files.sessions).header.agent or {})
 
 
 def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

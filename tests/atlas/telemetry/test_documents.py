@@ -10,7 +10,7 @@ import pytest
 from crm_assets.atlas.config import DriftConfig
 from crm_assets.atlas.outcomes import ModeDecision
 from crm_assets.atlas.playbook import LearningState
-from crm_assets.atlas.telemetry import Step, TrajectoryEvent, detect_drift, steps_of, trace_document
+from crm_assets.atlas.telemetry import Step, TrajectoryEvent, detect_drift, steps_of, trace_of
 from crm_assets.atlas.telemetry.documents import (
     attempt_rows,
     end_metadata,
@@ -26,6 +26,7 @@ from crm_assets.database import Databases
 from crm_assets.harness import GroundTruthStore
 from crm_assets.llm.messages import Usage
 from crm_assets.llm.spending import Spending
+from crm_assets.records.trace import EventBody, ModeChoice
 from tests.harness.build import Caller, Harness, call, conversation, turn
 
 from .build import KEY, LOOK_AGAIN, NO_REWARD, NOTHING_WRONG, RUN, end, learn, reward, start
@@ -34,22 +35,23 @@ from .build import KEY, LOOK_AGAIN, NO_REWARD, NOTHING_WRONG, RUN, end, learn, r
 def test_a_reward_has_one_judge_with_the_samples() -> None:
     document = reward_document(end(reward=reward(escalated=True, escalation_reason="far apart")))
     assert document is not None
-    assert (document["score"], document["rationale"]) == (0.75, None)
-    (judge,) = document["judges"]
-    assert judge["identifier"] == "session_reward"
-    assert (judge["score"], judge["escalated"], judge["escalation_reason"]) == (0.75, True, "far apart")
-    assert [sample["temperature"] for sample in judge["samples"]] == [0.2, 0.5, 0.8]
-    assert set(judge["samples"][0]) == {"score", "rationale", "principles", "uncertainty", "temperature"}
-    assert document["raw"] == {
+    assert (document.score, document.rationale) == (0.75, None)
+    (judge,) = document.judges
+    assert judge.identifier == "session_reward"
+    assert (judge.score, judge.escalated, judge.escalation_reason) == (0.75, True, "far apart")
+    assert [sample.temperature for sample in judge.samples] == [0.2, 0.5, 0.8]
+    assert set(vars(judge.samples[0])) == {"score", "rationale", "principles", "uncertainty", "temperature"}
+    assert document.raw == {
         "score": 0.75,
-        "samples": judge["samples"],
+        "samples": judge.samples,
         "execution_mode": "paired",
         "teacher_intervened": True,
         "focus_prompt": None,
     }
     untouched = reward_document(end(attempts=1))
     assert untouched is not None
-    assert untouched["raw"]["teacher_intervened"] is False
+    assert untouched.raw is not None
+    assert untouched.raw["teacher_intervened"] is False
 
 
 def test_a_failed_reward_is_no_score_of_0() -> None:
@@ -77,12 +79,10 @@ def test_the_metadata_say_who_when_and_how() -> None:
         learn(LearningState()),
     )
     assert metadata["execution_mode"] == "coach"
-    assert metadata["adaptive_summary"]["adaptive_mode"] == "coach"
-    assert metadata["adaptive_summary"]["confidence"] == 0.4
-    assert metadata["adaptive_summary"]["mode_history"] == [
-        {"mode": "coach", "confidence": 0.4, "reason": "unsure"}
-    ]
-    assert metadata["session_reward"]["score"] == metadata["reward_stats"]["score"] == 0.75
+    assert metadata["adaptive_summary"].adaptive_mode == "coach"
+    assert metadata["adaptive_summary"].confidence == 0.4
+    assert metadata["adaptive_summary"].mode_history == (ModeChoice("coach", 0.4, "unsure"),)
+    assert metadata["session_reward"].score == metadata["reward_stats"].score == 0.75
     assert (metadata["drift_alert"], metadata["drift"]["drift_alert"]) == (True, True)
     assert metadata["learning_usage"] == {"cue_hits": 2}
     assert metadata["session_learning_note"] == "Search before you write."
@@ -116,15 +116,15 @@ def test_tokens_are_counted_together_and_by_role() -> None:
 
 def test_the_plan_has_a_step_a_turn_each_after_the_one_before() -> None:
     plan = plan_document(end(3))
-    assert [(step["id"], step["depends_on"]) for step in plan["steps"]] == [(1, []), (2, [1]), (3, [2])]
-    assert plan["steps"][1]["tool_params"] == {"name": "Client 2", "limit": 2}
-    assert plan["execution_mode"] == "stepwise"
+    assert [(step.id, step.depends_on) for step in plan.steps] == [(1, ()), (2, (1,)), (3, (2,))]
+    assert plan.steps[1].tool_params == {"name": "Client 2", "limit": 2}
+    assert plan.execution_mode == "stepwise"
 
 
 @pytest.mark.parametrize(("given", "planned"), [(None, None), ([1], {"arguments": [1]}), ({}, {})])
 def test_arguments_that_are_no_object_become_one_in_the_plan(given: Any, planned: Any) -> None:
     step = Step(id=1, description="", tool="t", tool_params=given, trace="", output=None)
-    assert plan_document(end(steps=(step,)))["steps"][0]["tool_params"] == planned
+    assert plan_document(end(steps=(step,))).steps[0].tool_params == planned
     assert step_rows(end(steps=(step,)))[0]["output"] == ""
 
 
@@ -138,37 +138,20 @@ def test_each_attempt_keeps_what_the_teacher_said_of_it() -> None:
 
 def test_an_event_is_flat() -> None:
     event = TrajectoryEvent("TOOL_END", "client_search", "student", 12.5, {"turn": 1}, {"output": "x"})
-    assert event.document() == {
-        "event_type": "TOOL_END",
-        "name": "client_search",
-        "event_timestamp": 12.5,
-        "metadata": {"turn": 1, "actor": "student"},
-        "data": {"output": "x"},
-    }
+    assert event.document() == EventBody(
+        "TOOL_END", "client_search", {"turn": 1, "actor": "student"}, 12.5, {"output": "x"}
+    )
 
 
 def test_a_trace_carries_the_sdk_s_keys() -> None:
-    trace = trace_document(start(), end())
-    assert {
-        "task",
-        "final_answer",
-        "plan",
-        "steps",
-        "session_metadata",
-        "session_reward",
-        "reward_stats",
-        "execution_mode",
-        "review_status",
-        "learning_key",
-        "adaptive_summary",
-        "student_learning",
-        "teacher_learning",
-        "trajectory_events",
-    } <= set(trace)
-    assert trace["steps"][0]["guidance"] == list(end().guidance)
-    assert trace["steps"][1]["guidance"] == []
-    assert trace["steps"][1]["reward"]["score"] == 0.75
-    assert [event["actor"] for event in trace["trajectory_events"]][:2] == ["atlas", "student"]
+    trace = trace_of(start(), end())
+    assert all(value is not None for value in (trace.task, trace.plan, trace.steps, trace.session_reward))
+    assert trace.steps is not None
+    assert trace.trajectory_events is not None
+    assert trace.steps[0].guidance == end().guidance
+    assert trace.steps[1].guidance == ()
+    assert trace.steps[1].reward["score"] == 0.75
+    assert [event.actor for event in trace.trajectory_events][:2] == ["atlas", "student"]
 
 
 def test_steps_are_the_turns_of_the_last_run(databases: Databases) -> None:

@@ -21,7 +21,7 @@ from crm_assets.atlas.telemetry import (
     TelemetryStore,
     TrajectoryEvent,
     detect_drift,
-    trace_document,
+    trace_of,
 )
 from tests.atlas.sdk.environment import sdk_folder
 
@@ -126,7 +126,7 @@ def test_the_exporter_writes_every_session_as_our_traces_say(
     exported = [orjson.loads(line) for line in file.read_bytes().splitlines()]
     assert len(exported) == len(sessions)
     for line, (begun, ended, learnt) in zip(reversed(exported), sessions, strict=True):
-        wanted = orjson.loads(orjson.dumps(trace_document(begun, ended, learnt)))
+        wanted = orjson.loads(orjson.dumps(trace_of(begun, ended, learnt)))
         assert missing(wanted, line) == []
         assert len(line["steps"]) == len(ended.steps)
         assert len(line.get("trajectory_events", [])) == len(ended.events)
@@ -165,7 +165,7 @@ def test_training_data_has_every_session_reward_step_and_event(
     traces = found["all"]
     assert len(traces) == len(sessions)
     for trace, (begun, ended, learnt) in zip(reversed(traces), sessions, strict=True):
-        wanted = orjson.loads(orjson.dumps(trace_document(begun, ended, learnt)))
+        wanted = orjson.loads(orjson.dumps(trace_of(begun, ended, learnt)))
         assert (trace["task"], trace["final_answer"]) == (begun.task, ended.final_answer or "")
         assert trace["plan"] == wanted["plan"]
         assert trace["session_reward"] == wanted.get("session_reward")
