@@ -11,6 +11,7 @@ import pytest
 
 from crm_assets.engine.checkpoint import Checkpoint, Entry
 from crm_assets.errors import InfrastructureError, InputError
+from crm_assets.workspace.baseline_files import sidecar_of
 from crm_assets.workspace.files import json_line
 
 IDENTITY = {"dataset_sha256": "abc", "agent": {"name": "replay"}, "sample": None}
@@ -206,3 +207,19 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path, blocked:
         write(path, entry("a"))
     assert str(path) in str(failure.value)
     assert "\n" not in str(failure.value)
+
+
+def test_facts_are_kept_beside_the_identity_and_do_not_keep_a_run_from_being_resumed(path: Path):
+    def header() -> dict[str, Any]:
+        document: dict[str, Any] = orjson.loads(sidecar_of(path).read_bytes())
+        return document
+
+    with Checkpoint(path, IDENTITY, {"software": {"python": "3.11"}, "answered_by": {}}) as results:
+        results.append([entry("a")])
+    assert header() == {**IDENTITY, "software": {"python": "3.11"}, "answered_by": {}}
+    with Checkpoint(path, IDENTITY, {"software": {"python": "3.12"}, "answered_by": {}}) as results:
+        assert results.finished == {"a"}
+    assert header()["software"] == {"python": "3.11, 3.12"}
+    with Checkpoint(path, IDENTITY, {"software": {"python": "3.12"}, "answered_by": {}}):
+        pass
+    assert header()["software"] == {"python": "3.11, 3.12"}

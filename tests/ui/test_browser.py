@@ -129,7 +129,7 @@ def test_the_readme_is_rendered_and_its_pictures_load(stage: Stage, first_run: s
     [
         ("dataset_revision", ["dataset_audit"]),
         ("atlas_tasks", ["dataset_unchanged", "tasks_match_dataset"]),
-        ("atlas_sessions", ["leak_canary", "sessions_match_tasks", "telemetry_matches_sessions"]),
+        ("atlas_sessions", ["leakage_check", "sessions_match_tasks", "telemetry_matches_sessions"]),
         ("baseline_metrics", ["cost_within_budget", "missing_verdicts"]),
     ],
 )

@@ -32,7 +32,7 @@ __all__ = [
     "WARNINGS",
     "cost_within_budget",
     "dataset_audit",
-    "leak_canary",
+    "leakage_check",
     "missing_verdicts",
     "reward_drift",
     "sandbox_reset",
@@ -63,8 +63,8 @@ class _BudgetConfig(dg.Config):
     budget_tokens: int | None = Field(default=None, ge=1, description="Tokens; left out, the run's budget.")
 
 
-class _CanaryConfig(dg.Config):
-    """How much the leak canary looks at."""
+class _LeakageConfig(dg.Config):
+    """The sample of `leakage_check`."""
 
     sessions: int = Field(default=25, ge=1, description="Sessions, evenly spread over the run.")
 
@@ -184,10 +184,10 @@ def sandbox_reset(context: dg.AssetCheckExecutionContext, sandbox: SandboxResour
 
 
 @partition_check(atlas_sessions, blocking=False)
-def leak_canary(
-    context: dg.AssetCheckExecutionContext, config: _CanaryConfig, artifacts: ArtifactsResource
+def leakage_check(
+    context: dg.AssetCheckExecutionContext, config: _LeakageConfig, artifacts: ArtifactsResource
 ) -> dg.AssetCheckResult:
-    """What the student was asked holds nothing but what it may know.
+    """The student's prompts contain no ground truth.
 
     For a sample of sessions its requests are built again from the configuration, the playbook noted in the
     ledger, the users' texts and the calls' outcomes alone; a hash that the ledger holds proves that the
@@ -217,7 +217,7 @@ def leak_canary(
 
 
 def _loaded(artifacts: ArtifactsResource, paths: BaselinePaths, plan: SessionPlan) -> LoadedConfig:
-    """The configuration that the sessions ran on.
+    """Return the configuration that the sessions ran on.
 
     Raises:
         InputError: it has changed since.
@@ -241,5 +241,5 @@ WARNINGS = [
     reward_drift,
     telemetry_matches_sessions,
     sandbox_reset,
-    leak_canary,
+    leakage_check,
 ]

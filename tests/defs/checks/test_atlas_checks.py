@@ -70,7 +70,7 @@ def test_an_atlas_run_passes_and_its_requests_can_be_derived_again(
 ) -> None:
     materialize_on(instance, project, KEY, LineageOptions(SessionPlan()))
     for check in (
-        "leak_canary",
+        "leakage_check",
         "telemetry_matches_sessions",
         "sandbox_reset",
         "reward_drift",
@@ -80,7 +80,7 @@ def test_an_atlas_run_passes_and_its_requests_can_be_derived_again(
         assert evaluation.passed, evaluation.description
         assert evaluation.severity == dg.AssetCheckSeverity.WARN
         assert metadata(evaluation, "compared") > 0
-    canary = evaluate(instance, "leak_canary")
+    canary = evaluate(instance, "leakage_check")
     assert metadata(canary, "sessions") == 2
     assert 0 < metadata(canary, "derived") <= metadata(canary, "recorded")
 
@@ -88,7 +88,7 @@ def test_an_atlas_run_passes_and_its_requests_can_be_derived_again(
     before = paths.sessions.read_bytes()
     edit(paths.sessions, lambda lines: lines[0]["conversation_result"]["per_turn_results"][0].update(
         user_utterance="Something that nobody said."))  # fmt: skip
-    found = evaluate(instance, "leak_canary")
+    found = evaluate(instance, "leakage_check")
     assert not found.passed
     assert "cannot be derived again" in (found.description or "")
 
@@ -98,7 +98,7 @@ def test_an_atlas_run_passes_and_its_requests_can_be_derived_again(
     edit(paths.tasks, lambda lines: lines[0]["conversation"]["turns"][0].update(expected_response={
         "text": "sesame-7431-secret", "answers": ["sesame-7431-secret"]}))  # fmt: skip
     edit(paths.sessions, lambda lines: lines[0]["steps"][0].update(guidance=[secret]))
-    found = evaluate(instance, "leak_canary")
+    found = evaluate(instance, "leakage_check")
     assert not found.passed
     assert "'sesame-7431-secret', which only the ground truth has" in (found.description or "")
     paths.sessions.write_bytes(before)
@@ -124,7 +124,7 @@ def test_an_atlas_run_passes_and_its_requests_can_be_derived_again(
     )
     config = project.configs / "crm_harness.dev.yaml"
     config.write_text(config.read_text().replace("max_retries: 1", "max_retries: 0"))
-    changed = evaluate(instance, "leak_canary")
+    changed = evaluate(instance, "leakage_check")
     assert not changed.passed
     assert "has changed since these sessions ran" in (changed.description or "")
 
@@ -133,7 +133,7 @@ def test_agents_that_ask_no_model_have_nothing_to_leak(
     instance: dg.DagsterInstance, project: Project
 ) -> None:
     materialize_on(instance, project, KEY, LineageOptions(SessionPlan(agent="replay")))
-    for check in ("leak_canary", "telemetry_matches_sessions"):
+    for check in ("leakage_check", "telemetry_matches_sessions"):
         assert metadata(evaluate(instance, check), "compared") == 0
 
 
@@ -142,7 +142,7 @@ def test_sessions_that_dagster_did_not_make_cannot_be_checked_and_say_so(
 ) -> None:
     materialize_on(instance, project, KEY, LineageOptions(SessionPlan(agent="replay")))
     with dg.DagsterInstance.ephemeral() as other:
-        evaluation = evaluate(other, "leak_canary")
+        evaluation = evaluate(other, "leakage_check")
     assert not evaluation.passed
     assert "Dagster holds no run that made these sessions" in (evaluation.description or "")
 
