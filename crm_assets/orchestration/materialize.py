@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 from dagster._core.errors import DagsterAssetCheckFailedError, DagsterExecutionInterruptedError
+from dagster_shared.check import CheckError
 
 from crm_assets.atlas.plan import SessionPlan
 from crm_assets.definitions import defs
@@ -24,7 +25,7 @@ from crm_assets.defs.jobs import BASELINE_JOB, HISTORY_JOB
 from crm_assets.defs.partitions import register, register_dataset
 from crm_assets.defs.sessions_config import SessionsConfig
 from crm_assets.defs.stages import StageConfig
-from crm_assets.errors import ConfigError, CrmAssetsError
+from crm_assets.errors import ConfigError, CrmAssetsError, first_line
 from crm_assets.orchestration.launcher import PROCESS_TAG, this_process
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.keys import BaselineKey
@@ -92,7 +93,7 @@ def open_instance(project: Project) -> Iterator[dg.DagsterInstance]:
     """Dagster's instance of the project: what the UI shows.
 
     Raises:
-        ConfigError: the project has no `dagster.yaml`.
+        ConfigError: the project has no `dagster.yaml`, or it names a module that is not there.
         InfrastructureError: the database of its storage does not answer.
     """
     home = Path(os.environ.get("DAGSTER_HOME") or project.dagster_home)
@@ -100,7 +101,14 @@ def open_instance(project: Project) -> Iterator[dg.DagsterInstance]:
         raise ConfigError(
             f"{home} has no dagster.yaml: work in the project's folder, or correct DAGSTER_HOME."
         )
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+    try:
+        opened = dg.DagsterInstance.from_config(str(home))
+    except CheckError as error:  # what Dagster raises where it cannot import what the file names
+        raise ConfigError(
+            f"{home / 'dagster.yaml'} cannot be used ({first_line(error)}): take storage and run_launcher "
+            "from this version's dagster_home/dagster.yaml."
+        ) from error
+    with opened as instance:
         # Dagster opens a connection for every statement unless it is told that this process stays.
         instance.optimize_for_webserver(
             statement_timeout=_STATEMENT_TIMEOUT_MS,

@@ -66,3 +66,12 @@ def test_an_instance_without_its_configuration_is_a_sentence(project: Project) -
     (project.dagster_home / "dagster.yaml").unlink()
     with pytest.raises(ConfigError, match=r"has no dagster\.yaml"), open_instance(project):
         pass
+
+
+def test_a_configuration_of_an_older_version_is_a_sentence(project: Project) -> None:
+    path = project.dagster_home / "dagster.yaml"
+    path.write_text(path.read_text().replace("orchestration.storage", "dagster_storage"))
+    with pytest.raises(ConfigError) as caught, open_instance(project):
+        pass
+    assert "Couldn't import module crm_assets.dagster_storage" in str(caught.value)
+    assert str(caught.value).endswith("from this version's dagster_home/dagster.yaml.")
