@@ -15,7 +15,7 @@ from crm_assets.conversations import Conversation, load_conversations
 from crm_assets.engine import WorkItem
 from crm_assets.errors import InputError, first_line
 from crm_assets.workspace.files import atomic_writer, write_jsonl
-from crm_assets.workspace.jsonl import Line, read_lines
+from crm_assets.workspace.jsonl import Line, read_lines, refuse_multiline
 
 __all__ = [
     "TASK_SCHEMA_VERSION",
@@ -186,6 +186,8 @@ def _parse(path: Path, line: Line) -> AtlasTask:
 
 
 def _no_task(path: Path, number: int, error: Exception) -> InputError:
+    if number == 1:
+        refuse_multiline(path)
     return InputError(
         f"{path}, line {number} is not a task ({first_line(error)}); materialize atlas_tasks again."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import orjson
 from pydantic import ValidationError
@@ -14,14 +14,13 @@ from pydantic_core import ErrorDetails
 from crm_assets.conversations.conversation import Conversation
 from crm_assets.conversations.rules import Problem, document_problems, structure_problems
 from crm_assets.errors import InputError
+from crm_assets.workspace.jsonl import Line, read_lines, refuse_multiline
 
 __all__ = ["MAX_LINE", "DatasetReader", "ScannedLine", "parse_line"]
 
 MAX_LINE = 16 << 20
 """Largest line in bytes; a longer one is reported and skipped without being held in memory."""
 
-_BOM = b"\xef\xbb\xbf"
-_SKIP = 1 << 20
 _EXCERPT = 60
 _END_OF_DATA = "unexpected end of data"
 
@@ -65,48 +64,36 @@ class DatasetReader:
         return self._digest.hexdigest()
 
     def __iter__(self) -> Iterator[ScannedLine]:
-        """Yield every line that is not blank, parsed."""
-        for number, line in self.lines():
+        """Yield every line that is not blank, parsed.
+
+        Raises:
+            InputError: the file is missing, cannot be read, or is one document over several lines.
+        """
+        for number, _, line in self.lines():
             if len(line) > MAX_LINE:
                 reason = f"the line is longer than {MAX_LINE:,} bytes; split or shorten it"
                 yield ScannedLine(number, None, (Problem("", reason),))
             else:
                 conversation, problems = parse_line(line, known_tools=self._known_tools)
+                if conversation is None and self.conversations == 1:
+                    refuse_multiline(self.path)
                 yield ScannedLine(number, conversation, problems)
 
-    def lines(self) -> Iterator[tuple[int, bytes]]:
-        """Yield number and bytes of every line that is not blank; an oversized one is cut after `MAX_LINE`.
+    def lines(self) -> Iterator[Line]:
+        """Yield every line that is not blank; an oversized one is cut after `MAX_LINE`.
 
         Raises:
             InputError: the file is missing or cannot be read.
         """
-        try:
-            with self.path.open("rb") as handle:
-                number = 0
-                while line := handle.readline(MAX_LINE + 1):
-                    number += 1
-                    self._count(line)
-                    if len(line) > MAX_LINE:
-                        self._skip_rest(handle, line)
-                    elif number == 1:
-                        line = line.removeprefix(_BOM)
-                    if line.strip():
-                        self.conversations += 1
-                        yield number, line
-        except FileNotFoundError as error:
+        if not self.path.exists():
             raise InputError(
                 f"There is no dataset at {self.path}; correct the path, or list the datasets with "
                 "`crm-assets datasets list`."
-            ) from error
-        except OSError as error:
-            raise InputError(
-                f"The dataset {self.path} cannot be read: {error.strerror or error}."
-            ) from error
-
-    def _skip_rest(self, handle: IO[bytes], line: bytes) -> None:
-        while line and not line.endswith(b"\n"):
-            line = handle.readline(_SKIP)
-            self._count(line)
+            )
+        for line in read_lines(self.path, limit=MAX_LINE, on_bytes=self._count):
+            if line.data.strip():
+                self.conversations += 1
+                yield line
 
     def _count(self, data: bytes) -> None:
         self.size += len(data)

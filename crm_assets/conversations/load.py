@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from crm_assets.conversations.conversation import Conversation
 from crm_assets.conversations.findings import DEFAULT_FINDINGS, NO_CONVERSATION, Findings
 from crm_assets.conversations.lines import DatasetReader
+from crm_assets.workspace.jsonl import refuse_multiline
 
 __all__ = [
     "DatasetSummary",
@@ -61,10 +62,11 @@ def conversation_ids(path: Path | str) -> Iterator[str]:
     Raises:
         InputError: the file is missing, cannot be read, or is not such a dataset.
     """
-    for number, line in DatasetReader(Path(path)).lines():
+    for number, _, line in DatasetReader(Path(path)).lines():
         try:
             yield str(orjson.loads(line)["conversation_id"])
         except (orjson.JSONDecodeError, TypeError, KeyError) as error:
+            refuse_multiline(Path(path))
             findings = Findings(path)
             findings.add(number, "conversation_id", "cannot be read")
             raise findings.error() from error

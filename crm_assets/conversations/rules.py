@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Collection, Iterator
 from itertools import pairwise
 from typing import NamedTuple
+
+import orjson
 
 from crm_assets.conversations.conversation import Conversation, Turn
 from crm_assets.conversations.patterns import NUL
@@ -18,6 +22,8 @@ MAX_TEXT = 1_000_000
 MAX_DEPTH = 100
 """Deepest nesting in levels: JSON writers and Python's stack fail at a few hundred."""
 
+_NO_MARKS = bytes(set(range(256)) - set(b'{}[]"'))
+
 
 class Problem(NamedTuple):
     """One problem of one conversation: the field's path, and a reason as the rest of a sentence."""
@@ -27,17 +33,54 @@ class Problem(NamedTuple):
 
 
 def document_problems(document: object, line: bytes) -> Iterator[Problem]:
-    """Yield the texts and nesting, anywhere in `document`, that cannot be stored or written.
+    """Yield what, anywhere in a line, cannot be stored or written: texts, nesting, and keys of one name.
 
     Args:
         document: the parsed line.
         line: its bytes, which rule out problems cheaply for most lines.
     """
+    marks = line.translate(None, _NO_MARKS)
+    brackets = marks.translate(None, b'"')
+    has_escapes = b"\\u00" in line
     suspicious = (
-        b"\\u0000" in line or len(line) > MAX_TEXT or line.count(b"{") + line.count(b"[") > MAX_DEPTH
+        (has_escapes and b"\\u0000" in line) or len(line) > MAX_TEXT or _deepest(brackets) > MAX_DEPTH
     )
-    if not suspicious or _is_harmless(document):
+    if suspicious and not _is_harmless(document):
+        yield from _value_problems(document)
         return
+    # The parser keeps the last of several keys of one name: what it read has fewer quotes than the line.
+    dumped = orjson.dumps(document)
+    if dumped == line.rstrip() or (
+        len(marks) - len(brackets) == dumped.count(b'"') and not (has_escapes and b"\\u0022" in line)
+    ):
+        return
+    for name in dict.fromkeys(_repeated_keys(line)):
+        yield Problem("", f"has the key {name[:80]!r} twice in one object; keep one of the two")
+
+
+def _repeated_keys(line: bytes) -> list[str]:
+    found: list[str] = []
+
+    def note(pairs: list[tuple[str, object]]) -> None:
+        names = Counter(name for name, _ in pairs)
+        found.extend(name for name, count in names.items() if count > 1)
+
+    json.loads(line, object_pairs_hook=note)
+    return found
+
+
+def _deepest(brackets: bytes) -> int:
+    """Return an upper bound of the nesting of JSON that has these brackets."""
+    removed = 0
+    while removed <= MAX_DEPTH < removed + len(brackets):
+        inner = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        if len(inner) == len(brackets):
+            break
+        brackets, removed = inner, removed + 1  # the innermost level
+    return removed + len(brackets)  # of what is left, brackets in texts, each may be a level
+
+
+def _value_problems(document: object) -> Iterator[Problem]:
     pending: list[tuple[object, str, int]] = [(document, "", 0)]
     while pending:
         item, path, depth = pending.pop()

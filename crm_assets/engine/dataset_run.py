@@ -44,9 +44,7 @@ class DatasetSource:
         Raises:
             InputError: the file cannot be read.
         """
-        reader = DatasetReader(self.path)
-        for number, line in reader.lines():
-            offset = reader.size - len(line)
+        for number, offset, line in DatasetReader(self.path).lines():
             try:
                 document = orjson.loads(line)
                 yield WorkItem.skim(document["conversation_id"], document, line=number, offset=offset)

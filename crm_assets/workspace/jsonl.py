@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from io import FileIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
+
+import orjson
 
 from crm_assets.errors import InfrastructureError, InputError
 
@@ -20,10 +24,13 @@ __all__ = [
     "read_line_at",
     "read_lines",
     "read_lines_at",
+    "refuse_multiline",
     "write_lines",
 ]
 
 _BUFFER = 1 << 18  # bytes: lines are kilobytes, and files of them gigabytes
+_SKIP = 1 << 20
+_CUT_OFF = "unexpected end of data"  # orjson's words
 
 
 class Line(NamedTuple):
@@ -42,20 +49,83 @@ class Line(NamedTuple):
         return not self.data.endswith(b"\n")
 
 
-def read_lines(path: Path) -> Iterator[Line]:
-    """Read a file line by line, in constant memory.
+def read_lines(
+    path: Path, *, limit: int | None = None, on_bytes: Callable[[bytes], object] | None = None
+) -> Iterator[Line]:
+    """Read a file line by line, in constant memory; a byte order mark (UTF-8) at its beginning is left out.
+
+    Args:
+        path: the file.
+        limit: longest line in bytes; a longer one is cut after one byte more, and its rest is skipped.
+        on_bytes: called with all bytes of the file, in order.
 
     Raises:
-        InputError: the file is missing or cannot be read.
+        InputError: the file is missing, cannot be read, or is UTF-16.
     """
+    longest = -1 if limit is None else limit + 1
     try:
         with path.open("rb", buffering=_BUFFER) as handle:
             offset = 0
-            for number, data in enumerate(handle, 1):
-                yield Line(number, offset, data)
-                offset += len(data)
+            for number, data in enumerate(iter(partial(handle.readline, longest), b""), 1):
+                if on_bytes is not None:
+                    on_bytes(data)
+                size = len(data)
+                if size == longest and not data.endswith(b"\n"):
+                    size += _skip_rest(handle, on_bytes)
+                line = _without_mark(path, data) if number == 1 else data
+                yield Line(number, offset + len(data) - len(line), line)
+                offset += size
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def _skip_rest(handle: IO[bytes], on_bytes: Callable[[bytes], object] | None) -> int:
+    size = 0
+    for data in iter(partial(handle.readline, _SKIP), b""):
+        size += len(data)
+        if on_bytes is not None:
+            on_bytes(data)
+        if data.endswith(b"\n"):
+            break
+    return size
+
+
+def _without_mark(path: Path, first: bytes) -> bytes:
+    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError(f"{path} is UTF-16; save it as UTF-8.")
+    return first.removeprefix(codecs.BOM_UTF8)
+
+
+def refuse_multiline(path: Path) -> None:
+    """Raise if a file whose first line could not be read is JSON, but not one value per line.
+
+    Raises:
+        InputError: its first line is the beginning of a value that goes on in the second.
+    """
+    lines = (line.data for line in read_lines(path) if line.data.strip())
+    first, second = next(lines, b""), next(lines, b"")
+    # A first line that a crash cut off has a whole one after it.
+    if _is_cut_off(first) and second and (first.strip() in (b"{", b"[") or not _is_json(second)):
+        raise InputError(
+            f"{path} is one JSON document, not one a line; write each object on a line of its own "
+            "(`jq -c .` does, and `jq -c '.[]'` for a list)."
+        )
+
+
+def _is_cut_off(text: bytes) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        return error.msg.startswith(_CUT_OFF)
+    return False
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def read_lines_at(path: Path, offsets: Iterable[int]) -> Iterator[bytes]:

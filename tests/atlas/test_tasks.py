@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from crm_assets.atlas.tasks import AtlasTask, read_task_ids, read_tasks, task_id, write_tasks
+from crm_assets.atlas.tasks import AtlasTask, TaskSource, read_task_ids, read_tasks, task_id, write_tasks
 from crm_assets.conversations import DatasetError, load_conversations
 from crm_assets.errors import InputError
 
@@ -145,6 +145,15 @@ def test_a_line_without_an_id_is_named(dataset: Path, tasks: Path, line: bytes):
     tasks.write_bytes(line + b"\n" + tasks.read_bytes())
     with pytest.raises(InputError, match="line 1 is not a task"):
         list(read_task_ids(tasks))
+
+
+def test_one_document_over_many_lines_is_one_mistake(dataset: Path, tasks: Path):
+    write(dataset, tasks, limit=1)
+    pretty = orjson.dumps(orjson.loads(tasks.read_bytes()), option=orjson.OPT_INDENT_2)
+    tasks.write_bytes(pretty)
+    for read in (read_tasks, read_task_ids, lambda path: TaskSource(path).items()):
+        with pytest.raises(InputError, match="is one JSON document, not one a line"):
+            list(read(tasks))
 
 
 def test_tasks_that_are_not_there_are_an_input_error(tasks: Path):

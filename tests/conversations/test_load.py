@@ -5,7 +5,13 @@ import hashlib
 import orjson
 import pytest
 
-from crm_assets.conversations import DatasetError, check_dataset, load_conversations, rules
+from crm_assets.conversations import (
+    DatasetError,
+    check_dataset,
+    conversation_ids,
+    load_conversations,
+    rules,
+)
 from crm_assets.conversations.lines import MAX_LINE
 from crm_assets.errors import InputError
 
@@ -87,7 +93,7 @@ def test_a_missing_file_and_a_folder_are_clear_errors(tmp_path):
         check_dataset(tmp_path / "none.jsonl")
     with pytest.raises(InputError, match="There is no dataset at"):
         list(load_conversations(tmp_path / "none.jsonl"))
-    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+    with pytest.raises(InputError, match=r"Cannot read .*: Is a directory"):
         check_dataset(tmp_path)
 
 
@@ -108,6 +114,57 @@ def test_a_last_line_without_newline_is_fine_if_it_is_whole(dataset, document):
 def test_byte_order_mark_and_windows_newlines_are_accepted(dataset, document):
     path = dataset(b"\xef\xbb\xbf" + orjson.dumps(document("a")), document("b"), newline=b"\r\n")
     assert [record.conversation_id for record in load_conversations(path)] == ["a", "b"]
+
+
+def test_a_document_over_many_lines_is_one_mistake(tmp_path, document):
+    path = tmp_path / "data.jsonl"
+    pretty = [orjson.dumps(document(name), option=orjson.OPT_INDENT_2) for name in ("a", "b")]
+    compact = [orjson.dumps(document(name)) for name in ("a", "b")]
+    for content in (
+        pretty[0],
+        b"\xef\xbb\xbf" + pretty[0].replace(b"\n", b"\r\n"),
+        b"\n".join(pretty),  # as jq writes it
+        orjson.dumps([document("a")], option=orjson.OPT_INDENT_2),
+        b"[\n" + b",\n".join(compact) + b"\n]\n",
+        b"[" + b",\n".join(compact) + b"]\n",
+        b"[\n" + compact[0] + b"\n]\n",
+    ):
+        path.write_bytes(content)
+        for read in (check_dataset, lambda each: list(conversation_ids(each))):
+            with pytest.raises(InputError, match="is one JSON document, not one a line") as caught:
+                read(path)
+            assert "\n" not in str(caught.value)
+    path.write_bytes(compact[0][:50] + b"\n" + compact[1])  # cut off, which is another mistake
+    assert [line for line, _, _ in problems(path)] == [1]
+
+
+def test_utf16_is_one_mistake(tmp_path, document):
+    path = tmp_path / "data.jsonl"
+    path.write_text((orjson.dumps(document("a")).decode() + "\n") * 3, encoding="utf-16")
+    with pytest.raises(InputError, match=r"is UTF-16; save it as UTF-8\.$"):
+        check_dataset(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        (b'"complexity_level":', b'"workflow_category":"Other","complexity_level":', "workflow_category"),
+        (b'"expected_tool":', b'"expected_args" : {}, "expected_tool":', "expected_args"),
+        (b'"name":"Acme"', b'"name":"Acme","na\\u006de":"\\u0022\\u0022"', "name"),
+    ],
+)
+def test_a_key_that_occurs_twice_is_refused_with_its_line(dataset, document, old, new, key):
+    line = orjson.dumps(document("b"))
+    assert old in line
+    path = dataset(document("a"), line.replace(old, new, 1))
+    assert problems(path) == [(2, "", f"has the key {key!r} twice in one object; keep one of the two")]
+
+
+def test_quotes_in_texts_are_no_keys(dataset, document):
+    spoken = orjson.dumps(document("a", turns=[turn(1, user_utterance='"a": 1, "a": 2')]))
+    escaped = spoken.replace(b"conversation_id", b"conversation\\u005fid").replace(b'\\"', b"\\u0022")
+    spaced = orjson.dumps(document("c"), option=orjson.OPT_INDENT_2).replace(b"\n", b" ")
+    assert check_dataset(dataset(spoken, escaped.replace(b':"a"', b':"b"'), spaced)).count == 3
 
 
 def test_invalid_utf8_is_named_with_its_byte(dataset, document):

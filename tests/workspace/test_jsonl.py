@@ -43,6 +43,26 @@ def test_lines_come_with_number_and_offset_and_are_found_again_by_it(tmp_path: P
     assert list(read_lines_at(path, offsets)) == [lines[2].data, lines[0].data]
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}\n{"b": 2}\n')
+    seen: list[bytes] = []
+    lines = list(read_lines(path, on_bytes=seen.append))
+    assert [line.data for line in lines] == [b'{"a": 1}\n', b'{"b": 2}\n']
+    assert list(read_lines_at(path, [line.offset for line in lines])) == [line.data for line in lines]
+    assert b"".join(seen) == path.read_bytes()
+
+
+def test_a_line_beyond_the_limit_is_cut_and_its_rest_skipped(tmp_path: Path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"1234\n" + b"x" * 3_000_000 + b"\n12345\n12345")
+    seen: list[bytes] = []
+    lines = list(read_lines(path, limit=5, on_bytes=seen.append))
+    assert [line.data for line in lines] == [b"1234\n", b"xxxxxx", b"12345\n", b"12345"]
+    assert [line.offset for line in lines] == [0, 5, 3_000_006, 3_000_012]
+    assert b"".join(seen) == path.read_bytes()
+
+
 @pytest.mark.parametrize("read", [lambda path: list(read_lines(path)), lambda path: read_line_at(path, 0)])
 def test_a_missing_file_is_refused_by_name(tmp_path: Path, read):
     with pytest.raises(InputError, match=r"Cannot read .*nowhere\.jsonl: No such file"):
