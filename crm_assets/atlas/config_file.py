@@ -49,7 +49,7 @@ class LoadedConfig:
 
     @property
     def learning_mode(self) -> LearningMode:
-        """What the learning section comes to."""
+        """Return the learning mode that the learning section sets."""
         learning = self.config.learning
         if not learning.enabled:
             return "off"
@@ -57,17 +57,17 @@ class LoadedConfig:
 
     @cached_property
     def sha256(self) -> str:
-        """Hex SHA-256 of `settings`."""
+        """Return the hex SHA-256 of `settings`."""
         return hashlib.sha256(orjson.dumps(self.settings, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     @cached_property
     def settings(self) -> dict[str, object]:
-        """All that can change a result; addresses, keys, timeouts, limits and prices cannot."""
+        """Return all that can change a result: no addresses, keys, timeouts, limits or prices."""
         document = self.config.model_dump(mode="json", by_alias=True, exclude={"storage", "limits"})
         return {name: _with_effect(value) for name, value in document.items()}
 
     def models(self) -> dict[str, ModelSpec]:
-        """Every model that may be asked, by what it is for."""
+        """Return every model that may be called, by its role."""
         config = self.config
         named = {
             "student": config.agent.llm,
@@ -141,7 +141,7 @@ def _merged(document: dict[str, Any], plan: SessionPlan) -> dict[str, Any]:
 
 
 def _with_model(section: Any, name: str, role: str) -> dict[str, Any]:
-    """An LLM section with another model; what belongs to the old provider goes with it."""
+    """Return an LLM section with another model, without the key, address and prices of the old one."""
     provider, slash, model = name.partition("/")
     if not (slash and provider and model):
         raise ConfigError(f"--{role} wants provider/model, as in openai/gpt-4.1-mini, not {name!r}.")
@@ -191,7 +191,7 @@ def _with_effect(value: object) -> object:
 
 
 def is_offline(environment: Mapping[str, str]) -> bool:
-    """Whether the environment wants no model to be asked, whatever the configuration says."""
+    """Return True if the environment selects offline models, whatever the configuration says."""
     return environment.get(OFFLINE_VARIABLE, "").strip().lower() in _TRUE
 
 
@@ -210,7 +210,7 @@ def _wants_offline(config: AtlasConfig, environment: Mapping[str, str], plan: Se
 
 
 def _offline(config: AtlasConfig) -> AtlasConfig:
-    """The same configuration with every model an offline one."""
+    """Return the configuration with every model replaced by an offline one."""
     update: dict[str, Any] = {}
     for role, places in _PLACES.items():
         for section, key in places:

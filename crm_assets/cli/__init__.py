@@ -46,7 +46,7 @@ class _Group(click.Group):
             click.echo(f"Error: {error}", err=True)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
-            click.echo("Stopped. Nothing is left half-written; run the same command to go on.", err=True)
+            click.echo("Stopped. Every file is whole; run the same command again to resume.", err=True)
             ctx.exit(_INTERRUPTED)
 
 

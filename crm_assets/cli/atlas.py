@@ -24,20 +24,20 @@ __all__ = ["atlas"]
 
 @click.group()
 def atlas() -> None:
-    """Run Atlas sessions: a student works, a teacher validates, judges reward, a learner distils."""
+    """Run Atlas sessions: a student works, a teacher validates, judges reward, a learner learns."""
 
 
 @atlas.command("run", cls=PlanCommand, agents=("atlas", "student"))
 @click.option(
-    "--task-file", type=click.Path(path_type=Path), required=True, help="The tasks.jsonl to work off."
+    "--task-file", type=click.Path(path_type=Path), required=True, help="Task file (tasks.jsonl) to run."
 )
 @click.option(
     "--output-dir",
     type=click.Path(path_type=Path),
     required=True,
-    help="Where tasks.jsonl (a copy), sessions.jsonl, ledger.jsonl, metrics.json and README.md go.",
+    help="Folder for tasks.jsonl (a copy), sessions.jsonl, ledger.jsonl, metrics.json and README.md.",
 )
-@click.option("--dataset", help="The dataset's name; left out, what a revision.json beside the tasks says.")
+@click.option("--dataset", help="Name of the dataset; left out, the one in revision.json beside the tasks.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many tasks.")
 def run(
     *,
@@ -47,11 +47,11 @@ def run(
     plan: SessionPlan,
     limit: int | None,
 ) -> None:
-    """Work off a task file as a baseline's `atlas_sessions` does; a stopped run goes on where it was."""
+    """Run a task file as a baseline's `atlas_sessions` does; the same command resumes a stopped run."""
     project = find_project()
     files = RunFiles(output_dir)
     if files.sessions.exists():
-        raise InputError(f"{files.sessions} is there already and is kept; choose another --output-dir.")
+        raise InputError(f"{files.sessions} exists and is protected; choose another --output-dir.")
     name = dataset or _dataset_beside(task_file)
     click.echo(f"{name}, agent {describe_agent(plan, project, name)}", err=True)
 
@@ -80,7 +80,7 @@ def run(
 
 
 def _dataset_beside(task_file: Path) -> str:
-    """The dataset that a baseline's tasks are of."""
+    """Return the dataset that a baseline's tasks were made from."""
     from crm_assets.conversations.revision import read_revision_file
 
     revision = task_file.with_name("revision.json")

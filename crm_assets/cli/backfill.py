@@ -35,13 +35,17 @@ _RESCORED = ("baseline_metrics", "baseline_readme")
     metavar="K1,K2,…",
     help="Run keys; left out, the unfinished runs (with --rescore or --resume, the finished ones).",
 )
-@click.option("--new", type=click.IntRange(1, 1000), help="So many new runs.")
-@click.option("--label", default="", help="Stands at the end of the new runs' keys.")
-@click.option("--rescore", is_flag=True, help="Only metrics and README again, from the stored sessions.")
+@click.option("--new", type=click.IntRange(1, 1000), help="Number of new runs.")
+@click.option("--label", default="", help="Added to the new run keys, as in 20260131T093000Z-label.")
+@click.option(
+    "--rescore", is_flag=True, help="Make only metrics and README again, from the stored sessions."
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many conversations.")
-@click.option("--overwrite", is_flag=True, help="Make finished baselines again.")
-@click.option("--resume", is_flag=True, help="Run again what has no verdict in finished baselines.")
-@click.option("--here", is_flag=True, help="In this process, even if Dagster's daemon runs.")
+@click.option("--overwrite", is_flag=True, help="Make finished baselines again, from the start.")
+@click.option(
+    "--resume", is_flag=True, help="Run again the sessions of finished baselines that have no verdict."
+)
+@click.option("--here", is_flag=True, help="Run in this process, even if Dagster's daemon is running.")
 @click.option("--detach", is_flag=True, help="Do not wait for the daemon's runs.")
 def backfill(
     *,
@@ -59,21 +63,21 @@ def backfill(
 ) -> None:
     """Make several runs of a dataset, with the same options.
 
-    If Dagster's daemon runs (crm-assets ui), it makes them as a backfill, within its limits; else they are
-    made here, one after the other. The same command again goes on: what is finished is kept.
+    If Dagster's daemon is running (crm-assets ui), it makes them as a backfill, within its limits; else
+    this process makes them one after the other. The same command again resumes: finished runs are kept.
     """
     project = find_project()
     require_dataset(project, dataset)
     if named and new:
         raise InputError("Give --runs or --new, not both.")
     if overwrite and resume:
-        raise InputError("--resume goes on with what is there, --overwrite throws it away: give one.")
+        raise InputError("--resume continues a baseline, --overwrite discards it: give one of them.")
     describe_agent(plan, project, dataset)  # refuses a bad configuration before anything is made
     keys = _keys(project, dataset, named, new, label, finished=rescore or resume)
     if not (rescore or overwrite or resume):
         keys = _unfinished(project, keys)
         if not keys:
-            click.echo("All of these runs are finished; --overwrite makes them again.")
+            click.echo("All of these runs are finished; give --overwrite to make them again.")
             return
 
     from crm_assets.orchestration.backfills import Backfill, daemon_is_running, pool_is_closed
@@ -111,15 +115,15 @@ def _keys(
 
 
 def _unfinished(project: Project, keys: list[BaselineKey]) -> list[BaselineKey]:
-    """`keys` without those of finished baselines, which are kept as they are."""
+    """Return `keys` without those of finished baselines."""
     finished = [key for key in keys if BaselinePaths.of(project, key).finished]
     for key in finished:
-        click.echo(f"{key} is finished and is kept as it is.", err=True)
+        click.echo(f"{key} is finished and is kept.", err=True)
     return [key for key in keys if key not in finished]
 
 
 def _stages(stages: tuple[str, ...], *, resume: bool) -> tuple[str, ...]:
-    """What is to be made: a finished baseline that is gone on with keeps its revision and tasks."""
+    """Return the stages to make: a baseline that is resumed keeps its revision and tasks."""
     return stages[stages.index("atlas_sessions") :] if resume else stages
 
 
@@ -138,8 +142,8 @@ def _run_here(instance: dg.DagsterInstance, project: Project, wanted: Backfill, 
                 failed.append(key)
     if failed:
         raise InfrastructureError(
-            f"{len(failed)} of {total} runs failed, see above; the same command with "
-            f"--runs {','.join(str(key.run) for key in failed)} goes on with them."
+            f"{len(failed)} of {total} runs failed, see above; resume them by the same "
+            f"command with --runs {','.join(str(key.run) for key in failed)}."
         )
 
 
@@ -158,7 +162,7 @@ def _submit(instance: dg.DagsterInstance, wanted: Backfill, *, wait: bool) -> No
             runs = ", ".join(f"{count} {status}" for status, count in state.runs.items()) or "no run yet"
             click.echo(f"  {state.status}: {runs}", err=True)
     except KeyboardInterrupt:
-        click.echo(f"Not waiting any more; backfill {backfill_id} goes on in the daemon.", err=True)
+        click.echo(f"Stopped waiting; backfill {backfill_id} continues in the daemon.", err=True)
         return
     if state is None or not state.succeeded:
         reason = f" ({state.error})" if state and state.error else ""

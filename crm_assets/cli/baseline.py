@@ -26,9 +26,15 @@ _FROM_SESSIONS = ("atlas_sessions", "baseline_metrics", "baseline_readme")
 @click.command(cls=PlanCommand)
 @click.option("--dataset", required=True, help="A file's stem in data/conversations.")
 @click.option("--run", "run", metavar="KEY", help="YYYYMMDDTHHMMSSZ[-label]; left out, a new one.")
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first so many conversations.")
-@click.option("--overwrite", is_flag=True, help="Make a finished baseline again.")
-@click.option("--resume", is_flag=True, help="Run again what has no verdict in a finished baseline.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help="Number of conversations, from the start of the dataset; left out, all.",
+)
+@click.option("--overwrite", is_flag=True, help="Make a finished baseline again, from the start.")
+@click.option(
+    "--resume", is_flag=True, help="Run again the sessions of a finished baseline that have no verdict."
+)
 def baseline(
     *,
     dataset: str,
@@ -38,15 +44,14 @@ def baseline(
     overwrite: bool,
     resume: bool,
 ) -> None:
-    """Run a dataset through the whole lineage, under Dagster, and show how it went.
+    """Run a dataset through the whole lineage, under Dagster, and print its figures.
 
-    Without keys the models are the offline ones that come along. The same --run again goes on with a run
-    that was stopped.
+    Without API keys, offline models are used. The same command with --run resumes a stopped run.
     """
     project = find_project()
     require_dataset(project, dataset)
     if resume and (run is None or overwrite):
-        raise InputError("--resume goes with the --run that is to go on, and without --overwrite.")
+        raise InputError("--resume needs the --run to resume, and excludes --overwrite.")
     agent_and_models = describe_agent(
         plan, project, dataset
     )  # refuses a bad configuration before anything is made
@@ -76,7 +81,7 @@ def baseline(
 
 
 def _key(project: Project, dataset: str, run: str | None, *, keep: bool) -> BaselineKey:
-    """The baseline to make: the one asked for unless it is finished, else one nobody has."""
+    """Return the key of the baseline to make: the named one unless it is protected, else a new one."""
     if run is None:
         return BaselineKey(dataset, claim_run(project, dataset, RunKey.now()))
     key = BaselineKey.of(dataset, run)

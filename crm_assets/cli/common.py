@@ -1,4 +1,4 @@
-"""What several commands need: the agent in words, progress, paths."""
+"""Helpers of several commands: the agent in words, progress, paths."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def describe_agent(plan: SessionPlan, project: Project, dataset: str) -> str:
 
 @contextmanager
 def live_progress(label: str) -> Iterator[Callable[[Progress], None]]:
-    """A progress bar on stderr, with rate and time to go; yields the callback that moves it.
+    """Show a progress bar on stderr, with rate and time left; yield the callback that moves it.
 
     Where stderr is no terminal, nothing is drawn.
     """
@@ -61,7 +61,7 @@ def live_progress(label: str) -> Iterator[Callable[[Progress], None]]:
         def report(progress: Progress) -> None:
             rate = _rate(progress.rate_per_second)
             if progress.eta_seconds is not None:
-                rate += f", {progress.eta_seconds:,.0f} s to go"
+                rate += f", {progress.eta_seconds:,.0f} s left"
             if progress.done:
                 rate += f", {progress.succeeded / progress.done:.0%} right"
             if progress.spent is not None:
@@ -72,7 +72,7 @@ def live_progress(label: str) -> Iterator[Callable[[Progress], None]]:
 
 
 def _rate(per_second: float) -> str:
-    """Conversations a second, or a minute where they are few."""
+    """Return the rate in conversations a second, or a minute if it is low."""
     if not per_second:
         return ""
     return f"{per_second:,.0f}/s" if per_second >= 1 else f"{per_second * 60:,.1f}/min"
@@ -80,7 +80,7 @@ def _rate(per_second: float) -> str:
 
 @contextmanager
 def progress_lines() -> Iterator[None]:
-    """Show what the lineage tells of its progress, a line each, on stderr."""
+    """Print the lineage's progress on stderr, a line for each message."""
     from crm_assets.defs.assets.progress import PROGRESS_LOGGER
 
     class Lines(logging.Handler):
@@ -101,6 +101,6 @@ def progress_lines() -> Iterator[None]:
 
 
 def relative(path: Path) -> str:
-    """`path` as a person in this folder would write it."""
+    """Return `path` relative to the current folder if it is inside."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -1,4 +1,4 @@
-"""`crm-assets datasets`: what there is to run, what is in it, and more of it."""
+"""`crm-assets datasets`: list, audit and generate datasets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["datasets"]
 
 @click.group()
 def datasets() -> None:
-    """The conversations there are to run."""
+    """List, audit and generate datasets of conversations."""
 
 
 @datasets.command(name="list")
@@ -59,7 +59,7 @@ def list_() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
 def audit(file: Path, as_json: bool) -> None:
-    """Tell what is in FILE and what is wrong with it, its ground truth replayed."""
+    """Count the contents and the problems of FILE; its ground truth is replayed."""
     if not file.is_file():
         raise InputError(f"{file} is not a file: give the path of a JSON Lines dataset.")
 
@@ -114,9 +114,11 @@ def _audit_tables(report: AuditReport) -> Iterator[Table]:
 
 
 @datasets.command()
-@click.option("--count", type=click.IntRange(min=1), required=True, help="How many conversations.")
-@click.option("--seed", type=int, required=True, help="The same seed gives the same file.")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="Where to.")
+@click.option("--count", type=click.IntRange(min=1), required=True, help="Number of conversations.")
+@click.option(
+    "--seed", type=int, required=True, help="Seed of the generator; the same seed gives the same file."
+)
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="File to write.")
 def generate(count: int, seed: int, output: Path) -> None:
     """Write COUNT conversations, the same ones for the same seed."""
     import sys

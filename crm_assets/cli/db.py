@@ -11,12 +11,12 @@ __all__ = ["db"]
 
 @click.group()
 def db() -> None:
-    """The project's Postgres."""
+    """Show or stop the project's Postgres."""
 
 
 @db.command()
 def status() -> None:
-    """Say which server is used and whether it runs, without starting it."""
+    """Print the server in use and whether it is running, without starting it."""
     from crm_assets.database import ServerSettings, embedded_address, read_environment
 
     project = find_project()
@@ -24,15 +24,15 @@ def status() -> None:
     if settings.host is not None:
         click.echo(f"A server of your own: {settings.host}:{settings.port} (DB_HOST).")
     elif embedded_address(project) is None:
-        click.echo("The embedded server does not run; whatever needs it starts it.")
+        click.echo("The embedded server is not running; it starts when it is needed.")
     else:
-        click.echo(f"The embedded server runs: {embedded_address(project)}")
+        click.echo(f"The embedded server is running: {embedded_address(project)}")
 
 
 @db.command()
 def stop() -> None:
-    """Stop the embedded server; whatever needs it next starts it again."""
+    """Stop the embedded server; it starts again when it is needed."""
     from crm_assets.database import stop_embedded
 
     stopped = stop_embedded(find_project())
-    click.echo("Stopped the embedded server." if stopped else "The embedded server does not run.")
+    click.echo("Stopped the embedded server." if stopped else "The embedded server is not running.")

@@ -1,4 +1,4 @@
-"""`crm-assets doctor`: is everything there, and if not, what to do."""
+"""`crm-assets doctor`: check the prerequisites, and say what to do about missing ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COLOURS = {"ok": "green", "note": "yellow", "broken": "red"}
 
 
 class Diagnosis(NamedTuple):
-    """One prerequisite: `broken` means that something will not work, `note` that it need not."""
+    """A prerequisite and its state; `broken` must be mended, `note` is optional."""
 
     state: Literal["ok", "note", "broken"]
     what: str
@@ -31,7 +31,7 @@ class Diagnosis(NamedTuple):
 
 @click.command()
 def doctor() -> None:
-    """Check every prerequisite; one line each says what to do. Exit code 1 if one is broken."""
+    """Check every prerequisite, a line each. Exit code 1 if one is broken."""
     broken = False
     for diagnosis in diagnose(find_project()):
         mark = click.style(f"{diagnosis.state:6}", fg=_COLOURS[diagnosis.state])
@@ -42,7 +42,7 @@ def doctor() -> None:
 
 
 def diagnose(project: Project) -> Iterator[Diagnosis]:
-    """Every prerequisite in the order in which they build on each other."""
+    """Yield the state of each prerequisite, in the order in which they depend on each other."""
     for what, examine in (
         ("python", _python),
         ("project", _project),

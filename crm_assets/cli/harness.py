@@ -25,17 +25,19 @@ __all__ = ["harness"]
     "--dataset",
     type=click.Path(path_type=Path),
     required=True,
-    help="The conversations: a JSON Lines file.",
+    help="Dataset file (JSON Lines).",
 )
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     required=True,
-    help="Where results go, one JSON line a conversation; a stopped run goes on there.",
+    help="Results file, one JSON line per conversation; a stopped run resumes there.",
 )
-@click.option("--sample", type=click.IntRange(min=1), help="Only so many, drawn with --seed.")
-@click.option("--seed", type=int, default=0, show_default=True, help="What --sample draws with.")
-@click.option("--overwrite", is_flag=True, help="Begin anew although the output is there.")
+@click.option(
+    "--sample", type=click.IntRange(min=1), help="Number of conversations to draw at random; left out, all."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of --sample.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing output file.")
 def harness(
     *,
     dataset: Path,
@@ -82,7 +84,7 @@ def _table(summary: RunSummary) -> Table:
         "not all right": summary.failed,
         "not recorded": summary.not_recorded,
         "infrastructure errors": summary.infrastructure_errors,
-        "done before": summary.resumed,
+        "finished before": summary.resumed,
         "seconds": f"{summary.seconds:,.1f}",
         "conversations per second": f"{here / summary.seconds:,.0f}" if summary.seconds else None,
     }

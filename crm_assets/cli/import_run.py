@@ -22,14 +22,16 @@ __all__ = ["import_command"]
 
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--dataset", required=True, help="The dataset that it was run on: a file's stem.")
+@click.option(
+    "--dataset", required=True, help="Dataset of the past run: a file's stem in data/conversations."
+)
 @click.option("--run", "run", metavar="KEY", help="YYYYMMDDTHHMMSSZ[-label]; left out, a new one.")
 @click.option("--label", default="", help="Added to the run key, as in 20260131T093000Z-label.")
 def import_command(*, file: Path, dataset: str, run: str | None, label: str) -> None:
     """Make a baseline of FILE, the results of a past run: CL-Bench's, or ours.
 
-    Its calls are made again on the sandbox and scored here; what FILE itself says of them is kept beside.
-    The same command again goes on with an import that was stopped.
+    Its calls are repeated on the sandbox and scored here; the verdicts of FILE are kept for comparison.
+    The same command resumes a stopped import.
     """
     project = find_project()
     require_dataset(project, dataset)
@@ -50,7 +52,7 @@ def import_command(*, file: Path, dataset: str, run: str | None, label: str) -> 
     from crm_assets.reporting.terminal import show
 
     show(summarize(read_metrics(made.paths.metrics)))
-    for line in _told(made):
+    for line in _overlap_lines(made):
         click.echo(line)
     click.echo(f"README: {relative(made.paths.readme)}")
 
@@ -64,24 +66,24 @@ def _key(project: Project, dataset: str, run: str | None, label: str) -> Baselin
     return BaselineKey.of(dataset, f"{key.timestamp}-{label}" if label else key)
 
 
-def _told(made: ImportedRun) -> list[str]:
-    """What of the file and the dataset went together, a line each."""
+def _overlap_lines(made: ImportedRun) -> list[str]:
+    """Return how the file and the dataset match, a line for each fact."""
     from crm_assets.reporting.formats import counted
 
     coverage, lines = made.coverage, []
     scored = coverage.shared - coverage.not_started
     lines.append(f"Scored again: {counted(scored, 'conversation')} of {counted(coverage.lines, 'line')}.")
     if coverage.not_started:
-        lines.append(f"Not recorded: {coverage.not_started:,} that the file names and never began.")
+        lines.append(f"Not recorded: {coverage.not_started:,} that the file names but never started.")
     if coverage.not_in_file:
-        lines.append(f"Not recorded: {coverage.not_in_file:,} of the dataset that the file lacks.")
+        lines.append(f"Not recorded: {coverage.not_in_file:,} of the dataset that are not in the file.")
     if coverage.not_in_dataset:
         some = ", ".join(coverage.not_in_dataset_examples)
         lines.append(
-            f"Left out: {coverage.not_in_dataset:,} of the file that the dataset lacks (such as {some})."
+            f"Left out: {coverage.not_in_dataset:,} of the file, not in the dataset (such as {some})."
         )
     if coverage.repeated:
-        lines.append(f"Left out: {coverage.repeated:,} earlier lines of conversations that come again.")
+        lines.append(f"Left out: {coverage.repeated:,} earlier lines of repeated conversations.")
     lines.append("Verdicts, the file's / ours:")
     lines += [
         f"  {measure.replace('_', ' ')}: "

@@ -14,7 +14,7 @@ __all__ = ["partitions"]
 
 @click.group()
 def partitions() -> None:
-    """The partition keys that Dagster knows."""
+    """Register partition keys in Dagster."""
 
 
 @partitions.command()

@@ -22,13 +22,13 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 @click.group()
 def runs() -> None:
-    """The runs of a dataset."""
+    """List, register and import the runs of a dataset."""
 
 
 @runs.command()
 @click.option("--dataset", required=True, help="A file's stem in data/conversations.")
-@click.option("--label", default="", help="Stands at the end of the key.")
-@click.option("--count", type=click.IntRange(1, 1000), default=1, show_default=True, help="How many.")
+@click.option("--label", default="", help="Added to the run key, as in 20260131T093000Z-label.")
+@click.option("--count", type=click.IntRange(1, 1000), default=1, show_default=True, help="Number of keys.")
 def new(dataset: str, label: str, count: int) -> None:
     """Register new run keys, for the UI's partition pickers, and print their partition keys."""
     project = find_project()
@@ -43,7 +43,7 @@ def new(dataset: str, label: str, count: int) -> None:
 @click.option("--dataset", required=True, help="A file's stem in data/conversations.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_(dataset: str, as_json: bool) -> None:
-    """List the runs of a dataset, oldest first: how far they are, and how they went."""
+    """List the runs of a dataset, oldest first, with state, score and cost."""
     project = find_project()
     require_dataset(project, dataset)
 
@@ -57,13 +57,15 @@ def list_(dataset: str, as_json: bool) -> None:
         click.echo(orjson.dumps(documents, option=orjson.OPT_INDENT_2).decode())
         return
     if not found:
-        click.echo(f"Dataset {dataset} has no run yet; crm-assets baseline --dataset {dataset} makes one.")
+        click.echo(
+            f"Dataset {dataset} has no run yet; make one by crm-assets baseline --dataset {dataset}."
+        )
         return
     _print(dataset, found)
 
 
 def free_keys(project: Project, dataset: str, count: int, *, label: str = "") -> list[BaselineKey]:
-    """`count` run keys from this second on that no run of `dataset` has.
+    """Return `count` unused run keys of `dataset`, from the current second on.
 
     Raises:
         InputError: `label` cannot be part of a run key.
@@ -79,7 +81,7 @@ def free_keys(project: Project, dataset: str, count: int, *, label: str = "") ->
 
 
 def register_keys(project: Project, keys: list[BaselineKey]) -> None:
-    """Make `keys` known to Dagster."""
+    """Register `keys` in Dagster."""
     from crm_assets.defs.partitions import register
     from crm_assets.orchestration.materialize import open_instance
 

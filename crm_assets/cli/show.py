@@ -16,22 +16,28 @@ __all__ = ["show"]
 @click.argument("dataset")
 @click.argument("run")
 @click.argument("conversation", required=False)
-@click.option("--epoch", type=click.IntRange(min=1), help="Which time it was run; left out, the first.")
+@click.option(
+    "--epoch", type=click.IntRange(min=1), help="Epoch of the session, from 1; left out, the first."
+)
 @click.option("--failed", is_flag=True, help="Only sessions without every turn correct.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=40, show_default=True, help="Most sessions to list."
+    "--limit",
+    type=click.IntRange(min=1),
+    default=40,
+    show_default=True,
+    help="Maximum number of sessions to list.",
 )
 def show(
     *, dataset: str, run: str, conversation: str | None, epoch: int | None, failed: bool, limit: int
 ) -> None:
-    """List the sessions of the baseline RUN of DATASET, or show how CONVERSATION went.
+    """List the sessions of the baseline RUN of DATASET, or one session turn by turn.
 
-    The beginning of a conversation's ID is enough where no other begins so.
+    CONVERSATION is an ID, or the start of one if it is unique.
     """
     project = find_project()
     key = BaselineKey.of(dataset, run)
     if conversation is None and epoch is not None:
-        raise InputError("--epoch goes with a conversation.")
+        raise InputError("--epoch needs a CONVERSATION.")
 
     from crm_assets.reporting.sessions_view import find_session, session_blocks, sessions_blocks
     from crm_assets.reporting.terminal import show as print_blocks

@@ -1,4 +1,4 @@
-"""`crm-assets tasks`: what a baseline would run, without running it."""
+"""`crm-assets tasks`: the tasks of a run, without running them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ __all__ = ["tasks"]
 @click.command()
 @click.option("--dataset", required=True, help="A file's stem in data/conversations.")
 @click.option("--run", "run", metavar="KEY", required=True, help="YYYYMMDDTHHMMSSZ[-label].")
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first so many conversations.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help="Number of conversations, from the start of the dataset; left out, all.",
+)
 @click.option("--overwrite", is_flag=True, help="Make the tasks of a finished baseline again.")
 def tasks(dataset: str, run: str, limit: int | None, overwrite: bool) -> None:
-    """Write a run's revision and tasks, and stop there.
+    """Write a run's revision and tasks without running them.
 
     `crm-assets baseline` with the same --run (and --limit) then runs them.
     """

@@ -22,7 +22,7 @@ _PATIENCE = 20.0  # seconds for Dagster to end its own processes before we do
 
 
 def port_is_free(port: int) -> bool:
-    """Whether a server could listen on `port` of this machine."""
+    """Return True if a server can listen on `port` of this machine."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
         # As the webserver does: a port whose last connections are still closing counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""Tells a webhook that a run failed."""
+"""Alerts of failed runs, sent to a webhook."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def send_alert(url: str, alert: Alert, *, environment: Mapping[str, str]) -> Non
     """POST `alert` as JSON, with a `text` for people; keys of `environment` are taken out of it.
 
     Raises:
-        ConfigError: the URL is none.
-        InfrastructureError: nobody took it.
+        ConfigError: the URL is not an http(s) one.
+        InfrastructureError: the webhook did not accept it.
     """
     from crm_assets.llm import make_redactor  # noqa: PLC0415  (a sensor's import should be quick)
 
@@ -57,11 +57,11 @@ def send_alert(url: str, alert: Alert, *, environment: Mapping[str, str]) -> Non
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS):  # noqa: S310
             pass
-    except OSError as failure:  # HTTPError and URLError are such; the URL can hold a token and is not told
+    except OSError as failure:  # HTTPError and URLError are such; the URL can hold a token and is not shown
         reason = f"HTTP {failure.code}" if isinstance(failure, urllib.error.HTTPError) else _reason(failure)
         raise InfrastructureError(
-            f"The webhook at {parts.hostname} did not take the alert of run {alert.run_id} ({reason}); see "
-            f"that {ALERT_VARIABLE} is right."
+            f"The webhook at {parts.hostname} did not accept the alert of run {alert.run_id} ({reason}); "
+            f"correct {ALERT_VARIABLE}."
         ) from None
 
 

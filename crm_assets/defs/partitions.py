@@ -1,4 +1,4 @@
-"""The two dimensions of the lineage: which dataset, which run."""
+"""The partitions of the lineage: dataset × run."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ BASELINE_PARTITIONS = dg.MultiPartitionsDefinition(
 
 
 def baseline_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> BaselineKey:
-    """The baseline that this step belongs to.
+    """Return the key of the baseline that this step works on.
 
     Raises:
-        InputError: the partition was registered with a key that is none of ours.
+        InputError: the partition's key is not a baseline's.
     """
     return BaselineKey.parse(str(context.partition_key))
 
 
 def register_dataset(instance: dg.DagsterInstance, dataset: str) -> None:
-    """Make a dataset's key known to Dagster."""
+    """Register a dataset's key in Dagster."""
     _add(instance, DATASET_PARTITIONS, dataset)
 
 
 def register(instance: dg.DagsterInstance, key: BaselineKey) -> dg.MultiPartitionKey:
-    """Make `key` known to Dagster (its dimensions are dynamic) and return it as Dagster wants it."""
+    """Register both dimensions of `key` in Dagster and return it as a partition key."""
     _add(instance, DATASET_PARTITIONS, key.dataset)
     _add(instance, RUN_PARTITIONS, str(key.run))
     return multi_partition(key)
 
 
 def multi_partition(key: BaselineKey) -> dg.MultiPartitionKey:
-    """`key` as Dagster wants it."""
+    """Return `key` as Dagster's partition key."""
     return dg.MultiPartitionKey({DATASET_DIMENSION: key.dataset, RUN_DIMENSION: str(key.run)})
 
 

@@ -50,7 +50,7 @@ def _stamp(path: Path) -> list[int]:
     "content is observed, so that what was made from it is stale. Launches nothing.",
 )
 def datasets(context: dg.SensorEvaluationContext, artifacts: ArtifactsResource) -> dg.SensorResult:
-    """Registers and observes the datasets that are there."""
+    """Register and observe the datasets of the project."""
     with _one_sentence():
         project = artifacts.project
         seen: dict[str, list[int]] = orjson.loads(context.cursor) if context.cursor else {}
@@ -65,9 +65,9 @@ def datasets(context: dg.SensorEvaluationContext, artifacts: ArtifactsResource) 
             sha256 = sha256_of_file(project.dataset_file(dataset))
             if not is_observed(context.instance, dataset, sha256):
                 observed.append(observation(dataset, sha256))
-    told = f"{len(new)} new, {len(observed)} with new content" if new or observed else "Nothing is new."
+    found = f"{len(new)} new, {len(observed)} with new content" if new or observed else "No change."
     return dg.SensorResult(
-        skip_reason=dg.SkipReason(f"{told} No run is launched for datasets."),
+        skip_reason=dg.SkipReason(f"{found} No run is launched for datasets."),
         cursor=orjson.dumps(stamps).decode(),
         dynamic_partitions_requests=[DATASET_PARTITIONS.build_add_request(new)] if new else [],
         asset_events=observed,
@@ -84,7 +84,7 @@ def datasets(context: dg.SensorEvaluationContext, artifacts: ArtifactsResource) 
 def finished_baselines(
     context: dg.SensorEvaluationContext, artifacts: ArtifactsResource
 ) -> dg.SensorResult | dg.SkipReason:
-    """Requests a run of the job `history` for each dataset whose history is behind."""
+    """Request a run of the job `history` for each dataset whose history is out of date."""
     after = int(context.cursor) if context.cursor else None
     records = context.instance.fetch_materializations(
         dg.AssetRecordsFilter(asset_key=baseline_metrics.key, after_storage_id=after),
@@ -108,7 +108,7 @@ def finished_baselines(
 
 
 def _about_to_be_made(instance: dg.DagsterInstance) -> set[str]:
-    """The datasets whose history a run will make that has not begun: it will see what is there by then."""
+    """Return the datasets whose history a queued run will make anyway."""
     waiting = instance.get_runs(
         dg.RunsFilter(
             job_name=HISTORY_JOB, statuses=[dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED]
@@ -118,7 +118,7 @@ def _about_to_be_made(instance: dg.DagsterInstance) -> set[str]:
 
 
 def _up_to_date(artifacts: ArtifactsResource, dataset: str) -> bool:
-    """Whether the history of `dataset` is what its files say, since the command line made it."""
+    """Return True if the history of `dataset` is up to date: the command line may have made it."""
     written = HistoryPaths.of(artifacts.project, dataset).document
     if not written.is_file():
         return False
@@ -133,11 +133,11 @@ def _up_to_date(artifacts: ArtifactsResource, dataset: str) -> bool:
     "POST of JSON whose 'text' is one sentence, as Slack and others take it.",
 )
 def failed_runs(context: dg.RunFailureSensorContext, artifacts: ArtifactsResource) -> dg.SkipReason | None:
-    """Tells the webhook of a failed run; where that fails, the tick does, for the UI to show."""
+    """Alert the webhook of a failed run; if that fails, the tick fails and the UI shows it."""
     environment = read_environment(artifacts.project)
     url = environment.get(ALERT_VARIABLE)
     if not url:
-        return dg.SkipReason(f"{ALERT_VARIABLE} is not set, so nobody is told.")
+        return dg.SkipReason(f"{ALERT_VARIABLE} is not set: no alert is sent.")
     run = context.dagster_run
     with _one_sentence():
         send_alert(
@@ -154,7 +154,7 @@ def failed_runs(context: dg.RunFailureSensorContext, artifacts: ArtifactsResourc
 
 
 def _reason(context: dg.RunFailureSensorContext) -> str:
-    """Why the run failed, in a sentence: that of the first step that failed, else the run's own."""
+    """Return the error of the first failed step, else the run's own."""
     for event in context.get_step_failure_events():
         data = event.step_failure_data
         if data.user_failure_data is not None and data.user_failure_data.description:

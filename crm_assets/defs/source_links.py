@@ -18,7 +18,7 @@ _REMOTE = re.compile(
 
 
 def web_address(remote: str) -> str | None:
-    """Where a person sees a git remote; None for remotes that are no site we know.
+    """Return the web page of a git remote; None unless it is on GitHub or GitLab.
 
     A user name or token in the remote is not part of it.
     """
@@ -31,7 +31,7 @@ def web_address(remote: str) -> str | None:
 def with_source_links(
     assets: Sequence[dg.AssetsDefinition | dg.SourceAsset],
 ) -> list[dg.AssetsDefinition | dg.SourceAsset]:
-    """The same assets, each with a reference to its function."""
+    """Return the assets, each with a reference to its function."""
     linked = dg.with_source_code_references(assets)
     here = Path(__file__).resolve()
     package = here.parents[1]

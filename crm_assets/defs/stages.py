@@ -1,4 +1,4 @@
-"""What the stages share: place in the graph, options, errors, and what they tell of a file."""
+"""Helpers of the stages: group, owners, options, errors, and the result for a file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OWNERS = ["team:crm-baselines"]
 
 
 def tags(stage: str) -> dict[str, str]:
-    """The tags of an asset: what it is about, to filter the graph by."""
+    """Return the tags of an asset, to filter the graph by."""
     return {"crm_assets/stage": stage}
 
 
@@ -55,10 +55,10 @@ def expected_errors() -> Iterator[None]:
 
 
 def require(path: Path, stage: str) -> Path:
-    """`path`, which `stage` makes.
+    """Return `path`, which `stage` makes.
 
     Raises:
-        InputError: it is not there.
+        InputError: it does not exist.
     """
     if not path.is_file():
         raise InputError(f"{path} is missing: materialize {stage} of this partition first.")
@@ -68,11 +68,11 @@ def require(path: Path, stage: str) -> Path:
 def file_result(
     path: Path, metadata: Mapping[str, Any], *, version: str | None = None
 ) -> dg.MaterializeResult[None]:
-    """The result of a stage that wrote `path`.
+    """Return the result of a stage that wrote `path`.
 
     Args:
         path: the file.
-        metadata: what is told of it besides path, size and hash; a name whose value is None is left out.
+        metadata: shown besides path, size and hash; names whose value is None are left out.
         version: the data version; left out, the hash of the file's content.
     """
     digest = sha256_of_file(path)

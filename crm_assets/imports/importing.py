@@ -1,4 +1,4 @@
-"""Makes a baseline of a past results file: scored again here, its own verdicts beside ours."""
+"""Makes a baseline of a past results file: scored again here, with its own verdicts for comparison."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _CHECK = "sessions_match_tasks"
 
 @dataclass(frozen=True)
 class Coverage:
-    """How a results file and a dataset go together."""
+    """The overlap of a results file and a dataset."""
 
     lines: int
     """Results in the file."""
@@ -54,7 +54,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class ImportedRun:
-    """A baseline that was made of a results file."""
+    """A baseline made of a results file."""
 
     paths: BaselinePaths
     coverage: Coverage
@@ -63,12 +63,12 @@ class ImportedRun:
 
 
 def import_run(project: Project, file: Path, key: BaselineKey) -> ImportedRun:
-    """Make baseline `key` of the past results in `file`, under Dagster; what was stopped is gone on with.
+    """Make baseline `key` of the past results in `file`, under Dagster; a stopped import is resumed.
 
     Raises:
         InputError: the file holds no results, none of the dataset's conversations, or the baseline is
             there already.
-        InfrastructureError: a database or the disk failed; the same call goes on.
+        InfrastructureError: a database or the disk failed; the same call resumes.
     """
     source = PastResults(file)
     coverage = _coverage(source, require_dataset(project, key.dataset))
@@ -106,7 +106,7 @@ def _coverage(source: PastResults, dataset: Path) -> Coverage:
 
 
 def _refuse_others(paths: BaselinePaths, copy: Path, source: PastResults) -> None:
-    """Keep what is there, unless it is this very import, stopped on its way."""
+    """Refuse a run that holds anything but this import, stopped."""
     if copy.is_file() and sha256_of_file(copy) != source.sha256:
         raise InputError(
             f"Run {paths.key.run} of dataset {paths.key.dataset} is the import of another file; choose "
@@ -129,7 +129,7 @@ def _keep(source: Path, copy: Path) -> None:
 
 
 def _withdraw(project: Project, paths: BaselinePaths, copy: Path) -> None:
-    """What failed before anything was run leaves no trace."""
+    """Remove an import that failed before any session ran."""
     copy.unlink(missing_ok=True)
     paths.revision.unlink(missing_ok=True)
     with suppress(OSError):
@@ -168,7 +168,7 @@ def _imported(paths: BaselinePaths, source: PastResults) -> ImportedFile:
 
 
 def _name_of(paths: BaselinePaths, source: PastResults) -> str:
-    """What the file was called when it was first given."""
+    """Return the name of the file when the import started."""
     summary = paths.coverage
     return str(read_json(summary)["file"]) if summary.is_file() else source.path.name
 
@@ -188,7 +188,7 @@ def _write_summary(
 
 
 def _report(instance: dg.DagsterInstance, paths: BaselinePaths, summary: dict[str, Any]) -> None:
-    """Tell Dagster what the sessions are now, and that there is still one for each task."""
+    """Record in Dagster the sessions as they are now, and the check that each task has one."""
     import dagster as dg  # noqa: PLC0415
 
     from crm_assets.audit.integrity import find_session_mismatch  # noqa: PLC0415

@@ -48,7 +48,7 @@ _OVER = {
 
 @dataclass(frozen=True)
 class Backfill:
-    """What is to be made: some stages of some runs of one dataset."""
+    """The stages and runs of one dataset to make."""
 
     dataset: str
     keys: Sequence[BaselineKey]
@@ -57,7 +57,7 @@ class Backfill:
 
 
 class BackfillState(NamedTuple):
-    """How far a backfill of the daemon is."""
+    """The state of a backfill in the daemon."""
 
     status: str
     runs: dict[str, int]
@@ -67,19 +67,19 @@ class BackfillState(NamedTuple):
 
     @property
     def succeeded(self) -> bool:
-        """Whether all went well."""
+        """Return True if it is over and every run succeeded."""
         good = self.status in ("completed", "completed_success")
         return self.over and good and self.error is None and set(self.runs) <= {"success"}
 
 
 def daemon_is_running(instance: dg.DagsterInstance, *, clock: Callable[[], float] = time.time) -> bool:
-    """Whether a daemon takes care of backfills: `crm-assets ui` runs one."""
+    """Return True if a daemon runs backfills, as `crm-assets ui` starts it."""
     beat = instance.get_daemon_heartbeats().get(_DAEMON)
     return beat is not None and clock() - beat.timestamp < _FRESH_SECONDS
 
 
 def pool_is_closed(instance: dg.DagsterInstance) -> bool:
-    """Whether the pool of runs that ask models has the limit 0: they would wait in silence."""
+    """Return True if the pool of runs with models has the limit 0: they would wait forever."""
     limits = {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()}
     return limits.get(POOL) == 0
 
@@ -117,10 +117,10 @@ def _run_config(options: LineageOptions, stages: Sequence[str]) -> dict[str, Any
 def follow(
     instance: dg.DagsterInstance, backfill_id: str, *, poll_seconds: float = _POLL_SECONDS
 ) -> Iterator[BackfillState]:
-    """The states of a backfill as they change, until it is over.
+    """Yield the state of a backfill whenever it changes, until it is over.
 
     Raises:
-        InfrastructureError: the daemon has gone away; the backfill goes on with the next one.
+        InfrastructureError: the daemon has stopped; the backfill continues with the next one.
     """
     last: BackfillState | None = None
     while True:
@@ -132,8 +132,7 @@ def follow(
             return
         if not daemon_is_running(instance):
             raise InfrastructureError(
-                f"Dagster's daemon has stopped; backfill {backfill_id} goes on once `crm-assets ui` runs "
-                "again."
+                f"Dagster's daemon has stopped; start `crm-assets ui` to continue backfill {backfill_id}."
             )
         time.sleep(poll_seconds)
 
@@ -153,12 +152,12 @@ def _state(instance: dg.DagsterInstance, backfill_id: str) -> BackfillState:
 def run_here(
     instance: dg.DagsterInstance, project: Project, backfill: Backfill
 ) -> Iterator[tuple[BaselineKey, CrmAssetsError | None]]:
-    """Make the runs one after the other, each with what went wrong; the dataset's history follows.
+    """Make the runs one after the other; yield each with its error, if any. The history follows.
 
-    A run that fails does not keep the others from running.
+    A failed run does not stop the others.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C; what is done is kept, and the same call goes on.
+        KeyboardInterrupt: Ctrl-C; finished runs are kept, and the same call resumes.
     """
     try:
         for key in backfill.keys:

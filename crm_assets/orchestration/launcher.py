@@ -25,7 +25,7 @@ PROCESS_TAG = "crm_assets/process"
 
 
 def this_process() -> str:
-    """The value of `PROCESS_TAG` for runs in this process."""
+    """Return the value of `PROCESS_TAG` for runs in this process."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
@@ -34,11 +34,11 @@ class ProjectRunLauncher(DefaultRunLauncher):
 
     @property
     def supports_check_run_worker_health(self) -> bool:
-        """Yes, it does."""
+        """Return True: run monitoring may ask."""
         return True
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
-        """Whether the process of `run` is there; in doubt it is."""
+        """Return whether the process of `run` is alive; in doubt it is."""
         if PROCESS_TAG in run.tags:
             return _of_process(run.tags[PROCESS_TAG])
         client = self._get_grpc_client_for_termination(run.run_id)  # type: ignore[no-untyped-call]
@@ -58,12 +58,12 @@ def _lives(process: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True  # somebody else's
+        return True  # of another user
     return True
 
 
 def _of_server(client: DagsterGrpcClient, run: DagsterRun) -> CheckRunHealthResult:
-    """What the code server that started the run says of it."""
+    """Ask the code server that started the run."""
     from dagster._grpc.types import (  # noqa: PLC0415  (brings gRPC along)
         CanCancelExecutionRequest,
         CanCancelExecutionResult,
@@ -73,7 +73,7 @@ def _of_server(client: DagsterGrpcClient, run: DagsterRun) -> CheckRunHealthResu
     try:
         answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=10)
     except DagsterUserCodeUnreachableError as error:
-        if _nobody_is_there(error):
+        if _is_unavailable(error):
             return _lost("the code server that started it")
         return CheckRunHealthResult(WorkerStatus.RUNNING)  # busy, perhaps
     if deserialize_value(answer, CanCancelExecutionResult).can_cancel:
@@ -81,7 +81,7 @@ def _of_server(client: DagsterGrpcClient, run: DagsterRun) -> CheckRunHealthResu
     return _lost("its process")
 
 
-def _nobody_is_there(error: DagsterUserCodeUnreachableError) -> bool:
+def _is_unavailable(error: DagsterUserCodeUnreachableError) -> bool:
     from grpc import StatusCode  # type: ignore[import-untyped]  # noqa: PLC0415
 
     cause: Any = error.__cause__

@@ -1,4 +1,4 @@
-"""Running the lineage through Dagster from the command line: in this process, on the real instance."""
+"""Runs the lineage through Dagster from the command line: in this process, on the project's instance."""
 
 from __future__ import annotations
 
@@ -57,19 +57,18 @@ class CheckFailed(CrmAssetsError):
 
 @dataclass(frozen=True)
 class LineageOptions:
-    """What a user may choose for one run of the lineage."""
+    """The options of one run of the lineage."""
 
     plan: SessionPlan = field(default_factory=SessionPlan)
     limit: int | None = None
     overwrite: bool = False
     resume: bool = False
-    """Run again what has no verdict in a finished baseline."""
+    """Run again the sessions of a finished baseline that have no verdict."""
     retries: int = 0
-    """How often sessions that the infrastructure stopped are gone on with; whoever sits at the command
-    line is told at once."""
+    """Times to resume after an infrastructure error; on the command line the error is shown at once."""
 
     def ops(self, stages: Sequence[str]) -> dict[str, StageConfig]:
-        """These options for the ops of `stages`."""
+        """Return these options as the configurations of the ops of `stages`."""
         sessions = SessionsConfig.of(
             self.plan, overwrite=self.overwrite, resume=self.resume, retries=self.retries
         )
@@ -82,7 +81,7 @@ class LineageOptions:
 
 
 class LineageRun(NamedTuple):
-    """A run that went well."""
+    """A run that succeeded."""
 
     run_id: str
     paths: BaselinePaths
@@ -90,7 +89,7 @@ class LineageRun(NamedTuple):
 
 @contextmanager
 def open_instance(project: Project) -> Iterator[dg.DagsterInstance]:
-    """Dagster's instance of the project: what the UI shows.
+    """Open the project's Dagster instance, which the UI shows.
 
     Raises:
         ConfigError: the project has no `dagster.yaml`, or it names a module that is not there.
@@ -109,7 +108,7 @@ def open_instance(project: Project) -> Iterator[dg.DagsterInstance]:
             "from this version's dagster_home/dagster.yaml."
         ) from error
     with opened as instance:
-        # Dagster opens a connection for every statement unless it is told that this process stays.
+        # Otherwise Dagster opens a connection for every statement.
         instance.optimize_for_webserver(
             statement_timeout=_STATEMENT_TIMEOUT_MS,
             pool_recycle=_RECYCLE_SECONDS,
@@ -192,7 +191,7 @@ def _execute(
     run_id = str(uuid.uuid4())
     with warnings.catch_warnings():
         for category in (dg.BetaWarning, dg.PreviewWarning):
-            # About Dagster's own APIs, whose version is pinned: not the user's business.
+            # About Dagster's own APIs, whose version is pinned: users need not see them.
             warnings.simplefilter("ignore", category)
         try:
             defs.resolve_job_def(job).execute_in_process(
@@ -216,7 +215,7 @@ def _execute(
 
 
 def _tell_warnings(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Say what the checks warn of, where progress is told."""
+    """Log the warnings of the checks where progress is shown."""
     logger = logging.getLogger(PROGRESS_LOGGER)
     for warning in _failed_checks(instance, run_id, dg.AssetCheckSeverity.WARN):
         logger.warning("warning: %s", warning)

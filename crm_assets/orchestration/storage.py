@@ -28,13 +28,13 @@ _CONNECT_TIMEOUT = 10
 class ProjectPostgresStorage(DagsterPostgresStorage):
     """Runs, events and schedules in the project's `dagster` database.
 
-    `postgres_url` in `dagster.yaml` counts first; without it, what `connect_databases` says of the
-    project that this process works in (which includes `DAGSTER_DATABASE_URL`).
+    `postgres_url` in `dagster.yaml` takes precedence; without it, the database of the project that this
+    process works in (which `DAGSTER_DATABASE_URL` may name).
     """
 
     @classmethod
     def config_type(cls) -> Mapping[str, Field]:
-        """What `dagster.yaml` may say under `config`."""
+        """Return the keys that `dagster.yaml` may have under `config`."""
         return {
             "postgres_url": Field(
                 StringSource,

@@ -46,7 +46,7 @@ def test_a_task_file_becomes_a_run_of_its_own(run: Run, project: Project, tasks:
 
     again = run("atlas", "run", "--task-file", tasks, "--output-dir", output)
     assert again.exit_code == 2
-    assert "is there already and is kept" in again.stderr
+    assert "exists and is protected" in again.stderr
 
 
 def test_the_student_alone_has_no_loop_around_it(run: Run, project: Project, tasks: Path) -> None:

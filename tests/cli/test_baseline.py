@@ -92,7 +92,7 @@ def test_a_finished_run_is_refused_without_overwrite(run: Run, project: Project)
         (["--dataset", "small", "--config", "gone.yaml"], "Cannot read the configuration"),
         (["--dataset", "small", "--student", "gpt"], "wants provider/model"),
         (["--dataset", "small", "--replay", KEY], "There is no ledger"),
-        (["--dataset", "small", "--resume"], "--resume goes with"),
+        (["--dataset", "small", "--resume"], "--resume needs the --run"),
     ],
 )
 def test_bad_input_is_one_sentence_and_makes_nothing(

@@ -77,7 +77,7 @@ def test_harness_refuses_to_mix_two_runs_unless_told(run: Run, project: Project,
     assert run(*start, "--agent", "replay").exit_code == 0
     refused = run(*start, "--agent", "noop")
     assert refused.exit_code == 2
-    assert "agent was" in refused.stderr
+    assert "agent.name was" in refused.stderr
     assert run(*start, "--agent", "noop", "--overwrite").exit_code == 0
 
 
@@ -242,5 +242,5 @@ def test_db_says_which_server_is_used(
     assert "A server of your own" in run("db", "status").stdout
     monkeypatch.delenv("DB_HOST")
     monkeypatch.setenv("CRM_ASSETS_HOME", str(tmp_path))
-    assert "does not run" in run("db", "status").stdout
-    assert "does not run" in run("db", "stop").stdout
+    assert "is not running" in run("db", "status").stdout
+    assert "is not running" in run("db", "stop").stdout

@@ -65,7 +65,7 @@ def test_claude_on_its_chains(run: Run, project: Project, corpus: Path) -> None:
     result = run(IMPORT, file, "--dataset", dataset, "--run", KEY, "--label", "claude")
     assert result.exit_code == 0, result.output
     assert "Scored again: 32 conversations of 56 lines." in result.stdout
-    assert "Not recorded: 24 that the file names and never began." in result.stdout
+    assert "Not recorded: 24 that the file names but never started." in result.stdout
     # The table of docs/recorded_runs.md.
     pairs = "right / right 2, right / wrong 68, wrong / right 5, wrong / wrong 126"
     assert f"tool success: {pairs}" in result.stdout
@@ -103,8 +103,8 @@ def test_what_file_and_dataset_do_not_share_is_counted(run: Run, project: Projec
     result = run(IMPORT, file, "--dataset", "clbench_eval", "--run", KEY)
     assert result.exit_code == 0, result.output
     assert "Scored again: 1 conversation of 5 lines." in result.stdout
-    assert "Not recorded: 199 of the dataset that the file lacks." in result.stdout
-    assert "Left out: 4 of the file that the dataset lacks (such as SKEL-" in result.stdout
+    assert "Not recorded: 199 of the dataset that are not in the file." in result.stdout
+    assert "Left out: 4 of the file, not in the dataset (such as SKEL-" in result.stdout
     paths = BaselinePaths.of(project, BaselineKey.of("clbench_eval", KEY))
     coverage = read_json(paths.folder / "import.json")["coverage"]
     assert (coverage["shared"], coverage["not_in_file"], coverage["not_in_dataset"]) == (1, 199, 4)

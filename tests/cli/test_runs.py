@@ -95,7 +95,7 @@ def test_backfill_keeps_what_is_finished_and_goes_on_with_the_rest(
     assert failed.exit_code == 3
     assert f"small|{ONE} is finished and is kept" in failed.stderr
     assert f"1/1 small|{TWO}: The disk is full." in failed.stdout
-    assert f"--runs {TWO} goes on with them" in failed.stderr
+    assert f"resume them by the same command with --runs {TWO}" in failed.stderr
 
     again = run("backfill", *REPLAY)
     assert again.exit_code == 0, again.output

@@ -41,7 +41,7 @@ def test_what_cannot_be_shown_is_told_in_a_sentence(shown: Run) -> None:
         ([KEY, "crm"], "6 conversations begin with 'crm'"),
         ([KEY, "nothing"], "has an ID that begins with 'nothing'"),
         ([KEY, "crm-s11-000002", "--epoch", "2"], "not run in epoch 2"),
-        ([KEY, "--epoch", "1"], "--epoch goes with a conversation"),
+        ([KEY, "--epoch", "1"], "--epoch needs a CONVERSATION"),
         (["20260201T000000Z"], f"choose one of {KEY}"),
     ):
         result = shown("show", "small", *arguments)

@@ -210,7 +210,7 @@ def test_a_webhook_that_refuses_is_told_without_its_token(
     run = failing_run(instance, project, "{}")
     with pytest.raises(dg.Failure) as raised:
         report(instance, run)
-    assert "did not take the alert" in str(raised.value.description)
+    assert "did not accept the alert" in str(raised.value.description)
     assert "HTTP 500" in str(raised.value.description)
     assert "T0K3N" not in str(raised.value.description)
     assert len(webhook.received) == 1

@@ -1,4 +1,4 @@
-"""How the baselines of a dataset went, one after the other."""
+"""The history of a dataset's baselines."""
 
 # No postponed annotations here: Dagster reads the context class off the function as it stands.
 
@@ -47,7 +47,7 @@ def baseline_history(
     """All finished baselines of a dataset: one table, one picture, and what changed from run to run.
 
     The newest run is compared with the one before, conversation by conversation. `history.json`,
-    `HISTORY.md`, `plots/progression.svg`, beside the baselines. For whoever asks whether it got better, and
+    `HISTORY.md`, `plots/progression.svg`, beside the baselines. It shows whether the runs got better, and
     since when. Made anew after each baseline; runs without figures are named, not left out.
     """
     dataset = context.partition_key
@@ -70,7 +70,7 @@ def baseline_history(
 
 
 def _latest(history: History) -> dict[str, Any]:
-    """The newest run's figures, for Dagster to plot."""
+    """Return the newest run's figures, for Dagster to plot."""
     figures = next((run.figures for run in reversed(history.runs) if run.figures), None)
     if figures is None:
         return {}
@@ -84,7 +84,7 @@ def _latest(history: History) -> dict[str, Any]:
 
 
 def _newest(newest: Comparison | str | None) -> dict[str, Any]:
-    """Whether the newest run did better than the one before."""
+    """Return the comparison of the newest run with the one before."""
     if newest is None:
         return {}
     if isinstance(newest, str):
@@ -102,7 +102,7 @@ def _table(history: History) -> dg.TableMetadataValue | None:
 
 
 def _row(run: HistoryRun) -> dg.TableRecord:
-    """A run's row of the page's table, in fewer columns: Dagster gives a table half of a page."""
+    """Return a run's row of the page's table, in fewer columns: Dagster gives a table half of a page."""
     cells = {
         column.name: str(NOTHING if cell is None else cell)
         for column, cell in zip(RUN_COLUMNS, run_cells(run), strict=True)

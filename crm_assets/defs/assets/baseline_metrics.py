@@ -1,4 +1,4 @@
-"""How a baseline went, in figures."""
+"""The figures of a baseline."""
 
 # No postponed annotations here: Dagster reads the context class off the function as it stands.
 
@@ -62,7 +62,7 @@ def baseline_metrics(
 
 
 def _headline(metrics: Metrics) -> str:
-    """Strict success in a sentence; where verdicts are missing, never without what it could have been."""
+    """Return strict success in a sentence, with its bounds where verdicts are missing."""
     rate, bounds = metrics.strict_success, metrics.strict_success_bounds
     line = f"{percent(rate)} of conversations have every turn correct ({of(rate)}, 95% {interval(rate)})"
     if bounds is None:
@@ -74,7 +74,7 @@ def _headline(metrics: Metrics) -> str:
 
 
 def _numbers(metrics: Metrics) -> dict[str, float | int | None]:
-    """What Dagster plots over the runs; what has no value is left out, not 0."""
+    """Return the numbers that Dagster plots over runs; those without a value are left out, not 0."""
     bounds = metrics.strict_success_bounds
     tokens = [role.total_tokens for role in metrics.token_usage.values()]
     return {
@@ -117,7 +117,7 @@ def _rates(metrics: Metrics) -> dg.TableMetadataValue:
 
 
 def _groups(groups: Mapping[str, ConversationGroup]) -> dg.TableMetadataValue | None:
-    """A row for each group; few and narrow columns, since Dagster gives them half of a page."""
+    """Return a row for each group, in narrow columns: Dagster gives a table half of a page."""
     records = [
         dg.TableRecord(
             {

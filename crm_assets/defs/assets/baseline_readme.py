@@ -1,4 +1,4 @@
-"""How a baseline went, for people."""
+"""The README and report of a baseline."""
 
 # No postponed annotations here: Dagster reads the context class off the function as it stands.
 

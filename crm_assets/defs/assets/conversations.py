@@ -20,7 +20,7 @@ _DATA_VERSION_TAG = "dagster/data_version"
 def observe_conversations(
     context: dg.OpExecutionContext, artifacts: ArtifactsResource
 ) -> dg.DataVersionsByPartition:
-    """The data versions of the registered datasets whose file is there."""
+    """Observe the content of each registered dataset whose file exists."""
     name = DATASET_PARTITIONS.name
     wanted = (
         [context.partition_key]
@@ -49,14 +49,14 @@ with warnings.catch_warnings():
 
 
 def observation(dataset: str, sha256: str) -> dg.AssetObservation:
-    """The event that says which content `dataset` has."""
+    """Return the event that records the content of `dataset`."""
     return dg.AssetObservation(
         asset_key=conversations.key, partition=dataset, tags={_DATA_VERSION_TAG: sha256}
     )
 
 
 def is_observed(instance: dg.DagsterInstance, dataset: str, sha256: str) -> bool:
-    """Whether the last observation of `dataset` says this content."""
+    """Return True if the last observation of `dataset` recorded this content."""
     record = instance.get_latest_data_version_record(
         conversations.key, is_source=True, partition_key=dataset
     )

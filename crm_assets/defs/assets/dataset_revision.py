@@ -1,4 +1,4 @@
-"""Which data a baseline is about."""
+"""The data of a baseline: its exact content, and an audit."""
 
 # No postponed annotations here: Dagster reads the config class off the function as it stands.
 
@@ -57,7 +57,7 @@ def dataset_revision(
     """The exact data of this baseline: content hash, commit, and an audit of what it holds.
 
     `revision.json`. A malformed dataset ends the run here, with everything that is wrong with it. Read by
-    `atlas_tasks`, by the checks that hold later stages against it, and by whoever asks on which data a
+    `atlas_tasks`, by the checks that compare later stages with it, and by everyone who asks on which data a
     score was made. Its data version is the dataset's hash: stale means that the file has changed since.
     """
     with expected_errors():
@@ -86,7 +86,7 @@ def _observe(context: dg.AssetExecutionContext, dataset: str, sha256: str) -> No
 
 
 def _metadata(revision: DatasetRevision, report: AuditReport) -> dict[str, Any]:
-    """What a person wants to know of the data before trusting a score on it."""
+    """Return the facts to know before trusting a score on this dataset."""
     facts = {name: getattr(report, name) for name in AUDIT_FACTS}
     return {
         "dataset_sha256": revision.sha256,

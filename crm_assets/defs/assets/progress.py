@@ -1,4 +1,4 @@
-"""How a long step tells how far it is."""
+"""Progress of a long step, in Dagster's log and on a logger."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from crm_assets.llm.spending import spent_so_far
 __all__ = ["PROGRESS_LOGGER", "describe", "session_progress", "tell"]
 
 PROGRESS_LOGGER = "crm_assets.progress"
-"""Whoever runs the lineage in their own process can listen here; an event on Dagster's storage costs
-milliseconds, a line on this logger nothing."""
+"""The command line listens here: an event in Dagster's storage costs milliseconds, a line on this logger
+nothing."""
 
 _EVENT_SECONDS = 15.0
 _LINE_SECONDS = 1.0
 
 
 def tell(context: dg.AssetExecutionContext, message: str) -> None:
-    """Say `message` in the run's log and to whoever listens."""
+    """Write `message` to the run's log and to the progress logger."""
     context.log.info(message)
     logging.getLogger(PROGRESS_LOGGER).info("%s: %s", context.asset_key.to_user_string(), message)
 
@@ -30,7 +30,7 @@ def tell(context: dg.AssetExecutionContext, message: str) -> None:
 def session_progress(
     context: dg.AssetExecutionContext, *, clock: Callable[[], float] = time.monotonic
 ) -> Callable[[Progress], None]:
-    """A callback that passes progress on: often to listeners, now and then to Dagster's log."""
+    """Return a callback that reports progress: each second to the logger, every 15 to Dagster's log."""
     logger = logging.getLogger(PROGRESS_LOGGER)
     stage = context.asset_key.to_user_string()
     last_line = last_event = clock()  # what is over at once needs no telling
@@ -50,7 +50,7 @@ def session_progress(
 
 
 def describe(progress: Progress) -> str:
-    """One line of progress: how far, how well, at what cost, for how much longer."""
+    """Return a line of progress: counts, success, tokens and cost, rate, time left."""
     line = f"{progress.done:,}/{progress.total:,} conversations, {progress.succeeded:,} right"
     decided = progress.done - progress.infrastructure_errors
     if decided > 0:
@@ -62,5 +62,5 @@ def describe(progress: Progress) -> str:
     if progress.rate_per_second:
         line += f", {progress.rate_per_second:,.1f}/s"
     if progress.eta_seconds:
-        line += f", {progress.eta_seconds:,.0f} s to go"
+        line += f", {progress.eta_seconds:,.0f} s left"
     return line

@@ -1,4 +1,4 @@
-"""What happened when a baseline's tasks were run."""
+"""The sessions of a baseline."""
 
 # No postponed annotations here: Dagster reads the config class off the function as it stands.
 
@@ -63,9 +63,9 @@ def atlas_sessions(
 ) -> dg.MaterializeResult[None]:
     """A session for each task, run on the CRM sandbox and verified turn by turn: `sessions.jsonl`.
 
-    With the agent `atlas` a student works, a teacher validates, judges reward, a learner distils, and all
-    of it is kept in the telemetry database. The file appears when all sessions have run; a run that was
-    stopped goes on where it was. Read by `baseline_metrics` and by whoever looks at a single session.
+    With the agent `atlas` a student works, a teacher validates, judges reward and a learner learns; the
+    telemetry database keeps all of it. The file appears when all sessions are done; a stopped run resumes.
+    Read by `baseline_metrics` and by `crm-assets show`.
     """
     with expected_errors():
         key = baseline_of(context)
@@ -75,7 +75,7 @@ def atlas_sessions(
         again = context.retry_number > 0 or (context.run.parent_run_id is not None and not paths.finished)
         if config.resume and paths.finished and not again:
             paths.reopen()
-        # What an earlier attempt has done, of this run or of one that is run again, is gone on from.
+        # What an earlier attempt has finished is resumed, whether of this run or of the one it retries.
         paths.begin(paths.sessions, overwrite=config.overwrite and not again)
         try:
             reset = sandbox.reset()
@@ -91,7 +91,7 @@ def atlas_sessions(
         except InfrastructureError as error:
             if context.retry_number >= config.retries:
                 raise
-            context.log.warning(f"{error} Going on in {_PAUSE_SECONDS:g} s; what is done is kept.")
+            context.log.warning(f"{error} Resuming in {_PAUSE_SECONDS:g} s; finished sessions are kept.")
             raise dg.RetryRequested(config.retries, seconds_to_wait=_PAUSE_SECONDS) from error
     tell(context, f"{counted(summary.total, 'session')} in {summary.seconds:.1f} s")
     return file_result(
@@ -159,7 +159,7 @@ def _cached_share(spending: Spending) -> str:
 
 
 def _spent(paths: BaselinePaths) -> dict[str, Any]:
-    """What the ledger says that the run has cost; nothing where no model was asked."""
+    """Return the run's cost by its ledger; nothing if no model was called."""
     if not paths.ledger.is_file():
         return {}
     by_role = ledger_totals(paths.ledger)

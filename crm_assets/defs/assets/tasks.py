@@ -1,4 +1,4 @@
-"""What a baseline has to run."""
+"""The tasks of a baseline."""
 
 # No postponed annotations here: Dagster reads the config class off the function as it stands.
 
@@ -29,7 +29,9 @@ class TasksConfig(StageConfig):
     """Options of `atlas_tasks`."""
 
     limit: int | None = Field(
-        default=None, ge=1, description="Only the first so many conversations; left out, all."
+        default=None,
+        ge=1,
+        description="Number of conversations, from the start of the dataset; left out, all.",
     )
 
 

@@ -1,4 +1,4 @@
-"""The asset checks: what stops a run, what warns, and what a smoke run must show."""
+"""The asset checks: blocking ones, warnings, and the smoke checklist."""
 
 from __future__ import annotations
 

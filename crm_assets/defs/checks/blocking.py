@@ -1,4 +1,4 @@
-"""What must hold between the stages before the next one may run."""
+"""Checks that stop a run before the next stage."""
 
 # No postponed annotations here: Dagster reads the context class off the function as it stands.
 

@@ -1,4 +1,4 @@
-"""What the checks share: their form, and what they read of the runs before."""
+"""Helpers of the checks: their form, and the last run's metadata and plan."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _Decorator = Callable[[Callable[..., dg.AssetCheckResult]], dg.AssetChecksDefini
 
 
 def partition_check(asset: dg.AssetsDefinition, *, blocking: bool) -> _Decorator:
-    """`asset_check` on a partition of the lineage; what comes after `asset` waits for a blocking one."""
+    """Return the decorator of a check on a partition of `asset`; blocking ones stop the next stages."""
 
     def decorate(function: Callable[..., dg.AssetCheckResult]) -> dg.AssetChecksDefinition:
         with warnings.catch_warnings():
-            # Checks of a partition are a preview in this (pinned) Dagster; our business, not the user's.
+            # Checks of a partition are a preview in this (pinned) Dagster; users need not see that.
             warnings.simplefilter("ignore", dg.PreviewWarning)
             return dg.asset_check(asset=asset, blocking=blocking, partitions_def=BASELINE_PARTITIONS)(
                 function
@@ -40,7 +40,7 @@ def result(
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
     **metadata: Any,
 ) -> dg.AssetCheckResult:
-    """What `find` found, as Dagster's check result; what cannot be looked at fails the check."""
+    """Return the verdict of `find` as Dagster's check result; an error of `find` fails the check."""
     try:
         verdict = find()
     except (InputError, InfrastructureError, OSError) as error:
@@ -56,7 +56,7 @@ def result(
 def last_metadata(
     context: dg.AssetCheckExecutionContext, asset: dg.AssetsDefinition
 ) -> dict[str, Any] | None:
-    """The metadata of this partition's last materialization of `asset`; None where there is none."""
+    """Return the metadata of this partition's last materialization of `asset`; None if there is none."""
     latest = _last(context, asset)
     materialization = latest.asset_materialization if latest else None
     if materialization is None:
@@ -68,12 +68,12 @@ def session_plan(context: dg.AssetCheckExecutionContext) -> SessionPlan:
     """Return the plan that this partition's sessions were made with.
 
     Raises:
-        InputError: Dagster does not know; they came from elsewhere.
+        InputError: Dagster has no run that made them.
     """
     latest = _last(context, atlas_sessions)
     run = context.instance.get_run_by_id(latest.run_id) if latest else None
     if run is None:
-        raise InputError("Dagster holds no run that made these sessions, so how they were made is unknown.")
+        raise InputError("Dagster holds no run that made these sessions, so their options are unknown.")
     ops = run.run_config.get("ops") or {}
     return SessionsConfig(**(ops.get(atlas_sessions.op.name) or {}).get("config", {})).plan()
 

@@ -1,4 +1,4 @@
-"""What a smoke run must show before money is spent on a whole dataset."""
+"""The smoke checklist: it must hold before money is spent on a whole dataset."""
 
 # No postponed annotations here: Dagster reads the context class off the function as it stands.
 
@@ -48,7 +48,7 @@ def _specs() -> list[dg.AssetCheckSpec]:
 def smoke_checklist(
     context: dg.AssetCheckExecutionContext, artifacts: ArtifactsResource
 ) -> Iterator[dg.AssetCheckResult]:
-    """The checklist of a smoke run; other runs are not held to it, and say nothing of it."""
+    """Evaluate the checklist of a smoke run; other runs skip it."""
     if context.run.job_name != SMOKE_JOB:
         return
     from crm_assets.atlas.smoke import append_smoke_log, smoke_checks  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""What should be known before a baseline's figures are believed; none of it stops a run."""
+"""Checks that warn: what to know before trusting a baseline's figures."""
 
 # No postponed annotations here: Dagster reads the context class off the function as it stands.
 
@@ -44,16 +44,14 @@ class _ShareConfig(dg.Config):
     """The threshold of a check."""
 
     most: float = Field(
-        default=0.02, ge=0, le=1, description="The largest share that is passed over in silence, 0 to 1."
+        default=0.02, ge=0, le=1, description="The largest share without a warning, 0 to 1."
     )
 
 
 class _DriftConfig(dg.Config):
     """The threshold of `reward_drift`."""
 
-    most: float = Field(
-        default=0.1, ge=0, le=1, description="The largest share that is passed over in silence, 0 to 1."
-    )
+    most: float = Field(default=0.1, ge=0, le=1, description="The largest share without a warning, 0 to 1.")
 
 
 class _BudgetConfig(dg.Config):

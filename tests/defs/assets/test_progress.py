@@ -18,7 +18,7 @@ def progress(done: int = 12, **more: Any) -> Progress:
 def test_a_line_says_how_far_how_well_at_what_cost_and_how_long() -> None:
     spent = Spending(calls=40, usage=Usage(30_000, 4_000), cost_usd=0.1234)
     line = describe(progress(spent=spent))
-    assert line == ("12/60 conversations, 6 right (50%), 34,000 tokens, $0.1234, 0.5/s, 96 s to go")
+    assert line == ("12/60 conversations, 6 right (50%), $0.1234, 34,000 tokens, 0.5/s, 96 s left")
 
 
 def test_the_rate_is_among_those_with_a_verdict() -> None:

@@ -80,9 +80,9 @@ def test_an_atlas_run_passes_and_its_requests_can_be_derived_again(
         assert evaluation.passed, evaluation.description
         assert evaluation.severity == dg.AssetCheckSeverity.WARN
         assert metadata(evaluation, "compared") > 0
-    canary = evaluate(instance, "leakage_check")
-    assert metadata(canary, "sessions") == 2
-    assert 0 < metadata(canary, "derived") <= metadata(canary, "recorded")
+    report = evaluate(instance, "leakage_check")
+    assert metadata(report, "sessions") == 2
+    assert 0 < metadata(report, "derived") <= metadata(report, "recorded")
 
     # What the student heard was something else than what the file says: a request has another hash.
     before = paths.sessions.read_bytes()
