@@ -55,8 +55,9 @@ class AgentConfig(_Section):
     """Backend of the CRM."""
     use_llm_judge: bool = False
     """Let a model (`rim.small_model`) judge calls and replies that differ from the expected ones."""
-    tool_mode: Literal["native", "text"] = "native"
-    """`text`: write the tools into the prompt and read calls from the reply, for models without tools."""
+    tool_mode: Literal["native", "text", "auto"] = "native"
+    """`text`: write the tools into the prompt and read calls from the reply, for models or servers without
+    tools; `auto`: ask the server once which of the two it takes."""
     llm: ModelSpec
     """The student model."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from pydantic import ValidationError
@@ -65,6 +65,11 @@ class LoadedConfig:
         """Return all that can change a result: no addresses, keys, timeouts, limits or prices."""
         document = self.config.model_dump(mode="json", by_alias=True, exclude={"storage", "limits"})
         return {name: _with_effect(value) for name, value in document.items()}
+
+    def with_tool_mode(self, mode: Literal["native", "text"]) -> LoadedConfig:
+        """Return the configuration with the tool mode that `auto` came to."""
+        agent = self.config.agent.model_copy(update={"tool_mode": mode})
+        return replace(self, config=self.config.model_copy(update={"agent": agent}))
 
     def models(self) -> dict[str, ModelSpec]:
         """Return every model that may be called, by its role."""

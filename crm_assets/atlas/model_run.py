@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 import orjson
 
@@ -23,9 +25,20 @@ from crm_assets.atlas.store import (
 )
 from crm_assets.atlas.tasks import AtlasTask, TaskSource
 from crm_assets.atlas.telemetry import TelemetryStore
+from crm_assets.atlas.tool_mode import find_tool_mode
 from crm_assets.crm import TOOLS, SandboxPool
 from crm_assets.database import Databases, read_environment
-from crm_assets.engine import Limits, OnProgress, RunSummary, SessionRunner, Work, repeat, run_work
+from crm_assets.engine import (
+    Limits,
+    OnProgress,
+    RunSummary,
+    SessionRunner,
+    Work,
+    WorkItem,
+    ledger_key,
+    repeat,
+    run_work,
+)
 from crm_assets.errors import InputError
 from crm_assets.harness import ConversationRunner
 from crm_assets.llm import (
@@ -86,18 +99,19 @@ def run_models(
     items = repeat(items, plan.epochs)
     if run.by_sdk and run.replay is not None:
         raise InputError("A replay asks nobody, and so needs no engine: leave engine: sdk out of it.")
-    description = describe_models(run)
-    header = run_header(
-        files,
-        project,
-        dataset,
-        databases,
-        description,
-        config=run.config.path,
-        settings=run.config.settings,
-        judged=config.agent.use_llm_judge,
-    )
     with Ledger(files.ledger) as ledger:
+        run = _with_tool_mode(run, ledger, project, items)
+        description = describe_models(run)
+        header = run_header(
+            files,
+            project,
+            dataset,
+            databases,
+            description,
+            config=run.config.path,
+            settings=run.config.settings,
+            judged=config.agent.use_llm_judge,
+        )
         models = _models(run, ledger, project)
         summary = run_work(
             Work(
@@ -127,6 +141,23 @@ def _note_answers(files: RunFiles, ledger: Ledger) -> None:
     document = orjson.loads(sidecar.read_bytes())
     answers = answers_by_model([ledger.total()])
     write_json(sidecar, {**document, "answered_by": answers})
+
+
+def _with_tool_mode(run: ModelRun, ledger: Ledger, project: Project, items: Sequence[WorkItem]) -> ModelRun:
+    """Return the run with a tool mode that is found out; the first session pays for the question."""
+    agent = run.config.config.agent
+    if agent.tool_mode != "auto" or not items:
+        return run
+    conversation = items[0].task_id.rpartition("::")[0]
+
+    async def find() -> Literal["native", "text"]:
+        models = _models(run, ledger, project)
+        try:
+            return await find_tool_mode(models, ledger_key(conversation), agent)
+        finally:
+            await models.aclose()
+
+    return replace(run, config=run.config.with_tool_mode(asyncio.run(find())))
 
 
 def _models(run: ModelRun, ledger: Ledger, project: Project) -> RecordingModels:
@@ -175,6 +206,10 @@ class ModelRunners:
     def spent(self) -> Spending:
         """Return what the run has cost so far."""
         return self.models.ledger.total()
+
+    def activity(self) -> str | None:
+        """Return what is under way with the models; None for a replay."""
+        return self.models.activity.words if isinstance(self.models, ModelClient) else None
 
     @asynccontextmanager
     async def open(self, pool: SandboxPool) -> AsyncIterator[SessionRunner[AtlasTask]]:

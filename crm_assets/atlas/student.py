@@ -21,22 +21,30 @@ from crm_assets.atlas.student_prompt import (
     text_outcome,
 )
 from crm_assets.crm import TOOLS
-from crm_assets.harness import Agent, AgentSession, Outcome, ToolCall
+from crm_assets.errors import ConfigError
+from crm_assets.harness import Agent, AgentSession, Outcome, ToolCall, TurnEnd
 from crm_assets.llm import (
     Caller,
     ChatReply,
     ChatRequest,
+    ContextOverflow,
     FunctionCall,
     MalformedReply,
     Message,
     Models,
+    ProviderState,
     ReplyCheck,
     Spending,
+    calls_in_text,
+    plain_arguments,
 )
-from crm_assets.llm.reading import parse_object
 from crm_assets.records import TokenUsage
 
 __all__ = ["Student", "student_plan"]
+
+_ENDS: Mapping[str, TurnEnd] = {"length": "length", "refusal": "refusal"}
+_OPENING = 2  # messages: the system prompt and the first that the user says
+_CHARACTERS_A_TOKEN = 4
 
 
 class Student(Agent):
@@ -93,16 +101,20 @@ class _StudentSession(AgentSession):
         self._call_id = ""
         self._calls = 0
         self._spent: list[Spending] = []
+        self._end: TurnEnd | None = None
+        self._overflowed = False
+        """The conversation is longer than the model's context."""
 
     async def act(self, utterance: str) -> ToolCall | None:
         """Ask for the tool call that answers `utterance`; return None if the student only talks.
 
         Raises:
             ModelError: the model's call failed.
+            ConfigError: not even the system prompt and the tools fit the model's context.
             BudgetExhausted: the run's budget is spent.
         """
         self._spent = []
-        self._said = None
+        self._said = self._end = None
         self._messages.append(Message("user", utterance))
         required = self._config.student.tool_choice == "required"
         reply = await self._ask(_check_required if required else _check_act, called=False)
@@ -135,6 +147,10 @@ class _StudentSession(AgentSession):
         usage = Spending.total(self._spent).usage
         return {"student": TokenUsage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)}
 
+    def ended_by(self) -> TurnEnd | None:
+        """Return what cut the turn short."""
+        return self._end
+
     @property
     def _in_text(self) -> bool:
         return self._config.agent.tool_mode == "text"
@@ -148,16 +164,45 @@ class _StudentSession(AgentSession):
             tool_choice="none" if called else self._config.student.tool_choice,
             max_output_tokens=self._config.student.max_step_tokens,
         )
+        if self._overflowed:
+            return self._nothing()
         try:
             answer = await self._models.complete(self._caller, request, check=check)
         except MalformedReply as error:
             if error.reply is None:
                 raise
-            if error.spending is not None:
-                self._spent.append(error.spending)
-            return error.reply
-        self._spent.append(answer.spending)
-        return answer.reply
+            reply, spending = error.reply, error.spending
+        except ContextOverflow as error:
+            self._require_room(request, error)
+            return self._nothing()
+        else:
+            reply, spending = answer.reply, answer.spending
+        if spending is not None:
+            self._spent.append(spending)
+        self._end = _ENDS.get(reply.finish_reason, self._end)
+        return reply
+
+    def _nothing(self) -> ChatReply:
+        """Return what the student says once the conversation is longer than the model's context."""
+        self._overflowed, self._end = True, "context_overflow"
+        return ChatReply("")
+
+    def _require_room(self, request: ChatRequest, error: ContextOverflow) -> None:
+        """Tell a conversation that has grown too long from a context that is too small for any."""
+        said = sum(len(message.encoded) for message in request.messages[1:])
+        if len(self._messages) == _OPENING and said < request.characters - said:
+            raise ConfigError(
+                f"{error} The system prompt and the tools alone, about "
+                f"{(request.characters - said) // _CHARACTERS_A_TOKEN:,} tokens, do not fit: serve "
+                f"{self._config.agent.llm.name} with a larger context, or choose another model."
+            ) from None
+
+    def _new_id(self) -> str:
+        taken = {call.id for message in self._messages for call in message.tool_calls}
+        number = self._calls
+        while f"call_{number}" in taken:
+            number += 1
+        return f"call_{number}"
 
     def _say(self, text: str) -> None:
         if text:  # providers refuse empty messages
@@ -170,10 +215,10 @@ class _StudentSession(AgentSession):
             call = {"tool": step.name, "arguments": arguments}
             self._messages.append(Message("assistant", orjson.dumps(call).decode()))
             return
-        self._call_id = step.id or f"call_{self._calls}"
-        made = FunctionCall(self._call_id, step.name, orjson.dumps(arguments).decode())
+        self._call_id = step.id or self._new_id()
+        made = FunctionCall(self._call_id, step.name, orjson.dumps(arguments).decode(), step.state)
         content = reply.content if reply.tool_calls else None
-        self._messages.append(Message("assistant", content or None, tool_calls=(made,)))
+        self._messages.append(Message("assistant", content or None, tool_calls=(made,), state=reply.state))
 
 
 @dataclass(frozen=True)
@@ -184,28 +229,23 @@ class _Step:
     name: str
     arguments: Any
     """An object, or the raw text if it is not an object."""
+    state: ProviderState | None = None
+    """What the provider wants back with the call."""
 
 
 def _read(reply: ChatReply) -> _Step | None:
     """Return the first call of a reply, ignoring others; None without one."""
     if reply.tool_calls:
         call = reply.tool_calls[0]
-        return _Step(call.id, call.name, _arguments(call.arguments))
-    try:
-        document = parse_object(reply.content or "")
-    except ValueError:
-        return None
-    name = document.get("tool", document.get("name"))
-    arguments = document.get("arguments", {} if "tool" in document else None)
-    if not isinstance(name, str) or arguments is None:
-        return None
-    return _Step("", name, _arguments(arguments) if isinstance(arguments, str) else arguments)
+        return _Step(call.id, call.name, _arguments(call.arguments), call.state)
+    written = calls_in_text(reply.content)
+    return _Step("", written[0].name, written[0].arguments) if written else None
 
 
 def _arguments(text: str) -> Any:
     """Parse arguments; text that is not a JSON object stays text, an empty text means no arguments."""
     try:
-        arguments = orjson.loads(text) if text.strip() else {}
+        arguments = orjson.loads(plain_arguments(text)) if text.strip() else {}
     except orjson.JSONDecodeError:
         return text
     return arguments if isinstance(arguments, dict) else text

@@ -9,6 +9,7 @@ from functools import cache
 import orjson
 
 from crm_assets.atlas.config import AgentConfig
+from crm_assets.atlas.tool_schemas import say_bounds
 from crm_assets.crm import ENTITIES, TOOLS
 from crm_assets.llm import FunctionTool
 
@@ -24,7 +25,9 @@ Schema of their arguments:"""
 @cache
 def function_tools() -> tuple[FunctionTool, ...]:
     """Return all CRM tools in the form for a model."""
-    return tuple(FunctionTool(tool.name, tool.description, tool.json_schema()) for tool in TOOLS.values())
+    return tuple(
+        FunctionTool(tool.name, tool.description, say_bounds(tool.json_schema())) for tool in TOOLS.values()
+    )
 
 
 def system_prompt(
@@ -38,10 +41,11 @@ def system_prompt(
         plan: the plan of this session, reviewed by the teacher.
         guidance: the teacher's guidance on the attempt before.
     """
-    parts = [pamphlet, agent.system_prompt, _schema_in_brief()]
+    parts: list[str | None] = [agent.system_prompt, _schema_in_brief()]
     if agent.tool_mode == "text":
         parts.append(_tools_in_text())
-    parts += [_block("Reviewed Plan", plan), _block("Teacher Guidance", guidance)]
+    # What differs between sessions comes last: what is the same in all is read from the prompt cache.
+    parts += [pamphlet, _block("Reviewed Plan", plan), _block("Teacher Guidance", guidance)]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -183,6 +183,9 @@ def find_leaks(paths: BaselinePaths, config: LoadedConfig, *, atlas: bool, sampl
     Raises:
         InputError: a file is missing or cannot be read.
     """
+    said = (SessionLog(paths.sessions).header.agent or {}).get("tool_mode")
+    if config.config.agent.tool_mode == "auto" and said in ("native", "text"):
+        config = config.with_tool_mode(said)
     sessions = list(_sample(paths, sample))
     check = _LeakageCheck(paths, config, atlas, _Witness(Recording.read(paths.ledger)))
     truths = _truths(paths, {session.record.task_id for session in sessions})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,11 +36,14 @@ def describe_agent(plan: SessionPlan, project: Project, dataset: str) -> str:
     return f"{plan.agent} ({', '.join(dict.fromkeys(spec.name for spec in named))})"
 
 
+_LINE_SECONDS = 10.0
+
+
 @contextmanager
 def live_progress(label: str) -> Iterator[Callable[[Progress], None]]:
     """Show a progress bar on stderr, with rate and time left; yield the callback that moves it.
 
-    Where stderr is no terminal, nothing is drawn.
+    Where stderr is no terminal, it is a line every few seconds.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -55,6 +59,7 @@ def live_progress(label: str) -> Iterator[Callable[[Progress], None]]:
         console=Console(stderr=True),
         transient=True,
     )
+    last = time.monotonic()
     with bars:
         row = bars.add_task(label, total=None, rate="")
 
@@ -66,6 +71,12 @@ def live_progress(label: str) -> Iterator[Callable[[Progress], None]]:
                 rate += f", {progress.succeeded / progress.done:.0%} right"
             if progress.spent is not None:
                 rate += f", {spent_so_far(progress.spent)}"
+            if progress.activity is not None:
+                rate += f", {progress.activity}"
+            nonlocal last
+            if not bars.console.is_terminal and time.monotonic() - last >= _LINE_SECONDS:
+                last = time.monotonic()
+                click.echo(f"{label}: {progress.done:,}/{progress.total:,}, {rate}", err=True)
             bars.update(row, completed=progress.done, total=progress.total, rate=rate)
 
         yield report

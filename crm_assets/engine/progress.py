@@ -28,6 +28,8 @@ class Progress:
     """None until the first session has finished."""
     spent: Spending | None = None
     """Cost of the run so far; None where no model is asked."""
+    activity: str | None = None
+    """What is under way with the models, and what went wrong last; None where no model is asked."""
 
 
 OnProgress = Callable[[Progress], None]
@@ -43,12 +45,14 @@ class ProgressReporter:
         *,
         callback: OnProgress | None,
         spent: Callable[[], Spending | None],
+        activity: Callable[[], str | None],
     ) -> None:
         """Start the clock; what `tally` counts by now was done before."""
         self._tally = tally
         self._total = total
         self._callback = callback
         self._spent = spent
+        self._activity = activity
         self._resumed = tally.total
         self._started = self._reported = time.perf_counter()
 
@@ -70,5 +74,6 @@ class ProgressReporter:
                 rate_per_second=rate,
                 eta_seconds=(self._total - self._tally.total) / rate if rate else None,
                 spent=self._spent(),
+                activity=self._activity(),
             )
         )

@@ -84,7 +84,13 @@ def run_work(
         left = [item for item in work.items if item.key not in checkpoint.finished]
         run = _Run(
             checkpoint,
-            ProgressReporter(checkpoint.tally, len(order), callback=progress, spent=work.runners.spent),
+            ProgressReporter(
+                checkpoint.tally,
+                len(order),
+                callback=progress,
+                spent=work.runners.spent,
+                activity=work.runners.activity,
+            ),
         )
         run.progress.report(now=True)
         discarded = run.take(replace(work, items=left), databases, limits) if left else 0
@@ -98,6 +104,9 @@ def run_work(
         )
 
 
+_WATCH_SECONDS = 5.0
+
+
 @dataclass(frozen=True)
 class _Run:
     """One start of a run: its records go to the checkpoint, and progress is reported."""
@@ -108,7 +117,7 @@ class _Run:
     def take(self, work: Work[TaskT], databases: Databases, limits: Limits) -> int:
         """Run all items of `work`; returns how many sandboxes were discarded."""
         if limits.workers == 1:
-            return asyncio.run(run_job(Job(work, databases, limits.concurrency), self.put))
+            return asyncio.run(self._run_watched(Job(work, databases, limits.concurrency)))
         from crm_assets.engine.processes import run_in_processes  # noqa: PLC0415  (multiprocessing)
 
         jobs = [
@@ -122,6 +131,20 @@ class _Run:
             else:
                 self.put(message)
         return discarded
+
+    async def _run_watched(self, job: Job[TaskT]) -> int:
+        """Run a job; progress is reported even while no session ends."""
+
+        async def watch() -> None:
+            while True:
+                await asyncio.sleep(_WATCH_SECONDS)
+                self.progress.report()
+
+        watching = asyncio.create_task(watch())
+        try:
+            return await run_job(job, self.put)
+        finally:
+            watching.cancel()
 
     def put(self, entries: list[Entry]) -> None:
         """Keep records."""

@@ -122,6 +122,9 @@ class RunnerFactory(Protocol[_TaskT_contra]):
     def spent(self) -> Spending | None:
         """Return what the run has cost so far; None where no model is asked."""
 
+    def activity(self) -> str | None:
+        """Return in words what is under way with the models; None where no model is asked."""
+
 
 @dataclass(frozen=True)
 class Work(Generic[TaskT]):

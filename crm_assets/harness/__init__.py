@@ -11,6 +11,7 @@ from crm_assets.harness.agents import (
     Outcome,
     ScriptedAgent,
     ToolCall,
+    TurnEnd,
     make_agent,
 )
 from crm_assets.harness.assembly import without_verdict
@@ -38,6 +39,7 @@ __all__ = [
     "Outcome",
     "ScriptedAgent",
     "ToolCall",
+    "TurnEnd",
     "TurnQuestion",
     "argument_mismatch",
     "audit_dataset",

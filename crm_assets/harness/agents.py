@@ -30,12 +30,16 @@ __all__ = [
     "Outcome",
     "ScriptedAgent",
     "ToolCall",
+    "TurnEnd",
     "enter",
     "make_agent",
 ]
 
 Facts = Mapping[str, object]
 """What a result's metadata says, by name."""
+
+TurnEnd = Literal["length", "refusal", "context_overflow"]
+"""A reply cut off at the most tokens allowed; a refusal; a conversation longer than the model's context."""
 
 AgentName = Literal["replay", "noop", "recorded"]
 
@@ -76,6 +80,10 @@ class AgentSession(ABC):
     def usage(self) -> Mapping[str, TokenUsage]:
         """Return the tokens of the turn that has just ended, by role."""
         return {}
+
+    def ended_by(self) -> TurnEnd | None:
+        """Return what kept the agent from saying all it had to say in the turn; None for nothing."""
+        return None
 
 
 class Agent(ABC):

@@ -12,12 +12,20 @@ from crm_assets.concurrency import gather_all, in_thread
 from crm_assets.conversations import Conversation, JsonObject, Turn, find_references, resolve, turn_output
 from crm_assets.crm import SandboxPool, Session, ToolError, deterministic_ids
 from crm_assets.errors import ConfigError, CrmAssetsError
-from crm_assets.harness.agents import Agent, AgentSession, NotRecordedError, Outcome, ToolCall, enter
+from crm_assets.harness.agents import (
+    Agent,
+    AgentSession,
+    NotRecordedError,
+    Outcome,
+    ToolCall,
+    TurnEnd,
+    enter,
+)
 from crm_assets.harness.assembly import SandboxEnd, assemble, without_verdict
 from crm_assets.harness.ground_truth import GroundTruth, ids_of
 from crm_assets.harness.verification import Judge, judge_call, judge_reply, judged, open_question
 from crm_assets.llm.spending import BudgetExhausted
-from crm_assets.records.results import ConversationResult, TurnResult
+from crm_assets.records.results import ConversationResult, TurnResult, Verification
 
 __all__ = ["ConversationRunner"]
 
@@ -127,6 +135,7 @@ class ConversationRunner:
         verdict = judge_call(turn, expected, call, error)
         replied = judge_reply(run.conversation, turn, reply)
         success = verdict.success and replied.success is not False
+        end = run.agent.ended_by()
         return TurnResult(
             turn_id=turn.turn_id,
             segment_number=run.conversation.segment_of(turn.turn_id),
@@ -147,7 +156,8 @@ class ConversationRunner:
             response_status=replied.status,
             agent_response_text=reply,
             success=success,
-            verification=("response_mismatch" if verdict.success and not success else verdict.verification),
+            verification=_verification(verdict.verification, verdict.success, success, end),
+            ended_by=end,
             token_usage=run.agent.usage(),
         )
 
@@ -159,6 +169,13 @@ class ConversationRunner:
         except ToolError as error:
             return Outcome(called=True, error=error.message), error
         return Outcome(called=True, result=result), None
+
+
+def _verification(call: Verification, call_right: bool, success: bool, end: TurnEnd | None) -> Verification:
+    """Return the verdict's kind; a turn that failed because the agent was cut short is of that kind."""
+    if success:
+        return call
+    return end or ("response_mismatch" if call_right else call)
 
 
 async def _judged(judge: Judge, conversation: Conversation, turns: list[TurnResult]) -> list[TurnResult]:

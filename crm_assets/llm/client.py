@@ -34,6 +34,9 @@ from crm_assets.llm.spending import Budget
 __all__ = ["Activity", "ModelClient"]
 
 _CHARACTERS_A_TOKEN = 4
+_MOST_CHARACTERS_A_TOKEN = 12
+"""More characters a prompt token than any tokenizer makes of English and JSON."""
+_FEW_CHARACTERS = 2000
 _LONGEST_TIMEOUT = 10
 """How many times its timeout a model's limit may grow to."""
 
@@ -48,6 +51,14 @@ class Activity:
     """Attempts so far that another one followed."""
     trouble: str | None = None
     """What went wrong last, until a call succeeds."""
+
+    @property
+    def words(self) -> str:
+        """The activity in a few words for a line of progress."""
+        text = f"{self.under_way:,} calls under way"
+        if self.retries:
+            text += f", {self.retries:,} retried"
+        return text if self.trouble is None else f"{text}; last failure: {self.trouble}"
 
 
 @dataclass(frozen=True)
@@ -96,6 +107,9 @@ class ModelClient(RecordingModels):
         self._budget = budget or Budget()
         self._dice = random.Random(seed)  # noqa: S311  (jitter, no secret)
         self._refusals: dict[str, ConfigError] = {}
+        self._takes_tools: dict[ModelSpec, bool] = {}
+        self._toolless: dict[ModelSpec, str] = {}
+        """Models whose server ignores tools, and what to do about it."""
         self._under_way = self._retried = 0
         self._trouble: str | None = None
 
@@ -145,7 +159,7 @@ class ModelClient(RecordingModels):
         limiter = self._limiter(spec)
         request = _corrected(call.request, attempts)
         async with limiter.slot(_prompt_tokens(request) if limiter.counts_tokens else 0) as slot:
-            self._may_ask(spec)
+            self._may_ask(request)
             completion, entry = await self._send(call, request, len(attempts) + 1)
             failure = completion.failure
             down = failure is not None and failure.is_down
@@ -158,7 +172,7 @@ class ModelClient(RecordingModels):
                 seconds=entry.latency_seconds,
                 completion_tokens=completion.usage.completion_tokens if completion.usage else 0,
             )
-        self._look_at(spec, completion, entry)
+        self._look_at(request, completion, entry)
         if failure is None or failure.kind in ("malformed", "unsupported") or limiter.outage.may_end:
             return entry, 0.0
         return entry, self._retries.delay_seconds(attempts.failures_in_transport + 1, self._dice)
@@ -207,10 +221,12 @@ class ModelClient(RecordingModels):
             return CallError(kind="length", message=message)
         return CallError(kind="malformed", message=one_line(complaint, self._redact))
 
-    def _look_at(self, spec: ModelSpec, completion: Completion, entry: LedgerEntry) -> None:
-        """Draw conclusions from an attempt: for the limit of later ones, the budget, and who watches."""
+    def _look_at(self, request: ChatRequest, completion: Completion, entry: LedgerEntry) -> None:
+        """Draw conclusions from an attempt: for later ones, the budget, and who watches."""
+        spec = request.model
         if completion.failure is None:
             self._trouble = None
+            self._look_at_tools(request, completion)
             if completion.usage is None and self._budget.is_set and completion.cost_usd is None:
                 self._refusals[spec.name] = ConfigError(
                     f"{spec.name} at {entry.server} reports no token usage, so a budget cannot be kept; "
@@ -225,6 +241,25 @@ class ModelClient(RecordingModels):
             if entry.latency_seconds * 2 >= limit:  # of many that time out together, the first counts
                 self._timeouts[spec] = limit
                 self._trouble += f"; it gets {limit:g} s from here on"
+
+    def _look_at_tools(self, request: ChatRequest, completion: Completion) -> None:
+        """Notice a server that ignores the tools, so that they are not even in the prompt."""
+        spec, reply, usage = request.model, completion.reply, completion.usage
+        if reply is None or request.tool_choice == "none" or self._takes_tools.get(spec):
+            return
+        if reply.tool_calls:
+            self._takes_tools[spec] = True
+            return
+        if usage is None or request.tool_characters < _FEW_CHARACTERS:
+            return
+        if usage.prompt_tokens * _MOST_CHARACTERS_A_TOKEN < request.characters:
+            self._takes_tools[spec] = False
+            self._toolless[spec] = (
+                f"{spec.name} at {self._place(spec).server} ignores tools: it counted "
+                f"{usage.prompt_tokens:,} prompt tokens for a request of {request.characters:,} "
+                f"characters, {request.tool_characters:,} of them tools. Its chat template knows no "
+                "tools: set agent.tool_mode to text, or to auto."
+            )
 
     def _asked_wait(self, failure: Failure | None) -> float | None:
         """How long the provider asks everyone to wait, within reason."""
@@ -254,7 +289,10 @@ class ModelClient(RecordingModels):
             )
         return limiter
 
-    def _may_ask(self, spec: ModelSpec) -> None:
+    def _may_ask(self, request: ChatRequest) -> None:
+        spec = request.model
+        if request.tools and spec in self._toolless:
+            raise ConfigError(self._toolless[spec])
         refusal = self._refusals.get(spec.name)
         if refusal is not None:
             raise ConfigError(str(refusal))

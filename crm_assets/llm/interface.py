@@ -15,6 +15,7 @@ __all__ = [
     "Answer",
     "BudgetExhausted",
     "Caller",
+    "ContextOverflow",
     "MalformedReply",
     "ModelError",
     "Models",
@@ -33,6 +34,10 @@ ReplyCheck = Callable[[ChatReply], "str | None"]
 
 class ModelError(InfrastructureError):
     """A model could not be asked, or gave no reply, however often it was tried."""
+
+
+class ContextOverflow(ModelError):
+    """A request is longer than the model's context."""
 
 
 class MalformedReply(ModelError):

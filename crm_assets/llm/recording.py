@@ -15,7 +15,15 @@ from typing import Any
 from crm_assets.errors import ConfigError, CrmAssetsError
 from crm_assets.llm.entries import CallError, LedgerEntry
 from crm_assets.llm.failures import RetryPolicy, is_transient
-from crm_assets.llm.interface import Answer, Caller, MalformedReply, ModelError, ReplyCheck, Role
+from crm_assets.llm.interface import (
+    Answer,
+    Caller,
+    ContextOverflow,
+    MalformedReply,
+    ModelError,
+    ReplyCheck,
+    Role,
+)
 from crm_assets.llm.ledger import CallKey, Ledger, Recording
 from crm_assets.llm.messages import ChatReply, ChatRequest
 from crm_assets.llm.spending import Spending
@@ -135,7 +143,7 @@ def _refusal(request: ChatRequest, error: CallError) -> CrmAssetsError:
         key = f"the key in {spec.key_variable}" if spec.key_variable else "the key"
         return ConfigError(f"{spec.name} is not open to {key} ({error.message}); check it and its account.")
     if error.kind == "context_window":
-        return ModelError(f"The request is too long for {spec.name}: {error.message}.")
+        return ContextOverflow(f"The request is too long for {spec.name}: {error.message}.")
     if error.kind == "too_large":
         return ModelError(f"The request is too large for the account at {spec.name}: {error.message}.")
     if error.kind == "content_filter":

@@ -34,6 +34,9 @@ Verification = Literal[
     "unexpected_success",
     "wrong_error",
     "no_tool_call",
+    "length",
+    "refusal",
+    "context_overflow",
     "unknown_tool",
     "tool_mismatch",
     "argument_mismatch",
@@ -127,6 +130,8 @@ class TurnResult:
     """By role."""
     judge: JudgeVerdict | None = None
     """None where no judge was asked."""
+    ended_by: str | None = None
+    """What cut the agent short: `length`, `refusal` or `context_overflow`; None for nothing."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ __all__ = ["UNNAMED_KIND", "FailureLog"]
 UNNAMED_KIND = "unnamed"
 _EXAMPLES = 3
 _REASONS = 10
+_NUMBER = re.compile(r"\d[\d,.]*\d|\d")
 _LONGEST = 240
 _Rank = tuple[bool, str, int]
 
@@ -23,7 +25,8 @@ class FailureLog:
 
     _examples: dict[str, list[tuple[_Rank, FailureExample]]] = field(default_factory=dict)
     _reasons: Counter[str] = field(default_factory=Counter)
-    _reason_example: dict[str, str] = field(default_factory=dict)
+    _reason_example: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Conversation and message, by the reason without its numbers."""
 
     def add_turns(self, session: SessionSummary) -> None:
         """Look at the failed turns of a session that ran."""
@@ -43,9 +46,10 @@ class FailureLog:
         """Look at a session that could not run."""
         result = session.conversation_result
         message = shorten(result.error_message if result else None) or "no message"
-        self._reasons[message] += 1
-        known = self._reason_example.get(message, session.conversation_id)
-        self._reason_example[message] = min(known, session.conversation_id)
+        kind = _NUMBER.sub("#", message)  # "1,234 tokens" and "987 tokens" are one reason
+        self._reasons[kind] += 1
+        known = self._reason_example.get(kind, (session.conversation_id, message))
+        self._reason_example[kind] = min(known, (session.conversation_id, message))
 
     def examples(self, kind: str) -> tuple[FailureExample, ...]:
         """The examples of one kind, best first."""
@@ -55,8 +59,10 @@ class FailureLog:
         """The most frequent reasons, most frequent first."""
         ranked = sorted(self._reasons.items(), key=lambda item: (-item[1], item[0]))
         return tuple(
-            InfrastructureFailure(message=message, sessions=count, example=self._reason_example[message])
-            for message, count in ranked[:_REASONS]
+            InfrastructureFailure(message=message, sessions=count, example=example)
+            for (example, message), count in (
+                (self._reason_example[kind], count) for kind, count in ranked[:_REASONS]
+            )
         )
 
     def _offer(self, kind: str, conversation_id: str, turn: TurnSummary, *, first: bool) -> None:

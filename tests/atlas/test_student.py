@@ -9,7 +9,9 @@ import pytest
 
 from crm_assets.atlas.config import AtlasConfig
 from crm_assets.atlas.student import Student, student_plan
+from crm_assets.atlas.tool_schemas import say_bounds
 from crm_assets.crm import ENTITIES, TOOLS, SandboxPool
+from crm_assets.errors import ConfigError
 from crm_assets.harness import GroundTruthStore, Outcome, ToolCall
 from crm_assets.llm import (
     Answer,
@@ -17,6 +19,7 @@ from crm_assets.llm import (
     Caller,
     ChatReply,
     ChatRequest,
+    ContextOverflow,
     FunctionCall,
     MalformedReply,
     Message,
@@ -114,7 +117,7 @@ def test_a_turn_is_a_call_and_then_a_reply_that_knows_the_result():
     assert play.act() == ToolCall("client_search", {"name": "Acme"})
     first = play.last
     assert [tool.name for tool in first.tools] == list(TOOLS)
-    assert first.tools[0].parameters == TOOLS[first.tools[0].name].json_schema()
+    assert first.tools[0].parameters == say_bounds(TOOLS[first.tools[0].name].json_schema())
     assert first.tool_choice == "auto"
     assert history(first) == [{"role": "user", "content": "Find Acme."}]
 
@@ -278,12 +281,12 @@ def system(play: Play) -> str:
     return play.last.messages[0].content or ""
 
 
-def test_the_prompt_is_what_was_learnt_the_configs_text_and_the_schema_and_then_the_sessions_own():
+def test_the_prompt_is_the_configs_text_and_the_schema_and_then_what_was_learnt_and_the_sessions_own():
     setting = config(agent={"system_prompt": "CONFIG TEXT"})
     text = system(Play(FIND, setting=setting, pamphlet="PAMPHLET", plan="PLAN", guidance="GUIDANCE"))
-    places = [text.index(part) for part in ("PAMPHLET", "CONFIG TEXT", "The CRM's", "PLAN", "GUIDANCE")]
+    places = [text.index(part) for part in ("CONFIG TEXT", "The CRM's", "PAMPHLET", "PLAN", "GUIDANCE")]
     assert places == sorted(places)
-    assert text.startswith("PAMPHLET")
+    assert text.startswith("CONFIG TEXT")
     for name, entity in ENTITIES.items():
         line = next(line for line in text.splitlines() if line.startswith(f"{name}: "))
         assert all(field in line for field in entity.fields)
@@ -328,7 +331,7 @@ def test_a_plan_is_asked_for_without_tools():
     assert plan == "1. Search."
     request = models.requests[-1]
     assert request.tools == ()
-    assert (request.messages[0].content or "").startswith("PAMPHLET")
+    assert (request.messages[0].content or "").endswith("PAMPHLET")
     assert "Find Acme." in (request.messages[1].content or "")
     assert models.callers[-1] == Caller("s-1", "student")
 
@@ -414,3 +417,124 @@ def test_a_model_that_reads_tools_works_in_either_mode(harness, mode):
     assert [one.tool_success for one in result.per_turn_results] == [True, True, True]
     assert result.per_turn_results[1].agent_response_text == "Added the note to the client: Call back."
     assert all(one.token_usage["student"].completion_tokens > 0 for one in result.per_turn_results)
+
+
+TOO_LONG = ContextOverflow("The request is too long for openai/student: 9,000 tokens, and 4,096 fit.")
+
+
+def test_a_conversation_that_outgrows_the_context_ends_turns_and_not_the_session():
+    play = Play(FIND, says("Found Acme."), TOO_LONG)
+    play.act()
+    play.reply()
+    assert play.session.ended_by() is None
+    asked = len(play.models.requests) + 1
+    for _ in range(2):  # once it is too long it stays so: it is not asked again
+        assert play.act("And now this.") is None
+        assert play.reply(Outcome(called=False)) == ""
+        assert play.session.ended_by() == "context_overflow"
+    assert len(play.models.requests) == asked
+
+
+def test_a_context_that_holds_not_even_the_tools_ends_the_run():
+    play = Play(TOO_LONG)
+    with pytest.raises(ConfigError, match=r"9,000 tokens.* The system prompt and the tools alone"):
+        play.act()
+
+
+def test_an_opening_that_is_too_long_by_itself_does_not():
+    play = Play(TOO_LONG)
+    assert play.act("Find Acme. " * 20_000) is None
+    assert play.session.ended_by() == "context_overflow"
+
+
+def test_a_reply_cut_off_is_the_agents_and_of_its_own_kind(harness: Harness):
+    cut = ChatReply("Found Ac", finish_reason="length", usage=USAGE)
+    steps = conversation(answered(turn("client_search", {"name": "Acme"}), "Found Acme."))
+    models = Script(FIND, cut, None)
+    result = harness.run(steps, Student(models, "s-1", config()))
+    (only,) = result.per_turn_results
+    assert (only.success, only.verification, only.ended_by) == (False, "length", "length")
+
+
+def test_no_call_within_the_limit_is_no_silence_of_the_agent(harness: Harness):
+    nothing = ChatReply("", finish_reason="length", usage=USAGE)
+    steps = conversation(turn("client_search", {"name": "Acme"}))
+    result = harness.run(steps, Student(Script(nothing, None), "s-1", config()))
+    assert [each.verification for each in result.per_turn_results] == ["length"]
+
+
+def test_a_refusal_of_the_model_is_what_it_said(harness: Harness):
+    no = ChatReply("I can't help with that.", finish_reason="refusal", usage=USAGE)
+    steps = conversation(turn("client_search", {"name": "Acme"}))
+    result = harness.run(steps, Student(Script(no), "s-1", config()))
+    (only,) = result.per_turn_results
+    assert (only.verification, only.agent_response_text) == ("refusal", "I can't help with that.")
+
+
+def test_what_a_provider_wants_back_stands_in_the_history():
+    call = FunctionCall("c1", "client_search", '{"name": "Acme"}', state={"extra_content": {"sig": "x"}})
+    reply = ChatReply(None, (call,), usage=USAGE, state={"reasoning_content": "I think."})
+    play = Play(reply, says("Found Acme."))
+    play.act()
+    play.reply()
+    *_, made, _ = history(play.last)
+    assert made["reasoning_content"] == "I think."
+    assert made["tool_calls"][0]["extra_content"] == {"sig": "x"}
+
+
+def test_calls_in_text_get_ids_that_are_not_taken():
+    text_call = says('{"tool": "client_search", "arguments": {"name": "Acme"}}')
+    play = Play(calls(("client_search", "{}"), id="call_2"), says("Found."), text_call, says("Found."))
+    for _ in range(2):
+        play.act()
+        play.reply()
+    ids = [call["id"] for entry in history(play.last) for call in entry.get("tool_calls", ())]
+    assert len(ids) == len(set(ids)) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<tool_call>{"name": "client_search", "arguments": {"name": "Acme"}}</tool_call>',
+        'maybe {"tool": "client_search", "arguments": {"name": "a"}}? no.</think>\n'
+        '{"tool": "client_search", "arguments": {"name": "Acme"}}',
+        '{"tool": "client_search", "arguments": "{\\"name\\": \\"Acme\\"}"}',
+    ],
+)
+def test_in_text_mode_calls_are_read_as_everywhere(text: str):
+    play = Play(says(text), setting=config(agent={"tool_mode": "text"}))
+    assert play.act() == ToolCall("client_search", {"name": "Acme"})
+
+
+def test_bounds_and_formats_of_arguments_stand_in_their_descriptions():
+    schema = {
+        "type": "object",
+        "properties": {
+            "amount": {"type": "number", "exclusiveMinimum": 0, "description": "Dollars."},
+            "id": {"type": "string", "format": "uuid"},
+            "level": {"type": "integer", "enum": [1, 2]},
+            "stage": {"type": "string", "enum": ["Open", "Closed"]},
+            "tags": {"type": "array", "items": {"type": "string", "maxLength": 9}, "minItems": 1},
+            "kind": {"const": "client"},
+            "format": {"type": "string"},
+        },
+        "required": ["id"],
+    }
+    said = say_bounds(schema)["properties"]
+    assert isinstance(said, dict)
+    assert {name: part.get("description") for name, part in said.items()} == {
+        "amount": "Dollars. (greater than 0)",
+        "id": "Format uuid",
+        "level": "One of 1, 2",
+        "stage": None,
+        "tags": "At least 1 items",
+        "kind": "Always client",
+        "format": None,
+    }
+    assert said["tags"]["items"]["description"] == "At most 9 characters"
+    assert say_bounds({"type": "object", "properties": {}}) == {"type": "object", "properties": {}}
+
+
+def test_the_prompt_begins_alike_in_all_sessions():
+    prompts = [system(Play(FIND, pamphlet=learnt)) for learnt in (None, "PAMPHLET", "ANOTHER")]
+    assert all(prompt.startswith(prompts[0]) for prompt in prompts)

@@ -740,6 +740,7 @@ def test_the_line_has_the_fields_that_readers_rely_on(harness: Harness):
         "expected_arguments", "expect_success", "matches_expected_tool", "matches_expected_arguments",
         "argument_mismatch_reason", "result", "error", "error_kind", "tool_success", "response_success",
         "response_status", "agent_response_text", "success", "verification", "token_usage", "judge",
+        "ended_by",
     }  # fmt: skip
     assert {"workflow_category", "complexity_level", "chain_id", "agent", "total_turns",
             "expected_failure_turns", "duration_seconds"} <= set(written["metadata"])  # fmt: skip

@@ -172,7 +172,12 @@ class ScriptedServer:
     """Answers `POST …/chat/completions` as scripted; use it as a context manager."""
 
     def __init__(
-        self, script: Script | None = None, *, latency_seconds: float = 0.0, faults: Faults | None = None
+        self,
+        script: Script | None = None,
+        *,
+        latency_seconds: float = 0.0,
+        faults: Faults | None = None,
+        port: int = 0,
     ) -> None:
         self.script: Script = text() if script is None else script
         self.requests: list[Recorded] = []
@@ -190,7 +195,7 @@ class ScriptedServer:
         self._thread = threading.Thread(target=self._serve, name="scripted server", daemon=True)
         self._ready = threading.Event()
         self._stop = asyncio.Event()
-        self.port = 0
+        self.port = port
 
     @property
     def url(self) -> str:
@@ -222,7 +227,7 @@ class ScriptedServer:
         application.router.add_post("/{path:.*}", self._answer)
         runner = web.AppRunner(application, shutdown_timeout=0.1, access_log=None)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
+        site = web.TCPSite(runner, "127.0.0.1", self.port, backlog=1024)
         await site.start()
         self.port = runner.addresses[0][1]
         self._ready.set()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Callable
 
 from crm_assets.llm.failures import FailureKind
 from crm_assets.llm.limits import ProviderLimiter, ProviderLimits, Slot
@@ -130,3 +131,54 @@ def test_tokens_a_minute_are_kept_to_and_corrected():
         assert await take(10, 10) < 0.1
 
     run(watch())
+
+
+def own_limiter(most: int = 64) -> ProviderLimiter:
+    limits = ProviderLimits(max_connections=most)
+    return ProviderLimiter(limits, random.Random(1), own_server=True)
+
+
+async def play_rounds(limiter: ProviderLimiter, rounds: int, latency: Callable[[int], float]) -> None:
+    """Let rounds of calls end whose latency follows from how many there are at a time."""
+    for _ in range(rounds):
+        calls = limiter.calls_at_a_time
+        for _ in range(calls):
+            async with limiter.slot(0) as slot:
+                limiter.report(slot, tokens=0, failure=None, seconds=latency(calls), completion_tokens=20)
+
+
+def test_a_server_of_ones_own_is_asked_by_few_at_first():
+    assert own_limiter().calls_at_a_time == 4
+    assert own_limiter(most=2).calls_at_a_time == 2
+
+
+def test_a_server_that_works_side_by_side_gets_as_many_as_allowed():
+    limiter = own_limiter()
+    run(play_rounds(limiter, 5, lambda calls: 0.2 + calls * 0.001))  # as vLLM's batches
+    assert limiter.calls_at_a_time == 64
+
+
+def test_a_server_that_queues_is_not_given_more():
+    limiter = own_limiter()
+    run(play_rounds(limiter, 30, lambda calls: 0.2 * max(1.0, calls / 8)))  # eight at a time, then a queue
+    assert 4 <= limiter.calls_at_a_time <= 16
+
+
+def test_a_server_that_slows_down_gets_fewer():
+    limiter = own_limiter()
+    run(play_rounds(limiter, 5, lambda calls: 0.2))
+    run(play_rounds(limiter, 2, lambda calls: 0.2 * max(1.0, calls / 8)))
+    before = limiter.calls_at_a_time
+    run(play_rounds(limiter, 10, lambda calls: 0.2 * max(1.0, calls / 8)))
+    assert limiter.calls_at_a_time < before
+
+
+def test_a_timeout_of_ones_own_server_counts_as_too_many_calls():
+    async def late(limiter: ProviderLimiter) -> None:
+        async with limiter.slot(0) as slot:
+            limiter.report(slot, tokens=0, failure="timeout")
+
+    own, other = own_limiter(), ProviderLimiter(ProviderLimits(), random.Random(1))
+    run(late(own))
+    run(late(other))
+    assert (own.calls_at_a_time, other.calls_at_a_time) == (3, 20)

@@ -59,6 +59,8 @@ def describe(progress: Progress) -> str:
         line += f", {progress.infrastructure_errors:,} without a verdict"
     if progress.spent is not None and progress.spent.calls:
         line += f", {spent_so_far(progress.spent)}"
+    if progress.activity:
+        line += f", {progress.activity}"
     if progress.rate_per_second:
         line += f", {progress.rate_per_second:,.1f}/s"
     if progress.eta_seconds:
