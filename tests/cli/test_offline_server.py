@@ -46,7 +46,7 @@ def test_a_baseline_goes_over_http_and_ctrl_c_ends_the_server(
         assert metrics["agent_config"]["model"] == "openai/gpt-4.1-mini"
         assert metrics["agent_config"]["offline"] is False
         assert metrics["atlas_successful_runs"] == 2
-        assert metrics["total_cost_usd"] > 0
+        assert metrics["total_cost_usd"] is None  # list prices are those of the provider's own servers
     finally:
         server.send_signal(signal.SIGINT)
         _, stderr = server.communicate(timeout=20)
