@@ -52,8 +52,8 @@ async def run_job(job: Job[TaskT], deliver: Deliver) -> int:
         InfrastructureError: what all sessions stand on failed for good.
     """
     conninfo = job.databases.sandbox
-    # Only on our own server are the backends' process IDs known to be this machine's; and where models are
-    # asked, litellm's processes would inherit the core.
+    # Only on our own server are the backends' process IDs known to be this machine's; and a run that asks
+    # models also works in threads, which would have to share the core.
     pinned = job.databases.embedded and not job.work.runners.asks_models
     follow = pin_beside if pinned else None
     with (
