@@ -153,10 +153,11 @@ class _Loader(Generic[TaskT]):
 
     async def load(self, item: WorkItem) -> tuple[TaskT, GroundTruth | Exception]:
         """Return an item's task with its ground truth, or what kept that from being computed."""
-        async with self._alone:
-            if item not in self._loaded:
-                upcoming = self._scheduler.upcoming(self._ahead - 1)
-                await self._fetch([item, *(one for one in upcoming if one not in self._loaded)])
+        if item not in self._loaded:
+            async with self._alone:
+                if item not in self._loaded:  # nor fetched meanwhile for another session
+                    upcoming = self._scheduler.upcoming(self._ahead - 1)
+                    await self._fetch([item, *(one for one in upcoming if one not in self._loaded)])
         return self._loaded.pop(item)
 
     async def _fetch(self, items: Sequence[WorkItem]) -> None:
