@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from crm_assets.atlas.plan import SessionPlan
 from crm_assets.audit import write_manifest
@@ -154,8 +154,8 @@ def _materialize(
         if not paths.finished:
             materialize_on(instance, project, paths.key, options, stages=_SCORED)
         verdicts = mark_imported(paths, source, _imported(paths, source))
-        summary = _write_summary(paths, source, coverage, verdicts)
-        _report(instance, paths, summary)
+        _write_summary(paths, source, coverage, verdicts)
+        _report(instance, paths, source, coverage, verdicts)
         rest = [name for name in STAGES if name not in _SCORED]
         materialize_on(instance, project, paths.key, options, stages=rest)
         write_manifest(paths, written_by=page_code())
@@ -175,19 +175,26 @@ def _name_of(paths: BaselinePaths, source: PastResults) -> str:
 
 def _write_summary(
     paths: BaselinePaths, source: PastResults, coverage: Coverage, verdicts: dict[str, dict[str, int]]
-) -> dict[str, Any]:
-    summary = {
-        "schema_version": 1,
-        **_imported(paths, source).model_dump(),
-        **asdict(source.origin),
-        "coverage": asdict(coverage),
-        "verdicts": verdicts,
-    }
-    write_json(paths.coverage, summary)
-    return summary
+) -> None:
+    write_json(
+        paths.coverage,
+        {
+            "schema_version": 1,
+            **_imported(paths, source).model_dump(),
+            **asdict(source.origin),
+            "coverage": asdict(coverage),
+            "verdicts": verdicts,
+        },
+    )
 
 
-def _report(instance: dg.DagsterInstance, paths: BaselinePaths, summary: dict[str, Any]) -> None:
+def _report(
+    instance: dg.DagsterInstance,
+    paths: BaselinePaths,
+    source: PastResults,
+    coverage: Coverage,
+    verdicts: dict[str, dict[str, int]],
+) -> None:
     """Record in Dagster the sessions as they are now, and the check that each task has one."""
     import dagster as dg  # noqa: PLC0415
 
@@ -196,25 +203,24 @@ def _report(instance: dg.DagsterInstance, paths: BaselinePaths, summary: dict[st
 
     partition = register(instance, paths.key)
     digest = sha256_of_file(paths.sessions)
-    coverage = {
-        name: count for name, count in summary["coverage"].items() if not name.endswith("_examples")
-    }
+    imported = _imported(paths, source)
+    counts = {name: count for name, count in asdict(coverage).items() if not name.endswith("_examples")}
     instance.report_runless_asset_event(
         dg.AssetMaterialization(
             asset_key=_SESSIONS,
             partition=partition,
-            description=f"Imported from {summary['file']}, and scored again.",
+            description=f"Imported from {imported.file}, and scored again.",
             metadata={
                 "path": dg.MetadataValue.path(str(paths.sessions)),
                 "sha256": digest,
                 "bytes": paths.sessions.stat().st_size,
                 "agent": "recorded",
-                "imported_file": summary["file"],
-                "imported_sha256": summary["sha256"],
-                "imported_format": summary["format"],
-                "imported_model": summary["model"] or "unknown",
-                **coverage,
-                "verdicts": dg.MetadataValue.json(summary["verdicts"]),
+                "imported_file": imported.file,
+                "imported_sha256": imported.sha256,
+                "imported_format": imported.format,
+                "imported_model": source.origin.model or "unknown",
+                **counts,
+                "verdicts": dg.MetadataValue.json(verdicts),
             },
             tags={"dagster/data_version": digest, "dagster/data_version_is_user_provided": "true"},
         )

@@ -43,7 +43,7 @@ def tick(sensor: dg.SensorDefinition, instance: dg.DagsterInstance, cursor: str 
         cursor=cursor,
         definitions=defs,
         sensor_name=sensor.name,
-        resources={"artifacts": ArtifactsResource()},
+        resources=defs.get_repository_def().get_top_level_resources(),
     )
     with context, partition_loading_context(dynamic_partitions_store=instance):
         data = sensor.evaluate_tick(context)
