@@ -3,11 +3,11 @@
 # No postponed annotations here: Dagster reads the context class off the function as it stands.
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
 
-from crm_assets.atlas.config_file import LoadedConfig
 from crm_assets.atlas.plan import SessionPlan
 from crm_assets.audit.integrity import Verdict
 from crm_assets.audit.quality_thresholds import (
@@ -27,6 +27,9 @@ from crm_assets.errors import InputError
 from crm_assets.records import SessionLog
 from crm_assets.reporting import read_metrics
 from crm_assets.workspace.baseline_files import BaselinePaths
+
+if TYPE_CHECKING:
+    from crm_assets.atlas.config_file import LoadedConfig
 
 __all__ = [
     "WARNINGS",
@@ -214,7 +217,7 @@ def leakage_check(
     return outcome._replace(metadata={**outcome.metadata, **counts})
 
 
-def _loaded(artifacts: ArtifactsResource, paths: BaselinePaths, plan: SessionPlan) -> LoadedConfig:
+def _loaded(artifacts: ArtifactsResource, paths: BaselinePaths, plan: SessionPlan) -> "LoadedConfig":
     """Return the configuration that the sessions ran on.
 
     Raises:
