@@ -27,6 +27,7 @@ WARNED = {
     "cost_within_budget": "baseline_metrics",
     "reward_drift": "atlas_sessions",
     "telemetry_matches_sessions": "atlas_sessions",
+    "sandbox_reset": "atlas_sessions",
     "leakage_check": "atlas_sessions",
 }
 BLOCKED = {
