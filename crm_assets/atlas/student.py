@@ -36,7 +36,7 @@ from crm_assets.llm import (
     ReplyCheck,
     Spending,
     calls_in_text,
-    plain_arguments,
+    object_arguments,
 )
 from crm_assets.records import TokenUsage
 
@@ -237,18 +237,9 @@ def _read(reply: ChatReply) -> _Step | None:
     """Return the first call of a reply, ignoring others; None without one."""
     if reply.tool_calls:
         call = reply.tool_calls[0]
-        return _Step(call.id, call.name, _arguments(call.arguments), call.state)
+        return _Step(call.id, call.name, object_arguments(call.arguments), call.state)
     written = calls_in_text(reply.content)
     return _Step("", written[0].name, written[0].arguments) if written else None
-
-
-def _arguments(text: str) -> Any:
-    """Parse arguments; text that is not a JSON object stays text, an empty text means no arguments."""
-    try:
-        arguments = orjson.loads(plain_arguments(text)) if text.strip() else {}
-    except orjson.JSONDecodeError:
-        return text
-    return arguments if isinstance(arguments, dict) else text
 
 
 def _check_act(reply: ChatReply) -> str | None:

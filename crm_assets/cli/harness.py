@@ -71,7 +71,31 @@ def harness(
             progress=progress,
         )
     show(Section(f"{plan.agent} on {dataset.name}", (_table(summary),)))
+    if summary.not_recorded:
+        for line in _not_recorded(output):
+            click.echo(line)
     click.echo(f"Results: {relative(output)}")
+
+
+def _not_recorded(output: Path) -> list[str]:
+    """Return why conversations were not scored, with an example of each reason."""
+    import orjson
+
+    from crm_assets.reporting.wording import describe_not_recorded
+    from crm_assets.workspace.jsonl import read_lines
+
+    reasons: dict[str, int] = {}
+    examples: dict[str, str] = {}
+    for line in read_lines(output):
+        result = orjson.loads(line.data)
+        if result["status"] == "not_recorded":
+            reason = result["metadata"].get("not_recorded", "for an unknown reason")
+            reasons[reason] = reasons.get(reason, 0) + 1
+            examples.setdefault(reason, result["error_message"])
+    return [
+        f"Not recorded: {describe_not_recorded(reasons)}.",
+        *(f"  For example: {sentence}" for sentence in examples.values()),
+    ]
 
 
 def _table(summary: RunSummary) -> Table:

@@ -69,12 +69,14 @@ def _key(project: Project, dataset: str, run: str | None, label: str) -> Baselin
 def _overlap_lines(made: ImportedRun) -> list[str]:
     """Return how the file and the dataset match, a line for each fact."""
     from crm_assets.reporting.formats import counted
+    from crm_assets.reporting.wording import describe_not_recorded
 
     coverage, lines = made.coverage, []
-    scored = coverage.shared - coverage.not_started
+    scored = coverage.shared - sum(coverage.not_scored.values())
     lines.append(f"Scored again: {counted(scored, 'conversation')} of {counted(coverage.lines, 'line')}.")
-    if coverage.not_started:
-        lines.append(f"Not recorded: {coverage.not_started:,} that the file names but never started.")
+    if coverage.not_scored:
+        lines.append(f"Not recorded: {describe_not_recorded(coverage.not_scored)}.")
+        lines += [f"  For example: {sentence}" for sentence in coverage.not_scored_examples]
     if coverage.not_in_file:
         lines.append(f"Not recorded: {coverage.not_in_file:,} of the dataset that are not in the file.")
     if coverage.not_in_dataset:
@@ -82,6 +84,9 @@ def _overlap_lines(made: ImportedRun) -> list[str]:
         lines.append(
             f"Left out: {coverage.not_in_dataset:,} of the file, not in the dataset (such as {some})."
         )
+    if coverage.unreadable_arguments:
+        calls = counted(coverage.unreadable_arguments, "call")
+        lines.append(f"Scored as they are: {calls} whose arguments are text, but not a JSON object.")
     if coverage.repeated:
         lines.append(f"Left out: {coverage.repeated:,} earlier lines of repeated conversations.")
     lines.append("Verdicts, the file's / ours:")

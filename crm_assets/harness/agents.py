@@ -15,6 +15,7 @@ from typing import Any, Literal
 from crm_assets.conversations import Conversation, JsonObject, Turn, resolve, turn_output
 from crm_assets.conversations.patterns import UUID
 from crm_assets.errors import InputError
+from crm_assets.harness.alignment import NotRecorded, turns_to_score
 from crm_assets.harness.state import created_rows
 from crm_assets.records.past import PastResults, PastTurn
 from crm_assets.records.results import TokenUsage
@@ -63,7 +64,11 @@ class Outcome:
 
 
 class NotRecordedError(Exception):
-    """Raised if a past run does not hold a conversation."""
+    """Raised if a past run holds nothing of a conversation that could be scored."""
+
+    def __init__(self, why: NotRecorded) -> None:
+        super().__init__(why.sentence)
+        self.reason = why.reason
 
 
 class AgentSession(ABC):
@@ -231,11 +236,9 @@ class RecordedAgent(ScriptedAgent):
 
     def script(self, conversation: Conversation) -> AgentSession:
         """Follow the recorded calls."""
-        turns = self._results.turns(conversation.conversation_id)
-        if not turns:
-            raise NotRecordedError(
-                f"The recorded run holds no turn of conversation {conversation.conversation_id!r}."
-            )
+        turns = turns_to_score(conversation, self._results.read(conversation.conversation_id))
+        if isinstance(turns, NotRecorded):
+            raise NotRecordedError(turns)
         return _RecordedSession(turns)
 
     def describe(self) -> Facts:

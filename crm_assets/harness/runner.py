@@ -92,6 +92,7 @@ class ConversationRunner:
             facts["duration_seconds"] = round(time.perf_counter() - started, 6)  # without the judge's
             turns = run.turns if judge is None else await _judged(judge, conversation, run.turns)
         except NotRecordedError as error:
+            facts["not_recorded"] = error.reason
             return without_verdict(conversation, "not_recorded", str(error), facts)
         except BudgetExhausted as error:
             return without_verdict(conversation, "not_run", str(error), facts)

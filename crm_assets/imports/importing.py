@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from crm_assets.atlas.plan import SessionPlan
 from crm_assets.audit import write_manifest
-from crm_assets.conversations import conversation_ids
+from crm_assets.conversations import load_conversations
 from crm_assets.errors import InputError
+from crm_assets.harness.alignment import NotRecorded, turns_to_score
 from crm_assets.imports.annotate import mark_imported
 from crm_assets.records import ImportedFile
 from crm_assets.records.past import PastResults
@@ -42,8 +44,12 @@ class Coverage:
     """Of these, earlier results of a conversation that stands there again: the last one counts."""
     shared: int
     """Conversations that both have."""
-    not_started: int
-    """Of these, conversations in which the agent was never asked: nothing to score."""
+    not_scored: dict[str, int]
+    """Of these, conversations without anything to score, by reason (see `harness.alignment`)."""
+    not_scored_examples: tuple[str, ...]
+    """Why, for some of them: a sentence each."""
+    unreadable_arguments: int
+    """Calls in the scored conversations whose arguments are a text that is not a JSON object."""
     not_in_file: int
     """Conversations of the dataset that the file lacks."""
     not_in_dataset: int
@@ -86,19 +92,37 @@ def import_run(project: Project, file: Path, key: BaselineKey) -> ImportedRun:
 
 
 def _coverage(source: PastResults, dataset: Path) -> Coverage:
-    wanted = set(conversation_ids(dataset))
+    wanted: set[str] = set()
+    reasons: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    unreadable = 0
+    for conversation in load_conversations(dataset):
+        wanted.add(conversation.conversation_id)
+        past = source.read(conversation.conversation_id)
+        if past is None:
+            continue
+        turns = turns_to_score(conversation, past)
+        if isinstance(turns, NotRecorded):
+            reasons[turns.reason] += 1
+            examples.setdefault(turns.reason, turns.sentence)
+        else:
+            unreadable += sum(isinstance(turn.arguments, str) for turn in turns.values())
     shared = source.conversations & wanted
     if not shared:
         raise InputError(
             f"{source.path} holds none of the {len(wanted):,} conversations of {dataset}: choose the "
             "dataset that it was run on."
         )
+    if reasons["other_turns"] == len(shared):
+        raise InputError(f"{source.path} was run on another dataset: {examples['other_turns']}")
     strange = sorted(source.conversations - wanted)
     return Coverage(
         lines=source.lines,
         repeated=source.lines - len(source.conversations),
         shared=len(shared),
-        not_started=sum(not source.turns(each) for each in shared),
+        not_scored=dict(sorted(reasons.items())),
+        not_scored_examples=tuple(examples.values()),
+        unreadable_arguments=unreadable,
         not_in_file=len(wanted - source.conversations),
         not_in_dataset=len(strange),
         not_in_dataset_examples=tuple(strange[:3]),
@@ -204,7 +228,7 @@ def _report(
     partition = register(instance, paths.key)
     digest = sha256_of_file(paths.sessions)
     imported = _imported(paths, source)
-    counts = {name: count for name, count in asdict(coverage).items() if not name.endswith("_examples")}
+    counts = {name: count for name, count in asdict(coverage).items() if isinstance(count, int)}
     instance.report_runless_asset_event(
         dg.AssetMaterialization(
             asset_key=_SESSIONS,
@@ -220,6 +244,7 @@ def _report(
                 "imported_format": imported.format,
                 "imported_model": source.origin.model or "unknown",
                 **counts,
+                "not_scored": dg.MetadataValue.json(coverage.not_scored),
                 "verdicts": dg.MetadataValue.json(verdicts),
             },
             tags={"dagster/data_version": digest, "dagster/data_version_is_user_provided": "true"},

@@ -34,7 +34,7 @@ from crm_assets.llm.messages import (
     Usage,
 )
 from crm_assets.llm.prompts import JSON_FENCE, UnitScore, cut, json_block
-from crm_assets.llm.reading import calls_in_text, parse_object, plain_arguments
+from crm_assets.llm.reading import calls_in_text, object_arguments, parse_object
 from crm_assets.llm.recording import RecordingModels, ReplayModels
 from crm_assets.llm.redaction import make_redactor
 from crm_assets.llm.spec import OFFLINE_PROVIDER, ModelSpec
@@ -88,8 +88,8 @@ __all__ = [
     "json_check",
     "ledger_totals",
     "make_redactor",
+    "object_arguments",
     "one_line",
     "parse_object",
-    "plain_arguments",
     "read_ledger",
 ]

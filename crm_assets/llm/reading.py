@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 
 import orjson
 
-__all__ = ["TextCall", "calls_in_text", "parse_object", "plain_arguments", "without_thoughts"]
+__all__ = [
+    "TextCall",
+    "calls_in_text",
+    "object_arguments",
+    "parse_object",
+    "plain_arguments",
+    "without_thoughts",
+]
 
 _DEEPEST = 64
 _LARGEST_INTEGER = 2**63 - 1
@@ -59,6 +66,21 @@ def plain_arguments(text: str) -> str:
     except orjson.JSONDecodeError:
         pass
     return text
+
+
+def object_arguments(arguments: object) -> object:
+    """Return a call's arguments as an object if they are one, or its JSON text, encoded once or twice.
+
+    A blank text means no arguments; anything else stays as it was written.
+    """
+    value = arguments
+    for _ in range(2):
+        if isinstance(value, str):
+            try:
+                value = orjson.loads(value) if value.strip() else {}
+            except orjson.JSONDecodeError:
+                return arguments
+    return value if isinstance(value, dict) else arguments
 
 
 def calls_in_text(text: str | None) -> tuple[TextCall, ...]:

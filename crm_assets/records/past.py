@@ -1,199 +1,48 @@
 """Results files of past runs, CL-Bench's or our own: which calls were made, what was said, what it cost.
 
 Read in constant memory: the file is indexed once by conversation, and each one is read when asked for.
-Such files come from elsewhere: a value of another type than it should have is unknown (None), no error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import BaseModel, ValidationError
 
+from crm_assets.conversations import JsonObject
 from crm_assets.errors import InputError
-from crm_assets.records.results import TokenUsage
-from crm_assets.records.sessions import PastTurnVerdicts, PastVerdicts
+from crm_assets.records.past_result import Known, PastModel, PastResult, PastTurn, TurnKey
 from crm_assets.workspace.files import sha256_of_file
-from crm_assets.workspace.jsonl import read_line_at, read_lines
+from crm_assets.workspace.jsonl import read_line_at, read_lines, refuse_multiline
 
 __all__ = ["Format", "Origin", "PastResult", "PastResults", "PastTurn"]
 
 Format = Literal["clbench", "crm_assets_results", "crm_assets_sessions"]
 """CL-Bench's results, the harness's own, or the lines of a baseline's sessions.jsonl."""
 
-_Value = TypeVar("_Value")
 _Result = TypeVar("_Result", bound=BaseModel)
 
 
-def _or_unknown(value: object, validate: ValidatorFunctionWrapHandler) -> object:
-    try:
-        return validate(value)
-    except ValidationError:
-        return None
+class _Agent(PastModel):
+    provider: Known[str] = None
+    model: Known[str] = None
 
 
-_Known = Annotated[_Value | None, WrapValidator(_or_unknown)]
+class _ResultMetadata(PastModel):
+    agent: Known[_Agent] = None
 
 
-class _Past(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
-
-
-class _Agent(_Past):
-    provider: _Known[str] = None
-    model: _Known[str] = None
-
-
-class _ResultMetadata(_Past):
-    agent: _Known[_Agent] = None
-
-
-class _Counts(_Past):
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: _Known[int] = None
-
-
-class _CallScore(_Past):
-    score: _Known[float] = None
-    rationale: _Known[str] = None
-
-
-class _Judge(_Past):
-    call: _Known[_CallScore] = None
-
-
-class PastTurn(_Past):
-    """One turn of a past run."""
-
-    turn_id: _Known[int] = None
-    """From 1; None for what is no turn."""
-    tool_name: _Known[str] = None
-    """The tool that the agent called."""
-    arguments: Any = None
-    """The arguments as it gave them."""
-    agent_response_text: _Known[str] = None
-    """Its reply."""
-    token_usage: _Known[dict[str, _Known[_Counts]]] = None
-    """By role, as the file has it."""
-    result: Any = None
-    """What the tool returned to it then."""
-    error: _Known[str] = None
-    """The tool's refusal then."""
-    success: _Known[bool] = None
-    """That run's verdict."""
-    tool_success: _Known[bool] = None
-    response_success: _Known[bool] = None
-    verification: _Known[str] = None
-    judge_score: _Known[float] = None
-    judge_rationale: _Known[str] = None
-    judge: _Known[_Judge] = None
-
-    @property
-    def was_run(self) -> bool:
-        """The agent was asked: CL-Bench's harness also has entries for what it could not start."""
-        return self.turn_id is not None and self.verification != "pre_execution_error"
-
-    @property
-    def usage(self) -> dict[str, TokenUsage]:
-        """Token counts by role."""
-        return {
-            role: TokenUsage(
-                counts.prompt_tokens,
-                counts.completion_tokens,
-                counts.prompt_tokens + counts.completion_tokens
-                if counts.total_tokens is None
-                else counts.total_tokens,
-            )
-            for role, counts in (self.token_usage or {}).items()
-            if counts is not None
-        }
-
-    def verdicts(self) -> PastTurnVerdicts:
-        """Return what the file says of the turn."""
-        call = self.judge.call if self.judge else None  # our own form
-        return PastTurnVerdicts(
-            turn_id=self.turn_id,
-            recorded_success=self.success,
-            recorded_tool_success=self.tool_success,
-            recorded_response_success=self.response_success,
-            recorded_verification=self.verification,
-            recorded_error=self.error,
-            recorded_judge_score=call.score if call else self.judge_score,
-            recorded_judge_rationale=call.rationale if call else self.judge_rationale,
-        )
-
-
-class _Reward(_Past):
-    score: _Known[float] = None
-
-
-class _Facts(_Past):
-    execution_mode: _Known[str] = None
-    session_reward: _Known[_Reward] = None
-    cost_usd: _Known[dict[str, float]] = None
-    dataset_revision: _Known[str] = None
-
-
-class _Indexed(_Past):
+class _Indexed(PastModel):
     """As much of a result as the index needs."""
 
     conversation_id: str
-    per_turn_results: list[Any]
-    metadata: _Known[_ResultMetadata] = None
-
-
-class PastResult(_Past):
-    """One conversation of a past run."""
-
-    conversation_id: str
-    per_turn_results: list[_Known[PastTurn]]
-    status: _Known[str] = None
-    overall_success: _Known[bool] = None
-    turns_executed: _Known[int] = None
-    failed_at_turn: _Known[int] = None
-    reward_signal: _Known[float] = None
-    chain_success: _Known[bool] = None
-    state_match: _Known[bool] = None
-    error_message: _Known[str] = None
-    atlas_metadata: _Known[_Facts] = None
-    """Of a session's line: what the loop around the student said."""
-
-    @property
-    def turns(self) -> dict[int, PastTurn]:
-        """The turns in which the agent was asked, by number; empty if it never was."""
-        return {turn.turn_id: turn for turn in self._turns if turn.turn_id is not None and turn.was_run}
-
-    @property
-    def _turns(self) -> list[PastTurn]:
-        return [turn for turn in self.per_turn_results if turn is not None]
-
-    def verdicts(self) -> PastVerdicts:
-        """Return what the file says of the conversation, with reward, mode and cost where a loop ran."""
-        facts = self.atlas_metadata or _Facts()
-        return PastVerdicts(
-            recorded_status=self.status,
-            recorded_overall_success=self.overall_success,
-            recorded_turns_executed=self.turns_executed,
-            recorded_failed_at_turn=self.failed_at_turn,
-            recorded_reward_signal=self.reward_signal,
-            recorded_chain_success=self.chain_success,
-            recorded_state_match=self.state_match,
-            recorded_error_message=self.error_message,
-            recorded_execution_mode=facts.execution_mode,
-            recorded_reward=facts.session_reward.score if facts.session_reward else None,
-            recorded_cost_usd=facts.cost_usd,
-            recorded_dataset_revision=facts.dataset_revision,
-        )
-
-    def turn_verdicts(self) -> tuple[PastTurnVerdicts, ...]:
-        """Return what the file says of each turn."""
-        return tuple(turn.verdicts() for turn in self._turns)
+    per_turn_results: list[TurnKey]
+    metadata: Known[_ResultMetadata] = None
 
 
 @dataclass(frozen=True)
@@ -224,6 +73,7 @@ class PastResults:
                 continue
             document = self._load(line.data, line.number)
             result = self._parse(_Indexed, document, line.number)
+            self._check_numbers(result.per_turn_results, line.number)
             if not self.lines:
                 self.format = _format_of(document)
             if self.origin.model is None:
@@ -259,35 +109,73 @@ class PastResults:
         result = self.read(conversation_id)
         return result.turns if result else {}
 
-    def _load(self, line: bytes, number: int) -> object:
+    def _load(self, line: bytes, number: int) -> JsonObject:
+        """Return the result on a line; of a line of sessions.jsonl, the one that it holds."""
         try:
-            return orjson.loads(line)
+            document = orjson.loads(line)
         except orjson.JSONDecodeError as error:
+            if not self.lines:
+                refuse_multiline(self.path)
             raise InputError(f"{self.path}, line {number} is not JSON: {error}.") from error
+        if not isinstance(document, dict):
+            raise InputError(f"{self.path}, line {number} is not a JSON object, as a result must be.")
+        return document
 
-    def _parse(self, kind: type[_Result], document: object, number: int) -> _Result:
-        if isinstance(document, Mapping) and isinstance(document.get("conversation_result"), Mapping):
-            # A line of sessions.jsonl.
-            document = {
-                **document["conversation_result"],
-                "atlas_metadata": document.get("atlas_metadata"),
-            }
+    def _parse(self, kind: type[_Result], document: JsonObject, number: int) -> _Result:
         try:
-            return kind.model_validate(document)
+            return kind.model_validate(_result_of(document))
         except ValidationError as error:
-            fields = {str(each["loc"][0]) for each in error.errors(include_input=False) if each["loc"]}
-            missing = next((name for name in _Indexed.model_fields if name in fields), "conversation_id")
+            # The fields that a result must have; anything else that cannot be read is unknown.
+            places = [each["loc"] for each in error.errors(include_input=False)]
+            if any(len(place) > 1 for place in places):
+                field = next(f"{place[0]}[{place[1]}]" for place in places if len(place) > 1)
+                raise InputError(f"{self.path}, line {number}: {field} must be an object.") from None
+            names = {place[0] for place in places}
+            missing = next(name for name in _Indexed.model_fields if name in names)
             raise InputError(f"{self.path}, line {number}: {missing} is missing.") from None
 
+    def _check_numbers(self, turns: Sequence[TurnKey], number: int) -> None:
+        """Refuse turns whose number is unknown, as no call may be left out or scored as another's."""
+        seen: set[int] = set()
+        for position, turn in enumerate(turns):
+            if not turn.was_run:
+                continue
+            if turn.turn_id is None:
+                reason = "must be a whole number"
+            elif turn.turn_id < 1:
+                reason = f"is {turn.turn_id}, but turns are numbered from 1; renumber those of the file"
+            elif turn.turn_id in seen:
+                reason = f"is {turn.turn_id}, as that of an earlier entry"
+            else:
+                seen.add(turn.turn_id)
+                continue
+            raise InputError(f"{self.path}, line {number}: per_turn_results[{position}].turn_id {reason}.")
 
-def _format_of(document: object) -> Format:
-    if isinstance(document, Mapping) and isinstance(document.get("conversation_result"), Mapping):
-        return "crm_assets_sessions"
-    return (
-        "crm_assets_results"
-        if isinstance(document, Mapping) and "schema_version" in document
-        else "clbench"
+
+def _result_of(document: JsonObject) -> JsonObject:
+    """Return the result in a line: itself, or what a line of sessions.jsonl holds, if only an error."""
+    facts = document.get("atlas_metadata")
+    held = document.get("conversation_result")
+    if isinstance(held, dict):
+        return {**held, "atlas_metadata": facts}
+    error = _error_in(document) or _error_in(document.get("final_payload"))
+    if document.get("per_turn_results") is None and (error or "conversation_result" in document):
+        kept = {"conversation_id": document.get("conversation_id"), "atlas_metadata": facts}
+        return {**kept, "per_turn_results": [], "status": "error", "error_message": error}
+    return document
+
+
+def _error_in(document: object) -> str | None:
+    values = (
+        [document.get(name) for name in ("error_message", "error")] if isinstance(document, dict) else []
     )
+    return next((value for value in values if isinstance(value, str) and value.strip()), None)
+
+
+def _format_of(document: JsonObject) -> Format:
+    if "conversation_result" in document:
+        return "crm_assets_sessions"
+    return "crm_assets_results" if "schema_version" in document else "clbench"
 
 
 def _origin(result: _Indexed) -> Origin:

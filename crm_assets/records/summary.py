@@ -103,6 +103,8 @@ class TurnSummary(_Summary):
 class _ResultMetadata(_Summary):
     total_turns: Whole | None = None
     duration_seconds: Annotated[float, Field(ge=0)] | None = None
+    not_recorded: str | None = None
+    """Why a past run holds nothing to score."""
 
 
 class ResultSummary(_Summary):

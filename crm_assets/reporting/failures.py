@@ -27,6 +27,7 @@ class FailureLog:
     _reasons: Counter[str] = field(default_factory=Counter)
     _reason_example: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Conversation and message, by the reason without its numbers."""
+    _not_recorded: Counter[str] = field(default_factory=Counter)
 
     def add_turns(self, session: SessionSummary) -> None:
         """Look at the failed turns of a session that ran."""
@@ -50,6 +51,16 @@ class FailureLog:
         self._reasons[kind] += 1
         known = self._reason_example.get(kind, (session.conversation_id, message))
         self._reason_example[kind] = min(known, (session.conversation_id, message))
+
+    def add_not_recorded(self, session: SessionSummary) -> None:
+        """Look at a session of which a past run holds nothing to score."""
+        result = session.conversation_result
+        if result is not None and result.metadata.not_recorded is not None:  # older versions did not say
+            self._not_recorded[result.metadata.not_recorded] += 1
+
+    def not_recorded(self) -> dict[str, int]:
+        """Return the number of sessions that a past run does not have, by reason."""
+        return dict(sorted(self._not_recorded.items()))
 
     def examples(self, kind: str) -> tuple[FailureExample, ...]:
         """The examples of one kind, best first."""

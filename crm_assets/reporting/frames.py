@@ -174,6 +174,8 @@ class _Builder:
             self.failures.add_turns(session)
         elif session.status == "failed":
             self.failures.add_infrastructure(session)
+        elif session.status == "not_recorded":
+            self.failures.add_not_recorded(session)
 
     def _add_session(self, session: SessionSummary) -> None:
         meta, ran = session.atlas_metadata, session.ran

@@ -53,6 +53,7 @@ def compute_metrics(sessions: Path, *, run: RunInfo) -> Metrics:
         conversations_without_verdict=undecided,
         failed_runs=failed_runs,
         not_recorded_runs=int((all_sessions["status"] == "not_recorded").sum()),
+        not_recorded_reasons=frames.failures.not_recorded(),
         not_run=not_run,
         infrastructure_failures=frames.failures.infrastructure(),
         execution_modes=_counts(all_sessions["mode"]),

@@ -299,7 +299,9 @@ class Metrics(RunInfo, _Versioned):
     failed_runs: int
     """Sessions that an infrastructure failure ended; in no rate."""
     not_recorded_runs: int
-    """Conversations that a recorded run does not contain; in no rate."""
+    """Conversations of which a recorded run has nothing to score; in no rate."""
+    not_recorded_reasons: dict[str, int] = Field(default_factory=dict)
+    """Those, by reason (`not_in_file`, `not_started`, `ended_in_error`, `other_turns`)."""
     not_run: int = 0
     """Conversations not run because the budget was spent; in no rate."""
     infrastructure_failures: tuple[InfrastructureFailure, ...]

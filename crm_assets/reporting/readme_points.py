@@ -19,7 +19,7 @@ from crm_assets.reporting.formats import (
     with_interval,
 )
 from crm_assets.reporting.models import FailureExample, FailureKind, LoopFigures, Metrics
-from crm_assets.reporting.wording import describe_kind
+from crm_assets.reporting.wording import describe_kind, describe_not_recorded
 
 __all__ = ["agent_name", "lead", "point_sections"]
 
@@ -217,7 +217,8 @@ def _uncertainty(metrics: Metrics) -> Iterator[Text]:
         )
     if metrics.not_recorded_runs:
         missing = counted(metrics.not_recorded_runs, _noun(metrics))
-        yield f"Not in any rate, missing from the recorded run: {missing}."
+        why = describe_not_recorded(metrics.not_recorded_reasons)
+        yield f"Not in any rate, missing from the recorded run: {missing}{f' ({why})' if why else ''}."
     yield from _excluded_turns(metrics)
 
 

@@ -8,7 +8,7 @@ from crm_assets.reporting.document import Cell, Section
 from crm_assets.reporting.formats import dollars, interval, number, of, percent
 from crm_assets.reporting.models import Metrics
 from crm_assets.reporting.readme_tables import rates_table
-from crm_assets.reporting.wording import describe_kind, headline_rates
+from crm_assets.reporting.wording import describe_kind, describe_not_recorded, headline_rates
 
 __all__ = ["summarize"]
 
@@ -25,9 +25,10 @@ def _counts(metrics: Metrics) -> Iterator[tuple[Cell, ...]]:
         rate, what = kind.share_of_turns, describe_kind(kind.kind)
         name = f"Most common failure: {what[:1].lower()}{what[1:]}"
         yield name, percent(rate), interval(rate), of(rate)
+    why = describe_not_recorded(metrics.not_recorded_reasons)
     excluded = {
         "Ended by an infrastructure failure": metrics.failed_runs,
-        "Not in the recorded run": metrics.not_recorded_runs,
+        f"Not in the recorded run ({why})" if why else "Not in the recorded run": metrics.not_recorded_runs,
         "Not run, the budget was spent": metrics.not_run,
         "Without a verdict": metrics.conversations_without_verdict,
     }

@@ -8,7 +8,7 @@ from crm_assets.reporting.figures import Rate
 from crm_assets.reporting.formats import plain
 from crm_assets.reporting.models import Metrics
 
-__all__ = ["describe_kind", "headline_rates"]
+__all__ = ["describe_kind", "describe_not_recorded", "headline_rates"]
 
 _KINDS: Mapping[str, str] = {
     "tool_mismatch": "Wrong tool",
@@ -24,11 +24,24 @@ _KINDS: Mapping[str, str] = {
     "wrong_error": "Should have failed with a different error",
     "judged_failure": "Different call, rejected by a judge",
 }
+_NOT_RECORDED: Mapping[str, str] = {
+    "not_in_file": "not in the file",
+    "not_started": "never started",
+    "ended_in_error": "ended in an error",
+    "other_turns": "with other turns than the dataset's",
+}
 
 
 def describe_kind(kind: str) -> str:
     """Return the harness's name of a failure in words."""
     return _KINDS.get(kind, plain(kind).replace("_", " ").capitalize())
+
+
+def describe_not_recorded(reasons: Mapping[str, int]) -> str:
+    """Return why conversations of a recorded run were not scored: `24 never started, 1 not in the file`."""
+    return ", ".join(
+        f"{count:,} {_NOT_RECORDED.get(reason, plain(reason))}" for reason, count in reasons.items()
+    )
 
 
 def headline_rates(metrics: Metrics) -> dict[str, Rate]:

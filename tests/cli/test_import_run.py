@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def test_claude_on_its_chains(run: Run, project: Project, corpus: Path) -> None:
     result = run(IMPORT, file, "--dataset", dataset, "--run", KEY, "--label", "claude")
     assert result.exit_code == 0, result.output
     assert "Scored again: 32 conversations of 56 lines." in result.stdout
-    assert "Not recorded: 24 that the file names but never started." in result.stdout
+    assert "Not recorded: 24 never started." in result.stdout
     # The table of docs/recorded_runs.md.
     pairs = "right / right 2, right / wrong 68, wrong / right 5, wrong / wrong 126"
     assert f"tool success: {pairs}" in result.stdout
@@ -110,6 +111,71 @@ def test_what_file_and_dataset_do_not_share_is_counted(run: Run, project: Projec
     assert (coverage["shared"], coverage["not_in_file"], coverage["not_in_dataset"]) == (1, 199, 4)
     metrics = read_json(paths.metrics)
     assert (metrics["total_conversations"], metrics["not_recorded_runs"]) == (200, 199)
+
+
+def rewritten(past: Path, change: Callable[[list[dict[str, Any]]], object]) -> Path:
+    """The past run's file with its sessions changed."""
+    sessions = [orjson.loads(line) for line in past.read_bytes().splitlines()]
+    change(sessions)
+    past.write_bytes(b"".join(orjson.dumps(session) + b"\n" for session in sessions))
+    return past
+
+
+def test_what_cannot_be_scored_is_counted_by_reason(run: Run, project: Project, past: Path) -> None:
+    def change(sessions: list[dict[str, Any]]) -> None:
+        sessions[0] |= {"conversation_result": None, "final_payload": {"error": "connection lost"}}
+        sessions[1]["conversation_result"]["per_turn_results"][0]["user_utterance"] = "Another request."
+        for turn in sessions[2]["conversation_result"]["per_turn_results"]:
+            turn |= {"turn_id": str(turn["turn_id"]), "arguments": json.dumps(turn["arguments"])}
+        sessions[3]["conversation_result"]["per_turn_results"][0]["arguments"] = "name: Acme"
+
+    result = run(IMPORT, rewritten(past, change), "--dataset", "small", "--run", "20260201T000000Z")
+    assert result.exit_code == 0, result.output
+    assert "Scored again: 4 conversations of 6 lines." in result.stdout
+    told = "1 ended in an error, 1 with other turns than the dataset's"
+    assert f"Not recorded: {told}." in result.stdout
+    assert "failed: connection lost" in result.stdout
+    assert "is not the dataset's: the user says something else" in result.stdout
+    assert "1 call whose arguments are text, but not a JSON object" in result.stdout
+    paths = BaselinePaths.of(project, BaselineKey.of("small", "20260201T000000Z"))
+    coverage = read_json(paths.coverage)["coverage"]
+    assert coverage["not_scored"] == {"ended_in_error": 1, "other_turns": 1}
+    assert coverage["unreadable_arguments"] == 1
+    assert f"2 conversations ({told})" in paths.readme.read_text()
+    sessions = sessions_of(paths)
+    assert [each["status"] for each in sessions].count("not_recorded") == 2
+    assert sessions[2]["conversation_result"]["overall_success"] is True
+
+
+def test_a_file_of_another_dataset_under_the_same_ids_is_refused(
+    run: Run, project: Project, past: Path
+) -> None:
+    def change(sessions: list[dict[str, Any]]) -> None:
+        for session in sessions:
+            session["conversation_result"]["per_turn_results"][0]["user_utterance"] = "Another request."
+
+    result = run(IMPORT, rewritten(past, change), "--dataset", "small", "--run", "20260201T000000Z")
+    assert result.exit_code == 2
+    assert "was run on another dataset: Recorded turn 1 of conversation" in result.stderr
+    assert not BaselinePaths.of(project, BaselineKey.of("small", "20260201T000000Z")).folder.exists()
+
+
+def test_the_harness_says_why_conversations_are_not_scored(
+    run: Run, project: Project, past: Path, tmp_path: Path
+) -> None:
+    def change(sessions: list[dict[str, Any]]) -> None:
+        for turn in sessions[1]["conversation_result"]["per_turn_results"]:
+            turn["expected_tool"] = "another_tool"
+        del sessions[4:]
+
+    file = rewritten(past, change)
+    result = run(
+        *("harness", "--dataset", project.dataset_file("small"), "--agent", "recorded", "--recorded", file),
+        *("--output", tmp_path / "again.jsonl"),
+    )
+    assert result.exit_code == 0, result.output
+    assert "Not recorded: 1 with other turns than the dataset's, 2 not in the file." in result.stdout
+    assert "it expects another_tool, not " in result.stdout
 
 
 def test_a_run_of_our_own_comes_back_as_it_was_and_compares(run: Run, project: Project, past: Path) -> None:

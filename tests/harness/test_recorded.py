@@ -234,6 +234,108 @@ def test_a_past_run_that_does_not_say_who_it_was_is_used_all_the_same(
     assert result.metadata["agent"]["model"] is None
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_arguments_may_be_json_text(harness: Harness, record: Write, times: int):
+    arguments: Any = {"name": "Acme"}
+    for _ in range(times):
+        arguments = orjson.dumps(arguments).decode()
+    result = run(harness, record, past(did("client_search", arguments), did("quote_prefixes", "")), SEARCH,
+                 turn("quote_prefixes"))  # fmt: skip
+    assert result.overall_success is True
+    assert result.per_turn_results[0].arguments == {"name": "Acme"}
+
+
+@pytest.mark.parametrize("arguments", ["Acme", "[1]", '"Acme"', "{", 5])
+def test_other_arguments_stay_as_they_are(harness: Harness, record: Write, arguments: Any):
+    result = run(harness, record, past(did("client_search", arguments)), SEARCH)
+    assert result.overall_success is False
+    assert result.per_turn_results[0].arguments == arguments
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"conversation_result": None, "final_payload": {"status": "error", "error": "connection lost"}},
+        {"conversation_result": None, "error": "connection lost"},
+        {"error_message": "connection lost"},
+    ],
+)
+def test_a_session_that_ended_in_an_error_is_not_recorded_and_the_others_are_scored(
+    harness: Harness, record: Write, line: Document
+):
+    good = {"conversation_id": "c-2", "conversation_result": past(did("client_search", {"name": "Acme"}),
+            conversation_id="c-2")}  # fmt: skip
+    agent = make_agent(record({"conversation_id": "c-1", **line}, good))
+    failed, scored = (
+        harness.run(conversation(SEARCH, conversation_id=name), agent) for name in ("c-1", "c-2")
+    )
+    assert (failed.status, failed.metadata["not_recorded"]) == ("not_recorded", "ended_in_error")
+    assert "connection lost" in str(failed.error_message)
+    assert scored.overall_success is True
+
+
+# --- the same turns
+
+CLONE = turn("clone_opportunity", {"opportunity_id": DEAL})
+DELETE = turn("delete_opportunity", {"opportunity_id": "{{turn_1.opportunity_id}}"})
+
+
+def asked(turn: Document, **fields: Any) -> Document:
+    """The turn's own call, as a results file says what was asked for."""
+    return did(
+        turn["expected_tool"],
+        {**turn["expected_args"]},
+        user_utterance=turn["user_utterance"],
+        expected_tool=turn["expected_tool"],
+        expected_arguments=turn["expected_args"],
+        **fields,
+    )
+
+
+def test_what_references_stood_for_is_not_compared(harness: Harness, record: Write):
+    said = {**DELETE, "user_utterance": "Delete {{turn_1.opportunity_id}} ({{turn_1.name}}), please."}
+    then = {
+        "user_utterance": f"Delete {THEN} (Deal),  please.",
+        "expected_arguments": {"opportunity_id": THEN},
+    }
+    line = past(
+        asked(CLONE, result={"opportunity_id": THEN}),
+        {**asked(DELETE), "arguments": {"opportunity_id": THEN}, **then},
+    )
+    assert run(harness, record, line, CLONE, said).overall_success is True
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"user_utterance": "Delete something else."}, "the user says something else"),
+        (
+            {"expected_tool": "view_opportunity_details"},
+            "it expects view_opportunity_details, not clone_opp",
+        ),
+        ({"expected_arguments": {"opportunity_id": UNKNOWN}}, "it expects other arguments"),
+        ({"expected_arguments": {}}, "it expects other arguments"),
+        ({"expected_arguments": {"opportunity_id": DEAL, "name": "x"}}, "it expects other arguments"),
+        ({"turn_id": 3}, "the dataset has 2 turns"),
+    ],
+)
+def test_a_turn_of_another_request_is_not_scored(
+    harness: Harness, record: Write, changes: Document, difference: str
+):
+    line = past({**asked(CLONE), **changes})
+    result = run(harness, record, line, CLONE, DELETE)
+    assert (result.status, result.metadata["not_recorded"]) == ("not_recorded", "other_turns")
+    assert difference in str(result.error_message)
+
+
+def test_swapped_turns_are_not_scored(harness: Harness, record: Write):
+    first, second = turn("client_search", {"name": "Acme"}), turn("quote_prefixes")
+    second["user_utterance"] = "Show the prefixes."
+    line = past(asked(first), asked(second))
+    assert run(harness, record, line, first, second).overall_success is True
+    assert run(harness, record, line, second, first).status == "not_recorded"
+
+
 # --- our own results
 
 
@@ -316,7 +418,7 @@ def test_a_results_file_can_be_scored_again(databases: Databases, tmp_path: Path
     [
         (b"not json\n", "line 2 is not JSON"),
         (b'{"conversation_id": "b", "per_turn\n', "line 2 is not JSON"),
-        (b"[]\n", "line 2: conversation_id is missing"),
+        (b"[]\n", "line 2 is not a JSON object"),
         (b"{}\n", "line 2: conversation_id is missing"),
         (b'{"conversation_id": 5, "per_turn_results": []}\n', "line 2: conversation_id is missing"),
         (b'{"conversation_id": "b"}\n', "line 2: per_turn_results is missing"),
@@ -333,10 +435,48 @@ def test_a_bad_line_is_named(record: Write, line: bytes, reason: str):
     assert "\n" not in str(refusal.value)
 
 
-def test_blank_lines_are_passed_over_and_turns_that_are_none(harness: Harness, record: Write):
+def test_blank_lines_are_passed_over(harness: Harness, record: Write):
     line = past(did("client_search", {"name": "Acme"}))
-    line["per_turn_results"] += ["x", {"turn_id": "2"}, None]
     result = harness.run(conversation(SEARCH), make_agent(record(b"\n", line, b"  \n")))
+    assert result.overall_success is True
+
+
+@pytest.mark.parametrize("number", ["1", 1.0, " 1 ", "1.0"])
+def test_a_turn_number_may_be_a_text_or_a_float(harness: Harness, record: Write, number: Any):
+    line = past({**did("client_search", {"name": "Acme"}), "turn_id": number})
+    result = run(harness, record, line, SEARCH)
+    assert result.overall_success is True
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ({"turn_id": "one"}, r"per_turn_results\[1\].turn_id must be a whole number"),
+        ({"turn_id": 1.5}, r"per_turn_results\[1\].turn_id must be a whole number"),
+        ({"turn_id": True}, r"per_turn_results\[1\].turn_id must be a whole number"),
+        ({"turn_id": None}, r"per_turn_results\[1\].turn_id must be a whole number"),
+        ({"turn_id": 0}, r"per_turn_results\[1\].turn_id is 0, but turns are numbered from 1"),
+        ({"turn_id": "1"}, r"per_turn_results\[1\].turn_id is 1, as that of an earlier entry"),
+        ("x", r"per_turn_results\[1\] must be an object"),
+        (None, r"per_turn_results\[1\] must be an object"),
+    ],
+)
+def test_a_turn_without_its_number_is_refused_by_line_and_field(record: Write, entry: Any, reason: str):
+    line = past(did("client_search", {"name": "Acme"}))
+    line["per_turn_results"].append(entry)
+    with pytest.raises(InputError, match=rf"past\.jsonl, line 2: {reason}"):
+        make_agent(record(past(did("client_search", {}), conversation_id="a"), line))
+
+
+def test_one_document_over_many_lines_is_one_sentence(record: Write):
+    pretty = orjson.dumps(past(did("client_search", {})), option=orjson.OPT_INDENT_2)
+    with pytest.raises(InputError, match="is one JSON document, not one a line"):
+        make_agent(record(pretty))
+
+
+def test_a_byte_order_mark_is_no_mistake(harness: Harness, record: Write):
+    line = orjson.dumps(past(did("client_search", {"name": "Acme"})))
+    result = harness.run(conversation(SEARCH), make_agent(record(b"\xef\xbb\xbf" + line + b"\n")))
     assert result.overall_success is True
 
 

@@ -22,6 +22,7 @@ from crm_assets.harness import (
     ToolCall,
     make_agent,
 )
+from crm_assets.harness.alignment import NotRecorded
 from crm_assets.llm import BudgetExhausted
 from crm_assets.records import ConversationResult, TokenUsage
 from crm_assets.workspace.files import json_line
@@ -606,7 +607,7 @@ def test_seeds_that_cannot_be_made_valid_are_no_failure_of_the_agent(harness: Ha
 
 def test_a_script_that_is_not_there_is_no_failure_of_the_agent(harness: Harness):
     def write(conversation: Conversation) -> AgentSession:
-        raise NotRecordedError("Nothing there.")
+        raise NotRecordedError(NotRecorded("not_started", "Nothing there."))
 
     result = harness.run(conversation(SEARCH), Script(write))
     assert _has_no_verdict(result, "not_recorded")

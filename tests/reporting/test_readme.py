@@ -138,6 +138,12 @@ def test_nothing_decided_reads_so(measure: Measure) -> None:
     assert "**No conversation has a verdict.**" in readme
     assert "Not in any rate, missing from the recorded run: 1 conversation." in readme
     assert "No turn was executed." in readme
+    reasons = ("not_started", "other_turns", "other_turns")
+    named = [unrun(f"c-{n}", "not_recorded") for n in range(len(reasons))]
+    for record, reason in zip(named, reasons, strict=True):
+        record["conversation_result"]["metadata"] = {"not_recorded": reason}
+    told = "3 conversations (1 never started, 2 with other turns than the dataset's)."
+    assert f"missing from the recorded run: {told}" in render_readme(measure(*named))
     assert "0.0%" not in readme
 
 
