@@ -217,7 +217,8 @@ class SessionLog:
 
 def _parse(kind: type[SessionSummary], line: bytes) -> SessionSummary:
     """Parse a line up to its trace, which no summary needs and which is most of it."""
-    body, found, _ = line.partition(_TRACE)
+    # A line without a trace ends with two objects, its facts and itself.
+    body, found, _ = (line, b"", b"") if line.endswith(b"}}\n") else line.partition(_TRACE)
     if found and line.endswith(b"}\n"):
         try:
             return kind.model_validate_json(body + b"}")

@@ -9,33 +9,47 @@ from crm_assets.reporting.intervals import Tally
 from crm_assets.reporting.models import ConversationGroup, FailureKind, TurnGroup
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from crm_assets.reporting.frames import SessionFrames
 
+    Numbers = NDArray[np.integer[np.typing.NBitBase]]
+
 __all__ = ["conversation_groups", "failure_kinds", "rate", "rates_by", "turn_groups"]
 
-_ALL = "all"
 _COMPLEXITIES = ("simple", "medium", "complex")
 
 
 def rate(frame: pd.DataFrame, verdict: str) -> Rate:
-    """The rate of `verdict` over the rows that have one, turns of a conversation taken together."""
-    return rates_by(frame.assign(**{_ALL: _ALL}), verdict, _ALL).get(_ALL, Rate.of(Tally()))
+    """Return the rate of `verdict` over the rows that have one, turns of a conversation taken together."""
+    return Rate.of(_tally(frame["conversation"].to_numpy(), frame[verdict].to_numpy()))
 
 
 def rates_by(frame: pd.DataFrame, verdict: str, column: str) -> dict[str, Rate]:
-    """The same for each value of `column`; values without any verdict are left out."""
-    decided = frame.loc[frame[verdict] >= 0, [column, "conversation", verdict]]
-    grouped = decided.groupby([column, "conversation"], observed=True, sort=False)[verdict]
-    # Verdicts are kept in a byte each; their sums and products need room.
-    sums = grouped.agg(y="sum", n="count").astype("int64").reset_index()
-    sums = sums.assign(k=1, yy=sums.y * sums.y, yn=sums.y * sums.n, nn=sums.n * sums.n)
-    totals = sums.groupby(column, observed=True)[["k", "y", "n", "yy", "yn", "nn"]].sum()
-    return {
-        str(row[0]): Rate.of(Tally(*(int(value) for value in row[1:])))
-        for row in totals.itertuples(name=None)
+    """Return the same for each value of `column`; values without any verdict are left out."""
+    conversations, verdicts = frame["conversation"].to_numpy(), frame[verdict].to_numpy()
+    groups, names = frame[column].factorize()
+    tallies = {
+        str(name): _tally(conversations[groups == number], verdicts[groups == number])
+        for number, name in enumerate(names)
     }
+    return {name: Rate.of(tally) for name, tally in tallies.items() if tally.verdicts}
+
+
+def _tally(conversations: Numbers, verdicts: Numbers) -> Tally:
+    """Return the tally of verdicts, 1 or 0 (others are none), by the number of their conversation."""
+    import numpy as np  # noqa: PLC0415  (heavy)
+
+    decided = verdicts >= 0
+    if not decided.any():
+        return Tally()
+    numbers = conversations[decided]
+    counts = np.bincount(numbers)
+    successes = np.bincount(numbers[verdicts[decided] == 1], minlength=len(counts))
+    y, n = successes[counts > 0], counts[counts > 0]
+    return Tally(len(n), *(int(total) for total in (y.sum(), n.sum(), y @ y, y @ n, n @ n)))
 
 
 def conversation_groups(frames: SessionFrames, column: str) -> dict[str, ConversationGroup]:
@@ -90,12 +104,12 @@ def failure_kinds(frames: SessionFrames) -> tuple[FailureKind, ...]:
             continue
         of_kind = failed[failed["kind"] == kind]
         so = ((turns["kind"] == kind) & (turns["success"] == 0)).astype("int8")
-        marked = turns.assign(failed=so.where(turns["success"] >= 0, -1))
+        marked = so.where(turns["success"] >= 0, -1).to_numpy()
         found.append(
             FailureKind(
                 kind=str(kind),
                 turns=int(count),
-                share_of_turns=rate(marked, "failed"),
+                share_of_turns=Rate.of(_tally(turns["conversation"].to_numpy(), marked)),
                 conversations=int(of_kind["conversation"].nunique()),
                 first_failures=int((of_kind["first_failure"] == 1).sum()),
                 examples=frames.failures.examples(str(kind)),

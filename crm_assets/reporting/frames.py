@@ -7,6 +7,7 @@ so that 100,000 sessions fit where a list of their records would not.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["SessionFrames", "read_frames"]
 
 _NONE = "(none)"
-_CODES = {"names": "i", "ids": "i"}
+_CODES = {"name": "i", "id": "q", "verdict": "b", "number": "d"}
 _CHUNK = 1024
+_VERDICT = {True: 1, False: 0, None: -1}
+_NAN = float("nan")
 _CHECKED = ("run_id", "dataset", "dataset_revision")
 
 
@@ -36,7 +39,7 @@ class SessionFrames:
     """
 
     sessions: pd.DataFrame
-    """A row a session: conversation, status, workflow, complexity, mode, verdicts, rewards."""
+    """A row a session: conversation (its number), status, workflow, complexity, mode, verdicts, rewards."""
     turns: pd.DataFrame
     """A row an executed turn of a session that ran: verdicts, tool, kind, conversation."""
     usage: pd.DataFrame
@@ -48,19 +51,26 @@ class SessionFrames:
     """What the sessions say of their run, completed by what the caller knows."""
 
 
-class _Columns:
-    """Columns that grow together, each kept as an array of the kind given by its name.
+class _Numbers(dict[str, int]):
+    """Give names numbers, from 0, as they come."""
 
-    A kind is an array's type code; `names` for strings that are to be a category, each kept once; `ids` for
-    strings of which only it counts whether they are the same.
+    def __missing__(self, name: str) -> int:
+        number = self[name] = len(self)
+        return number
+
+
+class _Columns:
+    """Columns that grow together.
+
+    Kinds by name: an array's type code; `verdict` (True, False, None as 1, 0, -1); `number` (None as NaN);
+    `name` for strings that become a category, each kept once; `id` for strings that become whole numbers,
+    equal for equal strings.
     """
 
     def __init__(self, **kinds: str) -> None:
         self._kinds = kinds
         self._arrays = {name: array(_CODES.get(kind, kind)) for name, kind in kinds.items()}
-        self._known: dict[str, dict[str, int]] = {
-            name: {} for name, kind in kinds.items() if kind in _CODES
-        }
+        self._names = {name: _Numbers() for name, kind in kinds.items() if kind == "name"}
         self._rows: list[tuple[Any, ...]] = []
 
     def append(self, *values: Any) -> None:
@@ -70,14 +80,19 @@ class _Columns:
             self._flush()
 
     def _flush(self) -> None:
-        for (name, column), values in zip(
-            self._arrays.items(), zip(*self._rows, strict=True), strict=False
-        ):
-            known = self._known.get(name)
-            column.extend(
-                values if known is None else [known.setdefault(value, len(known)) for value in values]
-            )
+        for (name, kind), values in zip(self._kinds.items(), zip(*self._rows, strict=True), strict=False):
+            self._arrays[name].extend(self._coded(name, kind, values))
         self._rows.clear()
+
+    def _coded(self, name: str, kind: str, values: tuple[Any, ...]) -> Iterable[Any]:
+        if kind == "name":
+            return map(self._names[name].__getitem__, values)
+        if kind == "verdict":
+            return map(_VERDICT.__getitem__, values)
+        if kind == "number":
+            return [_NAN if value is None else value for value in values]
+        # 64 bits, with a seed that nobody knows: two of 100,000 are alike once in 10**9 runs.
+        return map(hash, values) if kind == "id" else values
 
     def frame(self) -> pd.DataFrame:
         """Build the frame; nothing can be added any more."""
@@ -90,10 +105,12 @@ class _Columns:
         for name in list(self._arrays):
             column = self._arrays.pop(name)  # so that two copies of one column, at most, are in memory
             values = np.array(column, column.typecode)
-            if self._kinds[name] == "names":
+            if self._kinds[name] == "name":
                 columns[name] = pd.Categorical.from_codes(
-                    values, categories=pd.Index(list(self._known[name]))
+                    values, categories=pd.Index(list(self._names[name]))
                 )
+            elif self._kinds[name] == "id":
+                columns[name] = pd.factorize(values)[0].astype("int32")
             else:
                 columns[name] = values
         frame: pd.DataFrame = pd.DataFrame(columns)
@@ -104,65 +121,65 @@ class _Columns:
 class _Builder:
     sessions: _Columns = field(
         default_factory=lambda: _Columns(
-            conversation="ids",
-            status="names",
-            workflow="names",
-            complexity="names",
-            mode="names",
-            overall="b",
-            state="b",
-            chain="b",
+            conversation="id",
+            status="name",
+            workflow="name",
+            complexity="name",
+            mode="name",
+            overall="verdict",
+            state="verdict",
+            chain="verdict",
             failed_at="i",
             planned="q",
-            reward="d",
-            signal="d",
-            duration="d",
+            reward="number",
+            signal="number",
+            duration="number",
             epoch="i",
-            key="names",
-            reward_status="names",
-            escalated="b",
+            key="name",
+            reward_status="name",
+            escalated="verdict",
             attempts="i",
-            intervened="b",
-            valid="b",
-            first="b",
-            available="d",
-            learnt="d",
-            rejected="d",
+            intervened="verdict",
+            valid="verdict",
+            first="verdict",
+            available="number",
+            learnt="number",
+            rejected="number",
             learner_failed="b",
         )
     )
     turns: _Columns = field(
         default_factory=lambda: _Columns(
-            conversation="ids",
-            workflow="names",
-            complexity="names",
+            conversation="id",
+            workflow="name",
+            complexity="name",
             turn="i",
-            tool="names",
-            kind="names",
+            tool="name",
+            kind="name",
             expect_success="b",
-            success="b",
-            tool_success="b",
-            reply="b",
-            reply_status="names",
+            success="verdict",
+            tool_success="verdict",
+            reply="verdict",
+            reply_status="name",
             first_failure="b",
         )
     )
     usage: _Columns = field(
         default_factory=lambda: _Columns(
             session="i",
-            role="names",
-            prompt="d",
-            completion="d",
-            total="d",
-            cached="d",
-            reasoning="d",
-            calls="d",
-            failed="d",
-            no_usage="d",
-            no_cost="d",
+            role="name",
+            prompt="number",
+            completion="number",
+            total="number",
+            cached="number",
+            reasoning="number",
+            calls="number",
+            failed="number",
+            no_usage="number",
+            no_cost="number",
         )
     )
-    costs: _Columns = field(default_factory=lambda: _Columns(session="i", role="names", usd="d"))
+    costs: _Columns = field(default_factory=lambda: _Columns(session="i", role="name", usd="d"))
     failures: FailureLog = field(default_factory=FailureLog)
 
     def add(self, index: int, session: SessionSummary) -> None:
@@ -186,25 +203,25 @@ class _Builder:
             meta.workflow_category or _NONE,
             meta.complexity_level or _NONE,
             meta.execution_mode or _NONE,
-            _VERDICT[ran.overall_success if ran else None],
-            _VERDICT[ran.state_match if ran else None],
-            _VERDICT[ran.chain_success if ran else None],
+            ran.overall_success if ran else None,
+            ran.state_match if ran else None,
+            ran.chain_success if ran else None,
             (ran.first_failed_turn if ran else None) or 0,
             -1 if planned is None else planned,
-            _number(session.reward if ran else None),
-            _number(ran.reward_signal if ran else None),
-            _number(ran.metadata.duration_seconds if ran else None),
+            session.reward if ran else None,
+            ran.reward_signal if ran else None,
+            ran.metadata.duration_seconds if ran else None,
             session.epoch,
             meta.learning_key or _NONE,
             meta.reward_status or _NONE,
-            _VERDICT[meta.reward_escalated],
+            meta.reward_escalated,
             meta.attempts or 0,
-            _VERDICT[meta.teacher_intervened],
-            _VERDICT[meta.teacher_valid],
-            _VERDICT[meta.first_attempt_success],
-            _number(meta.entries_available),
-            _number(meta.entries_learnt),
-            _number(meta.entries_rejected),
+            meta.teacher_intervened,
+            meta.teacher_valid,
+            meta.first_attempt_success,
+            meta.entries_available,
+            meta.entries_learnt,
+            meta.entries_rejected,
             int(meta.learning_error is not None),
         )
 
@@ -222,9 +239,9 @@ class _Builder:
                 turn.expected_tool or _NONE,
                 turn.verification or UNNAMED_KIND,
                 turn.expect_success,
-                _VERDICT[turn.success],
-                _VERDICT[turn.tool_success],
-                _VERDICT[verdict],
+                turn.success,
+                turn.tool_success,
+                verdict,
                 _reply_status(turn, verdict),
                 turn.turn_id == first and turn.success is False,
             )
@@ -234,15 +251,15 @@ class _Builder:
             self.usage.append(
                 index,
                 role,
-                _number(used.prompt_tokens),
-                _number(used.completion_tokens),
-                _number(used.total),
-                _number(used.cached_tokens),
-                _number(used.reasoning_tokens),
-                _number(used.calls),
-                _number(used.failed_calls),
-                _number(used.unknown_usage_calls),
-                _number(used.unknown_cost_calls),
+                used.prompt_tokens,
+                used.completion_tokens,
+                used.total,
+                used.cached_tokens,
+                used.reasoning_tokens,
+                used.calls,
+                used.failed_calls,
+                used.unknown_usage_calls,
+                used.unknown_cost_calls,
             )
         for role, usd in (session.atlas_metadata.cost_usd or {}).items():
             self.costs.append(index, role, usd)
@@ -313,11 +330,3 @@ def _reply_status(turn: TurnSummary, verdict: bool | None) -> str:
     if verdict is not None:
         return "scored"
     return "not_applicable" if turn.response_status == "not_applicable" else "unscored"
-
-
-_VERDICT = {True: 1, False: 0, None: -1}
-_NAN = float("nan")
-
-
-def _number(value: float | None) -> float:
-    return _NAN if value is None else float(value)

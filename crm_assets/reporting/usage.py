@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crm_assets.llm.spending import DOLLAR_DIGITS
@@ -51,7 +53,7 @@ def role_costs(costs: pd.DataFrame) -> dict[str, RoleCost]:
 
 def total_cost(costs: pd.DataFrame) -> float | None:
     """US dollars of all sessions and roles; None when none was reported."""
-    return round(math.fsum(costs["usd"]), DOLLAR_DIGITS) if len(costs) else None
+    return round(math.fsum(costs["usd"].tolist()), DOLLAR_DIGITS) if len(costs) else None
 
 
 def spending(sessions: pd.DataFrame, amounts: pd.DataFrame, column: str) -> Spending:
@@ -60,17 +62,15 @@ def spending(sessions: pd.DataFrame, amounts: pd.DataFrame, column: str) -> Spen
     Sessions that report nothing are unknown, not free: they are in neither figure. What failed
     sessions used was paid for: it counts towards the price of a success.
     """
-    by_session: dict[int, list[float]] = {}
     known = amounts[amounts[column].notna()]
-    for session, amount in zip(known["session"].tolist(), known[column].tolist(), strict=True):
-        by_session.setdefault(session, []).append(amount)
-    ran = (sessions["status"] == "succeeded").tolist()
-    values = [math.fsum(parts) for session, parts in by_session.items() if ran[session]]
-    succeeded = (sessions["overall"] == 1).tolist()
-    successes = sum(succeeded[session] for session in by_session)
-    spent = math.fsum(amount for parts in by_session.values() for amount in parts)
+    ran = (sessions["status"] == "succeeded").to_numpy()
+    rows = groupby(zip(known["session"].tolist(), known[column].tolist(), strict=True), key=itemgetter(0))
+    values = [math.fsum(amount for _, amount in parts) for session, parts in rows if ran[session]]
+    reporting = known["session"].unique()
+    successes = int((sessions["overall"] == 1).to_numpy()[reporting].sum())
+    spent = math.fsum(known[column].tolist())
     return Spending(
-        per_conversation=Mean.of(values, missing=sum(ran) - len(values), at_least=0.0),
+        per_conversation=Mean.of(values, missing=int(ran.sum()) - len(values), at_least=0.0),
         per_success=tidy(spent / successes) if successes else None,
     )
 
