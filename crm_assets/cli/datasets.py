@@ -94,6 +94,8 @@ def _audit_tables(report: AuditReport) -> Iterator[Table]:
         "unreproducible reference replies": report.unreproducible_replies,
         "duplicate conversation IDs": report.duplicate_ids,
         "copies of another conversation": report.copies,
+        "misspelled keys": report.misspelled_keys,
+        "seeds that are not read": report.unread_seeds,
         "ignored seed fields": report.ignored_seed_fields,
         "seeds that a turn creates": report.seeds_created_later,
         "ground truth that does not replay": report.ground_truth_failures,

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import orjson
+
 from crm_assets.conversations.audit_report import AuditFact, AuditReport, ReplayFinding
 from crm_assets.conversations.conversation import Conversation, Turn
 from crm_assets.conversations.findings import DEFAULT_FINDINGS, NO_CONVERSATION, Findings
@@ -13,6 +15,7 @@ from crm_assets.conversations.lines import DatasetReader
 from crm_assets.conversations.patterns import strings_in
 from crm_assets.conversations.references import find_placeholders, find_references
 from crm_assets.conversations.replies import unreproducible_values
+from crm_assets.conversations.unknown_keys import misspelled_keys, unread_seeds
 
 __all__ = ["audit"]
 
@@ -47,7 +50,7 @@ def audit(
         path: the JSON Lines file.
         replay: replays the ground truth of several conversations; returns a finding for each, or None
             if it replays. None skips the replay.
-        seed_fields: {entity: names of its fields}; None counts no field as ignored.
+        seed_fields: {entity: names of its fields}; None counts no field as ignored and no seeds as unread.
         created_ids: returns {(entity, ID): turn} of the rows that a conversation's own calls create; None
             counts no seed as created later.
         limit_findings: number of findings that the error for a malformed dataset keeps.
@@ -64,7 +67,7 @@ def audit(
             findings.add(scanned.number, problem.field, problem.reason)
         # After the first bad line there will be no report; only further errors matter.
         if scanned.conversation is not None and not findings.total:
-            auditor.add(scanned.conversation, scanned.number)
+            auditor.add(scanned.conversation, scanned.number, scanned.data)
     if not reader.conversations:
         findings.add(0, "", NO_CONVERSATION)
     findings.raise_if_any()
@@ -124,9 +127,9 @@ class _Auditor:
         self._workflow, self._complexity, self._tool = _KeyCounts(), _KeyCounts(), _KeyCounts()
         self._placeholders, self._replies, self._duplicates = _FactBuilder(), _FactBuilder(), _FactBuilder()
         self._ignored, self._created, self._replays = _FactBuilder(), _FactBuilder(), _FactBuilder()
-        self._copies = _FactBuilder()
+        self._copies, self._misspelled, self._unread = _FactBuilder(), _FactBuilder(), _FactBuilder()
 
-    def add(self, conversation: Conversation, line: int) -> None:
+    def add(self, conversation: Conversation, line: int, data: bytes) -> None:
         first = self._first_line.setdefault(conversation.conversation_id, line)
         repeated = [] if first == line else [(conversation.conversation_id, f"lines {first} and {line}")]
         self._duplicates.add(conversation, repeated)
@@ -136,6 +139,9 @@ class _Auditor:
         self._count(conversation)
         self._placeholders.add(conversation, list(_placeholders(conversation)))
         self._replies.add(conversation, list(_unreproducible_replies(conversation)))
+        self._misspelled.add(conversation, sorted(misspelled_keys(orjson.loads(data))))
+        if self._seed_fields:
+            self._unread.add(conversation, list(unread_seeds(conversation, self._seed_fields)))
         self._ignored.add(conversation, list(self._ignored_fields(conversation)))
         created = self._created_ids(conversation) if self._created_ids else {}
         self._created.add(conversation, list(_seeds_created_later(conversation, created)))
@@ -172,6 +178,8 @@ class _Auditor:
             unreproducible_replies=self._replies.fact(),
             duplicate_ids=self._duplicates.fact(),
             copies=self._copies.fact(),
+            misspelled_keys=self._misspelled.fact(),
+            unread_seeds=self._unread.fact(),
             ignored_seed_fields=self._ignored.fact(),
             seeds_created_later=self._created.fact(),
             ground_truth_failures=self._replays.fact(),

@@ -72,6 +72,10 @@ class AuditReport(BaseModel):
     """Conversation IDs that occur more than once."""
     copies: AuditFact = Field(default_factory=AuditFact)
     """Conversations with the seeds and turns of an earlier one, under any ID; they add no information."""
+    misspelled_keys: AuditFact = Field(default_factory=AuditFact)
+    """Unknown keys that resemble a known one, such as `expected_respone`; they are not read."""
+    unread_seeds: AuditFact = Field(default_factory=AuditFact)
+    """Seeds under a name that is not an entity, and conversations without `seed_data`."""
     ignored_seed_fields: AuditFact
     """Seed fields that the CRM does not have."""
     seeds_created_later: AuditFact

@@ -39,6 +39,7 @@ class ScannedLine(NamedTuple):
     """One line of a dataset: its conversation, or its problems."""
 
     number: int
+    data: bytes
     conversation: Conversation | None
     problems: tuple[Problem, ...]
 
@@ -72,12 +73,12 @@ class DatasetReader:
         for number, _, line in self.lines():
             if len(line) > MAX_LINE:
                 reason = f"the line is longer than {MAX_LINE:,} bytes; split or shorten it"
-                yield ScannedLine(number, None, (Problem("", reason),))
+                yield ScannedLine(number, line, None, (Problem("", reason),))
             else:
                 conversation, problems = parse_line(line, known_tools=self._known_tools)
                 if conversation is None and self.conversations == 1:
                     refuse_multiline(self.path)
-                yield ScannedLine(number, conversation, problems)
+                yield ScannedLine(number, line, conversation, problems)
 
     def lines(self) -> Iterator[Line]:
         """Yield every line that is not blank; an oversized one is cut after `MAX_LINE`.

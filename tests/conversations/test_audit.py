@@ -84,6 +84,38 @@ def test_duplicate_ids_are_reported_not_raised(dataset, document):
     assert report.duplicate_ids.examples == ["a: lines 1 and 3", "a: lines 1 and 4"]
 
 
+def test_keys_that_resemble_a_known_one_that_is_missing(dataset, document):
+    turns = [
+        turn(1, expected_respone={"text": "Done."}, note="x"),
+        turn(2, expected_response={"text": "Done.", "answer": ["Done."]}, expected_tools=[]),
+    ]
+    path = dataset(
+        document("a", turns=turns, _source_path="x", initialEntities={}),
+        document("b", initial_entities={"seedData": {}}, complexity="simple"),
+    )
+    fact = audit(path).misspelled_keys
+    assert fact.counts == {"expected_respone": 1, "answer": 1, "seedData": 1}
+    assert fact.conversations == 2
+    assert "a: turns[0].expected_respone is not read (did you mean expected_response?)" in fact.examples
+    assert "b: initial_entities.seedData is not read (did you mean seed_data?)" in fact.examples
+
+
+def test_seeds_that_are_missing_or_under_an_unknown_name(dataset, document):
+    rows = {"id-1": {"name": "Acme"}}
+    path = dataset(
+        document("a", initial_entities={"client_id": "id-1", "Client": rows}),
+        document("b", initial_entities={"seed_data": {"client": rows, "Invoice": rows, "Client": rows}}),
+        document("c", initial_entities={"seed_data": {}}),
+        document("d", initial_entities=None),
+    )
+    fact = audit(path, seed_fields=FIELDS).unread_seeds
+    assert fact.counts == {"seed_data": 2, "client": 1, "Invoice": 1}
+    assert "a: initial_entities has no seed_data (it has client_id, Client)" in fact.examples
+    where = "b: seeds are under 'client', which is not an entity of the CRM"
+    assert f"{where} (did you mean Client?)" in fact.examples
+    assert audit(path).unread_seeds.total == 0
+
+
 def test_seed_fields_that_the_crm_does_not_have(dataset, document):
     seeds = {
         "Client": {"id-1": {"name": "x", "mood": 1}, "id-2": {"mood": 2}},
@@ -172,6 +204,12 @@ def test_the_real_evaluation_set(corpus):
     assert report.unreproducible_replies.total == 645
     assert report.references == 368
     assert report.ignored_seed_fields.total == 0
+
+
+def test_the_real_datasets_have_no_misspelled_keys_and_no_unread_seeds(corpus):
+    for name in ("clbench_eval", "clbench_chains_enriched", "clbench_chains_failures"):
+        report = audit(corpus / f"{name}.jsonl", seed_fields=FIELDS)
+        assert (report.misspelled_keys.total, report.unread_seeds.total) == (0, 0)
 
 
 def test_the_real_chains(corpus):

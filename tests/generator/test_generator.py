@@ -145,6 +145,8 @@ def test_the_audit_finds_nothing_to_complain_about(tmp_path):
         report.unfillable_placeholders,
         report.unreproducible_replies,
         report.duplicate_ids,
+        report.misspelled_keys,
+        report.unread_seeds,
         report.ignored_seed_fields,
         report.seeds_created_later,
     ):

@@ -32,6 +32,8 @@ AUDIT_FACTS = (
     "unreproducible_replies",
     "duplicate_ids",
     "copies",
+    "misspelled_keys",
+    "unread_seeds",
     "ignored_seed_fields",
     "seeds_created_later",
     "ground_truth_failures",
