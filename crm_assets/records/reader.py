@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -207,7 +207,7 @@ class SessionLog:
 
     def _record(self, kind: type[_Record], line: bytes, place: str) -> _Record:
         try:
-            record: _Record = _adapters()[kind].validate_json(line)
+            record: _Record = _adapter(kind).validate_json(line)
         except ValidationError as error:
             raise InputError(
                 f"{self.sessions}, {place} is no session that can be shown ({_reason(error)}); {_REMEDY}."
@@ -227,9 +227,14 @@ def _parse(kind: type[SessionSummary], line: bytes) -> SessionSummary:
     return kind.model_validate_json(line.rstrip(b"\r\n"))
 
 
-@cache
-def _adapters() -> dict[type, TypeAdapter[Any]]:
-    return {kind: TypeAdapter(kind) for kind in (LoopSession, SessionRecord)}
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {}
+
+
+def _adapter(kind: type[_Record]) -> TypeAdapter[Any]:
+    """Return what reads a kind of record, made when it is first needed: that takes milliseconds."""
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
 
 
 def _reason(error: ValidationError) -> str:

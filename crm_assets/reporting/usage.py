@@ -7,7 +7,6 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crm_assets.llm.spending import DOLLAR_DIGITS
 from crm_assets.reporting.figures import Mean, tidy
 from crm_assets.reporting.models import RoleCost, RoleTokens
 
@@ -46,14 +45,13 @@ def role_tokens(usage: pd.DataFrame) -> dict[str, RoleTokens]:
 def role_costs(costs: pd.DataFrame) -> dict[str, RoleCost]:
     """US dollars by role."""
     return {
-        role: RoleCost(usd=round(math.fsum(rows["usd"]), DOLLAR_DIGITS), conversations=len(rows))
-        for role, rows in _by_role(costs)
+        role: RoleCost(usd=_dollars(rows["usd"]), conversations=len(rows)) for role, rows in _by_role(costs)
     }
 
 
 def total_cost(costs: pd.DataFrame) -> float | None:
     """US dollars of all sessions and roles; None when none was reported."""
-    return round(math.fsum(costs["usd"].tolist()), DOLLAR_DIGITS) if len(costs) else None
+    return _dollars(costs["usd"]) if len(costs) else None
 
 
 def spending(sessions: pd.DataFrame, amounts: pd.DataFrame, column: str) -> Spending:
@@ -83,3 +81,9 @@ def _by_role(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 def _whole(column: pd.Series[float]) -> int | None:
     known = column.dropna()
     return int(known.sum()) if len(known) else None
+
+
+def _dollars(amounts: pd.Series[float]) -> float:
+    from crm_assets.llm.spending import DOLLAR_DIGITS  # noqa: PLC0415  (brings the model client along)
+
+    return round(math.fsum(amounts.tolist()), DOLLAR_DIGITS)
