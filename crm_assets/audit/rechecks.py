@@ -15,7 +15,7 @@ from crm_assets.audit.recompute import (
 )
 from crm_assets.conversations import DatasetRevision
 from crm_assets.conversations.revision import read_revision_file
-from crm_assets.errors import CrmAssetsError
+from crm_assets.errors import CrmAssetsError, InputError
 from crm_assets.llm.ledger import ledger_totals
 from crm_assets.reporting import Metrics, page_code, read_metrics
 from crm_assets.workspace.baseline_files import BaselinePaths
@@ -95,13 +95,19 @@ class Rechecks:
         self._need(paths.run.name)
         if sha256_of_file(paths.tasks) != read_json(paths.run)["tasks_sha256"]:
             return "tasks.jsonl was changed since the sessions were run: run.json has another hash of it."
-        if self.dataset() is None:
+        if self._has_dataset():
             count = sum(1 for _ in read_tasks(paths.tasks))
             return find_task_mismatch(self._project, paths, count).problem
         for task in read_tasks(paths.tasks):  # all that can be said without the old dataset
             if task.dataset_revision != self._revision.sha256:
                 return f"Task {task.task_id} was made from another revision of the dataset."
         return None
+
+    def _has_dataset(self) -> bool:
+        try:
+            return self.dataset() is None
+        except InputError:  # it is missing or unreadable, which its own check says
+            return False
 
     def sessions(self) -> str | None:
         """Whether there is one session for each task, and all can be measured together."""

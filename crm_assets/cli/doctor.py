@@ -11,7 +11,7 @@ import click
 
 from crm_assets.cli.ui import DEFAULT_PORT, port_is_free
 from crm_assets.errors import CrmAssetsError
-from crm_assets.workspace.datasets import available_datasets
+from crm_assets.workspace.datasets import available_datasets, unusable_names
 from crm_assets.workspace.project import Project, find_project
 
 __all__ = ["Diagnosis", "diagnose", "doctor"]
@@ -135,18 +135,21 @@ def _dagster_storage(project: Project) -> tuple[Literal["ok"], str]:
         return "ok", counted(instance.get_runs_count(), "run")
 
 
-def _datasets(project: Project) -> tuple[Literal["ok", "broken"], str]:
+def _datasets(project: Project) -> tuple[Literal["ok", "note", "broken"], str]:
     from crm_assets.conversations import check_dataset
     from crm_assets.crm import tool_names
 
     names = available_datasets(project)
+    left_out = "".join(
+        f"; {name} is left out: {reason}" for name, reason in unusable_names(project).items()
+    )
     if not names:
-        return "broken", f"none; put a <name>.jsonl into {project.conversations}."
+        return "broken", f"none; put a <name>.jsonl into {project.conversations}{left_out}."
     sizes = [
         f"{name} ({check_dataset(project.dataset_file(name), known_tools=tool_names()).count:,})"
         for name in names
     ]
-    return "ok", ", ".join(sizes)
+    return "note" if left_out else "ok", ", ".join(sizes) + left_out
 
 
 def _model_keys(project: Project) -> tuple[Literal["ok", "note"], str]:

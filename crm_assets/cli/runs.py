@@ -9,7 +9,7 @@ import click
 
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.datasets import require_dataset
-from crm_assets.workspace.keys import BaselineKey, RunKey
+from crm_assets.workspace.keys import BaselineKey, RunKey, parse_dataset
 from crm_assets.workspace.project import Project, find_project
 
 if TYPE_CHECKING:
@@ -45,11 +45,12 @@ def new(dataset: str, label: str, count: int) -> None:
 def list_(dataset: str, as_json: bool) -> None:
     """List the runs of a dataset, oldest first, with state, score and cost."""
     project = find_project()
-    require_dataset(project, dataset)
 
     from crm_assets.reporting.run_list import list_runs
 
-    found = list_runs(project, dataset)
+    found = list_runs(project, parse_dataset(dataset))
+    if not found:
+        require_dataset(project, dataset)  # runs outlive the file
     if as_json:
         import orjson
 

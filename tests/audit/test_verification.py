@@ -77,6 +77,13 @@ def test_a_changed_dataset_is_named(project: Project, paths: BaselinePaths) -> N
     assert "has changed" in found[DATASET]
 
 
+def test_a_dataset_that_is_gone_is_named_alone(project: Project, paths: BaselinePaths) -> None:
+    project.dataset_file(KEY.dataset).unlink()
+    found = problems(verify_baseline(project, paths, NOTHING))
+    assert list(found) == [DATASET]
+    assert "is missing" in found[DATASET]
+
+
 def test_without_a_manifest_figures_that_do_not_follow_are_still_found(
     project: Project, paths: BaselinePaths
 ) -> None:

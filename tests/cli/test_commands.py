@@ -198,6 +198,20 @@ def test_doctor_finds_nothing_broken_here(run: Run, monkeypatch: pytest.MonkeyPa
     assert "small (6)" in result.stdout
 
 
+def test_doctor_names_files_that_are_no_datasets_by_their_name(run: Run, project: Project) -> None:
+    for name in ("My Data.jsonl", "old.JSONL", "notes.txt"):
+        (project.conversations / name).write_text("")
+    found = {item.what: item for item in diagnose(project)}["datasets"]
+    assert found.state == "note"
+    assert found.finding.startswith(
+        "small (6); My Data.jsonl is left out: 'My Data' is not a dataset key: use"
+    )
+    assert found.finding.endswith("; old.JSONL is left out: its name must end in '.jsonl'")
+    project.dataset_file("small").unlink()
+    found = {item.what: item for item in diagnose(project)}["datasets"]
+    assert (found.state, "My Data.jsonl is left out" in found.finding) == ("broken", True)
+
+
 def test_doctor_knows_offline_mode(run: Run, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_KEY", "GEMINI_API_KEY"):
         monkeypatch.delenv(name, raising=False)

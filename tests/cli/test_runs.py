@@ -38,6 +38,16 @@ def test_new_registers_keys_and_prints_them(run: Run, project: Project) -> None:
     assert not project.baselines.exists()
 
 
+def test_list_knows_the_runs_of_a_dataset_whose_file_is_gone(run: Run, project: Project) -> None:
+    assert run("tasks", *SMALL, "--run", ONE).exit_code == 0
+    project.dataset_file("small").unlink()
+    result = run("runs", "list", *SMALL, "--json")
+    assert result.exit_code == 0, result.output
+    assert [each["run"] for each in json.loads(result.stdout)] == [ONE]
+    result = run("runs", "list", "--dataset", "other")
+    assert (result.exit_code, "There is no dataset 'other'" in result.stderr) == (2, True)
+
+
 def test_list_says_how_far_runs_are_and_how_they_went(run: Run, project: Project) -> None:
     assert "has no run yet" in run("runs", "list", *SMALL).stdout
     assert run("baseline", *REPLAY, "--run", ONE).exit_code == 0
