@@ -90,6 +90,15 @@ class Tool:
         """Return the entity fields that the tool takes, flat or in its `bag`."""
         return self.entity.fields
 
+    @cached_property
+    def _fields(self) -> frozenset[str]:
+        return frozenset(self.arguments.model_fields)
+
+    @cached_property
+    def _known(self) -> frozenset[str | None]:
+        """Return the names of arguments that a call may have."""
+        return self._fields - {"cleared"} | {*self.aliases, self.bag}
+
     def canonical(self, arguments: Mapping[str, object]) -> Values:
         """Return `arguments` in one spelling: the bag opened (arguments win), aliases replaced, no nulls.
 
@@ -132,16 +141,12 @@ class Tool:
         else:
             self._refuse_unknown_fields(inner)
         # A null means "not given" only for a known argument; an unknown one is refused by name.
-        known = {*self.arguments.model_fields, *self.aliases, self.bag} - {"cleared"}
-        unknown = {name: None for name in arguments if name not in known}
+        unknown = {name: None for name in arguments if name not in self._known}
         if self.action is ToolAction.MODIFY:
             self._refuse_unknown_fields(unknown)
         flat = {**unknown, **flat}
         # The names of unknown arguments may be of any type; Pydantic takes text only.
-        return {
-            name if name in self.arguments.model_fields else shown(name): value
-            for name, value in flat.items()
-        }
+        return {name if name in self._fields else shown(name): value for name, value in flat.items()}
 
     def _refuse_unknown_fields(self, names: Mapping[str, object]) -> None:
         for name in names:

@@ -112,8 +112,7 @@ def judge_reply(conversation: Conversation, turn: Turn, reply: str | None) -> Re
     if reply is None:
         return ReplyVerdict(None, "unscored")
     references = _references(turn)
-    normalized = normalize_reply(reply)
-    if any(reply == one or normalized == normalize_reply(one) for one in references):
+    if reply in references or normalize_reply(reply) in map(normalize_reply, references):
         return ReplyVerdict(True, "match")
     if expected.requires_judge or any(unreproducible_values(conversation, one) for one in references):
         return ReplyVerdict(None, "unscored")
