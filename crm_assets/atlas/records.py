@@ -117,7 +117,7 @@ def loop_record(
 def session_start(
     task: AtlasTask, epoch: int, *, learning_key: str, dataset: str, tags: tuple[str, ...]
 ) -> SessionStart:
-    """What the telemetry is told of a session that begins; no ground truth is in it."""
+    """Return what the telemetry stores when a session begins; it contains no ground truth."""
     conversation = task.conversation
     return SessionStart(
         session_key=session_key(task.task_id, epoch),
@@ -140,7 +140,7 @@ def session_start(
 
 
 def session_end(run: SessionRun, config: AtlasConfig, spent: Mapping[Role, Spending]) -> SessionEnd:
-    """What the telemetry keeps of a session that is over."""
+    """Return what the telemetry stores when a session has ended."""
     results = [attempt.result for attempt in run.attempts]
     validations = [attempt.validation for attempt in run.attempts]
     steps, attempts = steps_of(results, validations)

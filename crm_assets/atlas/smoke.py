@@ -1,4 +1,4 @@
-"""The smoke run: one conversation through the whole loop, and what must hold of it.
+"""The smoke run: one conversation through the whole loop, and its checklist.
 
 Each smoke run is kept in `artifacts/baselines/smoke_log.jsonl`, so that the way from a first try to graded
 runs can be followed.
@@ -36,7 +36,7 @@ class SmokeCheck(_Record):
     name: str
     passed: bool
     description: str
-    """What was found; where it did not pass, what to look at."""
+    """The finding; for a failed check, what to inspect."""
 
 
 class SmokeEntry(_Record):
@@ -56,7 +56,7 @@ class SmokeEntry(_Record):
     models: dict[str, str]
     cost_usd: float | None
     passed: bool
-    """Whether every line of the checklist held."""
+    """Every check passed."""
     checks: tuple[SmokeCheck, ...]
 
 
@@ -82,7 +82,7 @@ def smoke_checks(files: RunFiles) -> tuple[SmokeCheck, ...]:
 
 
 _Finding = tuple["str | None", str]
-"""What is wrong, None for nothing; and what was found."""
+"""A problem (None if there is none), and the finding."""
 
 
 def _ran(session: LoopSession) -> _Finding:
@@ -106,7 +106,7 @@ def _reward(session: LoopSession) -> _Finding:
     rationale = (reward.judges[0].rationale or "").strip() if reward.judges else ""
     if reward.score > 0 or len(rationale) >= _SHORTEST_RATIONALE:
         return None, f"The reward is {reward.score:.3f}: {rationale or 'no rationale'}"
-    return "The reward is 0 and its rationale says nothing; look at the judges' prompt and model.", ""
+    return "The reward is 0 and its rationale gives no reason; check the judges' prompt and model.", ""
 
 
 def _tokens(session: LoopSession) -> _Finding:

@@ -1,4 +1,4 @@
-"""Where a baseline came from, and whether its files still say so."""
+"""Audit: the origin of a finished baseline, and checks that its files still agree with it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Whether the files of a baseline agree with its dataset and with each other.
+"""Integrity: the files of a baseline agree with its dataset and with each other.
 
-Everything is read again from disk, whatever those who wrote it believed.
+Everything is read again from disk.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ __all__ = ["Verdict", "find_dataset_change", "find_session_mismatch", "find_task
 
 
 class Verdict(NamedTuple):
-    """What a check found: nothing, or one sentence that says what is wrong."""
+    """The finding of a check: no problem, or one sentence that describes it."""
 
     problem: str | None
     compared: int
 
     @classmethod
     def good(cls, compared: int) -> Verdict:
-        """All `compared` records are right."""
+        """Return the verdict that all `compared` records are right."""
         return cls(None, compared)
 
 
 def find_dataset_change(project: Project, paths: BaselinePaths) -> Verdict:
-    """Whether the dataset's content is still what the baseline's revision says."""
+    """Check that the dataset's content is the one that the baseline's revision names."""
     revision = read_revision_file(paths.revision)
     actual = sha256_of_file(require_dataset(project, paths.key.dataset))
     if actual == revision.sha256:
@@ -45,7 +45,7 @@ def find_dataset_change(project: Project, paths: BaselinePaths) -> Verdict:
 
 
 def find_task_mismatch(project: Project, paths: BaselinePaths, limit: int | None) -> Verdict:
-    """Whether the tasks are the dataset's (first `limit`) conversations, one to one and in order."""
+    """Check that the tasks are the dataset's (first `limit`) conversations, one to one and in order."""
     revision = read_revision_file(paths.revision)
     expected = revision.conversations if limit is None else min(limit, revision.conversations)
     seen: set[str] = set()
@@ -67,7 +67,11 @@ def find_task_mismatch(project: Project, paths: BaselinePaths, limit: int | None
 
 
 def find_session_mismatch(paths: BaselinePaths) -> Verdict:
-    """Whether there is exactly one session for each task of this run, and each epoch of it."""
+    """Check that each task of this run has exactly one session in each epoch.
+
+    Raises:
+        InputError: the session log cannot be read.
+    """
     tasks = dict.fromkeys(read_task_ids(paths.tasks))
     seen: set[tuple[str, int]] = set()
     log = SessionLog(paths.sessions)

@@ -39,10 +39,10 @@ _SHORTEST = 8  # characters: shorter values turn up in texts by chance
 
 
 class LeakageReport(NamedTuple):
-    """What was checked, and what was found."""
+    """The result of the leakage check."""
 
     sessions: int
-    """Sessions that were looked at."""
+    """Sessions in the sample."""
     derived: int
     """Requests of their students that could be derived again."""
     recorded: int
@@ -57,7 +57,7 @@ class _Underivable(Exception):
 
 @dataclass(frozen=True)
 class _Session:
-    """A session, and what the student may know of it."""
+    """A session, and the parts of it that the student may know."""
 
     record: LoopSession
 
@@ -90,7 +90,7 @@ class _Session:
 
 
 class _Witness(RecordingModels):
-    """Answers from a ledger, and notes which requests it holds."""
+    """Answers from a ledger, and counts the requests that it holds."""
 
     def __init__(self, recording: Recording) -> None:
         super().__init__(None, RetryPolicy())
@@ -101,7 +101,7 @@ class _Witness(RecordingModels):
         return self._recording.noted(session, kind)
 
     async def aclose(self) -> None:
-        """Nothing was opened."""
+        """Do nothing: nothing was opened."""
 
     def _recorded(self, call: Call) -> Iterable[LedgerEntry]:
         entries = self._recording.attempts(call.caller.session, call.key)
@@ -238,7 +238,7 @@ def _common() -> str:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """The strings in a value."""
+    """Yield the strings in a value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Where a finished baseline came from, gathered from its files, Dagster and the telemetry."""
+"""The origin of a finished baseline, gathered from its files, Dagster and the telemetry."""
 
 from __future__ import annotations
 

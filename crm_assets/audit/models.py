@@ -1,4 +1,4 @@
-"""What is known of where a baseline came from; dumped as JSON, what `lineage --json` prints."""
+"""The lineage of a baseline; dumped as JSON, it is what `lineage --json` prints."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Materialized(_Part):
 
 
 class DagsterRecords(_Part):
-    """What Dagster's storage knows of a baseline."""
+    """The records of a baseline in Dagster's storage."""
 
     runs: tuple[DagsterRun, ...]
     """Oldest first."""
@@ -75,49 +75,49 @@ class DagsterRecords(_Part):
 
 
 class Check(_Part):
-    """One thing that was computed again."""
+    """One check."""
 
     file: str
-    """What it is about: a file's path in the baseline's folder, or in the project."""
+    """The checked file: its path in the baseline's folder, or in the project."""
     what: str
-    """What was looked at."""
+    """The property that was checked."""
     problem: str | None
-    """What is wrong, in a sentence; null for nothing."""
+    """The problem, in a sentence; null if there is none."""
 
 
 class Verification(_Part):
-    """What came of computing everything again."""
+    """The result of recomputing everything."""
 
     checks: tuple[Check, ...]
     notes: tuple[str, ...]
-    """What could not be looked at, and why."""
+    """Checks that could not be made, and why."""
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is wrong."""
+        """True if every check passed."""
         return not self.failed_files
 
     @property
     def failed_files(self) -> tuple[str, ...]:
-        """The files with which something is wrong."""
+        """The files that failed a check."""
         return tuple(dict.fromkeys(check.file for check in self.checks if check.problem is not None))
 
 
 class Lineage(_Part):
-    """Where a baseline came from."""
+    """The origin of a baseline."""
 
     schema_version: Literal[1] = 1
     """Version of this layout."""
     baseline: str
     """`dataset|run`, Dagster's partition key."""
     run_id: str
-    """How tasks, sessions and telemetry name the run."""
+    """The run's name in tasks, sessions and telemetry."""
     folder: str
     """Where its files are, in the project."""
     dataset: DatasetRevision | None
     """The data: hash, git commit, size; null where revision.json cannot be read."""
     agent: dict[str, Scalar]
-    """Who worked, with every setting by its path."""
+    """The agent, every setting by its path."""
     models: dict[str, Scalar]
     """By role, as `provider/model`."""
     prompts: dict[str, Scalar]
@@ -131,7 +131,7 @@ class Lineage(_Part):
     git_commit: str | None
     """The commit of the code; null where it was in no git checkout."""
     git_dirty: bool | None
-    """Whether the code differed from that commit."""
+    """The code differed from that commit."""
     imported: dict[str, Any] | None
     """The past results file that the sessions were taken from; null for a run of our own."""
     dagster: DagsterRecords | None
@@ -141,6 +141,6 @@ class Lineage(_Part):
     files: tuple[FileEntry, ...]
     """Every file in the folder, as it is now."""
     problems: tuple[str, ...]
-    """What could not be found out, and why."""
+    """Facts that could not be found, and why."""
     verification: Verification | None = None
-    """Null where it was not asked for."""
+    """Null if verification was not requested."""

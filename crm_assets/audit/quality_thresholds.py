@@ -1,6 +1,6 @@
-"""What does not make a baseline wrong, and should be known before its figures are believed.
+"""Quality thresholds: facts that a reader should know before trusting a baseline's figures.
 
-As in `integrity`, everything is read from disk. What could not be looked at is a problem, too.
+As in `integrity`, everything is read from disk; a check that cannot be made is a problem, too.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _NAMED = 3
 
 
 class Budgets(NamedTuple):
-    """What a run was allowed to use; None for no limit."""
+    """The budgets of a run; None for no limit."""
 
     usd: float | None = None
     tokens: int | None = None
 
 
 def find_missing_verdicts(metrics: Metrics, *, most: float) -> Verdict:
-    """Whether more than the share `most` (0–1) of conversations has no verdict."""
+    """Check that at most the share `most` (0–1) of conversations has no verdict."""
     bounds, total = metrics.strict_success_bounds, metrics.total_conversations
     missing = bounds.missing if bounds else 0
     if bounds is None or missing <= most * total:
@@ -46,20 +46,20 @@ def find_missing_verdicts(metrics: Metrics, *, most: float) -> Verdict:
         f"{missing:,} of {total:,} conversations have no verdict ({share(missing / total)}, the "
         f"threshold is {share(most)}): strict success is between {percent(bounds.worst)} and "
         f"{percent(bounds.best)}, and should not be quoted without that. "
-        f"{reasons + '. ' if reasons else ''}Mend the cause and run it again with resume.",
+        f"{reasons + '. ' if reasons else ''}Fix the cause and run it again with resume.",
         total,
     )
 
 
 def find_overspending(metrics: Metrics, budgets: Budgets) -> Verdict:
-    """Whether a run used more than it might, ended on its budget, or cannot say what it cost."""
+    """Check that a run stayed within its budgets, did not end on them, and knows its cost."""
     tokens = sum(role.total_tokens for role in metrics.token_usage.values())
     cost, total = metrics.total_cost_usd, metrics.total_conversations
     problems = []
     if budgets.tokens is not None and tokens > budgets.tokens:
         problems.append(f"It used {tokens:,} tokens of a budget of {budgets.tokens:,}.")
     if budgets.usd is not None and cost is None and tokens:
-        problems.append(f"What it cost is not known, and its budget was {dollars(budgets.usd)}.")
+        problems.append(f"Its cost is unknown, and its budget was {dollars(budgets.usd)}.")
     if budgets.usd is not None and cost is not None and cost > budgets.usd:
         problems.append(f"It cost {dollars(cost)} of a budget of {dollars(budgets.usd)}.")
     if metrics.not_run:
@@ -71,7 +71,7 @@ def find_overspending(metrics: Metrics, budgets: Budgets) -> Verdict:
 
 
 def find_drift(sessions: Path, *, most: float) -> Verdict:
-    """Whether more than the share `most` (0–1) of rewarded sessions is far from its key's rewards before.
+    """Check that at most the share `most` (0–1) of rewards is far from those that the key had before.
 
     Raises:
         InputError: a line is no session.
@@ -86,14 +86,14 @@ def find_drift(sessions: Path, *, most: float) -> Verdict:
         return Verdict.good(rewarded)
     return Verdict(
         f"The rewards of {len(alerts):,} of {rewarded:,} sessions are far from those before them "
-        f"({share(len(alerts) / rewarded)}, the threshold is {share(most)}): {_some(alerts)}. See whether "
-        "a judge's model, its prompt or the dataset changed; compare with the run before.",
+        f"({share(len(alerts) / rewarded)}, the threshold is {share(most)}): {_some(alerts)}. Check "
+        "whether a judge's model, its prompt or the dataset changed; compare with the run before.",
         rewarded,
     )
 
 
 def find_unstored_sessions(sessions: Path, stored: Mapping[str, str]) -> Verdict:
-    """Whether every session of an Atlas run is in the telemetry database, with the same status.
+    """Check that every session of an Atlas run is in the telemetry database with the same status.
 
     Args:
         sessions: the run's sessions.jsonl.
@@ -115,15 +115,15 @@ def find_unstored_sessions(sessions: Path, stored: Mapping[str, str]) -> Verdict
     if not wrong:
         return Verdict.good(looked_at)
     return Verdict(
-        f"{len(wrong):,} of {looked_at:,} sessions are not in the telemetry database as they are in "
-        f"sessions.jsonl: {_some(wrong)}. See that STORAGE__DATABASE_URL is the one that the run had; a "
-        "replayed run leaves no telemetry.",
+        f"{len(wrong):,} of {looked_at:,} sessions are missing in the telemetry database or have another "
+        f"status than in sessions.jsonl: {_some(wrong)}. Check that STORAGE__DATABASE_URL is "
+        "the one that the run used; a replayed run leaves no telemetry.",
         looked_at,
     )
 
 
 def find_audit_findings(findings: Mapping[str, int], *, conversations: int, replayed: bool) -> Verdict:
-    """Whether the audit of a dataset found something that makes scores on it mean less."""
+    """Check that the audit of a dataset found nothing that makes scores on it mean less."""
     problems = [f"{count:,} {name.replace('_', ' ')}" for name, count in findings.items() if count]
     if not replayed:
         problems.append("the ground truth was not replayed")

@@ -1,4 +1,4 @@
-"""What the files of a baseline say of each other, one question at a time."""
+"""Checks of a baseline's files against each other."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ _SHORT = 12
 
 
 class CannotTell(Exception):
-    """What a question is answered from is itself not in order, which is said elsewhere."""
+    """A check needs a file that has failed its own check."""
 
 
 class Rechecks:
-    """The questions. What is computed for them is computed once."""
+    """The checks. Values that several of them need are computed once."""
 
     def __init__(
         self, project: Project, paths: BaselinePaths, changed: frozenset[str], manifest: Manifest | None
     ) -> None:
-        """Nothing is read yet.
+        """Read nothing yet.
 
         Args:
             project: whose baseline it is.
@@ -70,7 +70,7 @@ class Rechecks:
 
     @property
     def _metrics(self) -> Metrics:
-        """The metrics as they follow from the sessions."""
+        """Return the metrics that follow from the sessions."""
         self._need(self._paths.sessions.name)
         self._need(self._paths.run.name)
         if isinstance(self._made_again, Metrics):
@@ -82,7 +82,7 @@ class Rechecks:
             raise CannotTell(f"{name} was changed")
 
     def dataset(self) -> str | None:
-        """Whether the dataset is still what was run."""
+        """Return a sentence if the dataset is not the one that was run."""
         revision = self._revision
         problem = find_dataset_change(self._project, self._paths).problem
         if problem and revision.git_commit and revision.git_dirty is False:
@@ -90,7 +90,7 @@ class Rechecks:
         return problem
 
     def tasks(self) -> str | None:
-        """Whether the tasks are what the sessions were run from, and the dataset's."""
+        """Return a sentence if the tasks are not the ones that were run, or not the dataset's."""
         paths = self._paths
         self._need(paths.run.name)
         if sha256_of_file(paths.tasks) != read_json(paths.run)["tasks_sha256"]:
@@ -110,7 +110,7 @@ class Rechecks:
             return False
 
     def sessions(self) -> str | None:
-        """Whether there is one session for each task, and all can be measured together."""
+        """Return a sentence unless each task has one session and all can be measured together."""
         self._need(self._paths.tasks.name)
         self._need(self._paths.run.name)
         if isinstance(self._made_again, CrmAssetsError):
@@ -130,13 +130,13 @@ class Rechecks:
         return None
 
     def figures(self) -> str | None:
-        """Whether metrics.json is what follows from the sessions."""
+        """Return a sentence if metrics.json differs from the figures that follow from the sessions."""
         path = self._paths.metrics
         difference = differing_figures(path, self._metrics, exactly=self._same_code)
         return self._explained(path.name, difference)
 
     def readme(self) -> str | None:
-        """Whether README.md is what follows from the sessions."""
+        """Return a sentence if README.md differs from the one that follows from the sessions."""
         path = self._paths.readme
         if not self._same_code:
             raise CannotTell("other code of crm_assets wrote it, so its hash alone is checked")
@@ -155,7 +155,7 @@ class Rechecks:
         return f"{name} {difference}."
 
     def asked_models(self) -> bool:
-        """Whether there should be a ledger, or is one."""
+        """Return True if there is a ledger, or should be one."""
         if self._paths.ledger.is_file():
             return True
         try:
@@ -164,7 +164,7 @@ class Rechecks:
             return False
 
     def ledger(self) -> str | None:
-        """Whether the ledger's sums are those of the sessions."""
+        """Return a sentence if the ledger's sums differ from the sessions'."""
         metrics = self._metrics
         ledger = {str(role): spent for role, spent in ledger_totals(self._paths.ledger).items()}
         for role in sorted({*ledger, *metrics.token_usage}):
@@ -186,7 +186,7 @@ class Rechecks:
         return None
 
     def imported(self) -> Iterator[tuple[str, str]]:
-        """The results file that an imported baseline was made of, and its hash then."""
+        """Yield the results file that an imported baseline was made of, and its hash then."""
         try:
             agent = self._metrics.agent_config or {}
         except CannotTell:

@@ -31,7 +31,7 @@ _LONG = 60
 
 
 def recompute_metrics(project: Project, paths: BaselinePaths, revision: DatasetRevision) -> Metrics:
-    """The metrics of a baseline, from its sessions alone.
+    """Compute the metrics of a baseline from its sessions.
 
     With what metrics.json says it was computed with: the versions here may be others by now.
 
@@ -51,7 +51,7 @@ def _recorded_software(path: Path) -> dict[str, str]:
 
 
 def recompute_readme(metrics: Metrics, revision: DatasetRevision) -> str:
-    """The README of a baseline with these metrics, its pictures' descriptions included.
+    """Render the README of a baseline with these metrics, its pictures' descriptions included.
 
     Raises:
         InputError: the revision is that of another state of the dataset.
@@ -112,7 +112,7 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def differing_lines(path: Path, expected: str) -> str | None:
-    """Which lines of the text in `path` are not the expected ones; None where it is the same, to the byte.
+    """Return which lines of the text in `path` are not the expected ones; None if every byte is the same.
 
     Raises:
         OSError: the file cannot be read.

@@ -1,4 +1,4 @@
-"""A baseline's lineage in the terminal, eighty columns wide if need be."""
+"""Renders a baseline's lineage for a terminal of 80 columns or more."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class _Verifier:
         try:
             problem = find()
         except CannotTell as reason:
-            self.notes.append(f"{file} ({what}) could not be looked at: {reason}.")
+            self.notes.append(f"{file} ({what}) could not be checked: {reason}.")
             return
         except CrmAssetsError as error:
             problem = str(error)
@@ -88,13 +88,13 @@ class _Verifier:
         return found[0] if found else None
 
     def changed(self) -> frozenset[str]:
-        """The files with which something is wrong so far."""
+        """Return the files that failed a check so far."""
         return frozenset(check.file for check in self.checks if check.problem is not None)
 
     def materialized(self, dagster: DagsterRecords | None) -> None:
-        """What Dagster recorded of the files when they were made."""
+        """Compare the files with the hashes that Dagster recorded when they were made."""
         if dagster is None:
-            self.notes.append("Dagster's storage does not answer: the hashes in it could not be looked at.")
+            self.notes.append("Dagster's storage does not answer: the hashes in it could not be checked.")
             return
         recorded = [each for each in dagster.materializations if each.file and each.sha256]
         if not recorded:
@@ -105,7 +105,7 @@ class _Verifier:
             self.check(name, what, partial(self.hash, name, sha256))
 
     def hash(self, name: str, sha256: str) -> str | None:
-        """Whether a file of the baseline has another hash than it had."""
+        """Return a sentence if a file of the baseline is missing or has another hash than `sha256`."""
         path: Path | None = self._there.get(name)
         if path is None:
             return f"{name} is gone."

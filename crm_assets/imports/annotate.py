@@ -21,7 +21,7 @@ IMPORTED_MODE = "imported"
 def mark_imported(
     files: RunFiles, source: PastResults, imported: ImportedFile
 ) -> dict[str, dict[str, int]]:
-    """Rewrite a run with what `source` says of each session; the same again changes nothing.
+    """Add to a run the verdicts of `source` on each session; doing it again changes nothing.
 
     Args:
         files: of the run.

@@ -53,7 +53,7 @@ def _tally(conversations: Numbers, verdicts: Numbers) -> Tally:
 
 
 def conversation_groups(frames: SessionFrames, column: str) -> dict[str, ConversationGroup]:
-    """Conversations by a column that sessions and turns both have."""
+    """Return conversations by a column that sessions and turns both have."""
     sessions, turns = frames.sessions, frames.turns
     everything = sessions[column].value_counts()
     ran = sessions.loc[sessions["status"] == "succeeded", column].value_counts()
@@ -76,7 +76,7 @@ def conversation_groups(frames: SessionFrames, column: str) -> dict[str, Convers
 
 
 def turn_groups(turns: pd.DataFrame, column: str) -> dict[str, TurnGroup]:
-    """Executed turns by tool or by position."""
+    """Return executed turns by tool or by position."""
     counts = {str(name): int(count) for name, count in turns[column].value_counts().items()}
     success = rates_by(turns, "success", column)
     tool = rates_by(turns, "tool_success", column)
@@ -95,7 +95,7 @@ def turn_groups(turns: pd.DataFrame, column: str) -> dict[str, TurnGroup]:
 
 
 def failure_kinds(frames: SessionFrames) -> tuple[FailureKind, ...]:
-    """Why turns failed, most frequent first."""
+    """Return the reasons why turns failed, most frequent first."""
     turns = frames.turns
     failed = turns[turns["success"] == 0]
     found = []

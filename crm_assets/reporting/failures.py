@@ -1,4 +1,4 @@
-"""Examples of what went wrong, chosen while the sessions stream by."""
+"""Examples of failures, chosen while the sessions are read."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ class FailureLog:
         return dict(sorted(self._not_recorded.items()))
 
     def examples(self, kind: str) -> tuple[FailureExample, ...]:
-        """The examples of one kind, best first."""
+        """Return the examples of one kind, best first."""
         return tuple(example for _, example in self._examples.get(kind, ()))
 
     def infrastructure(self) -> tuple[InfrastructureFailure, ...]:
-        """The most frequent reasons, most frequent first."""
+        """Return the most frequent reasons, most frequent first."""
         ranked = sorted(self._reasons.items(), key=lambda item: (-item[1], item[0]))
         return tuple(
             InfrastructureFailure(message=message, sessions=count, example=example)
@@ -96,7 +96,7 @@ class FailureLog:
 
 
 def shorten(text: str | None) -> str | None:
-    """`text` on one line, cut to what an example needs."""
+    """Return `text` on one line, shortened to 240 characters."""
     if text is None:
         return None
     line = " ".join(text[: _LONGEST * 4].split())

@@ -33,22 +33,22 @@ _CHECKED = ("run_id", "dataset", "dataset_revision")
 
 @dataclass(frozen=True)
 class SessionFrames:
-    """All that is kept of the sessions.
+    """The parts of the sessions that metrics are made of.
 
     Verdicts are small integers: 1 yes, 0 no, -1 none. Missing numbers are NaN.
     """
 
     sessions: pd.DataFrame
-    """A row a session: conversation (its number), status, workflow, complexity, mode, verdicts, rewards."""
+    """A row for each session: number of its conversation, status, workflow, mode, verdicts, rewards."""
     turns: pd.DataFrame
-    """A row an executed turn of a session that ran: verdicts, tool, kind, conversation."""
+    """A row for each executed turn of a session that ran: verdicts, tool, kind, conversation."""
     usage: pd.DataFrame
-    """A row a session and role that report tokens."""
+    """A row for each session and role that report tokens."""
     costs: pd.DataFrame
-    """A row a session and role that report a cost."""
+    """A row for each session and role that report a cost."""
     failures: FailureLog
     run: RunInfo
-    """What the sessions say of their run, completed by what the caller knows."""
+    """The header of the run, completed by what the caller knows."""
 
 
 class _Numbers(dict[str, int]):
@@ -91,12 +91,12 @@ class _Columns:
             return map(_VERDICT.__getitem__, values)
         if kind == "number":
             return [_NAN if value is None else value for value in values]
-        # 64 bits, with a seed that nobody knows: two of 100,000 are alike once in 10**9 runs.
+        # 64 bits, with a random seed: the chance that two of 100,000 are equal is below 10**-9.
         return map(hash, values) if kind == "id" else values
 
     def frame(self) -> pd.DataFrame:
         """Build the frame; nothing can be added any more."""
-        # Half a second and 60 MB that nobody pays who only reads metrics.
+        # Half a second and 60 MB that reading metrics alone does not need.
         import numpy as np  # noqa: PLC0415
         import pandas as pd  # noqa: PLC0415
 
@@ -285,7 +285,7 @@ def read_frames(path: Path, *, run: RunInfo) -> SessionFrames:
 
 
 def _completed(path: Path, header: RunHeader, run: RunInfo) -> RunInfo:
-    """Return what the run says of itself, and the caller's word where it says nothing."""
+    """Return the facts of the run, completed by those that the caller knows."""
     said = header.model_dump(include=set(RunInfo.model_fields))
     for name in _CHECKED:
         known = getattr(run, name)

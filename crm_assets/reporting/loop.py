@@ -1,4 +1,4 @@
-"""The Atlas loop in figures: what teacher, judges and learner did, how rewards went, what repeats show."""
+"""Figures of the Atlas loop: teacher, judges, learner, learning curve, repeated runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BLOCKS = 20  # of a learning key: enough to see a curve, few enough to read
 
 
 def loop_figures(sessions: pd.DataFrame) -> LoopFigures | None:
-    """What the loop around the student did; None where there was none."""
+    """Return what the loop around the student did; None without a loop."""
     looped = sessions[sessions["key"] != "(none)"]
     if not len(looped):
         return None
@@ -47,7 +47,7 @@ def loop_figures(sessions: pd.DataFrame) -> LoopFigures | None:
 
 
 def _entries_at_start(ran: pd.DataFrame) -> int | None:
-    """Entries that the keys' first sessions here could use."""
+    """Return how many entries the first sessions of the learning keys could use."""
     firsts = ran.drop_duplicates("key")["available"].dropna()
     return int(firsts.sum()) if len(firsts) else None
 
@@ -58,7 +58,7 @@ def _total(column: pd.Series[float]) -> int | None:
 
 
 def learning_curve(sessions: pd.DataFrame) -> tuple[CurveBlock, ...]:
-    """Mean reward and strict success over the order of each learning key's sessions, in blocks."""
+    """Return mean reward and strict success over each learning key's sessions, in up to 20 blocks."""
     looped = sessions[sessions["key"] != "(none)"]
     blocks: list[CurveBlock] = []
     for key, rows in looped.groupby("key", observed=True, sort=False):
@@ -90,7 +90,7 @@ def _blocks(rows: pd.DataFrame) -> Iterator[tuple[int, int, pd.DataFrame]]:
 
 
 def repeats(sessions: pd.DataFrame) -> Repeats | None:
-    """pass^k and pass@k of runs with several epochs; None of others.
+    """Return pass^k and pass@k of runs with several epochs; None for others.
 
     Both are the unbiased estimates over all choices of k of a conversation's n decided trials, c of them
     successes: pass@k = 1 - C(n-c, k) / C(n, k) (M. Chen et al., arXiv 2107.03374, 2021) and

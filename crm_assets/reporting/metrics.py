@@ -1,4 +1,4 @@
-"""metrics.json: sessions.jsonl in figures."""
+"""metrics.json: the figures of a run, from its session log."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["compute_metrics", "read_metrics", "write_metrics"]
 
 
 def compute_metrics(sessions: Path, *, run: RunInfo) -> Metrics:
-    """The metrics of the run whose sessions.jsonl is `sessions`.
+    """Compute the metrics of the run whose sessions.jsonl is `sessions`.
 
     The same sessions give the same metrics, byte for byte, in whatever order they stand.
 
     Args:
-        sessions: the file; nothing else is read.
+        sessions: the file; beside it, run.json is read, and nothing else.
         run: what the caller knows of the run and the sessions do not say.
 
     Raises:
@@ -91,7 +91,7 @@ def write_metrics(path: Path, metrics: Metrics) -> None:
 
 
 def read_metrics(path: Path) -> Metrics:
-    """The metrics in `path`.
+    """Read the metrics in `path`.
 
     Raises:
         InputError: the file is missing, damaged or of another version.
@@ -140,7 +140,7 @@ def _bounds(strict: Rate, *, missing: int) -> Bounds | None:
 
 
 def _at_least_one(turns: pd.DataFrame, verdict: str, *, among: int | None) -> Rate:
-    """Conversations with a yes, among those given or (None) those with any verdict at all.
+    """Return the rate of conversations with a yes, among those given or (None) those with any verdict.
 
     Of those given, conversations that have no yes but a turn without a verdict are not counted.
     """
@@ -168,7 +168,7 @@ def _first_failed_turn(ran: pd.DataFrame) -> dict[str, int]:
 
 
 def _means(ran: pd.DataFrame) -> dict[str, Mean]:
-    """The means over conversations that ran; rewards are between 0 and 1."""
+    """Return the means over conversations that ran; rewards are between 0 and 1."""
 
     def mean(column: str, at_most: float) -> Mean:
         values = ran[column].dropna().tolist()

@@ -1,4 +1,4 @@
-"""The runs of a dataset, finished or not, by what is in their folders."""
+"""The runs of a dataset, finished or not, as their folders show them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crm_assets.workspace.project import Project
 __all__ = ["RunState", "RunSummary", "list_runs", "runs_of"]
 
 RunState = str
-"""`finished`, `not scored` (its sessions are through, its metrics missing), `12 of 60 sessions`,
+"""`finished`, `not scored` (its sessions are done, its metrics missing), `12 of 60 sessions`,
 `tasks only` or `empty`."""
 
 
@@ -26,7 +26,7 @@ class RunSummary:
     key: BaselineKey
     state: RunState
     age: timedelta
-    """Since its key's time."""
+    """Time since its key's."""
     agent: str | None = None
     strict_success: str | None = None
     reward: float | None = None
@@ -34,23 +34,23 @@ class RunSummary:
 
     @property
     def finished(self) -> bool:
-        """Whether its sessions are through."""
+        """True if its sessions are done."""
         return self.state in ("finished", "not scored")
 
 
 def runs_of(project: Project, dataset: str) -> Iterator[BaselinePaths]:
-    """The files of every run of `dataset` that has a folder, oldest first."""
+    """Yield the files of every run of `dataset` that has a folder, oldest first."""
     folder = project.baselines / dataset
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
         try:
             key = BaselineKey.of(dataset, entry.name)
         except InputError:
-            continue  # no run: the history's picture, or notes that somebody keeps there
+            continue  # no run: the history's picture, say, or notes
         yield BaselinePaths.of(project, key)
 
 
 def list_runs(project: Project, dataset: str, *, now: datetime | None = None) -> list[RunSummary]:
-    """Every run of `dataset` that has a folder, oldest first."""
+    """Return every run of `dataset` that has a folder, oldest first."""
     now = now or datetime.now(timezone.utc)
     return [_summary(paths, now) for paths in runs_of(project, dataset)]
 

@@ -1,4 +1,4 @@
-"""What a run used: tokens and money, by role, by conversation and by success."""
+"""Tokens and dollars of a run: by role, by conversation and by success."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["Spending", "role_costs", "role_tokens", "spending", "total_cost"]
 
 
 class Spending(NamedTuple):
-    """An amount by conversation and by success; None and empty where nothing was reported."""
+    """An amount by conversation and by success; empty and None if nothing was reported."""
 
     per_conversation: Mean
     per_success: float | None
 
 
 def role_tokens(usage: pd.DataFrame) -> dict[str, RoleTokens]:
-    """Tokens by role."""
+    """Return tokens by role."""
     return {
         role: RoleTokens(
             prompt_tokens=_whole(rows["prompt"]),
@@ -43,19 +43,19 @@ def role_tokens(usage: pd.DataFrame) -> dict[str, RoleTokens]:
 
 
 def role_costs(costs: pd.DataFrame) -> dict[str, RoleCost]:
-    """US dollars by role."""
+    """Return US dollars by role."""
     return {
         role: RoleCost(usd=_dollars(rows["usd"]), conversations=len(rows)) for role, rows in _by_role(costs)
     }
 
 
 def total_cost(costs: pd.DataFrame) -> float | None:
-    """US dollars of all sessions and roles; None when none was reported."""
+    """Return the US dollars of all sessions and roles; None if none were reported."""
     return _dollars(costs["usd"]) if len(costs) else None
 
 
 def spending(sessions: pd.DataFrame, amounts: pd.DataFrame, column: str) -> Spending:
-    """`column` of `amounts`, a row a session and role, related to the sessions.
+    """Relate `column` of `amounts`, a row for each session and role, to the sessions.
 
     Sessions that report nothing are unknown, not free: they are in neither figure. What failed
     sessions used was paid for: it counts towards the price of a success.

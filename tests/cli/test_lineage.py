@@ -94,7 +94,7 @@ def test_a_storage_that_does_not_answer_is_said_and_fails_nothing(
     result = run("lineage", "small", KEY, "--verify")
     assert result.exit_code == 0, result.output
     assert "The database of Dagster's storage does not answer" in result.stdout
-    assert "the hashes in it could not be looked at" in result.stdout
+    assert "the hashes in it could not be checked" in result.stdout
 
 
 def test_a_run_that_is_not_there_names_those_that_are(run: Run, project: Project) -> None:

@@ -29,7 +29,7 @@ __all__ = ["has_reward", "sdk_record"]
 _Part = TypeVar("_Part")
 
 _NO_SAMPLE = "No valid reward sample produced."
-"""What the SDK says of the 0.0 that it makes where no judge could be understood."""
+"""The SDK's rationale of the 0.0 that it makes if no judge's reply could be read."""
 
 _AS_THEY_ARE = (
     "task",
@@ -47,7 +47,7 @@ _AS_THEY_ARE = (
 """Keys of the exporter's that our lines have, too."""
 
 _TWICE = ("trajectory_events", "reward_audit")
-"""What the exporter repeats in the metadata."""
+"""Keys that the exporter repeats in the metadata."""
 
 _STEP_KEYS = (
     "step_id",
@@ -88,10 +88,9 @@ def sdk_record(
 
 
 def has_reward(trace: Mapping[str, Any]) -> bool:
-    """Whether the judges gave a score.
+    """Return True if the judges gave a score of 0–1.
 
-    The 0.0 that the SDK makes of replies that it could not read is none, nor is one that is not of 0–1,
-    which it does not check.
+    The SDK does not check the range, and makes a 0.0 of replies that it could not read: that is no score.
     """
     reward = trace.get("session_reward") or {}
     score = reward.get("score")
@@ -177,7 +176,7 @@ def _loop_facts(session: SdkSession, trace: SessionTrace) -> LoopFacts:
 
 
 def _teacher_valid(session: SdkSession) -> bool | None:
-    """What the teacher said of the last attempt; the SDK says yes where it did not ask."""
+    """Return the teacher's verdict on the last attempt; the SDK stores a yes where it did not ask."""
     steps = session.memory.get("steps") or {}
     attempts = next((step.get("attempts") for step in steps.values()), None) or [{}]
     validation = attempts[-1].get("evaluation", {}).get("validation", {})
@@ -185,7 +184,7 @@ def _teacher_valid(session: SdkSession) -> bool | None:
 
 
 def _learning(session: SdkSession) -> tuple[int | None, int | None, str | None]:
-    """Entries that were let in and refused, and why the learner said nothing of use."""
+    """Return how many entries were accepted and rejected, and why the learner's reply was unusable."""
     if not session.asked["learner"]:
         return None, None, None
     if not session.memory.get("session_learning_audit"):

@@ -51,7 +51,7 @@ _JUDGE = "session_reward"
 
 
 def start_metadata(start: SessionStart) -> dict[str, Any]:
-    """`sessions.metadata` of a session that begins."""
+    """Return `sessions.metadata` of a session that begins."""
     return {
         **start.metadata,
         "run_id": start.run_id,
@@ -61,7 +61,7 @@ def start_metadata(start: SessionStart) -> dict[str, Any]:
 
 
 def end_metadata(end: SessionEnd, learning_state: LearningState | None) -> dict[str, Any]:
-    """What `sessions.metadata` gets when the session is over; what there is none of is left out."""
+    """Return what is added to `sessions.metadata` when the session has ended, without unknown facts."""
     reward, mode = end.reward, end.mode
     facts = {
         **end.metadata,
@@ -94,7 +94,7 @@ def _adaptive_summary(mode: ModeDecision) -> AdaptiveSummary:
 
 
 def token_usage(spending: Mapping[str, Spending]) -> dict[str, Any]:
-    """`metadata.token_usage`: what all roles spent together, and each."""
+    """Return `metadata.token_usage`: the spending of all roles together, and of each."""
     total = _spent(Spending.total(spending.values()))
     return {**total, "by_role": {role: _spent(spent) for role, spent in spending.items()}}
 
@@ -177,13 +177,13 @@ def plan_document(end: SessionEnd) -> Plan:
 
 
 def _parameters(step: Step) -> dict[str, Any] | None:
-    """Arguments as the SDK's plan wants them, an object, even where the student gave something else."""
+    """Return arguments as the SDK's plan needs them: an object, even if the student gave something else."""
     given = step.tool_params
     return given if given is None or isinstance(given, dict) else {"arguments": given}
 
 
 def step_rows(end: SessionEnd) -> list[dict[str, Any]]:
-    """The rows of `step_results`, without the session's ID."""
+    """Return the rows of `step_results`, without the session's ID."""
     evaluation = {"validation": _validation(end.validation), "reward": reward_document(end) or {}}
     return [
         {
@@ -199,7 +199,7 @@ def step_rows(end: SessionEnd) -> list[dict[str, Any]]:
 
 
 def attempt_rows(end: SessionEnd) -> list[dict[str, Any]]:
-    """The rows of `step_attempts`, without the session's ID."""
+    """Return the rows of `step_attempts`, without the session's ID."""
     return [
         {
             "step_id": attempt.step_id,

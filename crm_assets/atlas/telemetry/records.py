@@ -1,7 +1,6 @@
-"""What is told of a session: when it starts, and when it is over.
+"""The records of a session for the telemetry: at its start and at its end.
 
-Plain data classes: the texts of models and tools in them may be anything, and nothing is to be refused
-here.
+Plain data classes, without validation: texts of models and tools may be anything.
 """
 
 from __future__ import annotations
@@ -43,13 +42,13 @@ class SessionStart:
     """A session that begins."""
 
     session_key: str
-    """Which session of the run it is; one that is run again has the same."""
+    """The session's key in its run; a session that is run again keeps it."""
     run_id: str
     learning_key: str
     task: str
-    """What is to be done, as text."""
+    """The task, as text."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """What else its caller says of it: conversation, workflow, dataset, tags. No ground truth."""
+    """Further facts: conversation, workflow, dataset, tags. No ground truth."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +58,17 @@ class Step:
     id: int
     """The turn's number."""
     description: str
-    """What the user said."""
+    """The user's text."""
     tool: str | None
-    """What the student called; None for nothing."""
+    """The tool that the student called; None for no call."""
     tool_params: Any
-    """With which arguments, as it gave them."""
+    """The arguments as it gave them."""
     trace: str
-    """What came of the call, as JSON."""
+    """Result and error of the call, as JSON."""
     output: str | None
     """The student's reply."""
     attempts: int = 1
-    """How often the student ran."""
+    """The number of times the student ran."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """The harness's verdicts."""
 
@@ -82,19 +81,19 @@ class StepAttempt:
     attempt: int
     """From 1."""
     validation: Validation | None = None
-    """What the teacher said of the run; None where none was asked."""
+    """The teacher's verdict on the run; None if it was not asked."""
     evaluation: Mapping[str, Any] = field(default_factory=dict)
-    """What happened in it."""
+    """Call, reply and verdict."""
 
 
 @dataclass(frozen=True)
 class TrajectoryEvent:
-    """Something that happened in a session. The SDK's readers show the last 200 of a session."""
+    """An event of a session. The SDK's readers show the last 200 of a session."""
 
     event_type: EventType
     name: str
     actor: str
-    """Who did it: student, teacher, judge, learner, …"""
+    """Student, teacher, judge, learner, …"""
     at: float | None = None
     """Seconds since 1970; None for the time it is stored."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -109,39 +108,39 @@ class TrajectoryEvent:
 
 @dataclass(frozen=True)
 class SessionEnd:
-    """A session that is over, with all that is kept of it."""
+    """A session that has ended, with all that the telemetry keeps."""
 
     status: Literal["succeeded", "failed"]
     """`failed`: something around the agent broke."""
     final_answer: str | None
     mode: ModeDecision | None
-    """None where it failed before there was one."""
+    """None if the session failed before a mode was chosen."""
     reward: Reward | None = None
-    """None where none was asked for."""
+    """None if no judge was asked."""
     validation: Validation | None = None
-    """Of the last attempt; None where the teacher was not asked."""
+    """Of the last attempt; None if the teacher was not asked."""
     steps: tuple[Step, ...] = ()
     attempts: tuple[StepAttempt, ...] = ()
     guidance: tuple[str, ...] = ()
-    """What the teacher told the student, in order."""
+    """The teacher's guidance, in order."""
     events: tuple[TrajectoryEvent, ...] = ()
     """In order."""
     student_note: str | None = None
-    """What the student was found to have learnt in this session."""
+    """The learner's note on the student."""
     teacher_note: str | None = None
-    """What the teacher was."""
+    """The learner's note on the teacher."""
     spending: Mapping[str, Spending] = field(default_factory=dict)
     """By role."""
     drift: Drift | None = None
     review: Review = _UNSEEN
     focus_prompt: str | None = None
-    """What judges were told to look at."""
+    """The focus that judges were given."""
     learning_usage: Mapping[str, Any] | None = None
-    """Where entries of the playbook came up and were followed."""
+    """Uses of playbook entries."""
     triage_dossier: Mapping[str, Any] | None = None
     learning_state: LearningState | None = None
-    """What it ran with; a merge replaces it by what came of it."""
+    """The state it ran with; a merge replaces it."""
     error: str | None = None
-    """Why it failed."""
+    """The reason of a failure."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """What else there is to say."""
+    """Further facts."""

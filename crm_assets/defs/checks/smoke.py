@@ -26,7 +26,7 @@ SMOKE_NAMES = {
     "tool_calls_in_tables": "The CRM's tables showed what the tool calls changed, while the session ran.",
     "sandbox_restored": "The sandbox came back to its base. If not: run crm-assets doctor.",
 }
-"""Each line of the checklist, with what it asks."""
+"""{name of a check: its description}."""
 
 
 def _specs() -> list[dg.AssetCheckSpec]:

@@ -1,4 +1,4 @@
-"""What came out differently, with the turns side by side."""
+"""Conversations whose outcome changed, with their turns side by side."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _change(a: float | None, b: float | None) -> Change | None:
 def _shown(
     a: Sequence[SessionRef], b: Sequence[SessionRef], strict: Change | None, state: Change | None
 ) -> tuple[SessionRef, SessionRef]:
-    """The first epoch of each run whose verdict shows the change."""
+    """Return the first epoch of each run whose verdict shows the change."""
     name = "strict_success" if strict else "state_match"
     gained = (strict or state) == "gained"
     return (
@@ -143,7 +143,7 @@ def _pair_turns(a: _Recorded, b: _Recorded) -> tuple[TurnPair, ...]:
 
 
 class _RowNames:
-    """Names for the rows that a session made which mean the same in another: where they came up."""
+    """Names the rows that a session made by where they first appear, so that two sessions compare."""
 
     def __init__(self, shared: frozenset[str]) -> None:
         self._shared = shared
@@ -159,7 +159,7 @@ class _RowNames:
                     self._names.setdefault(found.lower(), f"row {len(self._names)}")
 
     def apply(self, value: Any) -> Any:
-        """`value` with the names in place of the IDs."""
+        """Return `value` with the names in place of the IDs."""
         if not self._names:
             return value
         if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What differs between two runs besides their outcomes, by what they say of themselves."""
+"""Differences between the facts of two runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RunFacts:
         self._entries: dict[str, int] = {}
 
     def add(self, session: SessionSummary) -> None:
-        """Take what a session says of its run."""
+        """Add what a session says of its run."""
         facts = session.atlas_metadata
         if facts.execution_mode is not None:
             self._modes[facts.execution_mode] = None
@@ -53,7 +53,7 @@ class RunFacts:
 
 
 def read_facts(sessions: Path) -> dict[str, Scalar]:
-    """Return what a run says of itself: the scalar leaves of its facts, by their path.
+    """Return the facts of a run: scalar leaves by their path.
 
     A run that was resumed may have seen two versions of a thing: both are named.
 
@@ -75,7 +75,7 @@ def _one_value(values: list[Scalar]) -> Scalar:
 
 
 def compare_facts(a: Mapping[str, Scalar], b: Mapping[str, Scalar]) -> tuple[FactChange, ...]:
-    """Return what the two runs say differently; what one of them does not say is None."""
+    """Return the facts that differ; a fact that one of the runs does not have is None."""
     return tuple(
         FactChange(fact=path, a=a.get(path), b=b.get(path))
         for path in dict.fromkeys((*a, *b))

@@ -1,4 +1,4 @@
-"""One run of a comparison, read from its sessions.jsonl."""
+"""One run of a comparison, read from its session log."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class SessionRef(NamedTuple):
 
 @dataclass(frozen=True)
 class RunOutcomes:
-    """What came of a run, a conversation at a time."""
+    """The outcomes of a run by conversation."""
 
     log: SessionLog
     side: RunSide
     facts: dict[str, Scalar]
-    """What it says of itself, by path."""
+    """Its facts, by path."""
     outcomes: dict[str, Outcome]
     """By conversation."""
     sessions: dict[str, tuple[SessionRef, ...]]
@@ -73,7 +73,7 @@ class _Gathered:
 
 
 def read_run(paths: BaselinePaths) -> RunOutcomes:
-    """The outcomes of a finished baseline.
+    """Read the outcomes of a finished baseline.
 
     Raises:
         InputError: it is not finished, its sessions cannot be read or are of several runs.
@@ -112,7 +112,7 @@ def read_run(paths: BaselinePaths) -> RunOutcomes:
 
 
 def outcomes_of(paths: BaselinePaths) -> list[Outcome]:
-    """The outcomes of a finished baseline alone, a conversation each.
+    """Return the outcomes of a finished baseline, one for each conversation.
 
     Raises:
         InputError: as `read_run`.
@@ -146,6 +146,6 @@ def _epoch(session: SessionRef) -> int:
 
 
 def _mean(values: Iterable[float | bool | None]) -> float | None:
-    """The mean of what has a value; None where nothing has."""
+    """Return the mean of the values that are known; None without any."""
     kept = [float(value) for value in values if value is not None]
     return sum(kept) / len(kept) if kept else None

@@ -61,12 +61,12 @@ def read_rows(sessions: Path) -> Iterator[SessionRow]:
 
 @dataclass(frozen=True)
 class Found:
-    """A session that was looked for."""
+    """The session that was asked for."""
 
     session: LoopSession
     run: RunHeader
     epochs: tuple[int, ...]
-    """In which its conversation was run."""
+    """The epochs in which its conversation was run."""
 
 
 def find_session(sessions: Path, wanted: str, epoch: int | None = None) -> Found:
