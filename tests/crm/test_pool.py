@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 
 import psycopg
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from crm_assets.crm import Sandbox, SandboxPool, SeedRows
 from crm_assets.crm import pool as pool_module
 from crm_assets.errors import InfrastructureError
+from tests.waiting import HANG_SECONDS, eventually
 
 NOWHERE = "host=127.0.0.1 port=1 user=nobody dbname=nowhere connect_timeout=2"
 
@@ -24,16 +24,6 @@ def connections(conninfo: str) -> int:
         ).fetchone()
     assert row is not None
     return int(row[0])
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    """The server notices a closed connection a moment later."""
-    give_up = time.monotonic() + 10
-    while time.monotonic() < give_up:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return False
 
 
 def test_sandboxes_are_opened_when_needed_and_reused(own_database: str) -> None:
@@ -76,7 +66,7 @@ def test_who_waits_gets_the_next_one_that_comes_back(own_database: str) -> None:
         time.sleep(0.05)
         assert got == []
         pool.release(sandbox)
-        waiting.join(5)
+        waiting.join(HANG_SECONDS)
         assert got == [sandbox]
         pool.release(sandbox)
 
@@ -89,7 +79,7 @@ def test_who_waits_gets_a_new_one_if_the_old_one_is_thrown_away(own_database: st
         waiting.start()
         sandbox.begin(seeds)  # never ended: the sandbox comes back dirty
         assert pool.release(sandbox) is False
-        waiting.join(5)
+        waiting.join(HANG_SECONDS)
         assert len(got) == 1
         assert got[0] is not sandbox
         assert got[0].is_clean()

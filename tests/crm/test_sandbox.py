@@ -308,7 +308,7 @@ def test_two_sessions_with_the_same_seeds_neither_see_nor_block_each_other(
         assert left.schema != right.schema
         with left.begin(seeds) as one, right.begin(seeds) as two:
             for current in (left, right):
-                current.query("SELECT set_config('lock_timeout', '500ms', false)", ())
+                current.query("SELECT set_config('lock_timeout', '60s', false)", ())
             one.call("modify_client", {"client_id": CLIENT_A, "name": "Left"})
             two.call("modify_client", {"client_id": CLIENT_A, "name": "Right"})
             one.call("delete_opportunity", {"opportunity_id": OPPORTUNITY_A})
@@ -380,12 +380,13 @@ def test_a_statement_that_takes_too_long_is_the_infrastructure_s_failure(
         kept = session.call("create_new_client", NEW_CLIENT)
         sandbox.control(b"SET LOCAL statement_timeout TO '200ms'")
         fetch = session.fetch
-        monkeypatch.setattr(session, "fetch", lambda *_: fetch("SELECT pg_sleep(5)::text", []))
+        monkeypatch.setattr(session, "fetch", lambda *_: fetch("SELECT pg_sleep(600)::text", []))
         with pytest.raises(
             InfrastructureError, match=r"^The database failed during client_search \(.*\)\.$"
         ):
             session.call("client_search", {})
         monkeypatch.undo()
+        sandbox.control(b"SET LOCAL statement_timeout TO '30s'")
         assert session.call("client_search", {"email": "n@x.example"}) == [kept], "the session goes on"
 
 

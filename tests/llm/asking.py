@@ -23,6 +23,7 @@ from crm_assets.llm import (
     read_ledger,
 )
 from tests.llm.scripted_server import ScriptedServer
+from tests.waiting import HANG_SECONDS
 
 __all__ = [
     "ALICE",
@@ -59,7 +60,7 @@ def spec_of(server: ScriptedServer, **changes: Any) -> ModelSpec:
         "provider": "openai",
         "model": "gpt-4.1-mini",
         "api_base": server.url,
-        "timeout_seconds": 20.0,
+        "timeout_seconds": HANG_SECONDS,  # where nothing hangs, nothing may time out
         # litellm's, which do not hold at a server that is not OpenAI's
         "usd_per_million_prompt_tokens": 0.4,
         "usd_per_million_cached_prompt_tokens": 0.1,
@@ -84,10 +85,10 @@ def ask(spec: ModelSpec, text: str = "hello", **changes: Any) -> ChatRequest:
 
 
 def run(work: Awaitable[_T]) -> _T:
-    """The result of `work`, which must not take long."""
+    """The result of `work`, which must not hang."""
 
     async def bounded() -> _T:
-        with anyio.fail_after(60):
+        with anyio.fail_after(HANG_SECONDS):
             return await work
 
     return asyncio.run(bounded())

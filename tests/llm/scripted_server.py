@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -16,6 +17,8 @@ from typing import Any
 
 import orjson
 from aiohttp import web
+
+from tests.waiting import HANG_SECONDS
 
 __all__ = [
     "Faults",
@@ -43,6 +46,8 @@ class Recorded:
     headers: Mapping[str, str]
     path: str
     text: str
+    at: float
+    """When it came (`time.monotonic`)."""
 
     @property
     def prompt(self) -> str:
@@ -204,7 +209,7 @@ class ScriptedServer:
 
     def __enter__(self) -> ScriptedServer:
         self._thread.start()
-        if not self._ready.wait(10):
+        if not self._ready.wait(HANG_SECONDS):
             raise RuntimeError("the scripted server did not start")
         return self
 
@@ -215,7 +220,7 @@ class ScriptedServer:
         trace: TracebackType | None,
     ) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(HANG_SECONDS)
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -240,7 +245,7 @@ class ScriptedServer:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         raw = await request.text()
-        recorded = Recorded(orjson.loads(raw), dict(request.headers), request.path, raw)
+        recorded = Recorded(orjson.loads(raw), dict(request.headers), request.path, raw, time.monotonic())
         self.requests.append(recorded)
         self._open += 1
         self.at_once = max(self.at_once, self._open)

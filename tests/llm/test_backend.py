@@ -6,6 +6,7 @@ import sys
 from crm_assets.llm import Answer, ModelClient, ModelSpec
 from tests.llm.asking import ALICE, ask, run, spec_of, with_client
 from tests.llm.scripted_server import ScriptedServer, broken, hang, refused, text
+from tests.waiting import HANG_SECONDS
 
 _PROGRAM = """
 import asyncio, sys, threading
@@ -15,7 +16,7 @@ assert not modules & {"litellm", "openai", "aiohttp"}, "imported too early"
 
 async def main():
     client = ModelClient({"OPENAI_API_KEY": "sk-canary"}, retries=RetryPolicy(base_seconds=0.001))
-    spec = ModelSpec(provider="openai", model="gpt-4.1-mini", api_base=sys.argv[1], timeout_seconds=30)
+    spec = ModelSpec(provider="openai", model="gpt-4.1-mini", api_base=sys.argv[1], timeout_seconds=600)
     async def one(n):
         try:
             await client.complete(Caller("s", "student"), ChatRequest(spec, (Message("user", str(n)),)))
@@ -42,7 +43,7 @@ def test_nothing_is_said_and_nothing_left_behind():
             [sys.executable, "-X", "dev", "-W", "ignore::DeprecationWarning", "-c", _PROGRAM, server.url],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=HANG_SECONDS,
             check=False,
         )
     output = [

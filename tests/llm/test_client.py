@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from pathlib import Path
 
 import orjson
@@ -24,6 +25,7 @@ from crm_assets.llm import (
 from tests.llm.asking import ALICE, TOOLS, UNPRICED, ask, entries, is_fine, kinds, spec_of, with_client
 from tests.llm.scripted_server import (
     Faults,
+    Recorded,
     Scripted,
     ScriptedServer,
     broken,
@@ -35,6 +37,7 @@ from tests.llm.scripted_server import (
     text,
     truncated,
 )
+from tests.waiting import HANG_SECONDS
 
 # What litellm says of odd replies and of itself; outside of tests `import_litellm` keeps it quiet.
 pytestmark = [
@@ -48,6 +51,14 @@ PASSING = {
     "connection": reset(),
     "unreadable": truncated(),
 }
+
+PATIENT = RetryPolicy(attempts=100, malformed_attempts=20, base_seconds=0.01)
+"""Gets an answer in the end, however often a busy machine makes a call time out that did not hang."""
+
+
+def assert_timed_out_then_fine(attempts: list[str | None]) -> None:
+    *failed, last = attempts
+    assert (set(failed), last) == ({"timeout"}, None)
 
 
 @pytest.fixture
@@ -154,18 +165,20 @@ def test_a_body_that_breaks_off_is_asked_for_again(path: Path):
 def test_a_server_that_hangs_holds_nobody_up(path: Path):
     with ScriptedServer([hang(), text()]) as server:
         spec = spec_of(server, timeout_seconds=0.5)
-        with_client(lambda client: client.complete(ALICE, ask(spec)), path)
-    assert kinds(path) == ["timeout", None]
+        with_client(lambda client: client.complete(ALICE, ask(spec)), path, retries=PATIENT)
+    assert_timed_out_then_fine(kinds(path))
 
 
 def test_a_server_that_drips_holds_nobody_up(path: Path):
     async def twice(client: ModelClient) -> None:
-        await client.complete(ALICE, ask(spec_of(server, timeout_seconds=0.3), "first"))
+        await client.complete(ALICE, ask(spec_of(server), "first"))
         await client.complete(ALICE, ask(spec_of(server, timeout_seconds=0.3), "second"))
 
     with ScriptedServer([text(), Scripted(drip=True), text()]) as server:
-        with_client(twice, path)
-    assert kinds(path) == [None, "timeout", None]
+        with_client(twice, path, retries=PATIENT)
+    first, *others = kinds(path)
+    assert first is None
+    assert_timed_out_then_fine(others)
 
 
 def test_a_call_is_given_up_after_eight_attempts(path: Path):
@@ -222,23 +235,18 @@ def test_who_is_turned_away_does_not_knock_again(path: Path, answer: Scripted):
 
 
 def test_everyone_waits_as_long_as_the_provider_asks(path: Path):
-    async def together(client: ModelClient) -> float:
-        started = time.perf_counter()
-        await client.complete(ALICE, ask(spec_of(server), "warm up"))
+    async def together(client: ModelClient) -> None:
         first = asyncio.create_task(client.complete(ALICE, ask(spec_of(server), "limited")))
-        while len(server.requests) < 2:
+        while not client.ledger.total().failed_calls:
             await asyncio.sleep(0.005)
-        await asyncio.sleep(0.1)  # the refusal has arrived
-        started = time.perf_counter()
         await client.complete(ALICE, ask(spec_of(server), "another"))
-        waited = time.perf_counter() - started
         await first
-        return waited
 
-    with ScriptedServer([text(), rate_limited(retry_after_ms="700"), text()]) as server:
-        waited = with_client(together, path)
-    assert 0.4 < waited < 3
-    assert kinds(path)[:2] == [None, "rate_limited"]
+    with ScriptedServer([rate_limited(retry_after_ms="700"), text()]) as server:
+        with_client(together, path)
+    refused_, *later = (request.at for request in server.requests)
+    assert all(at - refused_ >= 0.7 for at in later)
+    assert kinds(path) == ["rate_limited", None, None]
 
 
 @pytest.mark.parametrize(
@@ -306,32 +314,43 @@ def test_text_that_no_database_takes_is_made_fit():
 
 
 def test_with_faults_in_a_third_of_the_calls_none_is_lost(path: Path):
-    faults = [*PASSING.values(), rate_limited(retry_after_ms="20"), hang(), text("nonsense"), text(None)]
+    faults = [*PASSING.values(), rate_limited(retry_after_ms="20"), text("nonsense"), text(None)]
     faults += [broken([]), text([1]), Scripted(text("x" * 99).body, cut=20)]
+    in_a_hurry = {f"question {number}" for number in range(0, 150, 10)}
+
+    def script(request: Recorded) -> Scripted:
+        asked = [other.prompt for other in server.requests]
+        return hang() if request.prompt in in_a_hurry and asked.count(request.prompt) == 1 else text()
 
     async def many(client: ModelClient) -> list[str | None]:
         async def one(number: int) -> str | None:
             caller = Caller(f"s{number % 20}", "teacher" if number % 2 else "student")
-            answer = await client.complete(caller, ask(spec, f"question {number}"), check=is_fine)
-            spending[number] = answer.spending.calls
+            question = f"question {number}"
+            timeout = 0.5 if question in in_a_hurry else HANG_SECONDS
+            spec = spec_of(server, timeout_seconds=timeout)
+            answer = await client.complete(caller, ask(spec, question), check=is_fine)
+            attempts[question] = answer.spending.calls
             return answer.reply.content
 
-        spending: dict[int, int] = {}
         replies = await asyncio.gather(*(one(number) for number in range(150)))
-        assert sum(spending.values()) == client.ledger.total().calls
-        assert client.ledger.total().failed_calls == server.faulty
+        total = client.ledger.total()
+        assert (total.calls, total.failed_calls) == (attempts.total(), attempts.total() - 150)
         return replies
 
-    with ScriptedServer(text(), faults=Faults(0.3, faults, seed=7)) as server:
-        spec = spec_of(server, timeout_seconds=0.5)
-        replies = with_client(
-            many, path, retries=RetryPolicy(attempts=20, malformed_attempts=20, base_seconds=0.01)
-        )
+    attempts: Counter[str] = Counter()
+    with ScriptedServer(script, faults=Faults(0.3, faults, seed=7)) as server:
+        replies = with_client(many, path, retries=PATIENT)
     assert replies == ["fine"] * 150
     assert server.faulty > 40
     recorded = entries(path)
-    assert len(recorded) == len(server.requests) == 150 + server.faulty
-    assert sum(entry.error is not None for entry in recorded) == server.faulty
+    assert len(recorded) == attempts.total()
+    assert sum(entry.error is None for entry in recorded) == 150
+    sent = Counter(request.prompt for request in server.requests)
+    for question, calls_made in attempts.items():
+        if question in in_a_hurry:  # a busy machine can be late by itself, before the server hears of it
+            assert 2 <= sent[question] <= calls_made
+        else:
+            assert sent[question] == calls_made
 
 
 def test_a_cancelled_call_leaves_the_ledger_whole(path: Path):
@@ -456,8 +475,8 @@ def test_requests_a_minute_are_kept_to():
         return time.perf_counter() - started
 
     with ScriptedServer(text()) as server:
-        # 4 a second, and a second's worth at once: 3 or 4 of the 7 have to wait for their quarter of it
-        assert 0.7 < with_client(many, limits={"openai": ProviderLimits(requests_per_minute=240)}) < 3
+        # 4 a second, and a second's worth at once: at least 3 of the 7 have to wait for their quarter of it
+        assert with_client(many, limits={"openai": ProviderLimits(requests_per_minute=240)}) > 0.7
     assert len(server.requests) == 8
 
 

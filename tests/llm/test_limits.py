@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Callable
+
+import pytest
 
 from crm_assets.llm.failures import FailureKind
 from crm_assets.llm.limits import ProviderLimiter, ProviderLimits, Slot
 from tests.llm.asking import run
+from tests.llm.virtual_time import run_in_virtual_time
+
+LIMITS = "crm_assets.llm.limits"
 
 
 def limiter(**limits: int) -> ProviderLimiter:
@@ -85,15 +89,21 @@ def test_other_failures_change_nothing():
 
 
 def test_nobody_is_let_in_while_the_provider_is_closed():
-    async def watch() -> None:
+    async def watch(now: Callable[[], float]) -> None:
         limits = limiter()
         async with limits.slot(0) as slot:
-            limits.report(slot, tokens=0, failure="rate_limited", wait_seconds=0.3)
-        started = time.perf_counter()
-        await asyncio.gather(*(go(limits, 1) for _ in range(5)))
-        assert 0.29 < time.perf_counter() - started < 3
+            limits.report(slot, tokens=0, failure="rate_limited", wait_seconds=30)
+        let_in: list[float] = []
 
-    run(watch())
+        async def one() -> None:
+            async with limits.slot(0):
+                let_in.append(now())
+
+        await asyncio.gather(*(one() for _ in range(5)))
+        assert all(30 <= at <= 31 for at in let_in)  # no later than a second after it opens
+        assert len(set(let_in)) == 5, "all knock at the same moment"
+
+    run_in_virtual_time(watch, LIMITS)
 
 
 def test_who_gives_up_waiting_takes_no_place():
@@ -113,24 +123,24 @@ def test_who_gives_up_waiting_takes_no_place():
 
 
 def test_tokens_a_minute_are_kept_to_and_corrected():
-    async def watch() -> None:
+    async def watch(now: Callable[[], float]) -> None:
         limits = limiter(tokens_per_minute=60_000)  # 1,000 a second
         assert limits.counts_tokens
 
         async def take(estimate: int, actual: int) -> float:
-            started = time.perf_counter()
+            started = now()
             async with limits.slot(estimate) as slot:
-                waited = time.perf_counter() - started
+                waited = now() - started
                 limits.report(slot, tokens=actual, failure=None)
             return waited
 
-        assert await take(1_000, 1_300) < 0.1
-        assert 0.2 < await take(10, 10) < 2  # the 300 too many are waited off
+        assert await take(1_000, 1_300) == 0
+        assert await take(10, 10) == pytest.approx(0.301)  # the 300 too many are waited off
         await asyncio.sleep(0.1)
-        assert await take(5_000, 0) < 0.1  # larger than the bucket, and in the end nothing
-        assert await take(10, 10) < 0.1
+        assert await take(5_000, 0) == 0  # larger than the bucket, and in the end nothing
+        assert await take(10, 10) == 0
 
-    run(watch())
+    run_in_virtual_time(watch, LIMITS)
 
 
 def own_limiter(most: int = 64) -> ProviderLimiter:

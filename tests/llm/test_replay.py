@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -35,9 +36,10 @@ from tests.llm.scripted_server import (
     text,
     truncated,
 )
+from tests.waiting import HANG_SECONDS
 
 HASTY = RetryPolicy(attempts=3, malformed_attempts=2, base_seconds=0.001)
-SPEC = ModelSpec(provider="openai", model="gpt-4.1-mini", timeout_seconds=20.0)
+SPEC = ModelSpec(provider="openai", model="gpt-4.1-mini", timeout_seconds=HANG_SECONDS)
 
 
 @pytest.fixture
@@ -151,15 +153,23 @@ def test_each_time_counts_once(recorded: Path):
 def test_a_call_that_was_given_up_by_its_caller_ends_in_a_timeout(recorded: Path):
     async def impatient(models: Models, spec: ModelSpec) -> str:
         try:
-            with anyio.fail_after(0.5):
+            with anyio.fail_after(HANG_SECONDS) as patience:
+                giving_up = asyncio.ensure_future(give_up(patience))
                 await models.complete(ALICE, ask(spec, "slow"))
         except TimeoutError:
             return "gave up"
+        finally:
+            giving_up.cancel()
         return "got it"
 
-    with ScriptedServer([text(), hang()]) as server:
-        with_client(lambda client: client.complete(ALICE, ask(on(server), "warm up")))
+    async def give_up(patience: anyio.CancelScope) -> None:
+        while not server.requests:
+            await asyncio.sleep(0.005)
+        patience.deadline = anyio.current_time()
+
+    with ScriptedServer(hang()) as server:
         assert with_client(lambda client: impatient(client, on(server)), recorded) == "gave up"
+    server.requests.clear()  # so that it is the recording that gives up
     models = ReplayModels(recorded)
     assert run(impatient(models, SPEC)) == "gave up"
     spent = models.spent(ALICE.session)["student"]

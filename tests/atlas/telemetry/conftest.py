@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -75,18 +74,3 @@ def query(telemetry_database: str) -> Iterator[Query]:
 def tests_folder() -> str:
     """Where other processes find these tests' modules."""
     return str(Path(__file__).parents[2])
-
-
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], object]], bool]:
-    """Waits for a condition: the server notices a closed connection a moment later."""
-
-    def wait(condition: Callable[[], object]) -> bool:
-        give_up = time.monotonic() + 10
-        while time.monotonic() < give_up:
-            if condition():
-                return True
-            time.sleep(0.02)
-        return False
-
-    return wait

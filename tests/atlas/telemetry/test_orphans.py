@@ -11,6 +11,7 @@ from typing import Any
 
 from crm_assets.atlas.telemetry import TelemetryStore
 from crm_assets.atlas.telemetry.writer import LOCK_SPACE
+from tests.waiting import HANG_SECONDS, eventually
 
 from .build import end, start
 
@@ -33,7 +34,7 @@ def statuses(query: Query) -> list[str]:
 
 
 def test_a_killed_process_s_sessions_are_closed_a_living_one_s_are_not(
-    telemetry_database: str, store: TelemetryStore, query: Query, tests_folder: str, eventually: Any
+    telemetry_database: str, store: TelemetryStore, query: Query, tests_folder: str
 ) -> None:
     arguments = [sys.executable, "-c", LIVES, telemetry_database, tests_folder]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -43,7 +44,7 @@ def test_a_killed_process_s_sessions_are_closed_a_living_one_s_are_not(
         assert store.close_orphans() == 0
         assert statuses(query) == ["running"] * 3
         os.kill(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(HANG_SECONDS)
     closed: list[int] = []
     assert eventually(lambda: closed.append(store.close_orphans()) or sum(closed) == 2)
     assert statuses(query) == ["failed", "failed", "running"]
@@ -56,7 +57,7 @@ def test_a_killed_process_s_sessions_are_closed_a_living_one_s_are_not(
 
 
 def test_a_store_that_is_closed_leaves_its_running_sessions_to_the_next(
-    telemetry_database: str, query: Query, eventually: Any
+    telemetry_database: str, query: Query
 ) -> None:
     with TelemetryStore(telemetry_database) as first:
         first.persist(first.begin(start(1)), end())

@@ -416,12 +416,15 @@ def test_who_waits_too_long_for_a_connection_is_told(
 
 
 def test_a_statement_takes_no_longer_than_allowed(telemetry_database: str) -> None:
-    with TelemetryStore(telemetry_database, statement_timeout_seconds=0.2) as store:
+    with (
+        TelemetryStore(telemetry_database) as store,
+        TelemetryStore(telemetry_database, statement_timeout_seconds=1.0) as hasty,
+    ):
         store.persist(store.begin(start()), end(), learn)
         session = store.begin(start())
         with psycopg.connect(telemetry_database) as other:
             other.execute("SELECT * FROM learning_registry FOR UPDATE")
             with pytest.raises(InfrastructureError, match=r"^The telemetry database took too long; raise"):
-                store.persist(session, end(), learn)
+                hasty.persist(session, end(), learn)
         store.persist(session, end(), learn)
         assert store.learning_state(KEY).version == 2
