@@ -6,22 +6,37 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
 import psycopg
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 
 from crm_assets.crm import Sandbox, SandboxPool
-from crm_assets.database import Databases, connect_databases, stop_embedded
+from crm_assets.database import Databases, connect_databases
 from crm_assets.workspace.project import Project
+from tests.servers import drop_databases, server_project, short_folder
 
-# A deadline a draw measures the machine, not the code: a busy one would fail tests at random.
-settings.register_profile("crm_assets", deadline=None)
+# Deadlines and slow draws measure the machine, not the code: a busy one would fail tests at random.
+settings.register_profile("crm_assets", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("crm_assets")
+
+_ROOM_BYTES = 4 << 30
+
+
+def _work_in_memory() -> None:
+    """Put temporary files, databases among them, into memory where there is room for them."""
+    memory = "/dev/shm"
+    with suppress(OSError):
+        if "TMPDIR" not in os.environ and shutil.disk_usage(memory).free > _ROOM_BYTES:
+            os.environ["TMPDIR"] = memory
+            tempfile.tempdir = None
+
+
+_work_in_memory()
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -42,16 +57,8 @@ def _own_environment() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def embedded_project() -> Iterator[Project]:
     """A project with an embedded server of its own, for the whole session of this test process."""
-    # Not pytest's tmp_path: its names are too long for a unix socket.
-    root = Path(tempfile.mkdtemp(prefix="crm"))
-    root.chmod(0o755)  # the server may run as another user
-    project = Project(root)
-    try:
-        connect_databases(project)
+    with server_project() as project:
         yield project
-    finally:
-        stop_embedded(project)
-        shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -82,20 +89,22 @@ def dagster_template(databases: Databases) -> str:
             instance.get_runs_count()
             instance.get_asset_keys()
             instance.all_instigator_state()
-        name = os.environ["DAGSTER_DATABASE_URL"].partition("?")[0].rpartition("/")[2]
-    with psycopg.connect(databases.sandbox, autocommit=True) as connection:
-        # One that somebody is connected to cannot be copied.
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
-        )
-    return name
+        made = os.environ["DAGSTER_DATABASE_URL"].partition("?")[0].rpartition("/")[2]
+        with psycopg.connect(databases.sandbox, autocommit=True) as connection:
+            # One that somebody is connected to cannot be copied.
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (made,)
+            )
+            create = sql.SQL("CREATE DATABASE dagster_template TEMPLATE {}")
+            connection.execute(create.format(sql.Identifier(made)))
+    return "dagster_template"
 
 
 @contextmanager
 def _fresh_project(
     shared: Databases, monkeypatch: pytest.MonkeyPatch, *, dagster_template: str = "template1"
 ) -> Iterator[Project]:
-    root = Path(tempfile.mkdtemp(prefix="crm"))
+    root = short_folder()
     fresh = Project(root)
     fresh.conversations.mkdir(parents=True)
     fresh.dagster_home.mkdir()
@@ -104,16 +113,17 @@ def _fresh_project(
     shutil.copytree(REPOSITORY / "configs", root / "configs")
     monkeypatch.setenv("CRM_ASSETS_HOME", str(root))
     monkeypatch.setenv("DAGSTER_HOME", str(fresh.dagster_home))
-    _point_at_fresh_databases(shared, monkeypatch, dagster_template)
+    names = _point_at_fresh_databases(shared, monkeypatch, dagster_template)
     try:
         yield fresh
     finally:
-        shutil.rmtree(root, ignore_errors=True)  # the databases go with the session's server
+        drop_databases(shared.sandbox, *names)
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def _point_at_fresh_databases(
     shared: Databases, monkeypatch: pytest.MonkeyPatch, dagster_template: str
-) -> None:
+) -> list[str]:
     parts = psycopg.conninfo.conninfo_to_dict(shared.sandbox)
     suffix = uuid4().hex[:8]
     names = [f"{kind}_{suffix}" for kind in ("sandbox", "atlas", "dagster")]
@@ -131,35 +141,18 @@ def _point_at_fresh_databases(
     monkeypatch.setenv(
         "DAGSTER_DATABASE_URL", f"postgresql+psycopg2://{user}@/{names[2]}?host={host}&port={port}"
     )
+    return names
 
 
-@pytest.fixture(scope="session", params=["embedded", "tcp"])
-def sandbox_conninfo(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
-    """A sandbox database: on the embedded server's socket, and on a real server over TCP.
-
-    `CRM_ASSETS_TEST_SERVER` names the real one (`postgresql://…`); without it the one that answers on
-    127.0.0.1:5432 to user postgres is used.
-    """
-    if request.param == "embedded":
-        yield databases.sandbox
-        return
-    server = os.environ.get("CRM_ASSETS_TEST_SERVER", "postgresql://postgres@127.0.0.1:5432/postgres")
-    name = f"crm_sandbox_{uuid4().hex[:8]}"
-    try:
-        admin = psycopg.connect(server, autocommit=True, connect_timeout=3)
-    except psycopg.OperationalError as error:
-        pytest.skip(f"no Postgres over TCP: {str(error).strip().splitlines()[0]}")
-    with admin:
-        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        try:
-            yield psycopg.conninfo.make_conninfo(server, dbname=name)
-        finally:
-            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+@pytest.fixture(scope="session")
+def sandbox_conninfo(databases: Databases) -> str:
+    """A sandbox database; tests/test_over_tcp.py has one over TCP."""
+    return databases.sandbox
 
 
 @pytest.fixture(scope="session")
 def shared_pool(sandbox_conninfo: str) -> Iterator[SandboxPool]:
-    """Sandboxes for tests that leave them clean, on every kind of server."""
+    """Sandboxes for tests that leave them clean."""
     with SandboxPool(sandbox_conninfo, size=4) as pool:
         yield pool
         assert pool.discarded == 0, "a test left a sandbox dirty"
@@ -197,5 +190,4 @@ def lonely_project(
     name = f"crm_lonely_{uuid4().hex[:8]}"
     monkeypatch.setenv("DB_NAME", name)
     yield Project(tmp_path)
-    with psycopg.connect(databases.sandbox, autocommit=True) as admin:
-        admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    drop_databases(databases.sandbox, name)

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from crm_assets.concurrency import in_thread
+from tests.waiting import HANG_SECONDS
 
 
 class Work:
@@ -23,7 +24,7 @@ class Work:
 
     def __call__(self) -> object:
         self.started.set()
-        assert self.go.wait(10)
+        assert self.go.wait(HANG_SECONDS)
         time.sleep(0.01)
         self.ended = True
         if self._fails:

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from click.testing import CliRunner
 
 from crm_assets.cli import cli
 from crm_assets.workspace.project import Project
+from tests.waiting import HANG_SECONDS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -122,10 +122,7 @@ class Shell:
         for server in self.servers:
             server.send_signal(signal.SIGINT)
         for server in self.servers:
-            with suppress(subprocess.TimeoutExpired):
-                server.communicate(timeout=20)
-            server.kill()
-            server.wait()
+            server.communicate(timeout=HANG_SECONDS)
 
 
 def test_every_command_works_as_pasted(here: Project, port: int, request: pytest.FixtureRequest) -> None:

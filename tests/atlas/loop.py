@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.workspace.files import sha256_of_file
 from crm_assets.workspace.project import Project
 from tests.llm.scripted_server import Recorded, Scripted
+from tests.servers import drop_databases, short_folder
 
 __all__ = [
     "KEY",
@@ -175,7 +175,7 @@ def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> Document:
 @contextmanager
 def loop_project(shared: Databases, **environment: str) -> Iterator[Loop]:
     """A project on databases of its own, named in its `.env`: runs need nothing of the environment."""
-    root = Path(tempfile.mkdtemp(prefix="loop"))
+    root = short_folder("loop")
     parts = psycopg.conninfo.conninfo_to_dict(shared.sandbox)
     suffix = uuid4().hex[:8]
     with psycopg.connect(shared.sandbox, autocommit=True) as admin:
@@ -195,7 +195,8 @@ def loop_project(shared: Databases, **environment: str) -> Iterator[Loop]:
     try:
         yield Loop(Project(root), url)
     finally:
-        shutil.rmtree(root, ignore_errors=True)  # the databases go with the suite's server
+        drop_databases(shared.sandbox, f"telemetry_{suffix}", f"sandbox_{suffix}")
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def telemetry_rows(loop: Loop) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +17,7 @@ from crm_assets.records import ConversationResult
 from tests.atlas.configs import config
 from tests.atlas.play import Stage
 from tests.harness.build import Caller, answered, call, conversation, turn
+from tests.waiting import HANG_SECONDS
 
 TALK = conversation(
     answered(turn("client_search", {"name": "Acme"}, user_utterance="Find Acme."), "Found."),
@@ -73,11 +73,11 @@ def busy(databases: Databases, pool: SandboxPool) -> Iterator[threading.Event]:
         with psycopg.connect(databases.sandbox) as connection:
             connection.execute(f"LOCK TABLE {schema}.clients IN ACCESS EXCLUSIVE MODE")
             held.set()
-            free.wait(10)
+            free.wait(HANG_SECONDS)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    held.wait(10)
+    assert held.wait(HANG_SECONDS)
     try:
         yield free
     finally:
@@ -97,8 +97,7 @@ async def play_on(pool: SandboxPool, truth: GroundTruth) -> ConversationResult:
 
 
 async def wait_for_statement(overlap: Overlap) -> None:
-    give_up = time.monotonic() + 10
-    while not any(overlap.users.values()) and time.monotonic() < give_up:
+    while not any(overlap.users.values()):
         await asyncio.sleep(0.002)
 
 
@@ -141,7 +140,7 @@ def test_a_session_that_is_stopped_while_it_waits_for_a_sandbox_leaves_none_behi
         pool.release(lease)
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        return await asyncio.wait_for(play_on(pool, truth), 10)
+        return await asyncio.wait_for(play_on(pool, truth), HANG_SECONDS)
 
     assert asyncio.run(main()).overall_success is True
 

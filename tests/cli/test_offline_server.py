@@ -6,13 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import httpx
 import pytest
 
 from crm_assets.workspace.files import read_json
 from crm_assets.workspace.project import Project
+from tests.waiting import HANG_SECONDS
 
 from .conftest import Run
 
@@ -49,18 +49,16 @@ def test_a_baseline_goes_over_http_and_ctrl_c_ends_the_server(
         assert metrics["total_cost_usd"] is None  # list prices are those of the provider's own servers
     finally:
         server.send_signal(signal.SIGINT)
-        _, stderr = server.communicate(timeout=20)
+        _, stderr = server.communicate(timeout=HANG_SECONDS)
     assert "Traceback" not in stderr
     with pytest.raises(httpx.ConnectError):
-        httpx.get(url, timeout=2)
+        httpx.get(url, timeout=HANG_SECONDS)
 
 
 def test_a_port_that_is_taken_is_a_sentence(run: Run, port: int) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", port))
         holder.listen()
-        started = time.monotonic()
         result = run("offline-server", "--port", port)
     assert result.exit_code == 2
     assert "is in use" in result.stderr
-    assert time.monotonic() - started < 10

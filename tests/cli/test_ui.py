@@ -6,17 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
 
 import psutil
-import pytest
 
 from crm_assets.workspace.project import Project
-
-_PATIENCE = 90.0
+from tests.waiting import HANG_SECONDS, eventually
 
 
 def free_port() -> int:
@@ -26,14 +23,14 @@ def free_port() -> int:
 
 
 def wait_until_served(port: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline and process.poll() is None:
+    def served() -> bool:
         with suppress(urllib.error.URLError, ConnectionError):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=2).close()
-            return
-        time.sleep(0.2)
-    process.kill()
-    pytest.fail(f"the UI did not come up: {process.communicate()}")
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=HANG_SECONDS).close()
+            return True
+        return False
+
+    assert eventually(lambda: served() or process.poll() is not None, every_seconds=0.2)
+    assert process.poll() is None, f"the UI did not come up: {process.communicate()}"
 
 
 def test_the_ui_serves_until_ctrl_c_and_leaves_no_process(project: Project) -> None:
@@ -52,9 +49,9 @@ def test_the_ui_serves_until_ctrl_c_and_leaves_no_process(project: Project) -> N
     assert "dagster._daemon" in commands
 
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 0, stderr
     assert f"http://127.0.0.1:{port}" in stdout
     assert "Traceback" not in stderr
-    _, alive = psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(family, timeout=HANG_SECONDS)
     assert alive == []

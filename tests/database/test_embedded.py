@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,18 +24,17 @@ from crm_assets.database import (
 )
 from crm_assets.errors import InfrastructureError
 from crm_assets.workspace.project import Project
+from tests.servers import discard_server, short_folder
 from tests.waiting import HANG_SECONDS, eventually
 
 
 @pytest.fixture(scope="module")
 def project() -> Iterator[Project]:
     """A project with a server that the tests here may mistreat."""
-    root = Path(tempfile.mkdtemp(prefix="crmdb"))
-    root.chmod(0o755)  # the server may run as another user
-    project = Project(root)
+    project = Project(short_folder())
     yield project
-    stop_embedded(project)
-    shutil.rmtree(root, ignore_errors=True)
+    discard_server(project)
+    shutil.rmtree(project.root, ignore_errors=True)
 
 
 @pytest.fixture
@@ -212,16 +210,14 @@ def test_importing_the_wheel_says_nothing_and_other_warnings_are_heard() -> None
 @pytest.mark.parametrize("locale", ["C", "xx_YY.UTF-8"])
 def test_whatever_the_user_s_locale_is(locale: str) -> None:
     """One that the machine does not have keeps nobody from starting, and text is compared alike."""
-    root = Path(tempfile.mkdtemp(prefix="crmlc"))
-    root.chmod(0o755)
-    project = Project(root)
+    project = Project(short_folder())
     script = (
         "from pathlib import Path\n"
         "import os, psycopg\n"
         "from crm_assets.database import connect_databases\n"
         "from crm_assets.workspace.project import Project\n"
         "before = dict(os.environ)\n"
-        f"databases = connect_databases(Project(Path({str(root)!r})))\n"
+        f"databases = connect_databases(Project(Path({str(project.root)!r})))\n"
         "assert os.environ == before\n"
         "with psycopg.connect(databases.sandbox) as connection:\n"
         "    row = connection.execute(\"SELECT lower('ÉЖ') = 'éж', current_setting('server_encoding')\")\n"
@@ -238,14 +234,13 @@ def test_whatever_the_user_s_locale_is(locale: str) -> None:
         )
         assert (done.stdout.strip(), done.returncode) == ("True UTF8", 0), done.stderr
     finally:
-        stop_embedded(project)
-        shutil.rmtree(root, ignore_errors=True)
+        discard_server(project)
+        shutil.rmtree(project.root, ignore_errors=True)
 
 
 def test_a_project_with_a_very_long_path() -> None:
     """A socket's path has room for 107 characters."""
-    top = Path(tempfile.mkdtemp(prefix="crmlong"))
-    top.chmod(0o755)
+    top = short_folder()
     root = top / ("x" * 60) / ("y" * 60)
     root.mkdir(parents=True)
     project = Project(root)
@@ -257,7 +252,7 @@ def test_a_project_with_a_very_long_path() -> None:
         assert len(str(host / ".s.PGSQL.5432")) <= 107
         assert stop_embedded(project) is True
     finally:
-        stop_embedded(project)
+        discard_server(project)
         shutil.rmtree(top, ignore_errors=True)
         folder = embedded._data_folder(project)
         shutil.rmtree(folder, ignore_errors=True)

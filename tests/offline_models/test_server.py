@@ -16,6 +16,7 @@ import pytest
 from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.offline_models import FaultPlan, OfflineServer, serve
 from crm_assets.offline_models.faults import FAULT_KINDS
+from tests.waiting import HANG_SECONDS
 
 from .talk import CRM_TOOLS, QUOTE
 
@@ -33,7 +34,7 @@ JUDGE = {
 }
 
 
-def post(server: OfflineServer, body: Mapping[str, Any], *, timeout: float = 10.0) -> Any:
+def post(server: OfflineServer, body: Mapping[str, Any], *, timeout: float = HANG_SECONDS) -> Any:
     request = urllib.request.Request(
         f"{server.url}/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )

@@ -13,8 +13,8 @@ from typing import Literal
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-PATIENCE = 30.0
-"""Seconds that a page may take to show what it should; more where something has to run first."""
+PATIENCE = 300.0
+"""Seconds that a page may take to show what it should: only one that never does takes so long."""
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 

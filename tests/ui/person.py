@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 
 from playwright.sync_api import Locator, Page, expect
 
+from tests.waiting import HANG_SECONDS
+
 GROUP_PAGE = "/locations/crm_assets/asset-groups"
 JOB_PAGE = "/locations/crm_assets/jobs"
 
 _NOTHING_CHOSEN = "Select a partition or create one"
-_RUN_PATIENCE = 150_000  # milliseconds; a run's process starts in some seconds
-_LOOKS = 40
+_RUN_PATIENCE = HANG_SECONDS * 1000  # milliseconds
+_LOOK_SECONDS = 0.5
 
 
 def open_materialize(page: Page) -> Locator:
@@ -51,17 +53,22 @@ def choose(page: Page, dialog: Locator, keys: Sequence[str]) -> None:
 
 def wait_for_dataset(page: Page, dataset: str) -> Locator:
     """The dialog, once `dataset` can be chosen in it: the daemon finds new files by itself."""
-    for _ in range(_LOOKS):
-        dialog = open_materialize(page)
+    dialog = open_materialize(page)
+
+    def is_offered() -> bool:
         dialog.get_by_text(_NOTHING_CHOSEN).first.click()
         page.get_by_role("menuitem", name="Add partition").wait_for()
         found = page.get_by_role("menuitem", name=dataset).count()
         page.keyboard.press("Escape")
-        if found:
-            return dialog
-        time.sleep(2)
+        return found > 0
+
+    give_up = time.monotonic() + HANG_SECONDS
+    while not is_offered():
+        assert time.monotonic() < give_up, f"dataset {dataset} never became a partition"
+        time.sleep(_LOOK_SECONDS)
         page.reload()
-    raise AssertionError(f"dataset {dataset} never became a partition")
+        dialog = open_materialize(page)
+    return dialog
 
 
 def launched(page: Page, dialog: Locator, button: re.Pattern[str]) -> str:
@@ -117,16 +124,16 @@ def wait_for_backfill(page: Page) -> None:
     """Until the page of a backfill says that it is through; at once where it did not go well."""
     status = page.get_by_text("Status", exact=True).first.locator("xpath=..")
     ended = re.compile("Succeeded|Failed|Cancel")
-    expect(status).to_contain_text(ended, timeout=2 * _RUN_PATIENCE)
+    expect(status).to_contain_text(ended, timeout=_RUN_PATIENCE)
     expect(status).to_contain_text("Succeeded")
 
 
 def reload_until(page: Page, shown: Callable[[], bool]) -> None:
     """Look at the page again and again until `shown`."""
-    for _ in range(_LOOKS):
-        page.wait_for_load_state("networkidle")
-        if shown():
-            return
-        time.sleep(2)
+    give_up = time.monotonic() + HANG_SECONDS
+    page.wait_for_load_state("networkidle")
+    while not shown():
+        assert time.monotonic() < give_up, "it was never shown"
+        time.sleep(_LOOK_SECONDS)
         page.reload()
-    raise AssertionError("it was never shown")
+        page.wait_for_load_state("networkidle")

@@ -8,8 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,32 +17,25 @@ from pathlib import Path
 import orjson
 import psutil
 
-from crm_assets.database import stop_embedded
 from crm_assets.workspace.project import Project
+from tests.servers import server_project
+from tests.waiting import HANG_SECONDS, eventually
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
-_PATIENCE = 120.0
 _FOREIGN = ("DB_", "STORAGE__", "DAGSTER_", "CRM_ASSETS_", "ATLAS_", "OPENAI_", "GEMINI_", "ALERT_")
 
 
 @contextmanager
 def own_project() -> Iterator[Project]:
     """A project as of a fresh clone, without datasets, on an embedded server of its own."""
-    # A short path: a unix socket's is limited.
-    root = Path(tempfile.mkdtemp(prefix="crm"))
-    root.chmod(0o755)  # the server may run as another user
-    project = Project(root)
-    project.conversations.mkdir(parents=True)
-    project.dagster_home.mkdir()
-    shutil.copy(REPOSITORY / "dagster_home" / "dagster.yaml", project.dagster_home)
-    shutil.copy(REPOSITORY / "workspace.yaml", root)
-    shutil.copytree(REPOSITORY / "configs", root / "configs")
-    try:
+    with server_project() as project:
+        project.conversations.mkdir(parents=True)
+        project.dagster_home.mkdir()
+        shutil.copy(REPOSITORY / "dagster_home" / "dagster.yaml", project.dagster_home)
+        shutil.copy(REPOSITORY / "workspace.yaml", project.root)
+        shutil.copytree(REPOSITORY / "configs", project.root / "configs")
         yield project
-    finally:
-        stop_embedded(project)
-        shutil.rmtree(root, ignore_errors=True)
 
 
 def environment(project: Project) -> dict[str, str]:
@@ -98,9 +89,9 @@ def served(project: Project, *, daemon: bool = True) -> Iterator[str]:
         family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(_PATIENCE)
+            process.wait(HANG_SECONDS)
         finally:
-            _, alive = psutil.wait_procs(family, timeout=20)
+            _, alive = psutil.wait_procs(family, timeout=HANG_SECONDS)
             for left in alive:
                 left.kill()
     assert not alive, f"the UI left processes behind: {alive}"
@@ -113,7 +104,7 @@ def graphql(address: str, query: str, **variables: object) -> dict[str, object]:
         data=orjson.dumps({"query": query, "variables": variables}),
         headers={"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=HANG_SECONDS) as answer:
         document = orjson.loads(answer.read())
     assert "errors" not in document, document["errors"]
     return dict(document["data"])
@@ -121,14 +112,15 @@ def graphql(address: str, query: str, **variables: object) -> dict[str, object]:
 
 def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Until the webserver answers and the code location is loaded."""
-    deadline = time.monotonic() + _PATIENCE
     query = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"
-    while time.monotonic() < deadline and process.poll() is None:
-        with suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-            if graphql(address, query)["repositoriesOrError"].get("nodes"):  # type: ignore[attr-defined]
-                return
-        time.sleep(0.3)
-    raise AssertionError(f"the UI did not come up: {log.read_text()}")
+
+    def is_loaded() -> bool:
+        with suppress(urllib.error.URLError, ConnectionError):
+            return bool(graphql(address, query)["repositoriesOrError"].get("nodes"))  # type: ignore[attr-defined]
+        return False
+
+    assert eventually(lambda: is_loaded() or process.poll() is not None, every_seconds=0.3)
+    assert process.poll() is None, f"the UI did not come up: {log.read_text()}"
 
 
 def _free_port() -> int:

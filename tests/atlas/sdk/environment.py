@@ -18,6 +18,7 @@ import pytest
 
 from crm_assets.workspace.baseline_files import RunFiles
 from tests.atlas.loop import Loop
+from tests.waiting import HANG_SECONDS
 
 __all__ = ["SdkProcess", "sdk_folder"]
 
@@ -36,7 +37,7 @@ def sdk_folder() -> Path:
     with (made.parent / "atlas-sdk.lock").open("w") as lock:  # test processes may come here together
         fcntl.flock(lock, fcntl.LOCK_EX)
         script = REPOSITORY / "scripts" / "check-atlas-sdk"
-        done = subprocess.run([script], check=False, capture_output=True, text=True, timeout=900)
+        done = subprocess.run([script], check=False, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip()).parent
 
@@ -68,7 +69,7 @@ class SdkProcess:
         trace: TracebackType | None,
     ) -> None:
         assert self.popen is not None
-        self.popen.communicate(timeout=60)
+        self.popen.communicate(timeout=HANG_SECONDS)
 
     def start(self, loop: Loop, files: RunFiles, config: Path, **plan: Any) -> None:
         """Have a run worked off."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from crm_assets.workspace.baseline_files import RunFiles
 from tests.atlas.loop import Loop, asked, models_at, offline_models, role_of, small_dataset
 from tests.llm.scripted_server import Recorded, Scripted, ScriptedServer, hang, refused, text
+from tests.waiting import eventually
 
 from .environment import SdkProcess
 
@@ -255,9 +255,7 @@ def test_a_run_that_was_killed_goes_on_without_paying_twice(
     config = loop.config(models_at(server.url))
     with SdkProcess(tmp_path / "first.txt") as killed:
         killed.start(loop, files, config)
-        deadline = time.monotonic() + 60
-        while not calls(server)["learner"] and time.monotonic() < deadline:
-            time.sleep(0.05)
+        assert eventually(lambda: calls(server)["learner"])
         assert killed.popen is not None
         killed.popen.kill()
     assert loop.query("SELECT status FROM sessions") == [("running",)]

@@ -24,6 +24,7 @@ from crm_assets.atlas.telemetry import (
     trace_of,
 )
 from tests.atlas.sdk.environment import sdk_folder
+from tests.waiting import HANG_SECONDS
 
 from .build import KEY, NO_REWARD, end, learn, reward, start
 
@@ -68,7 +69,7 @@ def execute(command: list[str | Path]) -> str:
     """What a program of the SDK's environment prints."""
     environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": ""}
     done = subprocess.run(
-        command, check=False, capture_output=True, text=True, env=environment, timeout=300
+        command, check=False, capture_output=True, text=True, env=environment, timeout=HANG_SECONDS
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
