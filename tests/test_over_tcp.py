@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import create_engine, text
 
 from crm_assets.atlas.telemetry import TelemetryStore
-from crm_assets.crm import SandboxPool, deterministic_ids, plan_seeds
+from crm_assets.crm import SandboxPool, deterministic_ids, make_seed_rows
 from crm_assets.database import Databases, connect_databases
 from crm_assets.engine import Limits, run_harness
 from crm_assets.errors import InfrastructureError
@@ -87,7 +87,7 @@ def test_a_wrong_password_is_one_sentence(project: Project, monkeypatch: pytest.
 
 
 def test_a_sandbox_serves_sessions_and_stays_clean(over_tcp: Databases) -> None:
-    seeds = plan_seeds(conversation(SEED_DATA))
+    seeds = make_seed_rows(conversation(SEED_DATA))
     with SandboxPool(over_tcp.sandbox, size=2) as pool:
         with pool.lease() as left, pool.lease() as right:
             with left.begin(seeds, ids=deterministic_ids("test"), today=lambda: TODAY) as one:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -265,14 +266,12 @@ def test_two_long_projects_have_two_servers(tmp_path: Path) -> None:
 
 
 def test_a_first_start_that_was_killed_is_made_good_by_the_next() -> None:
-    root = Path(tempfile.mkdtemp(prefix="crmkill"))
-    root.chmod(0o755)
-    project = Project(root)
+    project = Project(short_folder())
     script = (
         "from pathlib import Path\n"
         "from crm_assets.database import start_embedded\n"
         "from crm_assets.workspace.project import Project\n"
-        f"start_embedded(Project(Path({str(root)!r})))\n"
+        f"start_embedded(Project(Path({str(project.root)!r})))\n"
     )
     try:
         child = subprocess.Popen([sys.executable, "-c", script])
@@ -285,8 +284,8 @@ def test_a_first_start_that_was_killed_is_made_good_by_the_next() -> None:
         assert ask(address, "SHOW max_connections") == "300", "with our settings"
         assert [entry.name for entry in project.state.glob("pg.*")] == ["pg.lock"]
     finally:
-        stop_embedded(project)
-        shutil.rmtree(root, ignore_errors=True)
+        discard_server(project)
+        shutil.rmtree(project.root, ignore_errors=True)
 
 
 def test_only_a_cluster_that_never_ran_counts_as_half_made(tmp_path: Path) -> None:
