@@ -120,16 +120,16 @@ def test_telemetry_is_stored_and_read(over_tcp: Databases) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_run_comes_to_what_it_comes_to_on_the_embedded_server(
-    over_tcp: Databases, project: Project, embedded_project: Project, tmp_path: Path, workers: int
+    over_tcp: Databases, databases: Databases, tmp_path: Path, workers: int
 ) -> None:
     dataset = write_dataset(tmp_path / "d.jsonl", mixed())
 
-    def results(where: Project, name: str) -> list[object]:
+    def results(where: Databases, name: str) -> list[object]:
         output = tmp_path / name
         limits = Limits(workers=workers, concurrency=4)
-        summary = run_harness(dataset, output, project=where, agent=AgentSpec("replay"), limits=limits)
+        summary = run_harness(dataset, output, databases=where, agent=AgentSpec("replay"), limits=limits)
         assert (summary.total, summary.succeeded, summary.failed) == (40, 30, 10)
         assert (summary.infrastructure_errors, summary.sandboxes_discarded) == (0, 0)
         return settled(output)
 
-    assert results(project, "tcp.jsonl") == results(embedded_project, "socket.jsonl")
+    assert results(over_tcp, "tcp.jsonl") == results(databases, "socket.jsonl")
