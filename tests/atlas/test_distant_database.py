@@ -17,7 +17,7 @@ from crm_assets.records import ConversationResult
 from tests.atlas.configs import config
 from tests.atlas.play import Stage
 from tests.harness.build import Caller, answered, call, conversation, turn
-from tests.waiting import HANG_SECONDS
+from tests.waiting import HANG_SECONDS, eventually
 
 TALK = conversation(
     answered(turn("client_search", {"name": "Acme"}, user_utterance="Find Acme."), "Found."),
@@ -151,8 +151,14 @@ def test_a_step_timeout_waits_for_the_statement_too(
     distant = Stage(pool, stage.truths)
     setting = config(orchestration={"forced_mode": "auto", "step_timeout_seconds": 0.1})
     truth = truth_of(stage)
+
+    def set_free_too_late() -> None:
+        assert eventually(lambda: any(overlap.users.values()))
+        time.sleep(0.4)
+        free.set()
+
     with busy(databases, pool) as free:
-        threading.Timer(0.4, free.set).start()
+        threading.Thread(target=set_free_too_late).start()
         late = distant.play(TALK, setting, truth=truth, is_local=False)
     assert late.finished.status == "infrastructure_error"
     assert "longer than 0.1 s" in late.record["conversation_result"]["error_message"]

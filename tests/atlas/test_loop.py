@@ -255,12 +255,12 @@ def test_a_learner_that_fails_leaves_the_session_as_it_is(stage: Stage, learner:
 def test_a_step_timeout_is_a_failure_and_not_the_agents(stage: Stage):
     played = stage.play(
         TALK,
-        config(**paired(step_timeout_seconds=0.05)),
+        config(**paired(step_timeout_seconds=0.5)),
         {"student": attempts(RIGHT)},
-        seconds=0.03,
+        seconds=0.3,
     )
     assert (played.finished.status, played.finished.success) == ("infrastructure_error", None)
-    assert "longer than 0.05 s" in played.record["conversation_result"]["error_message"]
+    assert "longer than 0.5 s" in played.record["conversation_result"]["error_message"]
     assert played.record["status"] == "failed"
     assert played.record["session_reward"] is None
     assert {role for role, _ in played.models.asked} == {"student"}

@@ -27,9 +27,11 @@ from tests.llm.scripted_server import (
     reset,
     truncated,
 )
+from tests.waiting import HANG_SECONDS
 
 DOCUMENTS = small_dataset(6)
 TIMEOUT = 0.8
+"""What a call that does not hang now and then takes, too, where the machine is busy."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,8 @@ def loop(databases: Databases) -> Iterator[Loop]:
 
 
 def _hasty(*arguments: Any, **settings: Any) -> ModelClient:
-    return ModelClient(*arguments, **settings, retries=RetryPolicy(base_seconds=0.002, longest_seconds=0.1))
+    policy = RetryPolicy(100, base_seconds=0.002, longest_seconds=0.1)
+    return ModelClient(*arguments, **settings, retries=policy)
 
 
 def play(loop: Loop, url: str, run: str, **parts: Any) -> RunFiles:
@@ -137,8 +140,9 @@ def test_every_request_that_was_sent_is_in_the_ledger(loop: Loop, undisturbed: R
         sent = len(server.requests)
         assert server.faulty > 5
     entries = loop.ledger(files)
-    assert sent == len(entries)
-    assert check_ledger(entries) >= server.faulty  # a busy machine is now and then late by itself
+    late = sum(entry.error is not None and entry.error.kind == "timeout" for entry in entries)
+    assert sent <= len(entries) <= sent + late  # what was late may not even have been sent
+    assert check_ledger(entries) >= server.faulty - late
     assert verdicts(loop, files) == verdicts(loop, undisturbed)
 
 
@@ -150,16 +154,17 @@ def hanging(*roles: str) -> Any:
 
 
 @pytest.fixture
-def impatient(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two attempts a call."""
-    monkeypatch.setattr(
-        "crm_assets.atlas.model_run.ModelClient",
-        lambda *a, **k: ModelClient(*a, **k, retries=RetryPolicy(attempts=2, base_seconds=0.001)),
-    )
+def impatient(loop: Loop) -> Iterator[pytest.MonkeyPatch]:
+    """Two attempts a call, until it is undone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "crm_assets.atlas.model_run.ModelClient",
+            lambda *a, **k: ModelClient(*a, **k, retries=RetryPolicy(attempts=2, base_seconds=0.001)),
+        )
+        yield patch
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_provider_that_hangs_is_not_the_agents_failure(loop: Loop):
+def test_a_provider_that_hangs_is_not_the_agents_failure(loop: Loop, impatient: pytest.MonkeyPatch):
     with ScriptedServer(hanging("student")) as server:
         files = play(loop, server.url, "hung")
     for line in loop.lines(files):
@@ -170,6 +175,7 @@ def test_a_provider_that_hangs_is_not_the_agents_failure(loop: Loop):
         assert line["session_reward"] is None
     # What failed is run again, and nothing else.
     files.reopen()
+    impatient.undo()
     with ScriptedServer(offline_models) as server:
         config = loop.config(models_at(server.url, timeout_seconds=TIMEOUT), name="hung")
         again = loop.run(files, config, learning="off")
@@ -179,10 +185,11 @@ def test_a_provider_that_hangs_is_not_the_agents_failure(loop: Loop):
 @pytest.mark.usefixtures("impatient")
 def test_a_step_timeout_ends_a_session_that_hangs(loop: Loop):
     with ScriptedServer(hanging("student")) as server:
-        files = play(loop, server.url, "late", orchestration={"step_timeout_seconds": 0.2})
+        patient = {"llm": {"timeout_seconds": HANG_SECONDS}}
+        files = play(loop, server.url, "late", orchestration={"step_timeout_seconds": 2}, agent=patient)
         for line in loop.lines(files):
             assert line["status"] == "failed"
-            assert "longer than 0.2 s" in line["conversation_result"]["error_message"]
+            assert "longer than 2 s" in line["conversation_result"]["error_message"]
         assert {entry.error.kind for entry in loop.ledger(files) if entry.error} == {"cancelled"}
         # A replay comes to the same.
         replayed = loop.tasks(DOCUMENTS, run="late-again")
@@ -197,7 +204,8 @@ def test_a_step_timeout_ends_a_session_that_hangs(loop: Loop):
 @pytest.mark.usefixtures("impatient")
 def test_judges_that_hang_leave_the_verdicts(loop: Loop, undisturbed: RunFiles):
     with ScriptedServer(hanging("judge", "teacher")) as server:
-        files = play(loop, server.url, "unjudged", orchestration={"max_retries": 0})
+        patient = {"llm": {"timeout_seconds": HANG_SECONDS}}
+        files = play(loop, server.url, "unjudged", orchestration={"max_retries": 0}, agent=patient)
     for line in loop.lines(files):
         assert line["status"] == "succeeded"
         assert line["atlas_metadata"]["reward_status"] == "failed"

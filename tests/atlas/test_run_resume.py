@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,16 +31,26 @@ from tests.atlas.loop import (
     without_times,
 )
 from tests.atlas.play import NOW
-from tests.llm.scripted_server import ScriptedServer
+from tests.llm.scripted_server import Recorded, Scripted, ScriptedServer, hang
+from tests.waiting import eventually
 
 DOCUMENTS = small_dataset(6)
 AT_ONCE = 3
 JUDGES = 3
 """Calls that one session may have under way."""
-LATENCY = 0.02
+HELD = DOCUMENTS[1]["turns"][0]["user_utterance"]
+
+
+def holding(request: Recorded) -> Scripted:
+    """The offline models, who never answer in one conversation: its session is under way for good."""
+    held = any(HELD in str(message.get("content")) for message in request.body["messages"])
+    return hang() if held else offline_models(request)
 
 
 def play(loop: Loop, url: str, files: RunFiles, progress: Any = None) -> Any:
+    # A session is an orphan once the server has noticed that the run before is not connected any more.
+    alone = "SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database()"
+    assert eventually(lambda: loop.query(alone) == [(True,)])
     return loop.run(files, loop.config(models_at(url)), concurrency=AT_ONCE, epochs=2, progress=progress)
 
 
@@ -141,12 +150,13 @@ def stop_after(count: int) -> Callable[[Progress], None]:
 @pytest.mark.usefixtures("eager_reports")
 def test_an_interrupted_run_goes_on_without_paying_twice(loop: Loop, undisturbed: Undisturbed):
     # Time goes by between the starts: what the CRM stamps must not change with it.
-    with ScriptedServer(offline_models, latency_seconds=LATENCY) as server:
+    with ScriptedServer(holding) as server:
         files = loop.tasks(DOCUMENTS)
         for stop in (1, 5):
             with pytest.raises(KeyboardInterrupt):
                 play(loop, server.url, files, stop_after(stop))
             assert not files.sessions.exists()
+        server.script = offline_models
         kept = len(files.partial.read_bytes().splitlines())
         assert 5 <= kept < len(undisturbed.lines)
         assert play(loop, server.url, files).resumed == kept
@@ -160,10 +170,11 @@ def test_an_interrupted_run_goes_on_without_paying_twice(loop: Loop, undisturbed
 
 @pytest.mark.usefixtures("eager_reports", "same_time")
 def test_and_comes_to_what_it_comes_to_undisturbed(loop: Loop, undisturbed: Undisturbed):
-    with ScriptedServer(offline_models, latency_seconds=LATENCY) as server:
+    with ScriptedServer(holding) as server:
         files = loop.tasks(DOCUMENTS)
         with pytest.raises(KeyboardInterrupt):
             play(loop, server.url, files, stop_after(4))
+        server.script = offline_models
         play(loop, server.url, files)
         check(loop, files, undisturbed)
 
@@ -191,13 +202,13 @@ run_plan(RunFiles(folder), plan, project=project, databases=connect_databases(pr
 def kill_after(files: RunFiles, sessions: int, command: list[str]) -> None:
     """Kill a run the hard way once so many of its sessions are through."""
     child = subprocess.Popen(command, cwd=Path(__file__).parents[2])
-    try:
-        give_up = time.monotonic() + 60
-        while child.poll() is None and time.monotonic() < give_up:
-            if files.partial.exists() and len(files.partial.read_bytes().splitlines()) >= sessions:
-                break
-            time.sleep(0.005)
+
+    def is_far_enough() -> bool:
         assert child.poll() is None, "the run ended before it could be killed"
+        return files.partial.exists() and len(files.partial.read_bytes().splitlines()) >= sessions
+
+    try:
+        assert eventually(is_far_enough)
     finally:
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
@@ -205,12 +216,13 @@ def kill_after(files: RunFiles, sessions: int, command: list[str]) -> None:
 
 @pytest.mark.usefixtures("same_time")
 def test_a_killed_run_goes_on_without_paying_twice(loop: Loop, undisturbed: Undisturbed):
-    with ScriptedServer(offline_models, latency_seconds=LATENCY) as server:
+    with ScriptedServer(holding) as server:
         files = loop.tasks(DOCUMENTS)
         config = loop.config(models_at(server.url))
         places = map(str, (loop.project.root, files.folder, config, NOW.isoformat()))
         kill_after(files, 3, [sys.executable, "-c", CHILD, *places])
         before = len(server.requests)
+        server.script = offline_models
         [(orphans,)] = loop.query("SELECT count(*) FROM sessions WHERE status = 'running'")
         assert orphans, "it was killed between sessions, so nothing is tested"
         play(loop, server.url, files)
@@ -282,11 +294,12 @@ def test_a_run_is_not_gone_on_with_by_another(loop: Loop, monkeypatch: pytest.Mo
 
 def test_a_student_alone_goes_on_and_can_be_replayed(loop: Loop, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("crm_assets.engine.progress._REPORT_SECONDS", 0.0)
-    with ScriptedServer(offline_models, latency_seconds=LATENCY) as server:
+    with ScriptedServer(holding) as server:
         config = loop.config(models_at(server.url))
         files = loop.tasks(DOCUMENTS)
         with pytest.raises(KeyboardInterrupt):
             loop.run(files, config, agent="student", progress=stop_after(2))
+        server.script = offline_models
         loop.run(files, config, agent="student")
         again = Counter(_call(entry) for entry in loop.ledger(files) if entry.error is None)
         assert set(again.values()) == {1}
