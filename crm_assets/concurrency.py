@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import resource_tracker
 from typing import TypeVar
 
@@ -61,14 +63,20 @@ async def in_thread(
         work: blocks.
         undo: called, in a thread too, with the result if this was cancelled.
     """
-    doing = asyncio.ensure_future(asyncio.to_thread(work))
+    doing = _start(work)
     cancelled = await _until_done(doing)
     if cancelled is None:
         return doing.result()
     failed = doing.exception() is not None
     if undo is not None and not failed:
-        await _until_done(asyncio.ensure_future(asyncio.to_thread(undo, doing.result())))
+        await _until_done(_start(partial(undo, doing.result())))
     raise cancelled
+
+
+def _start(work: Callable[[], _Result]) -> asyncio.Future[_Result]:
+    """Start `work` in a thread, in no task of its own: an interrupted event loop would cancel that, too."""
+    context = contextvars.copy_context()
+    return asyncio.get_running_loop().run_in_executor(None, partial(context.run, work))
 
 
 async def _until_done(doing: asyncio.Future[_Result]) -> asyncio.CancelledError | None:

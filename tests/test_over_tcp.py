@@ -26,7 +26,7 @@ from crm_assets.harness import AgentSpec
 from crm_assets.workspace.project import Project
 from tests.atlas.telemetry.build import KEY, end, learn, start
 from tests.crm.samples import CLIENT_A, SEED_DATA, TODAY, conversation
-from tests.engine.test_batch import mixed, settled
+from tests.engine.test_run import mixed, settled
 from tests.harness.build import write_dataset
 from tests.servers import drop_databases, tcp_server
 

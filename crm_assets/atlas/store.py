@@ -6,10 +6,10 @@ stores nothing.
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import Protocol
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
@@ -17,6 +17,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from crm_assets.atlas.outcomes import PastSession
 from crm_assets.atlas.playbook import LearningState
 from crm_assets.atlas.telemetry import Merge, SessionEnd, SessionStart, TelemetryStore
+from crm_assets.concurrency import in_thread
 from crm_assets.errors import InputError
 
 __all__ = [
@@ -109,7 +110,7 @@ class LiveStore(SessionStore):
         Raises:
             InfrastructureError: the telemetry database failed.
         """
-        return await asyncio.to_thread(self._begin, start, ledger_key)
+        return await in_thread(partial(self._begin, start, ledger_key))
 
     def _begin(self, start: SessionStart, ledger_key: str) -> OpenSession:
         context = _saved(self._checkpoints, ledger_key)
@@ -137,7 +138,7 @@ class LiveStore(SessionStore):
         if session.stored:
             return
         assert session.id is not None
-        await asyncio.to_thread(self._telemetry.persist, session.id, end, merge)
+        await in_thread(partial(self._telemetry.persist, session.id, end, merge))
 
     async def fail(self, session: OpenSession, reason: str) -> None:
         """Close it as failed.
@@ -148,7 +149,7 @@ class LiveStore(SessionStore):
         if session.stored:
             return
         assert session.id is not None
-        await asyncio.to_thread(self._telemetry.fail, session.id, reason)
+        await in_thread(partial(self._telemetry.fail, session.id, reason))
 
 
 class RecordedStore(SessionStore):

@@ -30,6 +30,7 @@ from crm_assets.workspace.files import sha256_of_file
 from crm_assets.workspace.project import Project
 from tests.llm.scripted_server import Recorded, Scripted
 from tests.servers import drop_databases, short_folder
+from tests.waiting import HANG_SECONDS
 
 __all__ = [
     "KEY",
@@ -90,7 +91,9 @@ def models_at(url: str, **fields: Any) -> Document:
     """The sections of a configuration that name the models; one of its own for each role."""
 
     def model(name: str) -> Document:
-        return {"provider": "openai", "model": name, "api_base": url, **PRICES, **fields}
+        # Where nothing is said of it, nothing may time out.
+        timeout = {"timeout_seconds": HANG_SECONDS}
+        return {"provider": "openai", "model": name, "api_base": url, **timeout, **PRICES, **fields}
 
     return {
         "agent": {"llm": model("student")},

@@ -133,6 +133,12 @@ def same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crm_assets.atlas.store._now", lambda: NOW)
 
 
+@pytest.fixture(autouse=True)
+def room_for_held_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow a busy machine is, several calls go on at a time: one that is held stops no other."""
+    monkeypatch.setattr("crm_assets.llm.limits._TOO_SLOW", float("inf"))
+
+
 @pytest.fixture
 def eager_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Progress is told after every session."""
@@ -181,6 +187,7 @@ def test_and_comes_to_what_it_comes_to_undisturbed(loop: Loop, undisturbed: Undi
 
 CHILD = """
 import datetime, sys
+from crm_assets.llm import limits
 from pathlib import Path
 from crm_assets.reporting import RunInfo, compute_metrics, render_readme
 from crm_assets.workspace.baseline_files import RunFiles
@@ -190,6 +197,7 @@ from crm_assets.atlas.run_plan import run_plan
 from crm_assets.database import connect_databases
 from crm_assets.workspace.project import Project
 
+limits._TOO_SLOW = float("inf")
 now = datetime.datetime.fromisoformat(sys.argv[4])
 store._now = lambda: now
 root, folder, config = map(Path, sys.argv[1:4])

@@ -11,18 +11,18 @@ TO_THE_PROCESS = "os.kill(os.getpid(), signal.SIGINT)"
 _PROGRAM = """
 import os, signal
 from crm_assets.cli import main
-from crm_assets.engine.checkpoint import ResultsFile
+from crm_assets.engine.checkpoint import Checkpoint
 
 # A shell that runs the tests in the background has them ignore SIGINT, and their children with them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-append = ResultsFile.append
+append = Checkpoint.append
 
 def append_and_interrupt(results, entries):
     append(results, entries)
-    ResultsFile.append = append
+    Checkpoint.append = append
     {interrupt}
 
-ResultsFile.append = append_and_interrupt
+Checkpoint.append = append_and_interrupt
 main()
 """
 
