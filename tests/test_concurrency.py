@@ -49,12 +49,14 @@ def test_work_in_a_thread_gives_its_result_or_its_error():
 async def cancel_task(work: Work, undone: list[object]) -> None:
     task = asyncio.ensure_future(in_thread(work, undo=undone.append))
     await running(work)
-    for _ in range(3):  # an interrupted event loop cancels all that is left once more when it ends
-        for left in asyncio.all_tasks() - {asyncio.current_task()}:
-            left.cancel()
-        await asyncio.sleep(0.005)
-    assert not task.done()
-    work.go.set()
+    try:
+        for _ in range(3):  # an interrupted event loop cancels all that is left once more when it ends
+            for left in asyncio.all_tasks() - {asyncio.current_task()}:
+                left.cancel()
+            await asyncio.sleep(0.005)
+        assert not task.done()
+    finally:
+        work.go.set()
     with pytest.raises(asyncio.CancelledError):
         await task
 
