@@ -212,7 +212,7 @@ def _dossier(run: SessionRun) -> dict[str, object]:
         "risks": [],
         "signals": [],
         "persona_references": [],
-        "tags": list(run.open.start.metadata.get("tags", ())),
+        "tags": run.open.start.metadata.get("tags", ()),
         "metadata": {},
     }
 

@@ -97,7 +97,7 @@ class _Witness(RecordingModels):
         self._recording = recording
         self.derived = 0
 
-    def noted(self, session: str, kind: str) -> dict[str, Any] | None:
+    def noted(self, session: str, kind: str) -> dict[str, object] | None:
         return self._recording.noted(session, kind)
 
     async def aclose(self) -> None:

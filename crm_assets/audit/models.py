@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -132,7 +132,7 @@ class Lineage(_Part):
     """The commit of the code; null where it was in no git checkout."""
     git_dirty: bool | None
     """The code differed from that commit."""
-    imported: dict[str, Any] | None
+    imported: dict[str, object] | None
     """The past results file that the sessions were taken from; null for a run of our own."""
     dagster: DagsterRecords | None
     """Null where Dagster's storage does not answer (see `problems`)."""

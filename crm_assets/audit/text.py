@@ -33,7 +33,7 @@ def lineage_blocks(lineage: Lineage) -> Iterator[Block]:
         )
 
 
-def _data(lineage: Lineage) -> dict[str, Any]:
+def _data(lineage: Lineage) -> dict[str, object]:
     revision = lineage.dataset
     if revision is None:
         return {"baseline": lineage.baseline, "run id": lineage.run_id, "folder": lineage.folder}
@@ -52,14 +52,14 @@ def _state(dirty: bool | None) -> str:
     return {True: ", changed since", False: ", unchanged", None: ""}[dirty]
 
 
-def _configuration(lineage: Lineage) -> dict[str, Any]:
+def _configuration(lineage: Lineage) -> dict[str, object]:
     if lineage.config_path is None:
         return {}
     prompts = {f"prompt {role}": sha256 for role, sha256 in lineage.prompts.items()}
     return {"file": lineage.config_path, "sha256": f"{lineage.config_sha256}…", **prompts}
 
 
-def _software(lineage: Lineage) -> dict[str, Any]:
+def _software(lineage: Lineage) -> dict[str, object]:
     commit = lineage.git_commit
     return {**lineage.software, "git commit": f"{commit}{_state(lineage.git_dirty)}" if commit else "none"}
 
@@ -92,7 +92,7 @@ def _files(lineage: Lineage) -> Section:
     )
 
 
-def _section(title: str, rows: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Iterator[Section]:
+def _section(title: str, rows: Mapping[str, object] | Iterable[tuple[str, Any]]) -> Iterator[Section]:
     """Yield the section, unless it would be empty."""
     pairs = rows.items() if isinstance(rows, Mapping) else rows
     texts = [(name, None if value is None else str(value)) for name, value in pairs]

@@ -71,7 +71,7 @@ class SessionReward:
     """0–1."""
     rationale: str | None = None
     judges: tuple[RewardJudge, ...] = ()
-    raw: Mapping[str, Any] | None = None
+    raw: Mapping[str, object] | None = None
     """The SDK's copy: score, samples, mode, teacher's intervention, focus prompt."""
 
 
@@ -123,7 +123,7 @@ class PlanStep:
     """What the user said."""
     tool: str | None = None
     """What the student called."""
-    tool_params: Mapping[str, Any] | None = None
+    tool_params: Mapping[str, object] | None = None
     depends_on: tuple[int, ...] = ()
 
 
@@ -145,17 +145,17 @@ class TraceStep:
     """What came of the call, as JSON."""
     output: str = ""
     """The student's reply."""
-    reward: Mapping[str, Any] = field(default_factory=dict)
+    reward: Mapping[str, object] = field(default_factory=dict)
     """The session's reward; empty without one."""
     tool: str | None = None
-    tool_params: Mapping[str, Any] | None = None
-    validation: Mapping[str, Any] = field(default_factory=dict)
+    tool_params: Mapping[str, object] | None = None
+    validation: Mapping[str, object] = field(default_factory=dict)
     """The teacher's; empty where it was not asked."""
     attempts: Any = 1
     """How many times the student ran; the SDK's own lines hold a list."""
     guidance: tuple[Any, ...] = ()
     """What the teacher told the student, in order, on the first step."""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict)
     """The harness's verdicts."""
     depends_on: tuple[int, ...] = ()
 
@@ -166,11 +166,11 @@ class EventBody:
 
     event_type: str | None = None
     name: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict)
     """Actor, attempt and the like."""
     event_timestamp: float | None = None
     """Seconds since 1970."""
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, object] = field(default_factory=dict)
     """Input and output."""
 
 
@@ -185,7 +185,7 @@ class TraceEvent:
     event: EventBody = EventBody()
 
     @property
-    def data(self) -> Mapping[str, Any]:
+    def data(self) -> Mapping[str, object]:
         """Its input and output."""
         return self.event.data
 
@@ -205,7 +205,7 @@ class SessionTrace:
     final_answer: str | None = None
     plan: Plan | None = None
     steps: tuple[TraceStep, ...] | None = None
-    session_metadata: Mapping[str, Any] | None = None
+    session_metadata: Mapping[str, object] | None = None
     """The session's metadata in the telemetry database."""
     session_reward: SessionReward | None = None
     reward_stats: RewardStats | None = None
@@ -219,8 +219,8 @@ class SessionTrace:
     """What the teacher was."""
     trajectory_events: tuple[TraceEvent, ...] | None = None
     review_notes: str | None = None
-    triage_dossier: Mapping[str, Any] | None = None
-    drift: Mapping[str, Any] | None = None
+    triage_dossier: Mapping[str, object] | None = None
+    drift: Mapping[str, object] | None = None
     """How far the reward is from those before it."""
     drift_alert: bool | None = None
 

@@ -82,7 +82,7 @@ class RunOfVersion1:
             self._last = facts.software
             self._software = merge_software(self._software, facts.software)
 
-    def header(self, identity: Mapping[str, Any]) -> RunHeader:
+    def header(self, identity: Mapping[str, object]) -> RunHeader:
         """Return the facts of the run: those of its sessions, completed by those of its run.json."""
         facts = dict(zip(_SAME, self._first, strict=True)) if self._first else {}
         agent = facts.pop("agent", None)

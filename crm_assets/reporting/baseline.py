@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from crm_assets.reporting.document import Section
 from crm_assets.reporting.markdown import render_blocks
@@ -49,7 +49,7 @@ def write_pages(
     metrics: Metrics,
     drawings: Sequence[Drawing],
     *,
-    revision: Mapping[str, Any] | None = None,
+    revision: Mapping[str, object] | None = None,
 ) -> str:
     """Write a run's README, its pictures, and the report; return the README without pictures.
 

@@ -101,7 +101,7 @@ class _Columns:
         import pandas as pd  # noqa: PLC0415
 
         self._flush()
-        columns: dict[str, Any] = {}
+        columns: dict[str, object] = {}
         for name in list(self._arrays):
             column = self._arrays.pop(name)  # so that two copies of one column, at most, are in memory
             values = np.array(column, column.typecode)

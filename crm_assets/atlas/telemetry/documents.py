@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import Any
 
 from crm_assets.atlas.outcomes import ModeDecision, Principle, Reward, Validation
 from crm_assets.atlas.playbook import LearningState
@@ -50,7 +49,7 @@ __all__ = [
 _JUDGE = "session_reward"
 
 
-def start_metadata(start: SessionStart) -> dict[str, Any]:
+def start_metadata(start: SessionStart) -> dict[str, object]:
     """Return `sessions.metadata` of a session that begins."""
     return {
         **start.metadata,
@@ -60,7 +59,7 @@ def start_metadata(start: SessionStart) -> dict[str, Any]:
     }
 
 
-def end_metadata(end: SessionEnd, learning_state: LearningState | None) -> dict[str, Any]:
+def end_metadata(end: SessionEnd, learning_state: LearningState | None) -> dict[str, object]:
     """Return what is added to `sessions.metadata` when the session has ended, without unknown facts."""
     reward, mode = end.reward, end.mode
     facts = {
@@ -93,7 +92,7 @@ def _adaptive_summary(mode: ModeDecision) -> AdaptiveSummary:
     )
 
 
-def token_usage(spending: Mapping[str, Spending]) -> dict[str, Any]:
+def token_usage(spending: Mapping[str, Spending]) -> dict[str, object]:
     """Return `metadata.token_usage`: the spending of all roles together, and of each."""
     total = _spent(Spending.total(spending.values()))
     return {**total, "by_role": {role: _spent(spent) for role, spent in spending.items()}}
@@ -161,7 +160,7 @@ def stats_document(reward: Reward | None) -> RewardStats | None:
     return RewardStats(**reward.stats.model_dump())
 
 
-def _validation(validation: Validation | None) -> dict[str, Any]:
+def _validation(validation: Validation | None) -> dict[str, object]:
     return validation.model_dump(exclude_none=True) if validation else {}
 
 
@@ -176,13 +175,13 @@ def plan_document(end: SessionEnd) -> Plan:
     )
 
 
-def _parameters(step: Step) -> dict[str, Any] | None:
+def _parameters(step: Step) -> dict[str, object] | None:
     """Return arguments as the SDK's plan needs them: an object, even if the student gave something else."""
     given = step.tool_params
     return given if given is None or isinstance(given, dict) else {"arguments": given}
 
 
-def step_rows(end: SessionEnd) -> list[dict[str, Any]]:
+def step_rows(end: SessionEnd) -> list[dict[str, object]]:
     """Return the rows of `step_results`, without the session's ID."""
     evaluation = {"validation": _validation(end.validation), "reward": reward_document(end) or {}}
     return [
@@ -198,7 +197,7 @@ def step_rows(end: SessionEnd) -> list[dict[str, Any]]:
     ]
 
 
-def attempt_rows(end: SessionEnd) -> list[dict[str, Any]]:
+def attempt_rows(end: SessionEnd) -> list[dict[str, object]]:
     """Return the rows of `step_attempts`, without the session's ID."""
     return [
         {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 import orjson
@@ -61,4 +62,6 @@ def _cleaned_parts(value: object, depth: int) -> Any:
         return {clean_text(str(name)): _cleaned(part, depth + 1) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [_cleaned(part, depth + 1) for part in value]
-    return _cleaned(orjson.loads(orjson.dumps(value)), depth + 1)  # times, UUIDs, data classes
+    if is_dataclass(value):
+        return _cleaned(vars(value), depth)
+    return _cleaned(orjson.loads(orjson.dumps(value)), depth + 1)  # times, UUIDs

@@ -47,7 +47,7 @@ class SessionStart:
     learning_key: str
     task: str
     """The task, as text."""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict)
     """Further facts: conversation, workflow, dataset, tags. No ground truth."""
 
 
@@ -69,7 +69,7 @@ class Step:
     """The student's reply."""
     attempts: int = 1
     """The number of times the student ran."""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict)
     """The harness's verdicts."""
 
 
@@ -82,7 +82,7 @@ class StepAttempt:
     """From 1."""
     validation: Validation | None = None
     """The teacher's verdict on the run; None if it was not asked."""
-    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: Mapping[str, object] = field(default_factory=dict)
     """Call, reply and verdict."""
 
 
@@ -96,8 +96,8 @@ class TrajectoryEvent:
     """Student, teacher, judge, learner, …"""
     at: float | None = None
     """Seconds since 1970; None for the time it is stored."""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    data: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    data: Mapping[str, object] = field(default_factory=dict)
     """Input and output."""
 
     def document(self) -> EventBody:
@@ -135,12 +135,12 @@ class SessionEnd:
     review: Review = _UNSEEN
     focus_prompt: str | None = None
     """The focus that judges were given."""
-    learning_usage: Mapping[str, Any] | None = None
+    learning_usage: Mapping[str, object] | None = None
     """Uses of playbook entries."""
-    triage_dossier: Mapping[str, Any] | None = None
+    triage_dossier: Mapping[str, object] | None = None
     learning_state: LearningState | None = None
     """The state it ran with; a merge replaces it."""
     error: str | None = None
     """The reason of a failure."""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict)
     """Further facts."""
