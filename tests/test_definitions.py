@@ -24,6 +24,7 @@ CODE_VERSIONS = {"dataset_revision": "2", "atlas_sessions": "2", "baseline_readm
 WARNED = {
     "dataset_audit": "dataset_revision",
     "missing_verdicts": "baseline_metrics",
+    "tools_called": "baseline_metrics",
     "cost_within_budget": "baseline_metrics",
     "reward_drift": "atlas_sessions",
     "telemetry_matches_sessions": "atlas_sessions",

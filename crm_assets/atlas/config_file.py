@@ -46,6 +46,8 @@ class LoadedConfig:
     config: AtlasConfig
     offline: bool
     """Whether the offline models stand in for those of the file."""
+    tool_mode_was_auto: bool = False
+    """The agent's tool mode was found out; the settings keep `auto`."""
 
     @property
     def learning_mode(self) -> LearningMode:
@@ -64,12 +66,15 @@ class LoadedConfig:
     def settings(self) -> dict[str, object]:
         """Return all that can change a result: no addresses, keys, timeouts, limits or prices."""
         document = self.config.model_dump(mode="json", by_alias=True, exclude={"storage", "limits"})
+        if self.tool_mode_was_auto:
+            document["agent"]["tool_mode"] = "auto"
         return {name: _with_effect(value) for name, value in document.items()}
 
     def with_tool_mode(self, mode: Literal["native", "text"]) -> LoadedConfig:
         """Return the configuration with the tool mode that `auto` came to."""
         agent = self.config.agent.model_copy(update={"tool_mode": mode})
-        return replace(self, config=self.config.model_copy(update={"agent": agent}))
+        config = self.config.model_copy(update={"agent": agent})
+        return replace(self, config=config, tool_mode_was_auto=True)
 
     def models(self) -> dict[str, ModelSpec]:
         """Return every model that may be called, by its role."""

@@ -83,7 +83,8 @@ class Judgment(_Outcome):
     principles: tuple[Principle, ...]
     uncertainty: float
     """0–1."""
-    temperature: float
+    temperature: float | None
+    """As it was sent; None if the model takes none."""
 
 
 class RewardStats(_Outcome):

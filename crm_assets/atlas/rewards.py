@@ -21,6 +21,7 @@ from crm_assets.atlas.reward_prompts import RewardCase, arbiter_messages, judge_
 from crm_assets.concurrency import gather_all
 from crm_assets.llm import (
     Caller,
+    ChatReply,
     ChatRequest,
     MalformedReply,
     Message,
@@ -155,10 +156,16 @@ async def _ask(models: Models, caller: Caller, judge: _Judge, messages: tuple[Me
         rationale=said.rationale,
         principles=tuple(Principle(**principle.model_dump()) for principle in said.principles),
         uncertainty=said.uncertainty,
-        temperature=judge.temperature,
+        temperature=_sent(answer.reply, judge),
     )
+    entry["temperature"] = judgment.temperature
     usage = _usage(answer.spending.usage)
     return _Sample(judgment, {**entry, "response": answer.reply.content, "usage": usage})
+
+
+def _sent(reply: ChatReply, judge: _Judge) -> float | None:
+    """Return the temperature as it was sent: models that reason take none."""
+    return judge.temperature if reply.sent is None else reply.sent.temperature
 
 
 def _usage(usage: Usage) -> dict[str, int]:

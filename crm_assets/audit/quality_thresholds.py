@@ -18,6 +18,7 @@ __all__ = [
     "Budgets",
     "find_audit_findings",
     "find_drift",
+    "find_missing_tool_calls",
     "find_missing_verdicts",
     "find_overspending",
     "find_unstored_sessions",
@@ -48,6 +49,18 @@ def find_missing_verdicts(metrics: Metrics, *, most: float) -> Verdict:
         f"{percent(bounds.best)}, and should not be quoted without that. "
         f"{reasons + '. ' if reasons else ''}Fix the cause and run it again with resume.",
         total,
+    )
+
+
+def find_missing_tool_calls(metrics: Metrics, *, most: float) -> Verdict:
+    """Find out if the agent called no tool in more than the share `most` (0–1) of the turns."""
+    missing = sum(each.turns for each in metrics.failure_kinds if each.kind == "no_tool_call")
+    if missing <= most * metrics.turns_executed:
+        return Verdict.good(metrics.turns_executed)
+    return Verdict(
+        f"The agent called no tool in {missing:,} of {metrics.turns_executed:,} turns. If the model's "
+        "server shows it no tools (its chat template knows none), set agent.tool_mode to text, or to auto.",
+        metrics.turns_executed,
     )
 
 

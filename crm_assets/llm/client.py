@@ -29,7 +29,7 @@ from crm_assets.llm.recording import Attempts, Call, RecordingModels
 from crm_assets.llm.redaction import make_redactor
 from crm_assets.llm.replies import Completion
 from crm_assets.llm.spec import ModelSpec, is_own_server, key_of, server_of
-from crm_assets.llm.spending import Budget
+from crm_assets.llm.spending import Budget, answers_by_model
 
 __all__ = ["Activity", "ModelClient"]
 
@@ -51,6 +51,8 @@ class Activity:
     """Attempts so far that another one followed."""
     trouble: str | None = None
     """What went wrong last, until a call succeeds."""
+    mixed: str | None = None
+    """Which model was answered by more than one, or at more than one server."""
 
     @property
     def words(self) -> str:
@@ -58,6 +60,8 @@ class Activity:
         text = f"{self.under_way:,} calls under way"
         if self.retries:
             text += f", {self.retries:,} retried"
+        if self.mixed is not None:
+            text += f"; mixed: {self.mixed}"
         return text if self.trouble is None else f"{text}; last failure: {self.trouble}"
 
 
@@ -112,11 +116,13 @@ class ModelClient(RecordingModels):
         """Models whose server ignores tools, and what to do about it."""
         self._under_way = self._retried = 0
         self._trouble: str | None = None
+        self._answered = answers_by_model([self.ledger.total()])
+        self._mixed: str | None = None
 
     @property
     def activity(self) -> Activity:
         """What is under way now."""
-        return Activity(self._under_way, self._retried, self._trouble)
+        return Activity(self._under_way, self._retried, self._trouble, self._mixed)
 
     def require(self, specs: Iterable[ModelSpec]) -> None:
         """Check, before anything is spent, that models can be asked.
@@ -226,6 +232,13 @@ class ModelClient(RecordingModels):
         spec = request.model
         if completion.failure is None:
             self._trouble = None
+            if entry.answered is not None:
+                asked, by = entry.answered
+                known = self._answered.setdefault(asked, [])
+                if by not in known:
+                    known.append(by)
+                if len(known) > 1:
+                    self._mixed = f"{asked} was answered by {' and by '.join(known)}"
             self._look_at_tools(request, completion)
             if completion.usage is None and self._budget.is_set and completion.cost_usd is None:
                 self._refusals[spec.name] = ConfigError(

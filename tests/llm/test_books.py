@@ -243,12 +243,22 @@ def test_it_is_kept_who_answered(path: Path):
 
 
 def test_two_servers_or_models_in_one_run_are_seen(path: Path):
+    seen: list[str | None] = []
+
+    async def look(client: ModelClient) -> str | None:
+        await client.complete(ALICE, ask(spec, f"again {spec.api_base}"))
+        return client.activity.mixed
+
     with ScriptedServer(text()) as one, ScriptedServer(text()) as two:
         for server in (one, two):
             spec = spec_of(server)
             with_client(
                 lambda client, spec=spec: client.complete(ALICE, ask(spec, spec.api_base or "")), path
             )
+            seen.append(with_client(look, path))
+        assert seen[0] is None
+        answers = " and by ".join(sorted(f"scripted at {each.url}" for each in (one, two)))
+        assert seen[1] == f"openai/gpt-4.1-mini was answered by {answers}"
         spendings = [entry.spending for entry in read_ledger(path)]
     assert len(answers_by_model(spendings)["openai/gpt-4.1-mini"]) == 2
 

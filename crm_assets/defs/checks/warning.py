@@ -14,6 +14,7 @@ from crm_assets.audit.quality_thresholds import (
     Budgets,
     find_audit_findings,
     find_drift,
+    find_missing_tool_calls,
     find_missing_verdicts,
     find_overspending,
     find_unstored_sessions,
@@ -55,6 +56,12 @@ class _DriftConfig(dg.Config):
     """The threshold of `reward_drift`."""
 
     most: float = Field(default=0.1, ge=0, le=1, description="The largest share without a warning, 0 to 1.")
+
+
+class _ToolsConfig(dg.Config):
+    """The threshold of `tools_called`."""
+
+    most: float = Field(default=0.9, ge=0, le=1, description="Share of turns without a call, at most.")
 
 
 class _BudgetConfig(dg.Config):
@@ -105,6 +112,18 @@ def missing_verdicts(
     """
     paths = artifacts.baseline(baseline_of(context))
     return _warn(lambda: find_missing_verdicts(read_metrics(paths.metrics), most=config.most))
+
+
+@partition_check(baseline_metrics, blocking=False)
+def tools_called(
+    context: dg.AssetCheckExecutionContext, config: _ToolsConfig, artifacts: ArtifactsResource
+) -> dg.AssetCheckResult:
+    """The agent called a tool in at least some of the turns.
+
+    If not: look if the model's server shows it the tools, or set agent.tool_mode to text or auto.
+    """
+    paths = artifacts.baseline(baseline_of(context))
+    return _warn(lambda: find_missing_tool_calls(read_metrics(paths.metrics), most=config.most))
 
 
 @partition_check(baseline_metrics, blocking=False)
@@ -238,6 +257,7 @@ def _loaded(artifacts: ArtifactsResource, paths: BaselinePaths, plan: SessionPla
 WARNINGS = [
     dataset_audit,
     missing_verdicts,
+    tools_called,
     cost_within_budget,
     reward_drift,
     telemetry_matches_sessions,
