@@ -98,7 +98,7 @@ def configuration(folder: Path, mode: str) -> Path:
         "model": "gemma",
         "api_base": f"http://127.0.0.1:{PORT}/v1",
         "temperature": 0.0,
-        "max_output_tokens": 96,
+        "max_output_tokens": 48,
         "timeout_seconds": 60,
         "usd_per_million_prompt_tokens": 0,
         "usd_per_million_completion_tokens": 0,
@@ -129,7 +129,7 @@ def try_it(name: str, folder: Path, tasks: Path, mode: str, agent: str) -> None:
     config = configuration(folder, mode)
     done = call(
         folder, "atlas", "run", "--task-file", str(tasks), "--output-dir", str(output), "--agent", agent,
-        "--config", str(config),
+        "--config", str(config), "--sessions", "1",
     )  # fmt: skip
     say(f"== {name}: exit code {done.returncode} after {time.monotonic() - started:.0f} s")
     progress = [line for line in done.stderr.splitlines() if "under way" in line]
@@ -161,9 +161,10 @@ def main() -> None:
             tasks = make_project(folder)
             with served(environment):
                 try_it("native", folder, tasks, "native", "student")
-                try_it("text", folder, tasks, "text", "atlas")
             with served(environment, 4096):
                 try_it("small-context", folder, tasks, "text", "student")
+            with served(environment):
+                try_it("text", folder, tasks, "text", "atlas")
             server = Server(environment, 32_768)
 
             def restart() -> None:

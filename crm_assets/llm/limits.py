@@ -29,6 +29,7 @@ __all__ = ["Outage", "ProviderLimiter", "ProviderLimits", "Slot"]
 _START = 20
 _OWN_START = 4
 _CUT = 0.8
+_CUT_AFTER_TIMEOUT = 0.5
 _RISE = 0.05
 _SPREAD = 0.1
 _MOST_SPREAD_SECONDS = 1.0
@@ -36,6 +37,8 @@ _WORTH_DOUBLING = 1.2
 """How many times as much must be done with twice as many calls."""
 _TOO_SLOW = 2.0
 """How many times the latency of the best number of calls is too much."""
+_STEADY_ROUNDS = 4
+"""After which doubling is tried again."""
 _LONGEST_PAUSE_SECONDS = 10.0
 
 
@@ -149,6 +152,10 @@ class _Latency:
     """Latencies of this round, as multiples of the shortest."""
     best_calls: int = 0
     best_ratio: float = 1.0
+    is_searching: bool = True
+    """Doubles the number of calls as long as that is worth it."""
+    steady: int = 0
+    """Rounds since the last search whose latency was no longer than the best."""
 
     def add(self, seconds: float, completion_tokens: int) -> None:
         size = completion_tokens.bit_length()
@@ -255,17 +262,19 @@ class ProviderLimiter:
             self._tokens.give_back(slot.tokens - tokens)
         if wait_seconds is not None:
             self._closed_until = max(self._closed_until, time.monotonic() + wait_seconds)
-        if failure == "rate_limited" or (failure == "timeout" and self._latency is not None):
-            self._cut(slot)
+        if failure == "rate_limited":
+            self._cut(slot, _CUT)
+        elif failure == "timeout" and self._latency is not None:
+            self._cut(slot, _CUT_AFTER_TIMEOUT)
         elif failure is None:
             if self._latency is not None and slot.period == self._period:
                 self._latency.add(seconds, completion_tokens)
             self._count_clean(slot)
 
-    def _cut(self, slot: Slot) -> None:
+    def _cut(self, slot: Slot, share: float) -> None:
         # Calls that went out before the last cut do not count for what is allowed since; likewise below.
         if slot.period == self._period:
-            self._restart(max(1, int(self.calls_at_a_time * _CUT)))
+            self._restart(max(1, int(self.calls_at_a_time * share)))
 
     def _restart(self, calls: int) -> None:
         self._period += 1
@@ -282,18 +291,26 @@ class ProviderLimiter:
         self._clean = 0
         if self._latency is not None and not self._grows(self._latency, now):
             return
-        more = max(1, int(now * _RISE)) if self._period else now
+        doubles = self._period == 0 if self._latency is None else self._latency.is_searching
+        more = now if doubles else max(1, int(now * _RISE))
         self._calls.total_tokens = min(self._most, now + more)
 
     def _grows(self, latency: _Latency, now: int) -> bool:
-        """Look at the latencies of a round; returns if more calls at a time are worth a try."""
+        """Look at the latencies of a round; return True if more calls at a time are worth a try."""
         ratio = latency.end_round()
-        if self._period == 0:
+        if latency.is_searching:
             if latency.is_worth(now, ratio):
                 return True
+            latency.is_searching, latency.steady = False, 0
             self._restart(latency.best_calls)
             return False
         if ratio > _TOO_SLOW * latency.best_ratio:
+            latency.steady = 0
             self._restart(max(1, int(now * _CUT)))
             return False
-        return ratio <= _WORTH_DOUBLING * latency.best_ratio
+        if ratio > _WORTH_DOUBLING * latency.best_ratio:
+            return False
+        latency.steady += 1
+        if latency.steady >= _STEADY_ROUNDS:  # the first search may have met a busy moment
+            latency.is_searching, latency.best_calls, latency.best_ratio = True, now, ratio
+        return True
