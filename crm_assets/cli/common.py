@@ -64,15 +64,16 @@ def live_progress(label: str) -> Iterator[Callable[[Progress], None]]:
         row = bars.add_task(label, total=None, rate="")
 
         def report(progress: Progress) -> None:
-            rate = _rate(progress.rate_per_second)
+            parts = [_rate(progress.rate_per_second)]
             if progress.eta_seconds is not None:
-                rate += f", {progress.eta_seconds:,.0f} s left"
+                parts.append(f"{progress.eta_seconds:,.0f} s left")
             if progress.done:
-                rate += f", {progress.succeeded / progress.done:.0%} right"
+                parts.append(f"{progress.succeeded / progress.done:.0%} right")
             if progress.spent is not None:
-                rate += f", {spent_so_far(progress.spent)}"
+                parts.append(spent_so_far(progress.spent))
             if progress.activity is not None:
-                rate += f", {progress.activity}"
+                parts.append(progress.activity)
+            rate = ", ".join(part for part in parts if part)
             nonlocal last
             if not bars.console.is_terminal and time.monotonic() - last >= _LINE_SECONDS:
                 last = time.monotonic()

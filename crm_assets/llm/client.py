@@ -152,9 +152,12 @@ class ModelClient(RecordingModels):
         while True:
             if (error := attempts.verdict()) is not None and not outage.may_end:
                 raise self._remember(call.request.model, error)
+            was_away = outage.may_end
             entry, wait = await self._attempt(call, attempts)
             if answer := attempts.add(entry):
                 return answer
+            if was_away and not outage.is_on:
+                attempts.forgive_outage()
             self._retried += 1
             if wait > 0 and attempts.verdict() is None:
                 await anyio.sleep(wait)

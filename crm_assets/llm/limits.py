@@ -95,6 +95,11 @@ class Outage:
         return 0.0 if self._since is None else time.monotonic() - self._since
 
     @property
+    def is_on(self) -> bool:
+        """Tell if the server is away."""
+        return self._since is not None
+
+    @property
     def may_end(self) -> bool:
         """Tell if calls should wait: the server was there before, and has not been away for too long."""
         return self._since is not None and self._has_answered and self.seconds < self._policy.outage_seconds

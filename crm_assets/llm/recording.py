@@ -100,6 +100,11 @@ class Attempts:
         if kind not in (None, "malformed", "length"):
             self._last = None
 
+    def forgive_outage(self) -> None:
+        """Count no attempt before the last one: the server was away, and is back."""
+        kind = self._last.error.kind if self._last is not None and self._last.error is not None else None
+        self._transient = int(kind is not None and is_transient(kind))
+
     def verdict(self) -> CrmAssetsError | None:
         """Return why no further attempt is to be made; None while one is."""
         error = self._last.error if self._last else None
