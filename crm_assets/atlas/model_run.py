@@ -14,7 +14,7 @@ import orjson
 from crm_assets.atlas.header import run_header
 from crm_assets.atlas.loop import AtlasLoop
 from crm_assets.atlas.model_facts import ModelRun, describe_models
-from crm_assets.atlas.sdk import SdkRunner
+from crm_assets.atlas.sdk import SdkRunner, require_sdk
 from crm_assets.atlas.session_runners import AtlasRunner, StudentRunner
 from crm_assets.atlas.store import (
     LiveStore,
@@ -99,6 +99,8 @@ def run_models(
     items = repeat(items, plan.epochs)
     if run.by_sdk and run.replay is not None:
         raise InputError("A replay asks nobody, and so needs no engine: leave engine: sdk out of it.")
+    if run.by_sdk:
+        require_sdk()  # before any file is made
     with Ledger(files.ledger) as ledger:
         run = _with_tool_mode(run, ledger, project, items)
         description = describe_models(run)

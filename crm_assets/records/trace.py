@@ -112,6 +112,8 @@ class AdaptiveSummary:
     """`forced`, `probe`, `no_history`, …"""
     reason: str | None = None
     mode_history: tuple[ModeChoice, ...] = ()
+    probe: Mapping[str, object] | None = None
+    """The probe's reply, in the SDK's own sessions."""
 
 
 @dataclass(frozen=True)

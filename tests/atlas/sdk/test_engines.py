@@ -12,6 +12,7 @@ import pytest
 
 from crm_assets.database import Databases
 from crm_assets.llm import LedgerEntry
+from crm_assets.records import SessionLog
 from crm_assets.records.trace import SessionTrace
 from crm_assets.reporting import RunInfo, compute_metrics, render_readme
 from tests.atlas.loop import (
@@ -40,6 +41,7 @@ class Run:
     """One engine's run."""
 
     loop: Loop
+    agent: Document
     lines: list[Document]
     requests: list[Recorded]
     ledger: list[LedgerEntry]
@@ -61,7 +63,8 @@ def run(process: SdkProcess, databases: Databases, server: ScriptedServer, engin
         assert outcome["total"] == COUNT
         metrics = compute_metrics(files.sessions, run=RunInfo())
         requests = server.requests[before:]
-        yield Run(loop, loop.lines(files), requests, loop.ledger(files), render_readme(metrics))
+        agent = SessionLog(files.sessions).header.agent or {}
+        yield Run(loop, agent, loop.lines(files), requests, loop.ledger(files), render_readme(metrics))
 
 
 @pytest.fixture(scope="module")
@@ -183,9 +186,8 @@ def test_lines_have_the_trace_as_the_sdk_has_stored_it(theirs: Run) -> None:
 
 
 def test_the_run_says_who_drove_it(ours: Run, theirs: Run) -> None:
-    agents = facts(theirs, "agent")
-    assert {agent["engine"] for agent in agents} == {"arc-atlas 0.1.16"}
-    assert agents[0]["config_sha256"] != facts(ours, "agent")[0]["config_sha256"]
+    assert theirs.agent["engine"] == "arc-atlas 0.1.16"
+    assert theirs.agent["config_sha256"] != ours.agent["config_sha256"]
     assert "arc-atlas 0.1.16" in theirs.readme
 
 
