@@ -212,7 +212,8 @@ class SpendingSums:
             calls=calls,
             failed_calls=failed,
             usage=Usage(prompt, completion, cached, reasoning),
-            cost_usd=round(dollars / _PER_DOLLAR, DOLLAR_DIGITS) if calls > no_cost else None,
+            # Refused calls cost nothing; beside unknown ones that says nothing of the sum.
+            cost_usd=round(dollars / _PER_DOLLAR, DOLLAR_DIGITS) if dollars or not no_cost else None,
             unknown_usage_calls=no_usage,
             unknown_cost_calls=no_cost,
             estimated_tokens=tokens,

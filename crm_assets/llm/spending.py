@@ -33,7 +33,7 @@ class Spending:
     usage: Usage = field(default_factory=Usage)
     """Tokens of the calls whose usage is known."""
     cost_usd: float | None = 0.0
-    """US dollars of the calls whose cost is known; None when there were calls and none is."""
+    """US dollars of the calls whose cost is known; None when others are unknown and it would be 0."""
     unknown_usage_calls: int = 0
     """Calls whose tokens are unknown: not reported, timed out, cancelled, or cut off."""
     unknown_cost_calls: int = 0
@@ -63,7 +63,7 @@ class Spending:
             calls=calls,
             failed_calls=sum(part.failed_calls for part in every),
             usage=usage,
-            cost_usd=_dollars(known) if calls > unknown or not unknown else None,
+            cost_usd=_dollars(known) if any(known) or not unknown else None,
             unknown_usage_calls=sum(part.unknown_usage_calls for part in every),
             unknown_cost_calls=unknown,
             estimated_tokens=sum(part.estimated_tokens for part in every),

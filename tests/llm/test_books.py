@@ -170,6 +170,13 @@ def test_a_budget_counts_an_estimate_for_calls_that_timed_out():
         assert with_client(until_spent, budget=Budget(tokens=3000), retries=once) == 2
 
 
+def test_a_refused_call_makes_no_sum_of_unknown_ones(path: Path):
+    refusal = Scripted({"error": {"message": "busy"}}, 500)
+    with ScriptedServer([refusal, using(None)]) as server:
+        answer = with_client(lambda client: client.complete(ALICE, ask(spec_of(server))), path)
+    assert (answer.spending.cost_usd, answer.spending.unknown_cost_calls) == (None, 1)
+
+
 def test_a_refused_call_costs_nothing(path: Path):
     refusal = Scripted({"error": {"message": "no"}}, 400)
     with ScriptedServer(refusal) as server, pytest.raises(ModelError):
