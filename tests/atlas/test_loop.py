@@ -327,7 +327,9 @@ def play_known(stage: Stage, **learning: Any) -> Played:
 
 def test_what_was_learnt_stands_in_the_prompts_and_is_watched(stage: Stage):
     played = play_known(stage)
-    assert (played.models.of("student")[0].messages[0].content or "").startswith(">>> Student Playbook >>>")
+    system = played.models.of("student")[0].messages[0].content or ""
+    assert system.startswith("You are"), "the part that all sessions share comes first: it is cached"
+    assert system.endswith(">>> End Student Playbook >>>")
     assert "Call client_search." in played.models.texts("student")[0]
     assert "Look at arguments." in played.models.texts("teacher")[0]
     learnt = played.store.learnt

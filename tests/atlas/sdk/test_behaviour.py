@@ -52,7 +52,7 @@ def test_sessions_of_a_key_learn_one_after_the_other(
     ((pamphlet, state),) = loop.query("SELECT student_learning, metadata FROM learning_registry")
     assert len(state["playbook_entries"]) >= max(learnt)
     prompts = [request.body["messages"][0]["content"] for request in server.requests]
-    told = [prompt for prompt in prompts if prompt.startswith(">>> Student Playbook >>>")]
+    told = [prompt for prompt in prompts if ">>> Student Playbook >>>" in prompt]
     assert any(pamphlet in prompt and "You are a CRM assistant" in prompt for prompt in told)
 
 
