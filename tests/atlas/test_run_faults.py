@@ -48,9 +48,9 @@ def _hasty(*arguments: Any, **settings: Any) -> ModelClient:
     return ModelClient(*arguments, **settings, retries=policy)
 
 
-def play(loop: Loop, url: str, run: str, **parts: Any) -> RunFiles:
+def play(loop: Loop, url: str, run: str, *, timeout: float = TIMEOUT, **parts: Any) -> RunFiles:
     files = loop.tasks(DOCUMENTS, run=run)
-    config = loop.config(models_at(url, timeout_seconds=TIMEOUT), parts, name=run)
+    config = loop.config(models_at(url, timeout_seconds=timeout), parts, name=run)
     loop.run(files, config, learning="off", concurrency=8)
     return files
 
@@ -206,7 +206,8 @@ def test_a_step_timeout_ends_a_session_that_hangs(loop: Loop):
 def test_judges_that_hang_leave_the_verdicts(loop: Loop, undisturbed: RunFiles):
     with ScriptedServer(hanging("judge", "teacher")) as server:
         patient = {"llm": {"timeout_seconds": HANG_SECONDS}}
-        files = play(loop, server.url, "unjudged", orchestration={"max_retries": 0}, agent=patient)
+        once = {"max_retries": 0, "forced_mode": "paired"}  # no probe, which would have to be quick
+        files = play(loop, server.url, "unjudged", timeout=0.1, orchestration=once, agent=patient)
     for line in loop.lines(files):
         assert line["status"] == "succeeded"
         assert line["atlas_metadata"]["reward_status"] == "failed"
