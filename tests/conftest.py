@@ -6,19 +6,19 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
-from psycopg import sql
 
 from crm_assets.crm import Sandbox, SandboxPool
 from crm_assets.database import Databases, connect_databases
 from crm_assets.workspace.project import Project
-from tests.servers import drop_databases, server_project, short_folder
+from tests.projects import REPOSITORY, Snapshots, copy_database, draw_once, fresh_project
+from tests.servers import drop_databases, server_project
 
 # Deadlines and slow draws measure the machine, not the code: a busy one would fail tests at random.
 settings.register_profile("crm_assets", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -37,8 +37,6 @@ def _work_in_memory() -> None:
 
 
 _work_in_memory()
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 _FOREIGN = ("DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_NAME")
 _URLS = ("STORAGE__DATABASE_URL", "DAGSTER_DATABASE_URL")
@@ -69,14 +67,29 @@ def databases(embedded_project: Project) -> Databases:
 
 @pytest.fixture
 def project(
-    databases: Databases, dagster_template: str, monkeypatch: pytest.MonkeyPatch
+    databases: Databases, dagster_template: str, drawn_once: object, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Project]:
     """A fresh project folder, current by `CRM_ASSETS_HOME`, on databases of its own.
 
     It shares the embedded server of the session, by DB_HOST, since starting one takes a second.
     """
-    with _fresh_project(databases, monkeypatch, dagster_template=dagster_template) as fresh:
+    monkeypatch.setattr("crm_assets.reporting.plots.drawing._drawn", drawn_once)
+    with fresh_project(databases, monkeypatch, dagster_template=dagster_template) as fresh:
         yield fresh
+
+
+@pytest.fixture(scope="session")
+def drawn_once() -> object:
+    """Draws each picture once."""
+    return draw_once()
+
+
+@pytest.fixture(scope="session")
+def snapshots(databases: Databases) -> Iterator[Snapshots]:
+    """States of projects to start from, made once."""
+    made = Snapshots(databases)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")
@@ -84,64 +97,14 @@ def dagster_template(databases: Databases) -> str:
     """A database with Dagster's tables, to copy: making them takes a second."""
     from crm_assets.orchestration.materialize import open_instance
 
-    with pytest.MonkeyPatch.context() as patch, _fresh_project(databases, patch) as project:
+    with pytest.MonkeyPatch.context() as patch, fresh_project(databases, patch) as project:
         with open_instance(project) as instance:  # each of its storages makes its tables when it is asked
             instance.get_runs_count()
             instance.get_asset_keys()
             instance.all_instigator_state()
         made = os.environ["DAGSTER_DATABASE_URL"].partition("?")[0].rpartition("/")[2]
-        with psycopg.connect(databases.sandbox, autocommit=True) as connection:
-            # One that somebody is connected to cannot be copied.
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (made,)
-            )
-            create = sql.SQL("CREATE DATABASE dagster_template TEMPLATE {}")
-            connection.execute(create.format(sql.Identifier(made)))
+        copy_database(databases.sandbox, made, "dagster_template")
     return "dagster_template"
-
-
-@contextmanager
-def _fresh_project(
-    shared: Databases, monkeypatch: pytest.MonkeyPatch, *, dagster_template: str = "template1"
-) -> Iterator[Project]:
-    root = short_folder()
-    fresh = Project(root)
-    fresh.conversations.mkdir(parents=True)
-    fresh.dagster_home.mkdir()
-    shutil.copy(REPOSITORY / "dagster_home" / "dagster.yaml", fresh.dagster_home)
-    shutil.copy(REPOSITORY / "workspace.yaml", root)
-    shutil.copytree(REPOSITORY / "configs", root / "configs")
-    monkeypatch.setenv("CRM_ASSETS_HOME", str(root))
-    monkeypatch.setenv("DAGSTER_HOME", str(fresh.dagster_home))
-    names = _point_at_fresh_databases(shared, monkeypatch, dagster_template)
-    try:
-        yield fresh
-    finally:
-        drop_databases(shared.sandbox, *names)
-        shutil.rmtree(root, ignore_errors=True)
-
-
-def _point_at_fresh_databases(
-    shared: Databases, monkeypatch: pytest.MonkeyPatch, dagster_template: str
-) -> list[str]:
-    parts = psycopg.conninfo.conninfo_to_dict(shared.sandbox)
-    suffix = uuid4().hex[:8]
-    names = [f"{kind}_{suffix}" for kind in ("sandbox", "atlas", "dagster")]
-    host, port = str(parts["host"]), str(parts["port"])
-    for name, template in ((names[1], "template1"), (names[2], dagster_template)):
-        with psycopg.connect(shared.sandbox, autocommit=True) as connection:
-            create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-            connection.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
-    monkeypatch.setenv("DB_HOST", host)
-    monkeypatch.setenv("DB_PORT", port)
-    monkeypatch.setenv("DB_USER", str(parts["user"]))
-    monkeypatch.setenv("DB_NAME", names[0])
-    user = parts["user"]
-    monkeypatch.setenv("STORAGE__DATABASE_URL", f"postgresql://{user}@/{names[1]}?host={host}&port={port}")
-    monkeypatch.setenv(
-        "DAGSTER_DATABASE_URL", f"postgresql+psycopg2://{user}@/{names[2]}?host={host}&port={port}"
-    )
-    return names
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,15 @@ from click.testing import CliRunner, Result
 
 from crm_assets.cli import cli
 from crm_assets.generator import write_dataset
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
+from tests.projects import Snapshots
 
 Run = Callable[..., Result]
+Finish = Callable[[str], BaselinePaths]
+
+KEY = "20260131T093000Z"
 
 
 @pytest.fixture
@@ -25,3 +31,18 @@ def run(project: Project, monkeypatch: pytest.MonkeyPatch) -> Run:
         return CliRunner().invoke(cli, [str(argument) for argument in arguments])
 
     return call
+
+
+@pytest.fixture
+def finish(run: Run, project: Project, snapshots: Snapshots) -> Finish:
+    """Brings a fresh project into the state in which run `KEY` of `small` by some agent is finished."""
+
+    def finish_by(agent: str) -> BaselinePaths:
+        def make() -> None:
+            made = run("baseline", "--agent", agent, "--dataset", "small", "--run", KEY)
+            assert made.exit_code == 0, made.output
+
+        snapshots.bring(project, f"small by {agent}", make)
+        return BaselinePaths.of(project, BaselineKey.of("small", KEY))
+
+    return finish_by

@@ -19,9 +19,7 @@ from crm_assets.workspace.files import read_json
 from crm_assets.workspace.project import Project
 from tests.engine.ctrl_c import TO_THE_PROCESS, program
 
-from .conftest import Run
-
-KEY = "20260131T093000Z"
+from .conftest import KEY, Finish, Run
 
 
 def folder(project: Project, run: str = KEY) -> Path:
@@ -53,8 +51,8 @@ def test_options_reach_the_run(run: Run, project: Project) -> None:
     assert (metrics["total_conversations"], metrics["harness_successes"]) == (3, 0)
 
 
-def test_a_finished_run_is_refused_without_overwrite(run: Run, project: Project) -> None:
-    assert run("baseline", "--agent", "replay", "--dataset", "small", "--run", KEY).exit_code == 0
+def test_a_finished_run_is_refused_without_overwrite(run: Run, finish: Finish, project: Project) -> None:
+    finish("replay")
     again = run("baseline", "--dataset", "small", "--run", KEY, "--agent", "noop")
     assert again.exit_code == 2
     assert "is finished and protected" in again.stderr

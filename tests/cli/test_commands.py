@@ -22,7 +22,7 @@ from crm_assets.orchestration.materialize import open_instance
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
 
-from .conftest import Run
+from .conftest import KEY, Finish, Run
 
 
 def tree(command: click.Command = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -119,13 +119,13 @@ def test_harness_refuses_bad_input(run: Run, tmp_path: Path, arguments: list[str
     assert not output.exists()
 
 
-def test_datasets_are_listed_with_their_baselines(run: Run) -> None:
+def test_datasets_are_listed_with_their_baselines(run: Run, finish: Finish) -> None:
     before = run("datasets", "list")
     assert before.exit_code == 0
     assert "small" in before.stdout
     assert "–" in before.stdout
-    run("baseline", "--agent", "replay", "--dataset", "small", "--run", "20260131T093000Z")
-    assert "20260131T093000Z" in run("datasets", "list").stdout
+    finish("replay")
+    assert KEY in run("datasets", "list").stdout
 
 
 def test_no_dataset_is_told_as_such(run: Run, project: Project) -> None:

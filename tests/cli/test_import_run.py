@@ -25,9 +25,8 @@ from crm_assets.workspace.files import read_json
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
 
-from .conftest import Run
+from .conftest import KEY, Finish, Run
 
-KEY = "20251107T134304Z"
 IMPORT = "import-for-tests"  # the command by itself; which group it hangs in is another matter
 
 
@@ -52,12 +51,9 @@ def take(corpus: Path, project: Project, name: str) -> None:
 
 
 @pytest.fixture
-def past(run: Run, project: Project, tmp_path: Path) -> Path:
+def past(finish: Finish, tmp_path: Path) -> Path:
     """The sessions of the ground truth over `small`, as a file from elsewhere."""
-    made = run("baseline", "--agent", "replay", "--dataset", "small", "--run", KEY)
-    assert made.exit_code == 0, made.output
-    paths = BaselinePaths.of(project, BaselineKey.of("small", KEY))
-    return Path(shutil.copyfile(paths.sessions, tmp_path / "past.jsonl"))
+    return Path(shutil.copyfile(finish("replay").sessions, tmp_path / "past.jsonl"))
 
 
 def test_claude_on_its_chains(run: Run, project: Project, corpus: Path) -> None:

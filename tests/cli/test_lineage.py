@@ -15,9 +15,7 @@ from crm_assets.workspace.files import sha256_of_file
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
 
-from .conftest import Run
-
-KEY = "20260131T093000Z"
+from .conftest import KEY, Finish, Run
 
 
 @pytest.fixture(autouse=True)
@@ -25,17 +23,16 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(cli.commands, "lineage", lineage)
 
 
-def make(run: Run, project: Project, *options: object) -> BaselinePaths:
-    """A baseline of `small`, sealed."""
-    made = run("baseline", "--dataset", "small", "--run", KEY, *options)
-    assert made.exit_code == 0, made.output
-    paths = BaselinePaths.of(project, BaselineKey.of("small", KEY))
+def sealed(paths: BaselinePaths) -> BaselinePaths:
+    """Seal a baseline as it is."""
     write_manifest(paths, written_by=page_code())
     return paths
 
 
 def test_an_atlas_run_says_where_all_of_it_came_from(run: Run, project: Project) -> None:
-    paths = make(run, project, "--limit", 2)
+    made = run("baseline", "--dataset", "small", "--run", KEY, "--limit", 2)
+    assert made.exit_code == 0, made.output
+    paths = sealed(BaselinePaths.of(project, BaselineKey.of("small", KEY)))
     result = run("lineage", "small", KEY, "--verify", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
@@ -48,9 +45,9 @@ def test_an_atlas_run_says_where_all_of_it_came_from(run: Run, project: Project)
     assert found["problems"] == []
     (dagster_run,) = found["dagster"]["runs"]
     assert dagster_run["status"] == "SUCCESS"
-    made = {each["asset"]: each for each in found["dagster"]["materializations"]}
-    assert made["atlas_sessions"]["run_id"] == dagster_run["run_id"]
-    assert made["atlas_sessions"]["sha256"] == sha256_of_file(paths.sessions)
+    stored = {each["asset"]: each for each in found["dagster"]["materializations"]}
+    assert stored["atlas_sessions"]["run_id"] == dagster_run["run_id"]
+    assert stored["atlas_sessions"]["sha256"] == sha256_of_file(paths.sessions)
     assert len(found["telemetry_sessions"]) == 2
     assert {each["name"]: each["sha256"] for each in found["files"]}["ledger.jsonl"] == sha256_of_file(
         paths.ledger
@@ -64,9 +61,9 @@ def test_an_atlas_run_says_where_all_of_it_came_from(run: Run, project: Project)
 
 
 def test_a_changed_byte_fails_it_and_the_sentence_names_the_file(
-    run: Run, project: Project, monkeypatch: pytest.MonkeyPatch
+    run: Run, finish: Finish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = make(run, project, "--agent", "replay")
+    paths = sealed(finish("replay"))
     monkeypatch.setenv("COLUMNS", "80")
     assert run("lineage", "small", KEY, "--verify").exit_code == 0
     paths.readme.write_bytes(paths.readme.read_bytes().replace(b"6 of 6", b"5 of 6", 1))
@@ -87,9 +84,9 @@ def test_a_changed_byte_fails_it_and_the_sentence_names_the_file(
 
 
 def test_a_storage_that_does_not_answer_is_said_and_fails_nothing(
-    run: Run, project: Project, monkeypatch: pytest.MonkeyPatch
+    run: Run, finish: Finish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make(run, project, "--agent", "replay")
+    sealed(finish("replay"))
     monkeypatch.setenv("DAGSTER_DATABASE_URL", "postgresql+psycopg2://nobody@127.0.0.1:1/dagster")
     result = run("lineage", "small", KEY, "--verify")
     assert result.exit_code == 0, result.output
@@ -97,8 +94,8 @@ def test_a_storage_that_does_not_answer_is_said_and_fails_nothing(
     assert "the hashes in it could not be checked" in result.stdout
 
 
-def test_a_run_that_is_not_there_names_those_that_are(run: Run, project: Project) -> None:
-    make(run, project, "--agent", "replay", "--limit", 1)
+def test_a_run_that_is_not_there_names_those_that_are(run: Run, finish: Finish) -> None:
+    finish("replay")
     result = run("lineage", "small", "20260201T000000Z")
     assert result.exit_code == 2
     assert f"choose one of {KEY}" in result.stderr

@@ -16,9 +16,9 @@ from crm_assets.workspace.files import read_json
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
 
-from .conftest import Run
+from .conftest import KEY, Finish, Run
 
-ONE, TWO = "20260130T093000Z", "20260131T093000Z"
+ONE, TWO = KEY, "20260201T093000Z"
 SMALL = ("--dataset", "small")
 REPLAY = (*SMALL, "--agent", "replay")
 
@@ -48,9 +48,9 @@ def test_list_knows_the_runs_of_a_dataset_whose_file_is_gone(run: Run, project: 
     assert (result.exit_code, "There is no dataset 'other'" in result.stderr) == (2, True)
 
 
-def test_list_says_how_far_runs_are_and_how_they_went(run: Run, project: Project) -> None:
+def test_list_says_how_far_runs_are_and_how_they_went(run: Run, finish: Finish, project: Project) -> None:
     assert "has no run yet" in run("runs", "list", *SMALL).stdout
-    assert run("baseline", *REPLAY, "--run", ONE).exit_code == 0
+    finish("replay")
     assert run("tasks", *SMALL, "--run", TWO).exit_code == 0
     paths(project, f"{TWO}-part").folder.mkdir(parents=True)
     paths(project, f"{TWO}-part").tasks.write_text("1\n2\n3\n")
@@ -91,13 +91,12 @@ def test_backfill_makes_new_runs(run: Run, project: Project) -> None:
 
 
 def test_backfill_keeps_what_is_finished_and_goes_on_with_the_rest(
-    run: Run, project: Project, monkeypatch: pytest.MonkeyPatch
+    run: Run, finish: Finish, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any, **__: Any) -> None:
         raise InfrastructureError("The disk is full.")
 
-    assert run("baseline", *REPLAY, "--run", ONE).exit_code == 0
-    before = paths(project, ONE).sessions.read_bytes()
+    before = finish("replay").sessions.read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(sessions_module, "run_plan", broken)
         patch.setattr(sessions_module, "_PAUSE_SECONDS", 0.0)

@@ -7,17 +7,14 @@ import pytest
 from crm_assets.cli import cli
 from crm_assets.cli.show import show
 
-from .conftest import Run
-
-KEY = "20260131T093000Z"
+from .conftest import KEY, Finish, Run
 
 
 @pytest.fixture
-def shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+def shown(run: Run, finish: Finish, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Nobody's run over `small`."""
     monkeypatch.setitem(cli.commands, "show", show)
-    made = run("baseline", "--agent", "noop", "--dataset", "small", "--run", KEY)
-    assert made.exit_code == 0, made.output
+    finish("noop")
     monkeypatch.setenv("COLUMNS", "80")
     return run
 

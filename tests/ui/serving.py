@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,10 +17,9 @@ import orjson
 import psutil
 
 from crm_assets.workspace.project import Project
+from tests.projects import lay_out_project
 from tests.servers import server_project
 from tests.waiting import HANG_SECONDS, eventually
-
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 _FOREIGN = ("DB_", "STORAGE__", "DAGSTER_", "CRM_ASSETS_", "ATLAS_", "OPENAI_", "GEMINI_", "ALERT_")
 
@@ -30,11 +28,7 @@ _FOREIGN = ("DB_", "STORAGE__", "DAGSTER_", "CRM_ASSETS_", "ATLAS_", "OPENAI_", 
 def own_project() -> Iterator[Project]:
     """A project as of a fresh clone, without datasets, on an embedded server of its own."""
     with server_project() as project:
-        project.conversations.mkdir(parents=True)
-        project.dagster_home.mkdir()
-        shutil.copy(REPOSITORY / "dagster_home" / "dagster.yaml", project.dagster_home)
-        shutil.copy(REPOSITORY / "workspace.yaml", project.root)
-        shutil.copytree(REPOSITORY / "configs", project.root / "configs")
+        lay_out_project(project)
         yield project
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +33,9 @@ from crm_assets.workspace.files import read_json, sha256_of_file
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
 from tests.defs.assets.conftest import CONVERSATIONS
+from tests.projects import Snapshots
+
+Finish = Callable[[], object]
 
 REPLAY = LineageOptions(SessionPlan(agent="replay"))
 AGAIN = LineageOptions(SessionPlan(agent="replay"), overwrite=True)
@@ -57,6 +61,16 @@ def latest(instance: dg.DagsterInstance, asset: str, partition: object) -> dg.As
     materialization = records[0].asset_materialization
     assert materialization is not None
     return materialization
+
+
+@pytest.fixture
+def finish(
+    instance: dg.DagsterInstance, project: Project, key: BaselineKey, snapshots: Snapshots
+) -> Finish:
+    """Brings the project into the state in which `key` is finished."""
+    return lambda: snapshots.bring(
+        project, "lineage", lambda: materialize_on(instance, project, key, REPLAY)
+    )
 
 
 def test_the_whole_lineage_on_the_projects_own_instance(project: Project, key: BaselineKey) -> None:
@@ -181,9 +195,13 @@ def test_tasks_carry_the_run_and_a_limit_holds_to_the_end(
 
 
 def test_a_finished_baseline_is_kept_unless_it_is_to_be_overwritten(
-    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
+    instance: dg.DagsterInstance,
+    project: Project,
+    key: BaselineKey,
+    paths: BaselinePaths,
+    finish: Callable[[], None],
 ) -> None:
-    materialize_on(instance, project, key, REPLAY)
+    finish()
     before = contents(paths.folder)
     for stages in (["dataset_revision"], ["atlas_tasks"], ["atlas_sessions"], None):
         with pytest.raises(InputError, match="is finished and protected"):
@@ -195,9 +213,13 @@ def test_a_finished_baseline_is_kept_unless_it_is_to_be_overwritten(
 
 
 def test_metrics_and_readme_can_be_made_again(
-    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
+    instance: dg.DagsterInstance,
+    project: Project,
+    key: BaselineKey,
+    paths: BaselinePaths,
+    finish: Callable[[], None],
 ) -> None:
-    materialize_on(instance, project, key, REPLAY)
+    finish()
     metrics = paths.metrics.read_bytes()
     paths.metrics.unlink()
     paths.readme.unlink()
@@ -207,9 +229,13 @@ def test_metrics_and_readme_can_be_made_again(
 
 
 def test_overwriting_leaves_no_file_of_the_old_run(
-    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
+    instance: dg.DagsterInstance,
+    project: Project,
+    key: BaselineKey,
+    paths: BaselinePaths,
+    finish: Callable[[], None],
 ) -> None:
-    materialize_on(instance, project, key, REPLAY)
+    finish()
     materialize_on(
         instance,
         project,
@@ -248,9 +274,13 @@ def test_a_malformed_dataset_ends_the_run_before_anything_is_written(
 
 
 def test_a_malformed_dataset_does_not_cost_a_finished_baseline(
-    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
+    instance: dg.DagsterInstance,
+    project: Project,
+    key: BaselineKey,
+    paths: BaselinePaths,
+    finish: Callable[[], None],
 ) -> None:
-    materialize_on(instance, project, key, REPLAY)
+    finish()
     project.dataset_file("small").write_text("not json\n")
     with pytest.raises(DatasetError):
         materialize_on(instance, project, key, AGAIN)

@@ -19,17 +19,22 @@ from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.files import read_json
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
+from tests.projects import Snapshots
 
 FIRST, SECOND, THIRD = "20260130T093000Z", "20260131T093000Z", "20260201T093000Z"
 
 
 @pytest.fixture
-def instance(project: Project) -> Iterator[dg.DagsterInstance]:
+def instance(project: Project, snapshots: Snapshots) -> Iterator[dg.DagsterInstance]:
     """A Dagster instance in memory, and a dataset with two runs: the ground truth's, and nobody's."""
-    write_dataset(project.dataset_file("small"), 3, seed=11)
     with dg.DagsterInstance.ephemeral() as instance:
-        make(instance, project, FIRST, "replay")
-        make(instance, project, SECOND, "noop")
+
+        def make_two() -> None:
+            write_dataset(project.dataset_file("small"), 3, seed=11)
+            make(instance, project, FIRST, "replay")
+            make(instance, project, SECOND, "noop")
+
+        snapshots.bring(project, "small twice", make_two)
         yield instance
 
 
