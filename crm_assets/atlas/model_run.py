@@ -211,7 +211,7 @@ class ModelRunners:
 
     def activity(self) -> str | None:
         """Return what is under way with the models; None for a replay."""
-        return self.models.activity.words if isinstance(self.models, ModelClient) else None
+        return self.models.progress
 
     @asynccontextmanager
     async def open(self, pool: SandboxPool) -> AsyncIterator[SessionRunner[AtlasTask]]:

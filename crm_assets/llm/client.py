@@ -124,6 +124,11 @@ class ModelClient(RecordingModels):
         """What is under way now."""
         return Activity(self._under_way, self._retried, self._trouble, self._mixed)
 
+    @property
+    def progress(self) -> str:
+        """Return what is under way with the servers, in words for a line of progress."""
+        return self.activity.words
+
     def require(self, specs: Iterable[ModelSpec]) -> None:
         """Check, before anything is spent, that models can be asked.
 

@@ -164,6 +164,11 @@ class RecordingModels(ABC):
         self._retries = retries
         self._asked: OrderedDict[str, dict[tuple[Role, str], int]] = OrderedDict()
 
+    @property
+    def progress(self) -> str | None:
+        """Words for a line of progress; None where no call waits for a server."""
+        return None
+
     async def complete(
         self, caller: Caller, request: ChatRequest, *, check: ReplyCheck | None = None
     ) -> Answer:
