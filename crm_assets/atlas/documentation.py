@@ -60,7 +60,7 @@ def _section(title: str, model: type[BaseModel]) -> str:
 def _row(key: str, field: FieldInfo) -> str:
     inner = _model_of(field.annotation)
     about = field.description or (inner.__doc__ if inner and not _is_shared(inner) else "") or ""
-    return f"| `{key}` | {_kind(field.annotation)} | {_default(field)} | {about.strip()} |"
+    return f"| `{key}` | {_kind(field.annotation)} | {_default(field)} | {' '.join(about.split())} |"
 
 
 def _key(name: str, field: FieldInfo) -> str:
