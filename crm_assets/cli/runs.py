@@ -30,7 +30,10 @@ def runs() -> None:
 @click.option("--label", default="", help="Added to the run key, as in 20260131T093000Z-label.")
 @click.option("--count", type=click.IntRange(1, 1000), default=1, show_default=True, help="Number of keys.")
 def new(dataset: str, label: str, count: int) -> None:
-    """Register new run keys, for the UI's partition pickers, and print their partition keys."""
+    """Register new run keys and print their partition keys.
+
+    The UI's partition pickers then offer them.
+    """
     project = find_project()
     require_dataset(project, dataset)
     keys = free_keys(project, dataset, count, label=label)
@@ -43,7 +46,7 @@ def new(dataset: str, label: str, count: int) -> None:
 @click.option("--dataset", required=True, help="A file's stem in data/conversations.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_(dataset: str, as_json: bool) -> None:
-    """List the runs of a dataset, oldest first, with state, score and cost."""
+    """List the runs of a dataset with state, score and cost."""
     project = find_project()
 
     from crm_assets.reporting.run_list import list_runs
@@ -108,7 +111,8 @@ def _print(dataset: str, found: list[RunSummary]) -> None:
     from crm_assets.reporting.formats import dollars, number
     from crm_assets.reporting.terminal import show
 
-    columns = (*map(Column, ("Run", "State", "Agent")), *figures("Strict success", "Reward", "Cost", "Age"))
+    names = (Column("Run", "code"), Column("State"), Column("Agent"))
+    columns = (*names, *figures("Strict success", "Reward", "Cost", "Age"))
     rows = (
         (
             str(run.key.run),

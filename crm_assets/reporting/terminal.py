@@ -34,7 +34,7 @@ _STYLES: dict[Style, str] = {
     "bad": "red",
     "cut": "",
 }
-_WIDEST_NAME = 24  # of a table without a header
+_WIDEST_NAME = 24  # characters: of a table without a header, and of a name that does not wrap
 
 
 def show(*blocks: Block, console: Console | None = None) -> None:
@@ -90,7 +90,7 @@ def _table(table: Table) -> RenderableType:
     from rich.table import Table as RichTable  # noqa: PLC0415
 
     if table.header:
-        grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     else:
         grid = RichTable.grid(padding=(0, 2, 0, 0))
     rows = [
@@ -104,7 +104,7 @@ def _table(table: Table) -> RenderableType:
             _header(column, width),
             style="" if table.header or index else "dim",
             justify="right" if figure else "left",
-            no_wrap=figure,
+            no_wrap=figure or (column.kind == "code" and width <= _WIDEST_NAME),
             overflow="fold",
             max_width=None if table.header or index else _WIDEST_NAME,
         )

@@ -48,7 +48,9 @@ def test_list_knows_the_runs_of_a_dataset_whose_file_is_gone(run: Run, project: 
     assert (result.exit_code, "There is no dataset 'other'" in result.stderr) == (2, True)
 
 
-def test_list_says_how_far_runs_are_and_how_they_went(run: Run, finish: Finish, project: Project) -> None:
+def test_list_says_how_far_runs_are_and_how_they_went(
+    run: Run, finish: Finish, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "has no run yet" in run("runs", "list", *SMALL).stdout
     finish("replay")
     assert run("tasks", *SMALL, "--run", TWO).exit_code == 0
@@ -68,6 +70,8 @@ def test_list_says_how_far_runs_are_and_how_they_went(run: Run, finish: Finish, 
     table = run("runs", "list", *SMALL).stdout
     assert "100.0%" in table
     assert f"{TWO}-part" in table
+    monkeypatch.setenv("COLUMNS", "80")
+    assert f"{TWO}-part" in run("runs", "list", *SMALL).stdout, "a key is copied: it never wraps"
     paths(project, ONE).metrics.unlink()
     assert "not scored" in run("runs", "list", *SMALL).stdout
 

@@ -79,7 +79,8 @@ def verdict(turn: TurnResult) -> str:
     """Return the harness's verdict on a turn."""
     name = turn.verification or "no verdict"
     parts = [_VERDICTS.get(name) or describe_kind(name)]
-    if reply := _REPLIES.get(turn.response_status or ""):
+    reply = _REPLIES.get(turn.response_status or "")
+    if reply and name != "response_mismatch":  # which says it already
         parts.append(reply)
     said = f"{mark(turn.success)} {'; '.join(parts)}."
     if turn.argument_mismatch_reason and turn.tool_success is not True:
