@@ -42,7 +42,10 @@ def port_is_free(port: int) -> bool:
     help="Port on 127.0.0.1.",
 )
 def ui(port: int) -> None:
-    """Run Dagster's webserver and daemon on 127.0.0.1 until Ctrl-C."""
+    """Run Dagster's webserver and daemon on 127.0.0.1.
+
+    Ctrl-C ends them.
+    """
     project = find_project()
     if not (project.root / "workspace.yaml").is_file():
         raise InputError(f"{project.root} has no workspace.yaml: work in the project's folder.")
@@ -50,8 +53,12 @@ def ui(port: int) -> None:
         raise InputError(f"Port {port} is in use: stop what listens there or choose --port.")
 
     from crm_assets.database import connect_databases
+    from crm_assets.orchestration.materialize import open_instance
 
-    connect_databases(project)  # one clear sentence now, rather than two tracebacks in a moment
+    # One clear sentence now, rather than two tracebacks in a moment.
+    connect_databases(project)
+    with open_instance(project):
+        pass
     click.echo(f"Dagster's UI will be on http://{HOST}:{port} in a few seconds; Ctrl-C ends it.")
     code = _supervise(project, port)
     if code:

@@ -15,6 +15,8 @@ import psutil
 from crm_assets.workspace.project import Project
 from tests.waiting import HANG_SECONDS, eventually
 
+from .conftest import Run
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -55,3 +57,13 @@ def test_the_ui_serves_until_ctrl_c_and_leaves_no_process(project: Project) -> N
     assert "Traceback" not in stderr
     _, alive = psutil.wait_procs(family, timeout=HANG_SECONDS)
     assert alive == []
+
+
+def test_a_configuration_of_an_older_version_is_a_sentence_before_anything_starts(
+    run: Run, project: Project
+) -> None:
+    path = project.dagster_home / "dagster.yaml"
+    path.write_text(path.read_text().replace("orchestration.launcher", "dagster_launcher"))
+    result = run("ui", "--port", free_port())
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "dagster.yaml cannot be used" in result.stderr
