@@ -41,7 +41,7 @@ def find_missing_verdicts(metrics: Metrics, *, most: float) -> Verdict:
     if bounds is None or missing <= most * total:
         return Verdict.good(total)
     reasons = "; ".join(
-        f"{each.sessions} × {each.message}" for each in metrics.infrastructure_failures[:_NAMED]
+        f"{each.sessions} × {each.message.rstrip('.')}" for each in metrics.infrastructure_failures[:_NAMED]
     )
     return Verdict(
         f"{missing:,} of {total:,} conversations have no verdict ({share(missing / total)}, the "

@@ -139,7 +139,7 @@ class Rechecks:
         """Return a sentence if README.md differs from the one that follows from the sessions."""
         path = self._paths.readme
         if not self._same_code:
-            raise CannotTell("other code of crm_assets wrote it, so its hash alone is checked")
+            raise CannotTell("another version of crm_assets wrote it, so only its hash is")
         self._need(self._paths.metrics.name)  # which says with what versions it was computed
         text = recompute_readme(self._metrics, self._revision)
         return self._explained(path.name, differing_lines(path, text))

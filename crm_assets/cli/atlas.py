@@ -24,7 +24,10 @@ __all__ = ["atlas"]
 
 @click.group()
 def atlas() -> None:
-    """Run Atlas sessions: a student works, a teacher validates, judges reward, a learner learns."""
+    """Run tasks, smoke-test the loop, print its keys.
+
+    In a session a student works, a teacher validates, judges reward and a learner learns.
+    """
 
 
 @atlas.command("run", cls=PlanCommand, agents=("atlas", "student"))
@@ -47,7 +50,10 @@ def run(
     plan: SessionPlan,
     limit: int | None,
 ) -> None:
-    """Run a task file as a baseline's `atlas_sessions` does; the same command resumes a stopped run."""
+    """Run a task file as a baseline does, without Dagster.
+
+    The same command resumes a stopped run.
+    """
     project = find_project()
     files = RunFiles(output_dir)
     if files.sessions.exists():
@@ -90,7 +96,7 @@ def _dataset_beside(task_file: Path) -> str:
 @atlas.command("smoke", cls=PlanCommand, agents=("atlas",))
 @click.option("--dataset", default="dev", show_default=True, help="A file's stem in data/conversations.")
 def smoke(*, dataset: str, plan: SessionPlan) -> None:
-    """Run one conversation through the loop, check it line by line, and log it.
+    """Run one conversation through the loop; check every output.
 
     It becomes a baseline of its own, labelled `smoke`. Exit code 1 if a line of the checklist fails.
     """
@@ -131,7 +137,7 @@ def _tell(checks: tuple[SmokeCheck, ...]) -> None:
 
 @atlas.command("keys")
 def keys() -> None:
-    """Print every key of an Atlas configuration, as Markdown (docs/atlas_config.md)."""
+    """Print every configuration key (docs/atlas_config.md)."""
     from crm_assets.atlas.documentation import config_markdown
 
     click.echo(config_markdown(), nl=False)

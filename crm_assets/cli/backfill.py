@@ -133,7 +133,10 @@ def _run_here(instance: dg.DagsterInstance, project: Project, wanted: Backfill, 
 
     total = len(wanted.keys)
     why = "" if asked_for else "Dagster's daemon is not running (crm-assets ui runs one): "
-    click.echo(f"{why}{counted(total, 'run')} in this process, one after the other.", err=True)
+    click.echo(
+        f"{why}{counted(total, 'run')} in this process{', one after the other' if total > 1 else ''}.",
+        err=True,
+    )
     failed = []
     with progress_lines():
         for number, (key, error) in enumerate(run_here(instance, project, wanted), start=1):

@@ -44,7 +44,7 @@ def baseline(
     overwrite: bool,
     resume: bool,
 ) -> None:
-    """Run a dataset through the whole lineage, under Dagster, and print its figures.
+    """Run a dataset through the whole lineage.
 
     Without API keys, offline models are used. The same command with --run resumes a stopped run.
     """

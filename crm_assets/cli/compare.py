@@ -18,22 +18,22 @@ __all__ = ["compare"]
 @click.argument("dataset")
 @click.argument("run_a")
 @click.argument("run_b")
-@click.option(
-    "--html", type=click.Path(path_type=Path), help="Write everything to this file, a page of its own."
-)
-@click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
+@click.option("--html", type=click.Path(path_type=Path), help="HTML file to write the whole comparison to.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole comparison as JSON.")
 @click.option(
     "--intersection",
     is_flag=True,
-    help="Where the dataset changed, compare the conversations that are the same in both runs.",
+    help="If the dataset changed between the runs, compare only the unchanged conversations.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of every draw.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the resampling."
+)
 @click.option(
     "--resamples",
     type=click.IntRange(min=100, max=1_000_000),
     default=10_000,
     show_default=True,
-    help="Draws behind an interval, and behind a p-value that is not exact.",
+    help="Number of resamples for each interval and each p-value that is not exact.",
 )
 def compare(
     *,
@@ -46,9 +46,10 @@ def compare(
     seed: int,
     resamples: int,
 ) -> None:
-    """Compare RUN_B with RUN_A over the conversations of DATASET that both ran.
+    """Compare two runs of a dataset.
 
-    Every difference is B − A. A run is named by its key, as in 20260131T093000Z.
+    Only conversations that both ran are compared. Every difference is B − A. RUN_A and RUN_B are
+    run keys, as in 20260131T093000Z.
     """
     project = find_project()
     a, b = (require_finished(project, BaselineKey.of(dataset, run)) for run in (run_a, run_b))

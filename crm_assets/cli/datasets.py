@@ -59,7 +59,10 @@ def list_() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
 def audit(file: Path, as_json: bool) -> None:
-    """Count the contents and the problems of FILE; its ground truth is replayed."""
+    """Count what FILE holds and what is wrong with it.
+
+    The ground truth is replayed on the sandbox.
+    """
     if not file.is_file():
         raise InputError(f"{file} is not a file: give the path of a JSON Lines dataset.")
 

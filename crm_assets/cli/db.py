@@ -16,7 +16,7 @@ def db() -> None:
 
 @db.command()
 def status() -> None:
-    """Print the server in use and whether it is running, without starting it."""
+    """Print the server in use and whether it is running."""
     from crm_assets.database import ServerSettings, embedded_address, read_environment
 
     project = find_project()

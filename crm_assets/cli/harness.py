@@ -47,7 +47,7 @@ def harness(
     seed: int,
     overwrite: bool,
 ) -> None:
-    """Run every conversation of a file and verify it turn by turn."""
+    """Run every conversation of a file and verify its turns."""
     if not dataset.is_file():
         raise InputError(f"{dataset} is not a file: give --dataset a JSON Lines file.")
     project = find_project()
@@ -104,8 +104,8 @@ def _table(summary: RunSummary) -> Table:
     here = summary.total - summary.resumed
     rows: dict[str, Cell] = {
         "conversations": summary.total,
-        "all turns right": summary.succeeded,
-        "not all right": summary.failed,
+        "every turn correct": summary.succeeded,
+        "some turn wrong": summary.failed,
         "not recorded": summary.not_recorded,
         "infrastructure errors": summary.infrastructure_errors,
         "finished before": summary.resumed,

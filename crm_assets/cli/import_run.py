@@ -28,7 +28,9 @@ __all__ = ["import_command"]
 @click.option("--run", "run", metavar="KEY", help="YYYYMMDDTHHMMSSZ[-label]; left out, a new one.")
 @click.option("--label", default="", help="Added to the run key, as in 20260131T093000Z-label.")
 def import_command(*, file: Path, dataset: str, run: str | None, label: str) -> None:
-    """Make a baseline of FILE, the results of a past run: CL-Bench's, or ours.
+    """Make a baseline of the results file of a past run.
+
+    FILE is one of CL-Bench's, the output of `crm-assets harness`, or a baseline's sessions.jsonl.
 
     Its calls are repeated on the sandbox and scored here; the verdicts of FILE are kept for comparison.
     The same command resumes a stopped import.

@@ -19,10 +19,13 @@ class VerificationFailed(CrmAssetsError):
 @click.command()
 @click.argument("dataset")
 @click.argument("run")
-@click.option("--verify", is_flag=True, help="Compute hashes and figures again; a changed byte fails it.")
+@click.option("--verify", is_flag=True, help="Check every hash and figure; exit code 1 if one changed.")
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
 def lineage(*, dataset: str, run: str, verify: bool, as_json: bool) -> None:
-    """Show what the baseline RUN of DATASET was made of, by whom and with what."""
+    """Show the origin of a baseline, or verify its files.
+
+    RUN is a run's key, as in 20260131T093000Z.
+    """
     project = find_project()
     key = BaselineKey.of(dataset, run)
 

@@ -15,21 +15,27 @@ __all__ = ["offline_server"]
     "--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port on 127.0.0.1."
 )
 @click.option(
-    "--latency-ms", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Of every answer."
+    "--latency-ms",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Delay of every reply.",
 )
 @click.option(
     "--fault-rate",
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="Share of requests that go wrong in one of many ways, to see that runs survive it.",
+    help="Share of requests that fail, in various ways, to test retries.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Which ones.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed that selects the failing requests."
+)
 def offline_server(*, port: int, latency_ms: float, fault_rate: float, seed: int) -> None:
-    """Serve the offline models like an OpenAI-compatible server, until Ctrl-C.
+    """Serve the offline models as an OpenAI-compatible server.
 
-    With OPENAI_API_BASE set to its address and OPENAI_API_KEY to anything, runs go the way that they go to
-    a provider, without a key that costs.
+    It prints the variables that make a run use it. Such a run takes the same path as with a provider,
+    without an API key and its costs. Ctrl-C ends the server.
     """
     if not port_is_free(port):
         raise InputError(f"Port {port} is in use: stop what listens there or choose --port.")

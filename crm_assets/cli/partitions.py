@@ -21,7 +21,10 @@ def partitions() -> None:
 @click.option("--dataset", required=True, help="A file's stem in data/conversations.")
 @click.option("--run", "run", help="YYYYMMDDTHHMMSSZ[-label]; left out, the current second.")
 def add(dataset: str, run: str | None) -> None:
-    """Register the keys of a baseline and print its partition key, for the UI or `dagster asset`."""
+    """Register a baseline's keys and print its partition key.
+
+    The UI and `dagster asset` then offer it.
+    """
     project = find_project()
     require_dataset(project, dataset)
     keys = [BaselineKey.of(dataset, run)] if run else free_keys(project, dataset, 1)

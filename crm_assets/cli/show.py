@@ -30,7 +30,7 @@ __all__ = ["show"]
 def show(
     *, dataset: str, run: str, conversation: str | None, epoch: int | None, failed: bool, limit: int
 ) -> None:
-    """List the sessions of the baseline RUN of DATASET, or one session turn by turn.
+    """List a baseline's sessions, or show one turn by turn.
 
     CONVERSATION is an ID, or the start of one if it is unique.
     """

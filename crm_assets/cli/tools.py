@@ -10,7 +10,7 @@ __all__ = ["tools"]
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="The JSON Schemas that a model is given.")
 def tools(as_json: bool) -> None:
-    """Print the CRM's entities and tools, as docs/crm_tools.md has them."""
+    """Print the CRM's entities and tools (docs/crm_tools.md)."""
     if not as_json:
         from crm_assets.crm import tools_markdown
 

@@ -57,7 +57,7 @@ class Activity:
     @property
     def words(self) -> str:
         """The activity in a few words for a line of progress."""
-        text = f"{self.under_way:,} calls under way"
+        text = f"{self.under_way:,} open call{'' if self.under_way == 1 else 's'}"
         if self.retries:
             text += f", {self.retries:,} retried"
         if self.mixed is not None:

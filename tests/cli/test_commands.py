@@ -24,6 +24,8 @@ from crm_assets.workspace.project import Project
 
 from .conftest import KEY, Finish, Run
 
+_SUMMARY = 60  # characters that a list of commands has room for
+
 
 def tree(command: click.Command = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Yield the path of every command of click's own tree, groups included."""
@@ -41,7 +43,7 @@ def test_every_command_says_what_it_does_and_what_its_options_are(path: tuple[st
     for name in path:
         assert isinstance(command, click.Group)
         command = command.commands[name]
-    assert command.get_short_help_str()
+    assert not command.get_short_help_str(_SUMMARY).endswith("..."), "its first sentence is cut off"
     for param in command.get_params(click.Context(command)):
         if isinstance(param, click.Option):
             assert param.opts[0] in shown.output
@@ -68,7 +70,7 @@ def test_harness_writes_a_result_for_each_conversation(run: Run, project: Projec
     lines = [orjson.loads(line) for line in output.read_bytes().splitlines()]
     assert len(lines) == 6
     assert all(line["overall_success"] for line in lines)
-    assert "all turns right" in result.stdout
+    assert "every turn correct" in result.stdout
     assert str(output) in result.stdout
 
 

@@ -594,13 +594,13 @@ def test_the_direct_client_never_imports_litellm(path: Path):
 
 def test_calls_and_retries_under_way_can_be_seen():
     async def work(client: ModelClient) -> None:
-        assert client.activity.words == "0 calls under way"
+        assert client.activity.words == "0 open calls"
         asking = asyncio.gather(*(client.complete(ALICE, ask(spec_of(server), str(n))) for n in range(3)))
         while len(server.requests) < 4:
             await asyncio.sleep(0.01)
         assert client.activity.under_way == 3
         assert client.activity.retries == 1
-        assert client.activity.words.startswith("3 calls under way, 1 retried; last failure: openai/")
+        assert client.activity.words.startswith("3 open calls, 1 retried; last failure: openai/")
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
 

@@ -73,7 +73,7 @@ def require_sdk() -> str:
     Raises:
         ConfigError: it is not installed, or another version than the supported one.
     """
-    remedy = "pip install 'crm-assets[atlas-sdk]'"
+    remedy = ".venv/bin/python -m uv pip install -e '.[atlas-sdk]'"
     try:
         found = version(_DISTRIBUTION)
     except PackageNotFoundError:

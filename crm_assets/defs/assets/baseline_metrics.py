@@ -48,7 +48,7 @@ def baseline_metrics(
         info = baseline_run_info(artifacts.project, paths, revision, software)
         metrics = compute_metrics(paths.sessions, run=info)
         write_metrics(paths.metrics, metrics)
-    tell(context, f"{metrics.harness_successes} of {metrics.total_conversations} all right")
+    tell(context, f"every turn correct in {metrics.harness_successes} of {metrics.total_conversations}")
     return file_result(
         paths.metrics,
         {

@@ -24,10 +24,8 @@ def not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_the_package_it_is_said_what_to_install() -> None:
     with pytest.raises(ConfigError) as refusal:
         require_sdk()
-    assert (
-        str(refusal.value)
-        == "engine: sdk needs the extra atlas-sdk; run: pip install 'crm-assets[atlas-sdk]'."
-    )
+    command = ".venv/bin/python -m uv pip install -e '.[atlas-sdk]'"
+    assert str(refusal.value) == f"engine: sdk needs the extra atlas-sdk; run: {command}."
 
 
 @pytest.mark.usefixtures("not_installed")
