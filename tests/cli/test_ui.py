@@ -63,7 +63,7 @@ def test_a_configuration_of_an_older_version_is_a_sentence_before_anything_start
     run: Run, project: Project
 ) -> None:
     path = project.dagster_home / "dagster.yaml"
-    path.write_text(path.read_text().replace("orchestration.launcher", "dagster_launcher"))
+    path.write_text(path.read_text().replace("orchestration.storage", "dagster_storage"))
     result = run("ui", "--port", free_port())
     assert (result.exit_code, result.stdout) == (2, "")
     assert "dagster.yaml cannot be used" in result.stderr
