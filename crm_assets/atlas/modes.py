@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
 import anyio
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from crm_assets.atlas.choices import ExecutionMode
 from crm_assets.atlas.config import AtlasConfig, ProbeConfig, ProbeThresholds
 from crm_assets.atlas.outcomes import ModeDecision, PastSession
-from crm_assets.llm import Caller, ChatRequest, Message, ModelError, Models, json_block
+from crm_assets.llm import Caller, ChatRequest, Message, ModelError, Models, UnitScore, json_block
 from crm_assets.llm.json_replies import ask
 
 __all__ = ["choose_mode", "probe_messages"]
@@ -32,8 +31,7 @@ Answer with one JSON object with the keys "mode" ("auto", "paired" or "coach") a
 
 class _ProbeAnswer(BaseModel):
     mode: str | None = None
-    # Not clamped: a confidence of 85 would become 1, and the session would run unvalidated.
-    confidence: Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
+    confidence: UnitScore
 
 
 async def choose_mode(

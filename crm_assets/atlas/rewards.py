@@ -1,7 +1,7 @@
 """The reward of a session (RIM): three concurrent judgments, and an arbiter if they disagree.
 
-Rules and constants are the Atlas SDK's, with two exceptions: scores and uncertainties are clamped to 0–1,
-and a session without a usable judgment has no reward, rather than a reward of 0.
+Rules and constants are the Atlas SDK's, with two exceptions: a judgment whose score or uncertainty is not
+from 0 to 1 is not usable, and a session without a usable judgment has no reward, rather than a reward of 0.
 """
 
 from __future__ import annotations

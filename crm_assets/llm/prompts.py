@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import orjson
 from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 __all__ = ["JSON_FENCE", "UnitScore", "cut", "json_block"]
 
@@ -14,14 +15,25 @@ JSON_FENCE = "```json\n"
 """Where a prompt's JSON block begins; it ends with a line of three backticks."""
 
 _LONGEST = 4_000
+_ROUNDING = 1e-6
 
 
-def _clamp(value: float) -> float:
-    return min(1.0, max(0.0, value))
+def _unit(value: float) -> float:
+    nearest = min(1.0, max(0.0, value))
+    if abs(value - nearest) > _ROUNDING:
+        raise PydanticCustomError(
+            "unit_score", "{value} is not from 0.0 to 1.0, the scale that was asked for", {"value": value}
+        )
+    return nearest
 
 
-UnitScore = Annotated[float, Field(strict=True, allow_inf_nan=False), AfterValidator(_clamp)]
-"""A number of 0–1 in a model's reply: what is beyond is clamped, what is no number is refused."""
+UnitScore = Annotated[
+    float,
+    Field(strict=True, allow_inf_nan=False, json_schema_extra={"minimum": 0, "maximum": 1}),
+    AfterValidator(_unit),
+]
+"""A number of 0–1 in a model's reply. Another one is refused, as it may be on another scale; only what is
+beyond by rounding (up to 1e-6) is 0 or 1."""
 
 
 def json_block(document: Mapping[str, Any]) -> str:

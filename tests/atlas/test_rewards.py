@@ -126,14 +126,8 @@ def test_an_arbiter_that_cannot_be_had_leaves_the_judges_word(large):
     assert stages(reward)[-1] == ("arbiter", 0.3, True)
 
 
-def test_scores_and_uncertainties_are_clamped():
-    setting = config(rim={"variance_threshold": 1, "uncertainty_threshold": 1.0})
-    reward = judge(judges(said(7, -1), said(-0.5, 3), said(1)), setting)
-    assert scores(reward) == [1.0, 0.0, 1.0]
-    assert [sample.uncertainty for sample in reward.samples] == [0.0, 1.0, 0.1]
-
-
 BAD = ["", "[]", "I liked it.", '{"score": 0.5', said("high"), said("0.5"), said(True), said(None),
+       said(7), said(2, 0.1), said(-0.5), said(0.5, 3), said(0.5, -1),
        said(0.5, "low"), {"score": 0.5}, {"uncertainty": 0.5}, '{"score": NaN, "uncertainty": 0}',
        said(0.5, rationale=7)]  # fmt: skip
 

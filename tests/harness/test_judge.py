@@ -77,8 +77,6 @@ def block(request: ChatRequest) -> dict[str, Any]:
         ({"goal": 0.79, "process": 0.8}, False, "judged_failure"),
         ({"goal": 1.0, "process": 0.33}, False, "judged_failure"),
         ({"goal": 1.0, "process": 0.34}, True, "judged_success"),
-        ({"goal": 7, "process": 1}, True, "judged_success"),
-        ({"goal": 0.7, "process": 9}, False, "judged_failure"),
     ],
 )
 def test_another_call_that_worked_is_judged_by_goal_and_process(
@@ -92,8 +90,7 @@ def test_another_call_that_worked_is_judged_by_goal_and_process(
     assert entry.judge is not None
     assert entry.judge.call is not None
     assert entry.judge.call.rationale == said.get("rationale", "")
-    goal, process = (min(1.0, said[name]) for name in ("goal", "process"))
-    assert entry.judge.call.score == pytest.approx(0.7 * goal + 0.3 * process)
+    assert entry.judge.call.score == pytest.approx(0.7 * said["goal"] + 0.3 * said["process"])
 
 
 @pytest.mark.parametrize(
@@ -118,7 +115,18 @@ def test_what_comparison_settles_is_not_put_to_the_judge(harness: Harness, step,
 
 
 @pytest.mark.parametrize(
-    "said", [DOWN, "great", "", "[]", '{"goal": 1', {"goal": 1.0}, {"goal": "high", "process": 1.0}]
+    "said",
+    [
+        DOWN,
+        "great",
+        "",
+        "[]",
+        '{"goal": 1',
+        {"goal": 1.0},
+        {"goal": "high", "process": 1.0},
+        {"goal": 7, "process": 1},
+        {"goal": 0.7, "process": -1},
+    ],
 )
 def test_a_judge_that_fails_leaves_the_turn_undecided_and_never_wrong(harness: Harness, said):
     result = run(harness, conversation(SEARCH, SEARCH), Caller(OTHER, FIND), judging(said))
@@ -198,9 +206,9 @@ def test_silence_is_wrong_without_asking(harness: Harness):
     assert (entry.response_success, entry.success) == (False, False)
 
 
-@pytest.mark.parametrize("fields", [{}, {"requires_judge": True}])
-def test_a_reply_of_which_the_judge_cannot_say_anything_is_undecided(harness: Harness, fields):
-    models = judging(replies={"score": "high"})
+@pytest.mark.parametrize(("fields", "score"), [({}, "high"), ({"requires_judge": True}, "high"), ({}, 3)])
+def test_a_reply_of_which_the_judge_cannot_say_anything_is_undecided(harness: Harness, fields, score):
+    models = judging(replies={"score": score})
     result = run(harness, told(**fields), Caller((FIND, "It is Acme.")), models)
     entry = only_turn(result)
     assert (entry.response_success, entry.response_status) == (None, "unscored")

@@ -122,7 +122,10 @@ def test_any_text_is_an_object_or_a_value_error(text: str):
     ("text", "complaint"),
     [
         ('{"score": 0.5, "rationale": "x", "more": 1}', None),
-        ('{"score": 7}', None),
+        ('{"score": 0}', None),
+        ('{"score": 7}', "The reply's score: 7.0 is not from 0.0 to 1.0, the scale that was asked for."),
+        ('{"score": -0.01}', "The reply's score: -0.01 is not from 0.0 to 1.0"),
+        ('{"score": 1.00001}', "The reply's score: 1.00001 is not from 0.0 to 1.0"),
         ('{"score": "high"}', "The reply's score: "),
         ('{"score": "0.5"}', "The reply's score: "),
         ('{"rationale": "x"}', "The reply's score: Field required."),
@@ -136,12 +139,28 @@ def test_a_check_says_what_is_wrong_with_the_form(text: str, complaint: str | No
 
 
 def test_asking_again_gets_an_object_of_the_form():
-    replies = iter(["No idea.", '{"score": 7}'])
+    replies = iter(['{"score": 7}', '{"score": 0.7}'])
     models = ScriptedModels(lambda caller, request: next(replies))
     verdict, answer = asyncio.run(ask(models, CALLER, REQUEST, Verdict))
-    assert verdict.score == 1.0
+    assert verdict.score == 0.7
     assert answer.spending.calls == 2
     assert all(request.json_object for request in models.requests)
+
+
+@pytest.mark.parametrize(
+    ("written", "score"), [("1.0000001", 1.0), ("-1e-9", 0.0), ("0.9999999", 0.9999999)]
+)
+def test_what_is_beyond_by_rounding_is_the_end_of_the_scale(written: str, score: float):
+    models = ScriptedModels(lambda caller, request: f'{{"score": {written}}}')
+    verdict, _ = asyncio.run(ask(models, CALLER, REQUEST, Verdict))
+    assert verdict.score == score
+
+
+def test_a_server_that_takes_a_schema_is_given_the_scale():
+    models = ScriptedModels(lambda caller, request: '{"score": 1}')
+    asyncio.run(ask(models, CALLER, REQUEST, Verdict))
+    schema = models.requests[0].json_schema or {}
+    assert schema["properties"]["score"] == {"type": "number", "title": "Score", "minimum": 0, "maximum": 1}
 
 
 class Unchecked:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TypedDict
 
 import anyio
 import orjson
+from pydantic import BaseModel
 
 from crm_assets.atlas.config import AtlasConfig
 from crm_assets.atlas.sdk.package import Document, SdkMapping
@@ -34,8 +35,12 @@ from crm_assets.llm import (
     ModelError,
     Models,
     ModelSpec,
+    ReplyCheck,
+    Role,
+    UnitScore,
     parse_object,
 )
+from crm_assets.llm.json_replies import json_check
 from crm_assets.records import ConversationResult
 
 __all__ = [
@@ -58,6 +63,14 @@ _NO_REPLY = "(no reply)"
 """For a last turn without a reply: the SDK would replace an empty answer by the whole transcript."""
 
 _GRACE_SECONDS = 0.1
+
+
+class _Judgment(BaseModel):
+    """What the SDK reads from a judge's reply; it does not check the range itself."""
+
+    score: UnitScore
+    uncertainty: UnitScore
+
 
 _CURRENT: ContextVar[SdkSession] = ContextVar("crm_assets_sdk_session")
 
@@ -217,7 +230,10 @@ class SdkSession:
         raise error
 
     async def _complete(self, place: Place, request: ChatRequest) -> ChatReply:
-        asking = self.models.complete(Caller(self.ledger_key, ROLES[place]), request, check=_no_object)
+        role = ROLES[place]
+        asking = self.models.complete(
+            Caller(self.ledger_key, role), request, check=_CHECKS.get(role, _no_object)
+        )
         limit = self.config.adaptive_teaching.probe.timeout_seconds if place == "probe" else None
         try:
             return (await asyncio.wait_for(asking, limit)).reply
@@ -283,6 +299,10 @@ def _no_object(reply: ChatReply) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+_CHECKS: Mapping[Role, ReplyCheck] = {"judge": json_check(_Judgment)}
+"""What is wrong with a reply, where the SDK itself would not see it."""
 
 
 def storable(document: Mapping[str, object]) -> Document:

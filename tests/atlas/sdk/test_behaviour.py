@@ -158,6 +158,8 @@ def test_a_score_that_is_none_is_no_reward(
     files = loop.tasks(DATASET[:1])
     process.run(loop, files, loop.config(models_at(server.url)), learning="off")
     assert facts(loop, files, "reward_status") == ["failed"]
+    (used,) = facts(loop, files, "token_usage")
+    assert used["judge"]["failed_calls"] == used["judge"]["calls"] > 3, "it is asked again, and counted"
 
 
 def test_a_fenced_reply_is_understood(process: SdkProcess, loop: Loop, server: ScriptedServer) -> None:

@@ -88,7 +88,9 @@ def test_each_place_is_asked_in_its_role(
     assert reply.content == "{}"
     assert check is not None
     assert check(ChatReply("Sure!")) is not None
-    assert check(ChatReply('{"valid": true}')) is None
+    assert check(ChatReply('{"valid": true, "score": 1, "uncertainty": 0.1}')) is None
+    beyond = check(ChatReply('{"valid": true, "score": 7, "uncertainty": 0.1}'))
+    assert (beyond is not None) is (role == "judge")
     assert asking.asked == {place: 1}
 
 
