@@ -14,6 +14,7 @@ from crm_assets.llm.failures import FailureKind
 from crm_assets.llm.interface import ROLES, Role
 from crm_assets.llm.messages import ChatReply, FunctionCall, SentParameters, Usage
 from crm_assets.llm.spending import DOLLAR_DIGITS, Spending
+from crm_assets.workspace.jsonl import read_lines
 
 __all__ = [
     "AnsweredBy",
@@ -23,7 +24,7 @@ __all__ = [
     "RecordedReply",
     "SpendingSums",
     "read_ledger",
-    "read_lines",
+    "read_ledger_lines",
 ]
 
 SCHEMA_VERSION: Literal[2] = 2
@@ -222,24 +223,17 @@ class SpendingSums:
         )
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, int, LedgerEntry | LedgerNote]]:
-    """The lines of a ledger, each with where it begins and how long it is.
+def read_ledger_lines(path: Path) -> Iterator[tuple[int, int, LedgerEntry | LedgerNote]]:
+    """Read the lines of a ledger, each with where it begins and how long it is, in bytes.
 
     A last line without its end was torn by a crash before anybody saw it, and is left out.
 
     Raises:
         InputError: there is no such file, or a line of it is none of a ledger's; names file and line.
     """
-    try:
-        with path.open("rb") as handle:
-            start = 0
-            for number, line in enumerate(handle, 1):
-                if not line.endswith(b"\n"):
-                    return
-                yield start, len(line), _parse(path, number, line)
-                start += len(line)
-    except OSError as error:
-        raise InputError(f"Could not read the ledger {path}: {error.strerror or error}.") from error
+    for line in read_lines(path):
+        if not line.is_torn:
+            yield line.offset, len(line.data), _parse(path, line.number, line.data)
 
 
 def read_ledger(path: Path) -> Iterator[LedgerEntry]:
@@ -248,7 +242,7 @@ def read_ledger(path: Path) -> Iterator[LedgerEntry]:
     Raises:
         InputError: there is no such file, or a line of it is none of a ledger's; names file and line.
     """
-    for _, _, line in read_lines(path):
+    for _, _, line in read_ledger_lines(path):
         if isinstance(line, LedgerEntry):
             yield line
 

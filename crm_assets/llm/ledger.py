@@ -6,21 +6,25 @@ start are found again too, so that an interrupted session that asks the same is 
 
 from __future__ import annotations
 
-import fcntl
-import os
 from array import array
 from collections import OrderedDict, defaultdict
 from collections.abc import Mapping
-from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from crm_assets.errors import InfrastructureError, InputError
-from crm_assets.llm.entries import LedgerEntry, LedgerNote, SpendingSums, read_ledger, read_lines
+from crm_assets.errors import InfrastructureError
+from crm_assets.llm.entries import (
+    LedgerEntry,
+    LedgerNote,
+    SpendingSums,
+    read_ledger,
+    read_ledger_lines,
+)
 from crm_assets.llm.interface import Role
 from crm_assets.llm.spending import Spending
+from crm_assets.workspace.jsonl import open_locked, read_line_at, read_lines_at, write_lines
 
 __all__ = ["CallKey", "Ledger", "Recording", "ledger_totals"]
 
@@ -47,7 +51,7 @@ class Recording:
             InputError: there is no such file, or a line of it is none of a ledger's.
         """
         recording = cls(path)
-        for place, _, line in read_lines(path):
+        for place, _, line in read_ledger_lines(path):
             recording.add(place, line)
         return recording
 
@@ -76,17 +80,13 @@ class Recording:
         place = self._notes.get((session, name))
         if place is None:
             return None
-        with self._path.open("rb") as handle:
-            handle.seek(place)
-            return LedgerNote.model_validate_json(handle.readline()).document
+        return LedgerNote.model_validate_json(read_line_at(self._path, place)).document
 
     def _load(self, session: str) -> dict[CallKey, list[LedgerEntry]]:
         calls: dict[CallKey, list[LedgerEntry]] = defaultdict(list)
-        with self._path.open("rb") as handle:
-            for place in self._calls[session]:
-                handle.seek(place)
-                entry = LedgerEntry.model_validate_json(handle.readline())
-                calls[entry.role, entry.request_sha256, entry.ordinal].append(entry)
+        for line in read_lines_at(self._path, self._calls[session]):
+            entry = LedgerEntry.model_validate_json(line)
+            calls[entry.role, entry.request_sha256, entry.ordinal].append(entry)
         for attempts in calls.values():
             attempts.sort(key=lambda entry: entry.attempt)
         return dict(calls)
@@ -110,7 +110,7 @@ class Ledger:
         self._recording = Recording(path) if path else None
         if path is not None:
             try:
-                self._handle = _claim(path)
+                self._handle = open_locked(path)
                 self._resume(path, self._handle)
             except BaseException as error:
                 self.close()
@@ -178,7 +178,7 @@ class Ledger:
 
     def _resume(self, path: Path, handle: FileIO) -> None:
         assert self._recording is not None
-        for place, length, line in read_lines(path):
+        for place, length, line in read_ledger_lines(path):
             self._end = place + length
             self._recording.add(place, line)
             if isinstance(line, LedgerEntry):
@@ -197,12 +197,8 @@ class Ledger:
             return
         data = line.model_dump_json().encode() + b"\n"
         try:
-            written = os.write(self._handle.fileno(), data)
-            if written < len(data):
-                raise OSError(None, "no space left")
+            write_lines(self._handle, [data])
         except (OSError, ValueError) as error:  # ValueError: it is closed
-            with suppress(OSError, ValueError):
-                self._handle.truncate(self._end)
             raise self._disk(error) from error
         self._end += len(data)
 
@@ -212,20 +208,6 @@ class Ledger:
             f"Could not write the ledger {self.path}: {reason}; what is finished is kept, run it again to "
             "go on."
         )
-
-
-def _claim(path: Path) -> FileIO:
-    """Open the file for appending, alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = path.open("ab", buffering=0)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        handle.close()
-        raise InputError(
-            f"The ledger {path} is being written by another process; wait for it, or choose another folder."
-        ) from None
-    return handle
 
 
 def ledger_totals(path: Path) -> dict[Role, Spending]:

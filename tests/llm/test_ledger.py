@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
 import sys
@@ -213,12 +212,3 @@ def test_a_ledger_of_many_calls_is_opened_in_little_memory(path: Path):
     grown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert path.stat().st_size > 15_000_000
     assert int(grown.stdout) < 6_000  # KiB
-
-
-def test_a_ledger_is_appended_to_by_whole_lines(path: Path, monkeypatch: pytest.MonkeyPatch):
-    sizes: list[int] = []
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda handle, data: sizes.append(len(data)) or write(handle, data))
-    with Ledger(path) as ledger:
-        ledger.append(entry(content="x" * 100_000))
-    assert sizes == [path.stat().st_size]

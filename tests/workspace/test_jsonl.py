@@ -3,8 +3,10 @@ from __future__ import annotations
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,6 +79,19 @@ def test_a_locked_file_is_refused_until_it_is_closed(tmp_path: Path):
         with pytest.raises(InputError, match=r"results\.jsonl is being written by another process"):
             open_locked(path, guards=tmp_path / "results.jsonl")
     open_locked(path).close()
+
+
+def test_lines_are_written_at_once(tmp_path: Path):
+    sizes: list[int] = []
+
+    class Watched(FileIO):
+        def write(self, data: Any) -> int:
+            sizes.append(len(data))
+            return super().write(data)
+
+    with Watched(tmp_path / "a.jsonl", "a") as handle:
+        write_lines(handle, [b"x" * 100_000 + b"\n", b"y\n"])
+    assert sizes == [100_003]
 
 
 def test_a_full_disk_keeps_whole_lines(tmp_path: Path):
