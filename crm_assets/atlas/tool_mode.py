@@ -6,7 +6,7 @@ from typing import Literal
 
 from crm_assets.atlas.config import AgentConfig
 from crm_assets.atlas.student_prompt import function_tools, system_prompt
-from crm_assets.llm import Caller, ChatRequest, ContextOverflow, MalformedReply, Message, ModelError, Models
+from crm_assets.llm import Caller, ChatRequest, Message, Models, RefusedRequest
 
 __all__ = ["find_tool_mode"]
 
@@ -31,10 +31,6 @@ async def find_tool_mode(models: Models, session: str, agent: AgentConfig) -> Li
     request = ChatRequest(agent.llm, messages, function_tools(), tool_choice="required")
     try:
         answer = await models.complete(Caller(session, "probe"), request)
-    except (ContextOverflow, MalformedReply):
-        raise
-    except ModelError as error:
-        if "refused the request" in str(error):  # it takes no tools at all
-            return "text"
-        raise
+    except RefusedRequest:  # it takes no tools at all
+        return "text"
     return "native" if answer.reply.tool_calls else "text"

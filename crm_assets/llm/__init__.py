@@ -17,6 +17,7 @@ from crm_assets.llm.interface import (
     MalformedReply,
     ModelError,
     Models,
+    RefusedRequest,
     ReplyCheck,
     Role,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "ProviderLimits",
     "ProviderState",
     "RecordingModels",
+    "RefusedRequest",
     "ReplayModels",
     "ReplyCheck",
     "RetryPolicy",

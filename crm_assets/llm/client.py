@@ -17,14 +17,16 @@ import anyio
 
 from crm_assets.errors import ConfigError
 from crm_assets.llm.backends import Backends
-from crm_assets.llm.entries import CallError, LedgerEntry, RecordedReply
+from crm_assets.llm.booking import about_prompt_tokens, book
+from crm_assets.llm.entries import CallError, LedgerEntry
 from crm_assets.llm.failures import Failure, RetryPolicy, one_line
 from crm_assets.llm.interface import Answer
 from crm_assets.llm.json_replies import complaint_message
 from crm_assets.llm.ledger import Ledger
 from crm_assets.llm.limits import ProviderLimiter, ProviderLimits
-from crm_assets.llm.messages import ChatReply, ChatRequest, Message, Usage
-from crm_assets.llm.pricing import Price, price_of
+from crm_assets.llm.messages import ChatRequest, Message
+from crm_assets.llm.observations import Observations, Place
+from crm_assets.llm.pricing import price_of
 from crm_assets.llm.recording import Attempts, Call, RecordingModels
 from crm_assets.llm.redaction import make_redactor
 from crm_assets.llm.replies import Completion
@@ -32,13 +34,6 @@ from crm_assets.llm.spec import ModelSpec, is_own_server, key_of, server_of
 from crm_assets.llm.spending import Budget, answers_by_model
 
 __all__ = ["Activity", "ModelClient"]
-
-_CHARACTERS_A_TOKEN = 4
-_MOST_CHARACTERS_A_TOKEN = 12
-"""More characters a prompt token than any tokenizer makes of English and JSON."""
-_FEW_CHARACTERS = 2000
-_LONGEST_TIMEOUT = 10
-"""How many times its timeout a model's limit may grow to."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +58,6 @@ class Activity:
         if self.mixed is not None:
             text += f"; mixed: {self.mixed}"
         return text if self.trouble is None else f"{text}; last failure: {self.trouble}"
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a model is, and what it costs there."""
-
-    server: str
-    own_server: bool
-    price: Price
 
 
 class ModelClient(RecordingModels):
@@ -106,23 +92,16 @@ class ModelClient(RecordingModels):
         self._backends = Backends(environment, self._redact)
         self._limits = dict(limits or {})
         self._limiters: dict[tuple[str, str], ProviderLimiter] = {}
-        self._places: dict[ModelSpec, _Place] = {}
-        self._timeouts: dict[ModelSpec, float] = {}
+        self._places: dict[ModelSpec, Place] = {}
         self._budget = budget or Budget()
         self._dice = random.Random(seed)  # noqa: S311  (jitter, no secret)
-        self._refusals: dict[str, ConfigError] = {}
-        self._takes_tools: dict[ModelSpec, bool] = {}
-        self._toolless: dict[ModelSpec, str] = {}
-        """Models whose server ignores tools, and what to do about it."""
         self._under_way = self._retried = 0
-        self._trouble: str | None = None
-        self._answered = answers_by_model([self.ledger.total()])
-        self._mixed: str | None = None
+        self._seen = Observations(answers_by_model([self.ledger.total()]), needs_usage=self._budget.is_set)
 
     @property
     def activity(self) -> Activity:
         """What is under way now."""
-        return Activity(self._under_way, self._retried, self._trouble, self._mixed)
+        return Activity(self._under_way, self._retried, self._seen.trouble, self._seen.mixed)
 
     @property
     def progress(self) -> str:
@@ -172,7 +151,7 @@ class ModelClient(RecordingModels):
         spec = call.request.model
         limiter = self._limiter(spec)
         request = _corrected(call.request, attempts)
-        async with limiter.slot(_prompt_tokens(request) if limiter.counts_tokens else 0) as slot:
+        async with limiter.slot(about_prompt_tokens(request) if limiter.counts_tokens else 0) as slot:
             self._may_ask(request)
             completion, entry = await self._send(call, request, len(attempts) + 1)
             failure = completion.failure
@@ -186,7 +165,7 @@ class ModelClient(RecordingModels):
                 seconds=entry.latency_seconds,
                 completion_tokens=completion.usage.completion_tokens if completion.usage else 0,
             )
-        self._look_at(request, completion, entry)
+        self._seen.look_at(request, completion, entry, self._place(spec))
         if failure is None or failure.kind in ("malformed", "unsupported") or limiter.outage.may_end:
             return entry, 0.0
         return entry, self._retries.delay_seconds(attempts.failures_in_transport + 1, self._dice)
@@ -197,14 +176,14 @@ class ModelClient(RecordingModels):
 
         def record(completion: Completion, error: CallError | None) -> LedgerEntry:
             seconds = time.perf_counter() - started
-            entry = _entry(
+            entry = book(
                 call,
                 number,
                 completion,
                 error,
                 started_at=started_at.isoformat(timespec="milliseconds"),
                 latency_seconds=round(seconds, 6),
-                estimate=_estimate(request, completion),
+                sent=request,
                 price=place.price,
             )
             self.ledger.append(entry)
@@ -212,7 +191,7 @@ class ModelClient(RecordingModels):
 
         self._under_way += 1
         try:
-            timeout = self._timeouts.get(request.model, request.model.timeout_seconds)
+            timeout = self._seen.timeout_seconds(request.model)
             completion = await self._backends.of(request.model).send(request, timeout)
         except asyncio.CancelledError:
             cancelled = CallError(kind="cancelled", message="the caller did not wait for it")
@@ -235,65 +214,18 @@ class ModelClient(RecordingModels):
             return CallError(kind="length", message=message)
         return CallError(kind="malformed", message=one_line(complaint, self._redact))
 
-    def _look_at(self, request: ChatRequest, completion: Completion, entry: LedgerEntry) -> None:
-        """Draw conclusions from an attempt: for later ones, the budget, and who watches."""
-        spec = request.model
-        if completion.failure is None:
-            self._trouble = None
-            if entry.answered is not None:
-                asked, by = entry.answered
-                known = self._answered.setdefault(asked, [])
-                if by not in known:
-                    known.append(by)
-                if len(known) > 1:
-                    self._mixed = f"{asked} was answered by {' and by '.join(known)}"
-            self._look_at_tools(request, completion)
-            if completion.usage is None and self._budget.is_set and completion.cost_usd is None:
-                self._refusals[spec.name] = ConfigError(
-                    f"{spec.name} at {entry.server} reports no token usage, so a budget cannot be kept; "
-                    "run without one, or set its usd_per_million_* to 0 if it costs nothing."
-                )
-            return
-        self._trouble = f"{spec.name}: {completion.failure.message}"
-        if completion.failure.kind == "timeout" and self._place(spec).own_server:
-            limit = min(
-                self._timeouts.get(spec, spec.timeout_seconds) * 2, spec.timeout_seconds * _LONGEST_TIMEOUT
-            )
-            if entry.latency_seconds * 2 >= limit:  # of many that time out together, the first counts
-                self._timeouts[spec] = limit
-                self._trouble += f"; it gets {limit:g} s from here on"
-
-    def _look_at_tools(self, request: ChatRequest, completion: Completion) -> None:
-        """Notice a server that ignores the tools, so that they are not even in the prompt."""
-        spec, reply, usage = request.model, completion.reply, completion.usage
-        if reply is None or request.tool_choice == "none" or self._takes_tools.get(spec):
-            return
-        if reply.tool_calls:
-            self._takes_tools[spec] = True
-            return
-        if usage is None or request.tool_characters < _FEW_CHARACTERS:
-            return
-        if usage.prompt_tokens * _MOST_CHARACTERS_A_TOKEN < request.characters:
-            self._takes_tools[spec] = False
-            self._toolless[spec] = (
-                f"{spec.name} at {self._place(spec).server} ignores tools: it counted "
-                f"{usage.prompt_tokens:,} prompt tokens for a request of {request.characters:,} "
-                f"characters, {request.tool_characters:,} of them tools. Its chat template knows no "
-                "tools: set agent.tool_mode to text, or to auto."
-            )
-
     def _asked_wait(self, failure: Failure | None) -> float | None:
         """How long the provider asks everyone to wait, within reason."""
         if failure is None or failure.retry_after_seconds is None:
             return None
         return min(failure.retry_after_seconds, self._retries.longest_seconds)
 
-    def _place(self, spec: ModelSpec) -> _Place:
+    def _place(self, spec: ModelSpec) -> Place:
         place = self._places.get(spec)
         if place is None:
             own = is_own_server(spec, self._environment)
             server = server_of(spec, self._environment)
-            place = self._places[spec] = _Place(server, own, price_of(spec, own_server=own))
+            place = self._places[spec] = Place(server, own, price_of(spec, own_server=own))
         return place
 
     def _limiter(self, spec: ModelSpec) -> ProviderLimiter:
@@ -311,15 +243,10 @@ class ModelClient(RecordingModels):
         return limiter
 
     def _may_ask(self, request: ChatRequest) -> None:
-        spec = request.model
-        if request.tools and spec in self._toolless:
-            raise ConfigError(self._toolless[spec])
-        refusal = self._refusals.get(spec.name)
-        if refusal is not None:
-            raise ConfigError(str(refusal))
+        self._seen.require_usable(request)
         if self._budget.is_set:
             if self._budget.usd is not None:
-                self._require_price(spec)
+                self._require_price(request.model)
             self._budget.check(self.ledger.total())
 
     def _require_price(self, spec: ModelSpec) -> None:
@@ -333,7 +260,7 @@ class ModelClient(RecordingModels):
     def _remember(self, spec: ModelSpec, error: Exception) -> Exception:
         """Keep others from knocking where one was turned away for good."""
         if isinstance(error, ConfigError):
-            self._refusals[spec.name] = error
+            self._seen.refuse(spec, error)
         return error
 
 
@@ -344,69 +271,3 @@ def _corrected(request: ChatRequest, attempts: Attempts) -> ChatRequest:
     reply, complaint = attempts.complaint
     said = Message("assistant", reply.content or "(nothing)")
     return replace(request, messages=(*request.messages, said, complaint_message(complaint)))
-
-
-def _prompt_tokens(request: ChatRequest) -> int:
-    """Return about how many tokens a prompt has, before anyone has counted them."""
-    return request.characters // _CHARACTERS_A_TOKEN
-
-
-def _estimate(request: ChatRequest, completion: Completion) -> Usage | None:
-    """Return about what a call took of which nothing is known; None where the tokens are known."""
-    if completion.usage is not None:
-        return None
-    most = request.effective_max_output_tokens or 0
-    written = _written_tokens(completion.reply) if completion.reply else most
-    return Usage(_prompt_tokens(request), written)
-
-
-def _written_tokens(reply: ChatReply) -> int:
-    characters = len(reply.content or "") + sum(len(call.arguments) for call in reply.tool_calls)
-    return characters // _CHARACTERS_A_TOKEN
-
-
-def _entry(
-    call: Call,
-    number: int,
-    completion: Completion,
-    error: CallError | None,
-    *,
-    started_at: str,
-    latency_seconds: float,
-    estimate: Usage | None,
-    price: Price,
-) -> LedgerEntry:
-    reply, usage = completion.reply, completion.usage
-    cost = completion.cost_usd
-    if usage is None and price.is_free:
-        cost = 0.0  # whatever the tokens were
-    return LedgerEntry(
-        session=call.caller.session,
-        role=call.caller.role,
-        model=call.request.model.name,
-        request_sha256=call.request.sha256,
-        ordinal=call.ordinal,
-        attempt=number,
-        started_at=started_at,
-        latency_seconds=latency_seconds,
-        prompt_tokens=usage.prompt_tokens if usage else None,
-        completion_tokens=usage.completion_tokens if usage else None,
-        cached_tokens=usage.cached_tokens if usage else None,
-        reasoning_tokens=usage.reasoning_tokens if usage else None,
-        cost_usd=cost,
-        estimated_tokens=estimate.total_tokens if estimate else None,
-        estimated_usd=price.cost_usd(estimate) if estimate and cost is None else None,
-        error=error,
-        reply=None
-        if reply is None
-        else RecordedReply(
-            content=reply.content,
-            tool_calls=reply.tool_calls,
-            finish_reason=reply.finish_reason,
-            state=dict(reply.state) if reply.state else None,
-        ),
-        sent=completion.sent,
-        server=completion.server,
-        answered_by=completion.answered_by,
-        note=completion.note,
-    )

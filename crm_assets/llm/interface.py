@@ -19,6 +19,7 @@ __all__ = [
     "MalformedReply",
     "ModelError",
     "Models",
+    "RefusedRequest",
     "ReplyCheck",
     "Role",
 ]
@@ -38,6 +39,10 @@ class ModelError(InfrastructureError):
 
 class ContextOverflow(ModelError):
     """A request is longer than the model's context."""
+
+
+class RefusedRequest(ModelError):
+    """A server refuses a request, and would again."""
 
 
 class MalformedReply(ModelError):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
@@ -15,7 +13,9 @@ from typing import Any
 
 import anyio
 
-from crm_assets.llm.failures import Failure, FailureKind, failure_of_response, one_line
+from crm_assets.llm.failures import Failure
+from crm_assets.llm.json_formats import JsonFormats, ResponseFormat
+from crm_assets.llm.litellm_failures import failure_of_exception
 from crm_assets.llm.messages import ChatRequest, Message, SentParameters
 from crm_assets.llm.pricing import Price, price_of
 from crm_assets.llm.replies import Completion, read_completion
@@ -31,16 +31,6 @@ _FIRST_MARGIN_SECONDS = 30.0
 _CACHE_MARK = {"cache_control": {"type": "ephemeral"}}
 """Anthropic reads from its cache only what ends with such a mark."""
 
-_PREFIX = re.compile(r"^(?:[\w.]*(?:Error|Timeout|Exception)(?: Error)?: )+(?:\w*Exception(?: \w+)? - )?")
-_SUFFIX = re.compile(r"\.? (?:Handle with `litellm\.\w+`\.|File an issue if litellm error - \S+)$")
-_MADE_UP, _SERVER_ERROR = 422, 500
-_SAID: Mapping[FailureKind, str] = {
-    "timeout": "no answer in time",
-    "connection": "the connection failed",
-    "unreadable": "the answer was no complete JSON document",
-}
-"""litellm's own words say less, or too much."""
-
 
 @dataclass
 class _Route:
@@ -53,6 +43,7 @@ class _Route:
     """Arguments of every call."""
     takes: frozenset[str]
     """Parameters of OpenAI's API that it takes."""
+    formats: JsonFormats
     drop_params: bool = False
     """litellm is to leave out values that the model does not take; found out by trying."""
 
@@ -79,7 +70,8 @@ class LitellmBackend:
         """
         route = self._route(request.model)
         litellm = import_litellm()
-        arguments = {**route.fixed, "timeout": timeout_seconds, **_arguments(route, request)}
+        wanted = route.formats.wanted(request)
+        arguments = {**route.fixed, "timeout": timeout_seconds, **_arguments(route, request, wanted)}
         margin = _MARGIN_SECONDS if route.spec.provider in self._loaded else _FIRST_MARGIN_SECONDS
         limit = timeout_seconds + margin
         completion: Completion | None = None
@@ -89,16 +81,18 @@ class LitellmBackend:
         except TimeoutError:
             completion = Completion(failure=Failure("timeout", f"no answer in {limit:g} s"))
         except Exception as error:  # all that litellm raises: each kind of failure is told from it
-            completion = _failed(error, self._redact)
+            completion = failure_of_exception(error, self._redact)
         else:
             completion = self._read(route, request, response)
         finally:
             self._loaded.add(route.spec.provider)
+        if request.json_object:
+            completion = route.formats.learn(wanted, completion)
         # Outside of the handler, so that nothing raised from here on holds on to litellm's exception.
         sent = SentParameters(
             temperature=None if route.drop_params else arguments.get("temperature"),
             max_output_tokens=arguments.get("max_tokens"),
-            response_format="json_object" if "response_format" in arguments else None,
+            response_format=wanted,
         )
         reply = completion.reply and replace(completion.reply, sent=sent)
         return replace(completion, reply=reply, sent=sent, server=route.server)
@@ -157,6 +151,8 @@ class LitellmBackend:
             own_server=is_own_server(spec, self._environment),
             fixed=fixed,
             takes=frozenset(takes or ()),
+            # No schemas: litellm rewrites them by provider, and makes tools of them for some.
+            formats=JsonFormats("json_object" if "response_format" in (takes or ()) else None),
         )
 
     def _client(self, spec: ModelSpec, key: str | None, base: str | None) -> Any:
@@ -229,7 +225,7 @@ async def _complete(litellm: Any, route: _Route, arguments: dict[str, Any]) -> A
     return await litellm.acompletion(**arguments, drop_params=True)
 
 
-def _arguments(route: _Route, request: ChatRequest) -> dict[str, Any]:
+def _arguments(route: _Route, request: ChatRequest, wanted: ResponseFormat) -> dict[str, Any]:
     marked = route.spec.provider == "anthropic"
     arguments: dict[str, Any] = {
         "messages": [_message(message, marked=marked) for message in request.messages]
@@ -238,8 +234,8 @@ def _arguments(route: _Route, request: ChatRequest) -> dict[str, Any]:
         arguments["temperature"] = request.effective_temperature
     if request.effective_max_output_tokens is not None:
         arguments["max_tokens"] = request.effective_max_output_tokens
-    if request.json_object and "response_format" in route.takes:
-        arguments["response_format"] = {"type": "json_object"}
+    if wanted is not None:
+        arguments["response_format"] = {"type": wanted}
     if request.tools:
         arguments.update(_tool_arguments(route, request, marked=marked))
     return arguments
@@ -264,90 +260,3 @@ def _tool_arguments(route: _Route, request: ChatRequest, *, marked: bool) -> dic
         # OpenAI does not take and ours do not have.
         return {"extra_body": arguments}
     return arguments
-
-
-def _failed(error: Exception, redact: Callable[[str], str]) -> Completion:
-    """Return what an exception of litellm's comes to.
-
-    litellm tells many things that never came from a server as status 500, so where no response stands
-    behind an error, what it was raised from decides. Whatever is left then comes from a reply that litellm
-    could not take apart.
-    """
-    headers = _response_headers(error)
-    status = getattr(error, "status_code", None)
-    text, body = _words(str(error)), getattr(error, "body", None)
-    failure: Failure | None = None
-    if headers is None:
-        failure = _failure_of_cause(error)
-        # 422 is what it makes of an error in a good response, which may pass, unlike a refusal.
-        if failure is not None or not isinstance(status, int) or status in (_MADE_UP, _SERVER_ERROR):
-            failure = failure or Failure("malformed", _one_line(text, redact, error))
-            sent = failure.kind in ("malformed", "unreadable", "timeout") or not failure.is_down
-            return Completion(failure=failure) if sent else Completion.refused(failure)
-    status = status if isinstance(status, int) else _SERVER_ERROR
-    if type(error).__name__ == "ContextWindowExceededError":
-        return Completion.refused(Failure("context_window", _one_line(text, redact, error), status=status))
-    document: object = body if isinstance(body, dict) else _json(text)
-    failure = failure_of_response(status, headers or {}, document, redact)
-    if failure.kind == "rejected" and headers is not None and (kind := _kind_of_body(error)):
-        # Some providers' parts make a 422 of a good response whose body they cannot take apart.
-        return Completion(failure=Failure(kind, _SAID.get(kind) or failure.message))
-    return Completion.refused(failure)
-
-
-def _one_line(text: str, redact: Callable[[str], str], error: Exception) -> str:
-    return one_line(text, redact).rstrip(".") or type(error).__name__
-
-
-def _words(text: str) -> str:
-    """Return what the provider said of all that litellm makes of it."""
-    return _SUFFIX.sub("", _PREFIX.sub("", text)).partition(" Traceback")[0]
-
-
-def _json(text: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _failure_of_cause(error: Exception) -> Failure | None:
-    import httpx  # noqa: PLC0415  (comes with litellm)
-    import openai  # noqa: PLC0415  (likewise; what litellm raises derives from its classes)
-
-    for cause in _chain(error):
-        if isinstance(cause, (openai.APITimeoutError, httpx.TimeoutException, TimeoutError)):
-            return Failure("timeout", _SAID["timeout"])
-        if isinstance(cause, (httpx.TransportError, OSError)) or type(cause) is openai.APIConnectionError:
-            down = any(
-                isinstance(link, (httpx.ConnectError, ConnectionRefusedError)) for link in _chain(error)
-            )
-            return Failure("connection", _SAID["connection"], is_down=down)
-    kind = _kind_of_body(error)
-    return Failure(kind, _SAID.get(kind) or "the reply has another form") if kind else None
-
-
-def _kind_of_body(error: Exception) -> FailureKind | None:
-    for cause in _chain(error):
-        if isinstance(cause, (json.JSONDecodeError, UnicodeDecodeError)):
-            return "unreadable"
-        if isinstance(cause, (TypeError, LookupError, AttributeError, ValueError)):
-            return "malformed"
-    return None
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        current = current.__cause__ or current.__context__
-
-
-def _response_headers(error: Exception) -> Mapping[str, str] | None:
-    """Return the headers of the response that the error comes from; None where there was none."""
-    headers = getattr(error, "litellm_response_headers", None)
-    if not headers:
-        headers = getattr(getattr(error, "response", None), "headers", None)
-    return {str(name).lower(): str(value) for name, value in headers.items()} if headers else None

@@ -21,6 +21,7 @@ from crm_assets.llm.interface import (
     ContextOverflow,
     MalformedReply,
     ModelError,
+    RefusedRequest,
     ReplyCheck,
     Role,
 )
@@ -153,7 +154,7 @@ def _refusal(request: ChatRequest, error: CallError) -> CrmAssetsError:
         return ModelError(f"The request is too large for the account at {spec.name}: {error.message}.")
     if error.kind == "content_filter":
         return ModelError(f"{spec.name} withheld its reply: {error.message}.")
-    return ModelError(f"{spec.name} refused the request: {error.message}.")
+    return RefusedRequest(f"{spec.name} refused the request: {error.message}.")
 
 
 class RecordingModels(ABC):
@@ -172,18 +173,11 @@ class RecordingModels(ABC):
     async def complete(
         self, caller: Caller, request: ChatRequest, *, check: ReplyCheck | None = None
     ) -> Answer:
-        """Return a reply to `request`, asked again as often as limits allow while calls fail.
-
-        Args:
-            caller: on whose account.
-            request: the question.
-            check: replies of whose form it complains are asked for again.
+        """Return a reply to `request` (see `Models.complete`).
 
         Raises:
-            ModelError: no reply could be had.
-            MalformedReply: `check` complained of every reply; carries the last one.
-            BudgetExhausted: the run's budget is spent.
-            ConfigError: the key is missing or refused, or a budget in dollars meets an unknown price.
+            ConfigError: the key is missing or refused, the server ignores tools, or a budget meets an
+                unknown price or usage.
             InfrastructureError: the ledger could not be written.
         """
         call = Call(caller, request, check, self._ordinal(caller, request))

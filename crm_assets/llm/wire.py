@@ -13,13 +13,14 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import orjson
 
 from crm_assets.llm.failures import Failure, failure_of_response
+from crm_assets.llm.json_formats import JsonFormats
 from crm_assets.llm.messages import ChatRequest, SentParameters
 from crm_assets.llm.pricing import Price, price_of, takes_of
 from crm_assets.llm.replies import Completion, read_completion
@@ -35,12 +36,7 @@ _CONNECT_SECONDS = 30.0
 _KEEP_ALIVE_SECONDS = 4.0
 """Servers close idle connections after 5 s (uvicorn) or later; one that closes just then loses a call."""
 _OK = 200
-_FORMAT_REFUSED = (400, 422, 500, 501)
-"""llama-cpp-python answers 500 to a schema that it cannot use."""
 _ORGANIZATION = {"OPENAI_ORG_ID": "OpenAI-Organization", "OPENAI_PROJECT_ID": "OpenAI-Project"}
-
-ResponseFormat = Literal["json_schema", "json_object", None]
-_LOWER: Mapping[ResponseFormat, ResponseFormat] = {"json_schema": "json_object", "json_object": None}
 
 
 @dataclass
@@ -55,9 +51,7 @@ class _Route:
     refused: set[str] = field(default_factory=set)
     """Parameters that the server does not take."""
     max_tokens: str = "max_tokens"
-    format: ResponseFormat = "json_schema"
-    """The most that the server takes for a JSON object."""
-    proven: set[ResponseFormat] = field(default_factory=set)
+    formats: JsonFormats = field(default_factory=lambda: JsonFormats("json_schema"))
 
 
 class OpenAIBackend:
@@ -80,7 +74,7 @@ class OpenAIBackend:
         body = encode_body(route, request, sent)
         completion = await self._post(route, request, body, timeout_seconds)
         if request.json_object:
-            completion = _learn_format(route, sent, completion)
+            completion = route.formats.learn(sent.response_format, completion)
         completion = _learn_parameter(route, request, completion)
         return _with(completion, sent, route.server)
 
@@ -213,17 +207,12 @@ def _proxy_for(base: str) -> str | None:
 
 def _parameters(route: _Route, request: ChatRequest) -> SentParameters:
     """Return what is asked for, without what the server does not take."""
-    wanted: ResponseFormat = None
-    if request.json_object:
-        wanted = route.format
-        if wanted == "json_schema" and request.json_schema is None:
-            wanted = "json_object"
     return SentParameters(
         temperature=None if "temperature" in route.refused else request.effective_temperature,
         max_output_tokens=None
         if route.max_tokens in route.refused
         else request.effective_max_output_tokens,
-        response_format=wanted,
+        response_format=route.formats.wanted(request),
     )
 
 
@@ -252,27 +241,6 @@ def encode_body(route: _Route, request: ChatRequest, sent: SentParameters) -> by
     if rest:
         parts += [b",", orjson.dumps(rest)[1:-1]]
     return b"".join((*parts, b"}"))
-
-
-def _learn_format(route: _Route, sent: SentParameters, completion: Completion) -> Completion:
-    """Remember which form of JSON the server takes; a refusal of the highest is tried again with less."""
-    wanted, failure = sent.response_format, completion.failure
-    if failure is None:
-        route.proven.add(wanted)
-        return completion
-    if failure.status not in _FORMAT_REFUSED or failure.kind not in ("rejected", "server_error"):
-        return completion
-    if wanted is None and None not in route.proven:
-        route.format = "json_schema"  # it was not for the format that the request was refused
-    if (
-        wanted is None
-        or wanted in route.proven
-        or (failure.kind, wanted) == ("server_error", "json_object")
-    ):
-        return completion
-    route.format = _LOWER[wanted]
-    message = f"{failure.message}; asked again without response_format {wanted}"
-    return Completion.refused(Failure("unsupported", message))
 
 
 def _learn_parameter(route: _Route, request: ChatRequest, completion: Completion) -> Completion:

@@ -151,7 +151,7 @@ def hanging(*roles: str) -> Any:
 def impatient(loop: Loop) -> Iterator[pytest.MonkeyPatch]:
     """Two attempts a call, none longer than the first, until it is undone."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("crm_assets.llm.client._LONGEST_TIMEOUT", 1)
+        patch.setattr("crm_assets.llm.observations._LONGEST_TIMEOUT", 1)
         patch.setattr(
             "crm_assets.atlas.model_run.ModelClient",
             lambda *a, **k: ModelClient(*a, **k, retries=RetryPolicy(attempts=2, base_seconds=0.001)),

@@ -178,6 +178,19 @@ def test_a_server_that_ignores_tools_is_noticed_at_the_first_call():
     assert len(server.requests) == 2
 
 
+def test_a_required_call_that_does_not_come_shows_it_where_no_tokens_are_counted():
+    async def twice(client: ModelClient) -> None:
+        request = ask(spec_of(server), tools=TOOLS, tool_choice="required")
+        assert not (await client.complete(ALICE, request)).reply.tool_calls
+        with pytest.raises(ConfigError, match="ignores tools: it made no call where one is required"):
+            await client.complete(ALICE, request)
+
+    uncounted = {name: value for name, value in text("Hello!").body.items() if name != "usage"}
+    with ScriptedServer(Scripted(uncounted)) as server:
+        with_client(twice)
+    assert len(server.requests) == 1
+
+
 def test_a_model_that_chooses_not_to_call_is_not_taken_for_one():
     async def twice(client: ModelClient) -> None:
         for number in range(2):

@@ -19,6 +19,7 @@ from crm_assets.llm import (
     ModelError,
     Models,
     ModelSpec,
+    RefusedRequest,
     ReplayModels,
     RetryPolicy,
     Role,
@@ -120,7 +121,7 @@ def test_failures_come_out_the_same(recorded: Path, answer: Any):
     models = ReplayModels(recorded)
     assert run(outcome(models, ALICE, SPEC, "q", check=is_fine)) == was
     assert not isinstance(was, Answer)
-    assert was[0] in {ModelError, ConfigError, MalformedReply}
+    assert was[0] in {RefusedRequest, ModelError, ConfigError, MalformedReply}
 
 
 @pytest.mark.parametrize(
