@@ -16,10 +16,12 @@ from pydantic import (
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    model_validator,
 )
 
 from crm_assets.conversations import JsonObject
-from crm_assets.llm import object_arguments
+from crm_assets.crm import TOOLS
+from crm_assets.llm import calls_in_text, object_arguments
 from crm_assets.records.results import TokenUsage
 from crm_assets.records.sessions import PastTurnVerdicts, PastVerdicts
 
@@ -115,6 +117,24 @@ class PastTurn(TurnKey):
     judge_score: Known[float] = None
     judge_rationale: Known[str] = None
     judge: Known[_Judge] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_call_in_text(cls, document: object) -> object:
+        """Read a call that the server left in the reply's text, as it is read of a live model."""
+        if not isinstance(document, dict) or document.get("tool_name"):
+            return document
+        text = document.get("agent_response_text")
+        calls = calls_in_text(text) if isinstance(text, str) else ()
+        if not calls or any(call.name not in TOOLS for call in calls):
+            return document
+        first = calls[0]  # one call a turn
+        return {
+            **document,
+            "tool_name": first.name,
+            "arguments": first.arguments,
+            "agent_response_text": None,
+        }
 
     @property
     def usage(self) -> dict[str, TokenUsage]:

@@ -245,6 +245,12 @@ def test_arguments_may_be_json_text(harness: Harness, record: Write, times: int)
     assert result.per_turn_results[0].arguments == {"name": "Acme"}
 
 
+def test_a_call_that_a_server_left_in_the_text_is_made(harness: Harness, record: Write):
+    text = '<tool_call>{"name": "client_search", "arguments": {"name": "Acme"}}</tool_call>'
+    result = run(harness, record, past(did(None, agent_response_text=text)), SEARCH)
+    assert result.overall_success is True
+
+
 @pytest.mark.parametrize("arguments", ["Acme", "[1]", '"Acme"', "{", 5])
 def test_other_arguments_stay_as_they_are(harness: Harness, record: Write, arguments: Any):
     result = run(harness, record, past(did("client_search", arguments)), SEARCH)

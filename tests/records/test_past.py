@@ -121,3 +121,36 @@ def test_reward_mode_and_judge_of_our_own_sessions_are_kept(tmp_path: Path) -> N
         recorded_dataset_revision="5e",
     )
     assert found.turn_verdicts()[0].recorded_judge_score == 0.8
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<tool_call>\n{"name": "client_search", "arguments": {"name": "Acme"}}\n</tool_call>',
+        '{"name": "client_search", "parameters": {"name": "Acme"}}',
+        '```json\n{"tool": "client_search", "arguments": {"name": "Acme"}}\n```',
+        'Hm.</think>{"function": {"name": "client_search", "arguments": "{\\"name\\": \\"Acme\\"}"}}',
+    ],
+)
+def test_a_call_that_was_left_in_the_text_is_a_call(tmp_path: Path, text: str) -> None:
+    past = read(tmp_path, result("c-1", {"turn_id": 1, "tool_name": None, "agent_response_text": text}))
+    turn = past.turns[1]
+    assert (turn.tool_name, turn.arguments, turn.agent_response_text) == (
+        "client_search",
+        {"name": "Acme"},
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("tool", "text"),
+    [
+        (None, "I would call client_search."),
+        (None, '{"name": "Acme"}'),
+        (None, '{"name": "no_such_tool", "arguments": {}}'),
+        ("quote_prefixes", '{"name": "client_search", "arguments": {}}'),
+    ],
+)
+def test_other_text_stays_text(tmp_path: Path, tool: str | None, text: str) -> None:
+    past = read(tmp_path, result("c-1", {"turn_id": 1, "tool_name": tool, "agent_response_text": text}))
+    assert (past.turns[1].tool_name, past.turns[1].agent_response_text) == (tool, text)
