@@ -31,8 +31,10 @@ from crm_assets.database import Databases, read_environment
 from crm_assets.engine import (
     Limits,
     OnProgress,
+    ProgressReporter,
     RunSummary,
     SessionRunner,
+    Tally,
     Work,
     WorkItem,
     ledger_key,
@@ -102,7 +104,7 @@ def run_models(
     if run.by_sdk:
         require_sdk()  # before any file is made
     with Ledger(files.ledger) as ledger:
-        run = _with_tool_mode(run, ledger, project, items)
+        run = _with_tool_mode(run, ledger, project, items, progress)
         description = describe_models(run)
         header = run_header(
             files,
@@ -145,7 +147,13 @@ def _note_answers(files: RunFiles, ledger: Ledger) -> None:
     write_json(sidecar, {**document, "answered_by": answers})
 
 
-def _with_tool_mode(run: ModelRun, ledger: Ledger, project: Project, items: Sequence[WorkItem]) -> ModelRun:
+def _with_tool_mode(
+    run: ModelRun,
+    ledger: Ledger,
+    project: Project,
+    items: Sequence[WorkItem],
+    progress: OnProgress | None,
+) -> ModelRun:
     """Return the run with a tool mode that is found out; the first session pays for the question."""
     agent = run.config.config.agent
     if agent.tool_mode != "auto" or not items:
@@ -154,8 +162,12 @@ def _with_tool_mode(run: ModelRun, ledger: Ledger, project: Project, items: Sequ
 
     async def find() -> Literal["native", "text"]:
         models = _models(run, ledger, project)
+        reporter = ProgressReporter(
+            Tally(), len(items), callback=progress, spent=ledger.total, activity=lambda: models.progress
+        )
         try:
-            return await find_tool_mode(models, ledger_key(conversation), agent)
+            async with reporter.watching():
+                return await find_tool_mode(models, ledger_key(conversation), agent)
         finally:
             await models.aclose()
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from crm_assets.engine.checkpoint import Tally
 from crm_assets.engine.dataset_run import run_harness
 from crm_assets.engine.identity import FIRST_EPOCH, learning_key, ledger_key, session_key
-from crm_assets.engine.progress import OnProgress, Progress
+from crm_assets.engine.progress import OnProgress, Progress, ProgressReporter
 from crm_assets.engine.run import Limits, RunSummary, run_work
 from crm_assets.engine.scripted import ScriptedRunners
 from crm_assets.engine.work import Finished, SessionRunner, Work, WorkItem, repeat
@@ -15,9 +16,11 @@ __all__ = [
     "Limits",
     "OnProgress",
     "Progress",
+    "ProgressReporter",
     "RunSummary",
     "ScriptedRunners",
     "SessionRunner",
+    "Tally",
     "Work",
     "WorkItem",
     "learning_key",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from crm_assets.engine.checkpoint import Tally
@@ -12,6 +14,8 @@ from crm_assets.llm import Spending
 __all__ = ["OnProgress", "Progress", "ProgressReporter"]
 
 _REPORT_SECONDS = 0.2
+_WATCH_SECONDS = 4.0
+"""Progress is told at least as often, even while no session ends: users are to see it within 15 s."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,11 @@ class ProgressReporter:
         self._spent = spent
         self._activity = activity
         self._resumed = tally.total
-        self._started = self._reported = time.perf_counter()
+        self._started = self._reported = time.monotonic()
 
     def report(self, *, now: bool = False) -> None:
         """Report if it is time to, or `now`."""
-        seconds = time.perf_counter() - self._started
+        seconds = time.monotonic() - self._started
         if self._callback is None or not (
             now or self._started + seconds - self._reported >= _REPORT_SECONDS
         ):
@@ -77,3 +81,18 @@ class ProgressReporter:
                 activity=self._activity(),
             )
         )
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Report every few seconds while the context lasts, even if no session ends."""
+
+        async def watch() -> None:
+            while True:
+                await asyncio.sleep(_WATCH_SECONDS)
+                self.report()
+
+        watcher = asyncio.create_task(watch())
+        try:
+            yield
+        finally:
+            watcher.cancel()

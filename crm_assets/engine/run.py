@@ -104,9 +104,6 @@ def run_work(
         )
 
 
-_WATCH_SECONDS = 5.0
-
-
 @dataclass(frozen=True)
 class _Run:
     """One start of a run: its records go to the checkpoint, and progress is reported."""
@@ -133,18 +130,8 @@ class _Run:
         return discarded
 
     async def _run_watched(self, job: Job[TaskT]) -> int:
-        """Run a job; progress is reported even while no session ends."""
-
-        async def watch() -> None:
-            while True:
-                await asyncio.sleep(_WATCH_SECONDS)
-                self.progress.report()
-
-        watching = asyncio.create_task(watch())
-        try:
+        async with self.progress.watching():
             return await run_job(job, self.put)
-        finally:
-            watching.cancel()
 
     def put(self, entries: list[Entry]) -> None:
         """Keep records."""
