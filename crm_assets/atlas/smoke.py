@@ -71,6 +71,7 @@ def smoke_checks(files: RunFiles) -> tuple[SmokeCheck, ...]:
         SmokeCheck(name=name, passed=not problem, description=problem or found)
         for name, (problem, found) in (
             ("session_ran", _ran(session)),
+            ("tools_called", _called(session)),
             ("execution_mode_paired", _mode(session)),
             ("reward_or_rationale", _reward(session)),
             ("tokens_per_role", _tokens(session)),
@@ -90,6 +91,18 @@ def _ran(session: LoopSession) -> _Finding:
         return None, "The session ran to its end."
     reason = session.conversation_result.error_message or "no reason given"
     return f"The session is {session.status}: {reason}", ""
+
+
+def _called(session: LoopSession) -> _Finding:
+    turns = session.conversation_result.per_turn_results
+    called = sum(turn.tool_name is not None for turn in turns)
+    if not called:
+        return (
+            f"The student called no tool in {len(turns)} turns. If its server shows the model none (its "
+            "chat template knows no tools), set agent.tool_mode to text, or to auto.",
+            "",
+        )
+    return None, f"The student called a tool in {called} of {len(turns)} turns."
 
 
 def _mode(session: LoopSession) -> _Finding:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import click
@@ -30,10 +33,15 @@ class Diagnosis(NamedTuple):
 
 
 @click.command()
-def doctor() -> None:
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Also ask the student's model of this configuration for a tool call: one call, which is paid for.",
+)
+def doctor(*, config: Path | None) -> None:
     """Check every prerequisite, a line each. Exit code 1 if one is broken."""
     broken = False
-    for diagnosis in diagnose(find_project()):
+    for diagnosis in diagnose(find_project(), config):
         mark = click.style(f"{diagnosis.state:6}", fg=_COLOURS[diagnosis.state])
         click.echo(f"{mark}  {diagnosis.what}: {diagnosis.finding}")
         broken = broken or diagnosis.state == "broken"
@@ -41,8 +49,13 @@ def doctor() -> None:
         click.get_current_context().exit(1)
 
 
-def diagnose(project: Project) -> Iterator[Diagnosis]:
-    """Yield the state of each prerequisite, in the order in which they depend on each other."""
+def diagnose(project: Project, config: Path | None = None) -> Iterator[Diagnosis]:
+    """Yield the state of each prerequisite, in the order in which they depend on each other.
+
+    Args:
+        project: where.
+        config: of the student whose model is asked; None asks no model.
+    """
     for what, examine in (
         ("python", _python),
         ("project", _project),
@@ -55,6 +68,8 @@ def diagnose(project: Project) -> Iterator[Diagnosis]:
         ("UI port", _port),
     ):
         yield _examined(what, examine, project)
+    if config is not None:
+        yield _examined("tool calls", partial(_tool_calls, config=project.root / config), project)
 
 
 _Examination = Callable[[Project], tuple[Literal["ok", "note", "broken"], str]]
@@ -164,6 +179,35 @@ def _model_keys(project: Project) -> tuple[Literal["ok", "note"], str]:
         return "ok", f"{' and '.join(present)} set"
     return "note", (
         f"neither {' nor '.join(_KEYS)} is set; the offline models stand in (crm_harness.dev.yaml)."
+    )
+
+
+def _tool_calls(project: Project, *, config: Path) -> tuple[Literal["ok", "broken"], str]:
+    from crm_assets.atlas.config_file import load_config
+    from crm_assets.atlas.tool_mode import find_tool_mode
+    from crm_assets.database import read_environment
+    from crm_assets.llm import ModelClient, RetryPolicy
+
+    environment = read_environment(project)
+    agent = load_config(config, environment=environment).config.agent
+    if agent.tool_mode == "text":
+        return "ok", "agent.tool_mode is text: the server needs to know no tools"
+
+    async def find() -> str:
+        models = ModelClient(environment, retries=RetryPolicy(attempts=2))
+        try:
+            return await find_tool_mode(models, "doctor", agent)
+        finally:
+            await models.aclose()
+
+    found = asyncio.run(find())
+    if found == "native":
+        return "ok", f"{agent.llm.name} calls tools"
+    if agent.tool_mode == "auto":
+        return "ok", f"{agent.llm.name} calls none; agent.tool_mode auto writes them into the prompt"
+    return "broken", (
+        f"{agent.llm.name} was required to call a tool and did not. Its server may not show it the tools "
+        "(its chat template knows none): set agent.tool_mode to text, or to auto."
     )
 
 

@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -45,6 +45,7 @@ __all__ = [
     "small_dataset",
     "telemetry_rows",
     "without_times",
+    "without_tools",
 ]
 
 KEY = "canary-of-the-loop-4711"
@@ -73,6 +74,12 @@ def offline_models(request: Recorded) -> Scripted:
             "usage": usage,
         }
     )
+
+
+def without_tools(request: Recorded) -> Scripted:
+    """A server that takes tools and does not show them to its model."""
+    body = {name: value for name, value in request.body.items() if name not in ("tools", "tool_choice")}
+    return offline_models(replace(request, body=body))
 
 
 def role_of(request: Recorded) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,33 @@ import pytest
 from crm_assets.atlas.smoke import append_smoke_log, read_smoke_log, smoke_checks, smoke_log
 from crm_assets.errors import InputError
 from crm_assets.records import ConversationResult
+from crm_assets.records.results import TurnResult
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
+
+TURN = TurnResult(
+    turn_id=1,
+    segment_number=1,
+    user_utterance="List the quote prefixes.",
+    tool_name="quote_prefixes",
+    arguments={},
+    expected_tool="quote_prefixes",
+    expected_arguments={},
+    expect_success=True,
+    matches_expected_tool=True,
+    matches_expected_arguments=True,
+    argument_mismatch_reason=None,
+    result=[],
+    error=None,
+    error_kind=None,
+    tool_success=True,
+    response_success=None,
+    response_status="not_applicable",
+    agent_response_text="There are none.",
+    success=True,
+    verification="exact_match",
+)
 
 RESULT = ConversationResult(
     schema_version=1,
@@ -23,7 +48,7 @@ RESULT = ConversationResult(
     overall_success=True,
     turns_executed=0,
     failed_at_turn=None,
-    per_turn_results=(),
+    per_turn_results=(TURN,),
     reward_signal=None,
     error_message=None,
     metadata={},
@@ -79,6 +104,7 @@ def test_a_good_run_passes_every_line(paths: BaselinePaths) -> None:
     checks = smoke_checks(paths)
     assert [check.name for check in checks] == [
         "session_ran",
+        "tools_called",
         "execution_mode_paired",
         "reward_or_rationale",
         "tokens_per_role",
@@ -93,7 +119,13 @@ def zero_without_reason(session: dict[str, Any]) -> None:
     session["session_reward"] = {"score": 0.0, "judges": [{"rationale": "bad"}]}
 
 
+def no_call(session: dict[str, Any]) -> None:
+    session["conversation_result"]["per_turn_results"] = (replace(TURN, tool_name=None),)
+
+
 FAULTS: list[tuple[str, Change]] = [
+    ("tools_called", no_call),
+    ("tools_called", lambda s: s["conversation_result"].update(per_turn_results=[])),
     ("session_ran", lambda s: s.update(status="failed")),
     ("execution_mode_paired", lambda s: s["atlas_metadata"].update(execution_mode="auto")),
     ("reward_or_rationale", lambda s: s.pop("session_reward")),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import orjson
 import pytest
 
@@ -11,14 +9,8 @@ from crm_assets.errors import ConfigError
 from crm_assets.llm import ledger_totals
 from crm_assets.reporting import RunInfo, compute_metrics
 from crm_assets.workspace.baseline_files import RunFiles
-from tests.atlas.loop import Loop, models_at, offline_models, small_dataset
-from tests.llm.scripted_server import Recorded, Scripted, ScriptedServer
-
-
-def without_tools(request: Recorded) -> Scripted:
-    """A server that takes tools and does not show them to its model."""
-    body = {name: value for name, value in request.body.items() if name not in ("tools", "tool_choice")}
-    return offline_models(dataclasses.replace(request, body=body))
+from tests.atlas.loop import Loop, models_at, offline_models, small_dataset, without_tools
+from tests.llm.scripted_server import ScriptedServer
 
 
 def settings(url: str, mode: str) -> dict[str, object]:

@@ -18,6 +18,8 @@ SMOKE_JOB = "smoke"
 
 SMOKE_NAMES = {
     "session_ran": "The session ran to its end. If not: its error says what around the agent broke.",
+    "tools_called": "The student called a tool. If not: its model's server may not show it the tools; set "
+    "agent.tool_mode to text or auto.",
     "execution_mode_paired": "The session ran in mode paired: the teacher took part.",
     "reward_or_rationale": "The judges gave a reward, or a rationale that says something. If not: look at "
     "their model, prompt and replies in the ledger.",

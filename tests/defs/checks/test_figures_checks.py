@@ -74,6 +74,16 @@ def test_missing_verdicts_above_the_threshold_are_warned_of_with_the_bounds(
     assert evaluations(instance, "baseline_metrics", config)["missing_verdicts"].passed
 
 
+def test_an_agent_that_calls_no_tool_is_warned_of(instance: dg.DagsterInstance, project: Project) -> None:
+    stages = ["dataset_revision", "atlas_tasks", "atlas_sessions"]
+    materialize_on(instance, project, KEY, LineageOptions(SessionPlan(agent="noop")), stages=stages)
+    found = evaluations(instance, "baseline_metrics")["tools_called"]
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "set agent.tool_mode to text, or to auto" in (found.description or "")
+    config = {"baseline_metrics_tools_called": {"config": {"most": 1.0}}}
+    assert evaluations(instance, "baseline_metrics", config)["tools_called"].passed
+
+
 def test_a_budget_that_ended_the_run_is_warned_of(instance: dg.DagsterInstance, project: Project) -> None:
     materialize_on(instance, project, KEY, REPLAY)
     assert evaluations(instance, "baseline_metrics")["cost_within_budget"].passed
