@@ -136,6 +136,14 @@ def test_infrastructure_failures_are_counted_by_reason(measure: Measure) -> None
     assert reasons == [("connection lost", 2, "c-1"), ("disk full", 1, "c-3")]
 
 
+def test_reasons_that_differ_in_their_numbers_alone_are_one(measure: Measure) -> None:
+    too_long = [f"{7_211 + n:,} tokens exceed the context of 4096 after {n / 2} s" for n in range(3)]
+    unrunnable = [unrun(f"c-{n}", message=message) for n, message in enumerate(too_long)]
+    metrics = measure(*unrunnable, unrun("c-9", message="tokens exceed the context"))
+    reasons = [(f.message, f.sessions, f.example) for f in metrics.infrastructure_failures]
+    assert reasons == [(too_long[0], 3, "c-0"), ("tokens exceed the context", 1, "c-9")]
+
+
 def test_without_any_verdict_everything_is_unknown_rather_than_zero(measure: Measure) -> None:
     metrics = measure(unrun("c-1"), unrun("c-2", "not_recorded"))
     rates = [value for _, value in metrics if isinstance(value, Rate)]

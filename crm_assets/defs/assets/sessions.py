@@ -9,6 +9,7 @@ import dagster as dg
 from crm_assets.atlas.plan import SessionPlan
 from crm_assets.atlas.run_plan import load_run, run_plan
 from crm_assets.defs.assets.progress import session_progress, tell
+from crm_assets.defs.assets.spending import spending_metadata
 from crm_assets.defs.assets.tasks import atlas_tasks
 from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
 from crm_assets.defs.resources import (
@@ -29,7 +30,6 @@ from crm_assets.defs.stages import (
 )
 from crm_assets.engine import RunSummary
 from crm_assets.errors import InfrastructureError
-from crm_assets.llm import Spending, answers_by_model, ledger_totals
 from crm_assets.reporting.formats import counted
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.project import Project
@@ -99,7 +99,7 @@ def atlas_sessions(
         {
             "agent": plan.agent,
             **_counts(summary),
-            **_spent(paths),
+            **spending_metadata(paths.ledger),
             **_stored(context, telemetry, plan, paths, artifacts.project),
             "sandboxes_reset": reset.sandboxes,
             "sandboxes_remade": reset.remade,
@@ -150,49 +150,4 @@ def _counts(summary: RunSummary) -> dict[str, Any]:
         "done_before": summary.resumed,
         "sandboxes_discarded": summary.sandboxes_discarded,
         "seconds": round(summary.seconds, 3),
-    }
-
-
-def _cached_share(spending: Spending) -> str:
-    usage = spending.usage
-    return f"{usage.cached_tokens / usage.prompt_tokens:.0%}" if usage.prompt_tokens else "unknown"
-
-
-def _spent(paths: BaselinePaths) -> dict[str, Any]:
-    """Return the run's cost by its ledger; nothing if no model was called."""
-    if not paths.ledger.is_file():
-        return {}
-    by_role = ledger_totals(paths.ledger)
-    total = Spending.total(by_role.values())
-    return {
-        "ledger": dg.MetadataValue.path(str(paths.ledger)),
-        "calls": total.calls,
-        "failed_calls": total.failed_calls,
-        "tokens": total.usage.total_tokens,
-        "cost_usd": total.cost_usd,  # None, and so not shown, where all prices are unknown
-        "calls_of_unknown_cost": total.unknown_cost_calls,
-        "calls_of_unknown_tokens": total.unknown_usage_calls,
-        "answered_by": "; ".join(
-            f"{asked}: {' and '.join(by)}" for asked, by in answers_by_model(by_role.values()).items()
-        )
-        or None,
-        "by_role": dg.MetadataValue.table(
-            records=[
-                dg.TableRecord(
-                    {
-                        "role": str(role),
-                        "calls": spending.calls,
-                        "failed_calls": spending.failed_calls,
-                        "tokens": spending.usage.total_tokens,
-                        "cached_share": _cached_share(spending),
-                        "cost_usd": "unknown"
-                        if spending.cost_usd is None
-                        else f"{'≥ ' if spending.unknown_cost_calls else ''}{spending.cost_usd:.6f}",
-                    }
-                )
-                for role, spending in by_role.items()
-            ]
-        )
-        if by_role
-        else None,
     }
