@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from crm_assets.database import Databases
-from crm_assets.llm import LedgerEntry, ModelClient, RetryPolicy
+from crm_assets.errors import ConfigError
+from crm_assets.llm import LedgerEntry, ModelClient, RetryPolicy, ledger_totals
 from crm_assets.offline_models import FaultPlan, OfflineServer
 from crm_assets.offline_models.faults import FAULT_KINDS
+from crm_assets.reporting import RunInfo, compute_metrics
 from crm_assets.workspace.baseline_files import RunFiles
 from tests.atlas.loop import Loop, loop_project, models_at, offline_models, role_of, small_dataset
 from tests.atlas.play import NOW
@@ -100,6 +102,20 @@ def check_ledger(entries: list[LedgerEntry]) -> int:
     return len(entries) - len(calls)
 
 
+def check_sums(files: RunFiles) -> None:
+    """What the metrics say of each role is the sum of its attempts in the ledger, to the digit."""
+    metrics = compute_metrics(files.sessions, run=RunInfo())
+    totals = ledger_totals(files.ledger)
+    assert {role: (used.calls, used.failed_calls) for role, used in metrics.token_usage.items()} == {
+        role: (spent.calls, spent.failed_calls) for role, spent in totals.items()
+    }
+    for role, spent in totals.items():
+        used, cost = metrics.token_usage[role], metrics.cost_usd[role]
+        assert used.prompt_tokens == spent.usage.prompt_tokens
+        assert used.total_tokens == spent.usage.total_tokens
+        assert (cost.usd, used.unknown_cost_calls) == (spent.cost_usd, spent.unknown_cost_calls)
+
+
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_faults_change_no_verdict_and_no_reward(loop: Loop, undisturbed: RunFiles, seed: int):
@@ -114,6 +130,7 @@ def test_faults_change_no_verdict_and_no_reward(loop: Loop, undisturbed: RunFile
     told = [line["atlas_metadata"]["token_usage"] for line in loop.lines(files)]
     assert sum(role["failed_calls"] for usage in told for role in usage.values()) == failed
     assert sum(role["calls"] for usage in told for role in usage.values()) == len(entries)
+    check_sums(files)
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
@@ -138,6 +155,18 @@ def test_every_request_that_was_sent_is_in_the_ledger(loop: Loop, undisturbed: R
     assert sent <= len(entries) <= sent + late  # what was late may not even have been sent
     assert check_ledger(entries) >= server.faulty - late
     assert verdicts(loop, files) == verdicts(loop, undisturbed)
+
+
+def test_a_context_that_holds_not_even_the_tools_is_said_before_the_rest_is_tried(loop: Loop):
+    size = refused(400, "7211 tokens exceed the context size of 4096", type="exceed_context_size_error")
+    with (
+        ScriptedServer(size) as server,
+        pytest.raises(ConfigError, match=r"7211 tokens.*The system prompt and the tools alone"),
+    ):
+        files = loop.tasks(DOCUMENTS, run="small")
+        config = loop.config(models_at(server.url), {"agent": {"tool_mode": "native"}}, name="small")
+        loop.run(files, config, agent="student", concurrency=1)
+    assert len(server.requests) == 1
 
 
 def hanging(*roles: str) -> Any:

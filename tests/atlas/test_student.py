@@ -447,6 +447,15 @@ def test_an_opening_that_is_too_long_by_itself_does_not():
     assert play.session.ended_by() == "context_overflow"
 
 
+def test_what_outgrows_the_context_counts_as_failed_and_of_its_own_kind(harness: Harness):
+    find = turn("client_search", {"name": "Acme"})
+    models = Script(FIND, says("Found Acme."), TOO_LONG)
+    result = harness.run(conversation(find, find, find), Student(models, "s-1", config()))
+    assert (result.status, result.overall_success) == ("completed", False)
+    verdicts = [(one.success, one.verification) for one in result.per_turn_results]
+    assert verdicts == [(True, "exact_match"), *[(False, "context_overflow")] * 2]
+
+
 def test_a_reply_cut_off_is_the_agents_and_of_its_own_kind(harness: Harness):
     cut = ChatReply("Found Ac", finish_reason="length", usage=USAGE)
     steps = conversation(answered(turn("client_search", {"name": "Acme"}), "Found Acme."))
