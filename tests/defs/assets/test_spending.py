@@ -8,36 +8,30 @@ import dagster as dg
 
 from crm_assets.defs.assets.spending import spending_metadata
 from crm_assets.llm import Ledger, LedgerEntry, Role
+from crm_assets.llm.entries import AnsweredBy
+from tests.llm.test_ledger import entry
 
 
-def entry(role: Role, *, prompt: int | None, cached: int | None, cost: float | None) -> LedgerEntry:
-    return LedgerEntry(
-        session="s",
-        role=role,
-        model="openai/m",
-        request_sha256="ab" * 32,
-        ordinal=1,
-        attempt=1,
-        started_at="2026-01-01T00:00:00.000+00:00",
-        latency_seconds=0.2,
-        prompt_tokens=prompt,
-        completion_tokens=None if prompt is None else 3,
-        cached_tokens=cached,
-        reasoning_tokens=None if prompt is None else 0,
-        cost_usd=cost,
-        error=None,
-        reply=None,
-    )
+def call(role: Role, *, prompt: int | None, cached: int | None, cost: float | None) -> LedgerEntry:
+    known = prompt is not None
+    changes = {
+        "prompt_tokens": prompt,
+        "completion_tokens": 3 if known else None,
+        "cached_tokens": cached,
+        "server": "http://127.0.0.1:8000/v1",
+        "answered_by": AnsweredBy(model="m-2026") if known else None,
+    }
+    return entry(role=role, cost=cost).model_copy(update=changes)
 
 
 def test_each_role_has_its_cached_share_and_what_is_unknown_stays_so(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     with Ledger(path) as ledger:
-        ledger.append(entry("student", prompt=1000, cached=950, cost=0.25))
-        ledger.append(entry("student", prompt=1000, cached=750, cost=0.5))
-        ledger.append(entry("teacher", prompt=100, cached=0, cost=0.125))
-        ledger.append(entry("teacher", prompt=None, cached=None, cost=None))
-        ledger.append(entry("judge", prompt=None, cached=None, cost=None))
+        ledger.append(call("student", prompt=1000, cached=950, cost=0.25))
+        ledger.append(call("student", prompt=1000, cached=750, cost=0.5))
+        ledger.append(call("teacher", prompt=100, cached=0, cost=0.125))
+        ledger.append(call("teacher", prompt=None, cached=None, cost=None))
+        ledger.append(call("judge", prompt=None, cached=None, cost=None))
     metadata = spending_metadata(path)
     table = metadata["by_role"]
     assert isinstance(table, dg.TableMetadataValue)
@@ -47,6 +41,7 @@ def test_each_role_has_its_cached_share_and_what_is_unknown_stays_so(tmp_path: P
         "teacher": ("0%", "≥ 0.125000"),
         "judge": ("unknown", "unknown"),
     }
+    assert metadata["answered_by"] == "openai/gpt-4.1-mini: m-2026 at http://127.0.0.1:8000/v1"
     assert (metadata["calls"], metadata["calls_of_unknown_cost"], metadata["cost_usd"]) == (5, 2, 0.875)
 
 
