@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -38,6 +39,7 @@ time.sleep(1e9)
 """
 PORT = 9377
 RUN = "20260101T000000Z"
+PARTS = ("native", "small-context", "killed", "text")
 
 
 def say(line: str) -> None:
@@ -98,17 +100,18 @@ def configuration(folder: Path, mode: str) -> Path:
         "model": "gemma",
         "api_base": f"http://127.0.0.1:{PORT}/v1",
         "temperature": 0.0,
-        "max_output_tokens": 48,
+        "max_output_tokens": 160,
         "timeout_seconds": 60,
         "usd_per_million_prompt_tokens": 0,
         "usd_per_million_completion_tokens": 0,
     }
     document = {
         "agent": {"llm": model, "tool_mode": mode},
+        "student": {"max_step_tokens": 48},
         "teacher": {"llm": model},
         "rim": {"small_model": model, "large_model": model},
         "learning": {"llm": model},
-        "orchestration": {"forced_mode": "paired", "step_timeout_seconds": 3600},
+        "orchestration": {"forced_mode": "paired", "max_retries": 0, "step_timeout_seconds": 3600},
     }
     path = folder / f"{mode}.yaml"
     path.write_text(yaml.safe_dump(document))
@@ -132,7 +135,7 @@ def try_it(name: str, folder: Path, tasks: Path, mode: str, agent: str) -> None:
         "--config", str(config), "--sessions", "1",
     )  # fmt: skip
     say(f"== {name}: exit code {done.returncode} after {time.monotonic() - started:.0f} s")
-    progress = [line for line in done.stderr.splitlines() if "under way" in line]
+    progress = [line for line in done.stderr.splitlines() if "open call" in line]
     say(f"   {len(progress)} lines of progress{': ' + progress[-1] if progress else ''}")
     if done.returncode:
         say("   " + (done.stderr.strip().splitlines() or ["no message"])[-1])
@@ -151,34 +154,54 @@ def try_it(name: str, folder: Path, tasks: Path, mode: str, agent: str) -> None:
             say(f"   {one['status']}: {[turn['verification'] for turn in turns]}")
 
 
+def try_a_kill(environment: Path, folder: Path, tasks: Path) -> None:
+    """Run the tasks on a server that is killed after a minute, and started again half a minute later."""
+    servers = [Server(environment, 32_768)]
+
+    def restart() -> None:
+        time.sleep(60)
+        servers[-1].kill()
+        time.sleep(30)
+        servers.append(Server(environment, 32_768))
+
+    restarting = threading.Thread(target=restart)
+    restarting.start()
+    try:
+        try_it("killed", folder, tasks, "text", "student")
+    finally:
+        restarting.join()
+        servers[-1].kill()
+
+
 def main() -> None:
-    """Try native tools, text tools, too small a context, and a server that is killed."""
-    environment = Path(sys.argv[1]).resolve()
+    """Try the parts that are named: native tools, too small a context, a killed server, text tools."""
+    environment, parts = Path(sys.argv[1]).resolve(), sys.argv[2:] or PARTS
+    if unknown := set(parts).difference(PARTS):
+        raise SystemExit(f"There is no part {min(unknown)}; choose among {', '.join(PARTS)}.")
+    versions = call(ROOT, "--version").stdout.strip()
+    served_by = subprocess.run(  # noqa: S603  (our own interpreter)
+        [str(environment / "bin" / "python"), "-c", "import xllamacpp; print(xllamacpp.__version__)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    say(f"{versions}, Python {platform.python_version()}, xllamacpp {served_by.stdout.strip()}")
     with tempfile.TemporaryDirectory(prefix="real") as name:
         folder = Path(name)
         folder.chmod(0o755)
         try:
             tasks = make_project(folder)
-            with served(environment):
-                try_it("native", folder, tasks, "native", "student")
-            with served(environment, 4096):
-                try_it("small-context", folder, tasks, "text", "student")
-            with served(environment):
-                try_it("text", folder, tasks, "text", "atlas")
-            server = Server(environment, 32_768)
-
-            def restart() -> None:
-                nonlocal server
-                time.sleep(60)
-                server.kill()
-                time.sleep(30)
-                server = Server(environment, 32_768)
-
-            restarting = threading.Thread(target=restart)
-            restarting.start()
-            try_it("killed-and-restarted", folder, tasks, "text", "student")
-            restarting.join()
-            server.kill()
+            if "native" in parts:
+                with served(environment):
+                    try_it("native", folder, tasks, "native", "student")
+            if "small-context" in parts:
+                with served(environment, 4096):
+                    try_it("small-context", folder, tasks, "text", "student")
+            if "killed" in parts:
+                try_a_kill(environment, folder, tasks)
+            if "text" in parts:
+                with served(environment):
+                    try_it("text", folder, tasks, "text", "atlas")
         finally:
             call(folder, "db", "stop")
 
