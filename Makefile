@@ -3,7 +3,7 @@
 DATASET ?= dev
 AGENT ?= atlas
 PORT ?= 3000
-PYTEST_ARGS ?= -n auto --dist loadgroup
+PYTEST_ARGS ?= -n auto --dist loadfile --no-loadscope-reorder
 
 BIN := .venv/bin
 
@@ -19,8 +19,9 @@ env: ## Make or renew .venv from requirements.lock
 baseline: env ## Run the dataset DATASET (dev) with AGENT (atlas) through the whole lineage
 	@$(BIN)/crm-assets baseline --dataset $(DATASET) --agent $(AGENT)
 
+# With bytecode, even where the environment wants none: the tests start many processes.
 test: env ## Run the whole test suite
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 ui: env ## Run Dagster's webserver and daemon on 127.0.0.1:PORT (3000)
 	@$(BIN)/crm-assets ui --port $(PORT)

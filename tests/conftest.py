@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -25,6 +26,15 @@ settings.register_profile("crm_assets", deadline=None, suppress_health_check=[He
 settings.load_profile("crm_assets")
 
 _ROOM_BYTES = 4 << 30
+
+# A shell's background jobs ignore interrupts, and so would every process that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no process works on one alone at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("first") is None)
 
 
 def _work_in_memory() -> None:

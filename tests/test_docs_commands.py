@@ -23,7 +23,9 @@ from tests.waiting import HANG_SECONDS
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-CONVERSATIONS = 4  # as far as the one that a document looks at; a user's `dev` has more
+pytestmark = pytest.mark.first
+
+LOOKED_AT = b"crm-s7-000002"  # by a document; of the other conversations of `dev`, one is enough
 CORPUS_FILES = re.compile(r"\bclbench_\w+\.jsonl\b")
 
 RUN_ELSEWHERE = {
@@ -52,7 +54,7 @@ def port() -> int:
 def here(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project as a user has it, with fewer conversations, that one is in."""
     dev = (ROOT / "data" / "conversations" / "dev.jsonl").read_bytes().splitlines(keepends=True)
-    project.dataset_file("dev").write_bytes(b"".join(dev[:CONVERSATIONS]))
+    project.dataset_file("dev").write_bytes(dev[0] + next(line for line in dev if LOOKED_AT in line))
     monkeypatch.chdir(project.root)
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     return project

@@ -40,7 +40,7 @@ NEW_IDS = [f"99999999-0000-4000-8000-00000000000{number}" for number in range(3)
 EXPLORE = int(os.environ.get("CRM_ASSETS_EXPLORE", "0"))
 # The same examples every day, so that a run of the suite means the same thing everywhere.
 EXAMPLES = settings(
-    max_examples=EXPLORE or 80,
+    max_examples=EXPLORE or 40,
     derandomize=not EXPLORE,
     deadline=None,
     database=None,

@@ -94,14 +94,14 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, derandomize=True, database=None)
+@settings(max_examples=80, derandomize=True, database=None)
 @given(st.dictionaries(TEXT, JSON, max_size=4), st.booleans())
 def test_every_object_is_read_as_it_was_written(document: dict[str, Any], ascii_only: bool):
     text = f"Sure:\n```json\n{json.dumps(document, ensure_ascii=ascii_only, indent=1)}\n```"
     assert parse_object(text) == document
 
 
-@settings(max_examples=200, derandomize=True, database=None)
+@settings(max_examples=80, derandomize=True, database=None)
 @given(st.dictionaries(TEXT, JSON, min_size=1, max_size=4), st.data())
 def test_no_part_of_an_object_is_mistaken_for_it(document: dict[str, Any], data: st.DataObject):
     text = json.dumps(document)
@@ -109,7 +109,7 @@ def test_no_part_of_an_object_is_mistaken_for_it(document: dict[str, Any], data:
         parse_object(text[: data.draw(st.integers(0, len(text) - 1))])
 
 
-@settings(max_examples=300, derandomize=True, database=None)
+@settings(max_examples=100, derandomize=True, database=None)
 @given(st.text(st.sampled_from('{}[]"\\:,a1 \n`') | st.characters(exclude_categories=[]), max_size=60))
 def test_any_text_is_an_object_or_a_value_error(text: str):
     try:

@@ -14,7 +14,7 @@ from crm_assets.workspace.keys import BaselineKey
 from . import person
 from .conftest import CONVERSATIONS, Stage
 
-pytestmark = pytest.mark.xdist_group("ui")  # one UI for all of them, not one for each process
+pytestmark = pytest.mark.first
 
 RUN = "20260131T093000Z-first"
 MORE = ["20260201T093000Z-second", "20260202T093000Z-third"]

@@ -26,7 +26,7 @@ def mask(pattern: str) -> int:
     return characters.mask(item)
 
 
-@settings(max_examples=400, derandomize=True, database=None)
+@settings(max_examples=80, derandomize=True, database=None)
 @given(ITEMS, ITEMS)
 def test_parts_that_can_match_the_same_character_share_a_bit(one: str, other: str):
     first, second = re.compile(one, re.IGNORECASE), re.compile(other, re.IGNORECASE)

@@ -255,7 +255,7 @@ NEAR_ENTRIES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, derandomize=True, database=None)
+@settings(max_examples=100, derandomize=True, database=None)
 @given(ANY_JSON | NEAR_ENTRIES)
 def test_whatever_a_learner_writes_gets_in_or_is_rejected(proposal: object):
     checked = check(proposal)

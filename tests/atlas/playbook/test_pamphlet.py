@@ -149,7 +149,7 @@ ENTRIES = st.lists(
 )
 
 
-@settings(max_examples=200, derandomize=True, database=None)
+@settings(max_examples=80, derandomize=True, database=None)
 @given(
     HOSTILE | st.just("word. " * 400),
     ENTRIES,

@@ -27,7 +27,7 @@ ANYTHING = st.recursive(
 
 
 @given(ANYTHING)
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_postgres_takes_it(telemetry_connection: psycopg.Connection, value: Any) -> None:
     text = jsonb({"value": value})
     row = telemetry_connection.execute("SELECT %s::jsonb ? 'value'", (text,)).fetchone()
