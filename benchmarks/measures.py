@@ -8,7 +8,7 @@ import pstats
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,15 @@ from crm_assets.database import connect_databases
 from crm_assets.engine import Limits, Progress, run_harness
 from crm_assets.engine.affinity import pin_beside, pinned_to_core
 from crm_assets.harness import (
+    Action,
+    AgentSession,
     AgentSpec,
     ConversationRunner,
     GroundTruthStore,
+    Outcome,
     ScriptedAgent,
-    ToolCall,
     make_agent,
 )
-from crm_assets.harness.agents import AgentSession, Outcome
 from crm_assets.workspace.project import Project
 
 REPLAY = AgentSpec("replay")
@@ -94,12 +95,12 @@ class _Thinking(AgentSession):
         self._inner = inner
         self._seconds = seconds
 
-    async def act(self, utterance: str) -> ToolCall | None:
+    async def act(self, utterance: str) -> Action:
         await asyncio.sleep(self._seconds)
         return await self._inner.act(utterance)
 
-    async def reply(self, outcome: Outcome) -> str | None:
-        return await self._inner.reply(outcome)
+    async def proceed(self, outcomes: Sequence[Outcome], *, may_call: bool) -> Action:
+        return await self._inner.proceed(outcomes, may_call=may_call)
 
 
 def side_by_side(

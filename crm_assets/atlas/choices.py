@@ -7,6 +7,7 @@ from typing import Literal
 __all__ = [
     "MODEL_ROLES",
     "AgentKind",
+    "CallsPerTurn",
     "Engine",
     "ExecutionMode",
     "Feedback",
@@ -16,6 +17,9 @@ __all__ = [
 
 AgentKind = Literal["atlas", "student", "replay", "noop", "recorded"]
 """What takes a session's turns: the whole Atlas loop, its student alone, or an agent without a model."""
+
+CallsPerTurn = Literal["one", "many"]
+"""How many of its calls a student's turn makes: the first, or all of them, in several rounds."""
 
 Engine = Literal["crm_assets", "sdk"]
 """What drives the loop: this package, or the Atlas SDK."""

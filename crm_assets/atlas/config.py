@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from crm_assets.atlas.choices import Engine, ExecutionMode, Feedback
+from crm_assets.atlas.choices import CallsPerTurn, Engine, ExecutionMode, Feedback
 from crm_assets.llm import ModelSpec
 
 __all__ = [
@@ -58,6 +58,11 @@ class AgentConfig(_Section):
     tool_mode: Literal["native", "text", "auto"] = "native"
     """`text`: write the tools into the prompt and read calls from the reply, for models or servers without
     tools; `auto`: ask the server once which of the two it takes."""
+    calls_per_turn: CallsPerTurn = "one"
+    """`one`: only the first call of a turn is made; `many`: all are made, in order, and the student can
+    make more when it has their results."""
+    max_calls_per_turn: int = Field(default=8, ge=2, le=64)
+    """Maximum calls of one turn with `many`."""
     llm: ModelSpec
     """The student model."""
 

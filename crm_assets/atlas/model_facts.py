@@ -50,6 +50,7 @@ def describe_models(run: ModelRun) -> dict[str, Any]:
         "model": config.agent.llm.name,
         "offline": run.config.offline,
         "tool_mode": config.agent.tool_mode,
+        "calls_per_turn": config.agent.calls_per_turn,
         "use_llm_judge": config.agent.use_llm_judge,
         "epochs": run.plan.epochs,
         "config_sha256": run.config.sha256[:_SHORT],

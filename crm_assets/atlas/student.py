@@ -1,4 +1,4 @@
-"""The student: the language model that works on the CRM, one tool call a turn.
+"""The student: the language model that works on the CRM by calling tools.
 
 It gets the user's text and the results of its calls. Expected calls, replies and verdicts never reach this
 module, so they cannot reach a request.
@@ -6,37 +6,23 @@ module, so they cannot reach a request.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
-import orjson
+from collections.abc import Mapping, Sequence
 
 from crm_assets.atlas.config import AtlasConfig
-from crm_assets.atlas.student_prompt import (
-    function_tools,
-    plan_question,
-    prompt_sha256,
-    system_prompt,
-    text_outcome,
-)
-from crm_assets.crm import TOOLS
+from crm_assets.atlas.student_history import StudentHistory, asked_calls, outcome_document
+from crm_assets.atlas.student_prompt import function_tools, plan_question, prompt_sha256, system_prompt
 from crm_assets.errors import ConfigError
-from crm_assets.harness import Agent, AgentSession, Outcome, ToolCall, TurnEnd
+from crm_assets.harness import Action, Agent, AgentSession, Outcome, ToolCall, TurnEnd
 from crm_assets.llm import (
     Caller,
     ChatReply,
     ChatRequest,
     ContextOverflow,
-    FunctionCall,
     MalformedReply,
     Message,
     Models,
-    ProviderState,
-    ReplyCheck,
     Spending,
-    calls_in_text,
-    object_arguments,
+    ToolChoice,
 )
 from crm_assets.records import TokenUsage
 
@@ -86,6 +72,7 @@ class Student(Agent):
             "name": agent.name,
             "model": agent.llm.name,
             "tool_mode": agent.tool_mode,
+            "calls_per_turn": agent.calls_per_turn,
             "prompt_sha256": prompt_sha256(agent),
         }
 
@@ -95,52 +82,36 @@ class _StudentSession(AgentSession):
         self._models = models
         self._caller = caller
         self._config = config
-        self._messages = [Message("system", prompt)]
-        self._said: str | None = None
-        """The reply in a turn without a call."""
-        self._call_id = ""
-        self._calls = 0
+        self._history = StudentHistory(prompt, in_text=config.agent.tool_mode == "text")
         self._spent: list[Spending] = []
         self._end: TurnEnd | None = None
         self._overflowed = False
         """The conversation is longer than the model's context."""
 
-    async def act(self, utterance: str) -> ToolCall | None:
-        """Ask for the tool call that answers `utterance`; return None if the student only talks.
+    @property
+    def most_calls(self) -> int:
+        """How many calls of a turn are made."""
+        agent = self._config.agent
+        return agent.max_calls_per_turn if agent.calls_per_turn == "many" else 1
+
+    async def act(self, utterance: str) -> Action:
+        """Ask for the calls that answer `utterance`, or for words.
 
         Raises:
             ModelError: the model's call failed.
             ConfigError: not even the system prompt and the tools fit the model's context.
             BudgetExhausted: the run's budget is spent.
         """
-        self._spent = []
-        self._said = self._end = None
-        self._messages.append(Message("user", utterance))
-        required = self._config.student.tool_choice == "required"
-        reply = await self._ask(_check_required if required else _check_act, called=False)
-        step = _read(reply)
-        if step is None:
-            self._said = reply.content or ""
-            self._say(self._said)
-            return None
-        self._calls += 1
-        self._remember_call(reply, step)
-        return ToolCall(step.name, step.arguments)
+        self._spent, self._end = [], None
+        self._history.add_user(utterance)
+        return await self._next(self._config.student.tool_choice)
 
-    async def reply(self, outcome: Outcome) -> str | None:
-        """Ask for the reply to the user; a turn without a call already has one."""
-        if self._said is not None:
-            return self._said
-        document = {"result": outcome.result} if outcome.error is None else {"error": outcome.error}
-        if self._in_text:
-            self._messages.append(Message("user", text_outcome(document)))
-        else:
-            content = orjson.dumps(document).decode()
-            self._messages.append(Message("tool", content, tool_call_id=self._call_id))
-        reply = await self._ask(_check_reply, called=True)
-        text = reply.content or ""
-        self._say(text)
-        return text
+    async def proceed(self, outcomes: Sequence[Outcome], *, may_call: bool) -> Action:
+        """Tell the outcomes, and ask for what comes next: the reply to the user, or further calls."""
+        told = outcomes if self.most_calls > 1 else outcomes[:1]
+        documents = [outcome_document(outcome, most_calls=self.most_calls) for outcome in told]
+        self._history.add_outcomes(documents, may_call=may_call)
+        return await self._next("auto" if may_call else "none")
 
     def usage(self) -> Mapping[str, TokenUsage]:
         """Return the tokens of the turn, including retries."""
@@ -151,23 +122,33 @@ class _StudentSession(AgentSession):
         """Return what cut the turn short."""
         return self._end
 
-    @property
-    def _in_text(self) -> bool:
-        return self._config.agent.tool_mode == "text"
+    async def _next(self, tool_choice: ToolChoice) -> Action:
+        reply = await self._ask(tool_choice)
+        may_call = tool_choice != "none"
+        asked = asked_calls(reply, may_call=may_call)
+        text = reply.content or ""
+        if asked and may_call:
+            # Where one call is made, the student goes on as if it had asked for no other.
+            self._history.add_calls(reply, asked if self.most_calls > 1 else asked[:1])
+        else:
+            self._history.add_reply(text)
+        return Action(tuple(ToolCall(call.name, call.arguments) for call in asked), text)
 
-    async def _ask(self, check: ReplyCheck, *, called: bool) -> ChatReply:
-        """Return a reply; one that stays malformed counts as the agent's text."""
+    async def _ask(self, tool_choice: ToolChoice) -> ChatReply:
+        """Return a reply; one that stays empty counts as the agent's silence."""
+        agent = self._config.agent
         request = ChatRequest(
-            self._config.agent.llm,
-            tuple(self._messages),
-            tools=() if self._in_text else function_tools(),
-            tool_choice="none" if called else self._config.student.tool_choice,
+            agent.llm,
+            tuple(self._history.messages),
+            tools=() if agent.tool_mode == "text" else function_tools(),
+            tool_choice=tool_choice,
+            parallel_tool_calls=agent.calls_per_turn == "many",
             max_output_tokens=self._config.student.max_step_tokens,
         )
         if self._overflowed:
             return self._nothing()
         try:
-            answer = await self._models.complete(self._caller, request, check=check)
+            answer = await self._models.complete(self._caller, request, check=_check)
         except MalformedReply as error:
             if error.reply is None:
                 raise
@@ -190,74 +171,25 @@ class _StudentSession(AgentSession):
     def _require_room(self, request: ChatRequest, error: ContextOverflow) -> None:
         """Tell a conversation that has grown too long from a context that is too small for any."""
         said = sum(len(message.encoded) for message in request.messages[1:])
-        if len(self._messages) == _OPENING and said < request.characters - said:
+        if len(request.messages) == _OPENING and said < request.characters - said:
             raise ConfigError(
                 f"{error} The system prompt and the tools alone, about "
                 f"{(request.characters - said) // _CHARACTERS_A_TOKEN:,} tokens, do not fit: serve "
                 f"{self._config.agent.llm.name} with a larger context, or choose another model."
             ) from None
 
-    def _new_id(self) -> str:
-        taken = {call.id for message in self._messages for call in message.tool_calls}
-        number = self._calls
-        while f"call_{number}" in taken:
-            number += 1
-        return f"call_{number}"
 
-    def _say(self, text: str) -> None:
-        if text:  # providers refuse empty messages
-            self._messages.append(Message("assistant", text))
-
-    def _remember_call(self, reply: ChatReply, step: _Step) -> None:
-        """Add the call to the history in a form that providers accept: one call with JSON arguments."""
-        arguments = step.arguments if isinstance(step.arguments, dict) else {}
-        if self._in_text:
-            call = {"tool": step.name, "arguments": arguments}
-            self._messages.append(Message("assistant", orjson.dumps(call).decode()))
-            return
-        self._call_id = step.id or self._new_id()
-        made = FunctionCall(self._call_id, step.name, orjson.dumps(arguments).decode(), step.state)
-        content = reply.content if reply.tool_calls else None
-        self._messages.append(Message("assistant", content or None, tool_calls=(made,), state=reply.state))
-
-
-@dataclass(frozen=True)
-class _Step:
-    """A tool call from the model."""
-
-    id: str
-    name: str
-    arguments: Any
-    """An object, or the raw text if it is not an object."""
-    state: ProviderState | None = None
-    """What the provider wants back with the call."""
-
-
-def _read(reply: ChatReply) -> _Step | None:
-    """Return the first call of a reply, ignoring others; None without one."""
-    if reply.tool_calls:
-        call = reply.tool_calls[0]
-        return _Step(call.id, call.name, object_arguments(call.arguments), call.state)
-    written = calls_in_text(reply.content)
-    return _Step("", written[0].name, written[0].arguments) if written else None
-
-
-def _check_act(reply: ChatReply) -> str | None:
-    step = _read(reply)
-    if step is None:
+def _check(reply: ChatReply) -> str | None:
+    """Complain of a reply that has not arrived whole; all else that the student wrote is its answer."""
+    calls = asked_calls(reply)
+    if not calls:
         return None if (reply.content or "").strip() else "It has neither a text nor a tool call."
-    if step.name not in TOOLS:
-        return f"It calls {step.name[:80]!r}, which is none of the tools."
-    if not isinstance(step.arguments, dict):
-        return f"The arguments of {step.name} are no JSON object."
+    if reply.finish_reason == "length" and not isinstance(calls[-1].arguments, dict):
+        return f"The arguments of {calls[-1].name[:80]} are cut off."
     return None
 
 
-def _check_required(reply: ChatReply) -> str | None:
-    return "It has no tool call." if _read(reply) is None else _check_act(reply)
-
-
-def _check_reply(reply: ChatReply) -> str | None:
+def _check_plan(reply: ChatReply) -> str | None:
     return None if (reply.content or "").strip() else "It has no text."
 
 
@@ -279,5 +211,5 @@ async def student_plan(
         ),
         max_output_tokens=config.student.max_step_tokens,
     )
-    answer = await models.complete(Caller(session, "student"), request, check=_check_reply)
+    answer = await models.complete(Caller(session, "student"), request, check=_check_plan)
     return (answer.reply.content or "").strip()

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import orjson
 
+from crm_assets.atlas.choices import CallsPerTurn
 from crm_assets.atlas.config import AgentConfig
 from crm_assets.atlas.tool_schemas import say_bounds
 from crm_assets.crm import ENTITIES, TOOLS
 from crm_assets.llm import FunctionTool
 
-__all__ = ["function_tools", "plan_question", "prompt_sha256", "system_prompt", "text_outcome"]
+__all__ = ["function_tools", "plan_question", "prompt_sha256", "system_prompt", "text_outcomes"]
 
 _CALL_FORM = """\
 To call a tool, answer with one JSON object and nothing else:
 {"tool": "<its name>", "arguments": {…}}
-One tool a turn. To answer without a tool, answer in plain text. The tools, one a line, with the JSON \
-Schema of their arguments:"""
+%s To answer without a tool, answer in plain text. The tools, one a line, with the JSON Schema of their \
+arguments:"""
+_HOW_MANY = {
+    "one": "One tool a turn.",
+    "many": "For several tools, write one such object a line; you can call more when you have results.",
+}
 
 
 @cache
@@ -43,7 +48,7 @@ def system_prompt(
     """
     parts: list[str | None] = [agent.system_prompt, _schema_in_brief()]
     if agent.tool_mode == "text":
-        parts.append(_tools_in_text())
+        parts.append(_tools_in_text(agent.calls_per_turn))
     # What differs between sessions comes last: what is the same in all is read from the prompt cache.
     parts += [pamphlet, _block("Reviewed Plan", plan), _block("Teacher Guidance", guidance)]
     return "\n\n".join(part for part in parts if part)
@@ -64,9 +69,11 @@ def plan_question(opening: str) -> str:
     )
 
 
-def text_outcome(document: Mapping[str, object]) -> str:
-    """Return the message with the result of a call, for a model without tools."""
-    return f"Outcome of the tool: {orjson.dumps(document).decode()}\n\nTell the user, in plain text."
+def text_outcomes(documents: Sequence[Mapping[str, object]], *, may_call: bool) -> str:
+    """Return the message with the outcomes of calls, one a line, for a model without tools."""
+    lines = [f"Outcome of the tool: {orjson.dumps(document).decode()}" for document in documents]
+    next_step = "Call another tool, or tell the user" if may_call else "Tell the user"
+    return "\n".join((*lines, "", f"{next_step}, in plain text."))
 
 
 @cache
@@ -88,9 +95,9 @@ def _field(name: str, schema: Mapping[str, object]) -> str:
 
 
 @cache
-def _tools_in_text() -> str:
+def _tools_in_text(calls_per_turn: CallsPerTurn) -> str:
     lines = [orjson.dumps(tool.document["function"]).decode() for tool in function_tools()]
-    return "\n".join((_CALL_FORM, *lines))
+    return "\n".join((_CALL_FORM % _HOW_MANY[calls_per_turn], *lines))
 
 
 def _block(name: str, text: str | None) -> str | None:

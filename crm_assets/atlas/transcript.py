@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict
 from crm_assets.atlas.choices import Feedback
 from crm_assets.conversations import Conversation
 from crm_assets.llm.prompts import JSON_FENCE, cut, json_block
-from crm_assets.records import ConversationResult, TurnResult
+from crm_assets.records import ConversationResult, TurnCall, TurnResult
 
 __all__ = [
+    "CallTranscript",
     "ExpectedTurn",
     "SessionTranscript",
     "TurnTranscript",
@@ -39,6 +40,19 @@ class ExpectedTurn(_Shown):
     reply: str | None
 
 
+class CallTranscript(_Shown):
+    """One of several calls of a turn."""
+
+    tool: str
+    arguments: Any
+    made: bool
+    """False if the student asked for it when it could make no more."""
+    result: Any = None
+    """The tool's result, shortened if long."""
+    error: str | None = None
+    """The tool's error."""
+
+
 class TurnTranscript(_Shown):
     """One turn of an attempt."""
 
@@ -53,6 +67,8 @@ class TurnTranscript(_Shown):
     """The tool's result, shortened if long."""
     error: str | None = None
     """The tool's error."""
+    calls: tuple[CallTranscript, ...] | None = None
+    """If the student asked for several calls, all of them, in order."""
     reply: str | None = None
     """The student's reply."""
     success: bool | None = None
@@ -91,9 +107,20 @@ def _turn(turn: TurnResult, expected_reply: str | None, feedback: Feedback) -> T
         arguments=turn.arguments,
         result=cut(turn.result),
         error=turn.error,
+        calls=tuple(map(_call, turn.calls)) if turn.calls else None,
         reply=turn.agent_response_text,
         success=None if feedback == "none" else turn.success,
         expected=_expected(turn, expected_reply) if feedback == "oracle" else None,
+    )
+
+
+def _call(call: TurnCall) -> CallTranscript:
+    return CallTranscript(
+        tool=call.tool_name,
+        arguments=call.arguments,
+        made=call.made,
+        result=cut(call.result),
+        error=call.error,
     )
 
 

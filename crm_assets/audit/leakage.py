@@ -23,7 +23,7 @@ from crm_assets.atlas.student_prompt import function_tools
 from crm_assets.atlas.tasks import read_tasks
 from crm_assets.engine import ledger_key
 from crm_assets.errors import CrmAssetsError, InputError
-from crm_assets.harness import AgentSession, Outcome
+from crm_assets.harness import AgentSession, MadeCall, Outcome, ToolCall, take_turn
 from crm_assets.llm import Answer, RecordingModels, RetryPolicy, read_ledger
 from crm_assets.llm.entries import LedgerEntry
 from crm_assets.llm.ledger import Recording
@@ -78,10 +78,7 @@ class _Session:
     @property
     def said(self) -> str:
         """Everything that the student was shown and said itself, and that may be taught."""
-        shown = [
-            (turn.user_utterance, turn.result, turn.error, turn.arguments, turn.agent_response_text)
-            for turn in self.turns
-        ]
+        shown = [(turn.user_utterance, turn.made_calls, turn.agent_response_text) for turn in self.turns]
         return "\n".join(_texts(shown))
 
     @property
@@ -165,10 +162,15 @@ class _LeakageCheck:
 
 
 async def _take_turn(student: AgentSession, turn: TurnResult) -> None:
-    call = await student.act(turn.user_utterance)
-    if call is not None and call.name != turn.tool_name:
-        raise _Underivable
-    await student.reply(Outcome(call is not None, turn.result, turn.error))
+    recorded = iter(turn.made_calls)
+
+    async def make(call: ToolCall) -> MadeCall:
+        then = next(recorded, None)
+        if then is None or call.name != then.tool_name:
+            raise _Underivable
+        return MadeCall(call, Outcome(called=True, result=then.result, error=then.error))
+
+    await take_turn(student, turn.user_utterance, make)
 
 
 def find_leaks(paths: BaselinePaths, config: LoadedConfig, *, atlas: bool, sample: int) -> LeakageReport:

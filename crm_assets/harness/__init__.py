@@ -2,18 +2,7 @@
 
 from __future__ import annotations
 
-from crm_assets.harness.agents import (
-    Agent,
-    AgentName,
-    AgentSession,
-    AgentSpec,
-    NotRecordedError,
-    Outcome,
-    ScriptedAgent,
-    ToolCall,
-    TurnEnd,
-    make_agent,
-)
+from crm_assets.harness.agents import AgentName, AgentSpec, make_agent
 from crm_assets.harness.assembly import without_verdict
 from crm_assets.harness.audit import audit_dataset
 from crm_assets.harness.comparison import argument_mismatch, same_tool
@@ -22,11 +11,24 @@ from crm_assets.harness.ground_truth import (
     GroundTruthStore,
     code_fingerprint,
 )
+from crm_assets.harness.protocol import (
+    Action,
+    Agent,
+    AgentSession,
+    MadeCall,
+    NotRecordedError,
+    Outcome,
+    ScriptedAgent,
+    ToolCall,
+    TurnEnd,
+    take_turn,
+)
 from crm_assets.harness.runner import ConversationRunner
 from crm_assets.harness.state import canonical_state, state_difference
 from crm_assets.harness.verification import Judge, TurnQuestion
 
 __all__ = [
+    "Action",
     "Agent",
     "AgentName",
     "AgentSession",
@@ -35,6 +37,7 @@ __all__ = [
     "GroundTruth",
     "GroundTruthStore",
     "Judge",
+    "MadeCall",
     "NotRecordedError",
     "Outcome",
     "ScriptedAgent",
@@ -48,5 +51,6 @@ __all__ = [
     "make_agent",
     "same_tool",
     "state_difference",
+    "take_turn",
     "without_verdict",
 ]

@@ -1,13 +1,9 @@
-"""The agents that a conversation can be run with.
-
-An agent gets what the user says and what its calls return, never the dataset's conversation. Scripted
-agents are the exception by design: they repeat calls that are already known.
-"""
+"""The agents without a model: the ground truth's calls, none at all, or those of a past run."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,122 +12,34 @@ from crm_assets.conversations import Conversation, JsonObject, Turn, resolve, tu
 from crm_assets.conversations.patterns import UUID
 from crm_assets.errors import InputError
 from crm_assets.harness.alignment import NotRecorded, turns_to_score
+from crm_assets.harness.protocol import (
+    Action,
+    Agent,
+    AgentSession,
+    Facts,
+    NotRecordedError,
+    Outcome,
+    ScriptedAgent,
+    ToolCall,
+    TurnEnd,
+)
 from crm_assets.harness.state import created_rows
 from crm_assets.records.past import PastResults, PastTurn
+from crm_assets.records.past_result import PastCall
 from crm_assets.records.results import TokenUsage
 from crm_assets.workspace.files import sha256_of_file
 
-__all__ = [
-    "Agent",
-    "AgentName",
-    "AgentSession",
-    "AgentSpec",
-    "Facts",
-    "NotRecordedError",
-    "Outcome",
-    "ScriptedAgent",
-    "ToolCall",
-    "TurnEnd",
-    "enter",
-    "make_agent",
-]
-
-Facts = Mapping[str, object]
-"""What a result's metadata says, by name."""
-
-TurnEnd = Literal["length", "refusal", "context_overflow"]
-"""A reply cut off at the most tokens allowed; a refusal; a conversation longer than the model's context."""
+__all__ = ["AgentName", "AgentSpec", "make_agent"]
 
 AgentName = Literal["replay", "noop", "recorded"]
 
 
-@dataclass(frozen=True)
-class ToolCall:
-    """A tool call of an agent."""
-
-    name: str
-    arguments: Any
-    """An object, if the agent kept to the rules."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The outcome of a turn's call, as the agent is shown."""
-
-    called: bool
-    result: Any = None
-    error: str | None = None
-
-
-class NotRecordedError(Exception):
-    """Raised if a past run holds nothing of a conversation that could be scored."""
-
-    def __init__(self, why: NotRecorded) -> None:
-        super().__init__(why.sentence)
-        self.reason = why.reason
-
-
-class AgentSession(ABC):
-    """An agent in one conversation."""
-
-    @abstractmethod
-    async def act(self, utterance: str) -> ToolCall | None:
-        """Return the call that answers what the user said; None for no call."""
-
-    @abstractmethod
-    async def reply(self, outcome: Outcome) -> str | None:
-        """Return what the agent tells the user: "" for nothing, None if that was not recorded."""
-
-    def usage(self) -> Mapping[str, TokenUsage]:
-        """Return the tokens of the turn that has just ended, by role."""
-        return {}
-
-    def ended_by(self) -> TurnEnd | None:
-        """Return what kept the agent from saying all it had to say in the turn; None for nothing."""
-        return None
-
-
-class Agent(ABC):
-    """An agent that works from what the user says."""
-
-    @abstractmethod
-    def begin(self, conversation_id: str) -> AgentSession:
-        """Enter a conversation; the ID is for its own records."""
-
-    @abstractmethod
-    def describe(self) -> Facts:
-        """Return what identifies it in results: its name and all that changes what it does."""
-
-
-class ScriptedAgent(Agent):
-    """An agent that repeats known calls, and so is given the conversation."""
-
-    @abstractmethod
-    def script(self, conversation: Conversation) -> AgentSession:
-        """Enter `conversation` with its script at hand.
-
-        Raises:
-            NotRecordedError: there is no script for it.
-        """
-
-    def begin(self, conversation_id: str) -> AgentSession:
-        """Raise TypeError: it needs its script."""
-        raise TypeError("A scripted agent begins with script().")
-
-
-def enter(agent: Agent, conversation: Conversation) -> AgentSession:
-    """Let an agent enter a conversation; only scripted agents get more of it than the ID."""
-    if isinstance(agent, ScriptedAgent):
-        return agent.script(conversation)
-    return agent.begin(conversation.conversation_id)
-
-
 class _NoopSession(AgentSession):
-    async def act(self, utterance: str) -> ToolCall | None:
-        return None
+    async def act(self, utterance: str) -> Action:
+        return Action(reply="")
 
-    async def reply(self, outcome: Outcome) -> str | None:
-        return ""
+    async def proceed(self, outcomes: Sequence[Outcome], *, may_call: bool) -> Action:
+        raise AssertionError("It makes no call.")
 
 
 class NoopAgent(Agent):
@@ -154,17 +62,17 @@ class _ReplaySession(AgentSession):
         self._turn: Turn | None = None
         self._outputs: dict[int, JsonObject] = {}
 
-    async def act(self, utterance: str) -> ToolCall | None:
+    async def act(self, utterance: str) -> Action:
         self._turn = turn = next(self._turns)
         arguments = resolve(turn.expected_args, self._outputs, strict=False)
-        return ToolCall(turn.expected_tool, arguments)
+        return Action((ToolCall(turn.expected_tool, arguments),))
 
-    async def reply(self, outcome: Outcome) -> str | None:
+    async def proceed(self, outcomes: Sequence[Outcome], *, may_call: bool) -> Action:
         turn = self._turn
         assert turn is not None  # act() comes first
-        if outcome.error is None:
-            self._outputs[turn.turn_id] = turn_output(outcome.result)
-        return turn.expected_response.text if turn.expected_response else ""
+        if outcomes[0].error is None:
+            self._outputs[turn.turn_id] = turn_output(outcomes[0].result)
+        return Action(reply=turn.expected_response.text if turn.expected_response else "")
 
 
 class ReplayAgent(ScriptedAgent):
@@ -180,7 +88,7 @@ class ReplayAgent(ScriptedAgent):
 
 
 class _RecordedSession(AgentSession):
-    """Makes the calls that a past run recorded.
+    """Makes the calls that a past run made, and asks for those that it did not make then.
 
     Where that run created a row, later calls name the ID it got then; they are made with the ID that
     the row has here.
@@ -189,27 +97,43 @@ class _RecordedSession(AgentSession):
     def __init__(self, turns: Mapping[int, PastTurn]) -> None:
         self._turns = turns
         self._number = 0
+        self._turn = PastTurn()
+        self._left: deque[PastCall] = deque()
+        """The turn's calls that are still to be made; the first of them is under way."""
         self._ids: dict[str, str] = {}
 
-    async def act(self, utterance: str) -> ToolCall | None:
+    async def act(self, utterance: str) -> Action:
         self._number += 1
-        turn = self._turns.get(self._number)
-        if turn is None or turn.tool_name is None:
-            return None
-        return ToolCall(turn.tool_name, _translated(turn.arguments, self._ids))
+        self._turn = self._turns.get(self._number) or PastTurn()
+        self._left = deque(self._turn.made_calls)
+        return self._next()
 
-    async def reply(self, outcome: Outcome) -> str | None:
-        turn = self._turns.get(self._number)
-        if turn is None:
-            return None
-        then = created_rows([(turn.tool_name, turn.result)])
-        here = created_rows([(turn.tool_name, outcome.result)])
+    async def proceed(self, outcomes: Sequence[Outcome], *, may_call: bool) -> Action:
+        made = self._left.popleft()
+        then = created_rows([(made.tool_name, made.result)])
+        here = created_rows([(made.tool_name, outcomes[0].result)])
         self._ids.update(zip(then, here, strict=False))  # one each, or none where the call failed
-        return turn.agent_response_text
+        return self._next()
+
+    def _next(self) -> Action:
+        """Return the next call by itself, as it may name a row that the one before creates."""
+        if self._left:
+            return Action((self._call(self._left[0]),))
+        dropped = tuple(map(self._call, self._turn.dropped_calls))
+        return Action(dropped, self._turn.agent_response_text)
+
+    def _call(self, past: PastCall) -> ToolCall:
+        return ToolCall(past.tool_name, _translated(past.arguments, self._ids))
+
+    @property
+    def most_calls(self) -> int:
+        return len(self._turn.made_calls)
 
     def usage(self) -> Mapping[str, TokenUsage]:
-        turn = self._turns.get(self._number)
-        return turn.usage if turn else {}
+        return self._turn.usage
+
+    def ended_by(self) -> TurnEnd | None:
+        return self._turn.ended_by
 
 
 def _translated(value: Any, ids: Mapping[str, str]) -> Any:

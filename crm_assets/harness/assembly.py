@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from crm_assets.conversations import Conversation
 from crm_assets.crm import Rows
-from crm_assets.harness.agents import Facts
 from crm_assets.harness.ground_truth import GroundTruth
 from crm_assets.harness.observed_writes import observed_writes
+from crm_assets.harness.protocol import Facts
 from crm_assets.harness.state import canonical_state, created_rows, state_difference
 from crm_assets.records.results import (
     RESULT_SCHEMA_VERSION,
@@ -50,7 +50,7 @@ def assemble(
         end: what the sandbox held.
         facts: what else the metadata is to say.
     """
-    created = created_rows((turn.tool_name, turn.result) for turn in turns)
+    created = created_rows((call.tool_name, call.result) for turn in turns for call in turn.made_calls)
     reached = canonical_state(end.rows, end.seed_ids, created)
     difference = state_difference(truth.end_state, reached)
     decided = [turn.success for turn in turns if turn.success is not None]

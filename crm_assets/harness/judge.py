@@ -14,7 +14,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from crm_assets.concurrency import gather_all
-from crm_assets.harness.agents import Facts
+from crm_assets.harness.protocol import Facts
 from crm_assets.harness.verification import JUDGE_ROLE, TurnQuestion
 from crm_assets.llm import (
     Caller,
@@ -30,7 +30,7 @@ from crm_assets.llm import (
     json_block,
 )
 from crm_assets.llm.json_replies import ask
-from crm_assets.records.results import CallScore, JudgeVerdict, ReplyScore, TokenUsage, TurnResult
+from crm_assets.records.results import CallScore, JudgeVerdict, ReplyScore, TokenUsage, TurnCall, TurnResult
 
 __all__ = ["CALL_PASS", "GOAL_WEIGHT", "PROCESS_WEIGHT", "REPLY_PASS", "TurnJudge"]
 
@@ -175,7 +175,13 @@ def _question(question: TurnQuestion, *, expected: Facts, actual: Facts, keys: s
 
 def _call_of(turn: TurnResult) -> Facts:
     call = {"tool": turn.tool_name, "arguments": turn.arguments}
-    return {**call, **({"error": turn.error} if turn.error else {"result": cut(turn.result)})}
+    shown = {**call, **({"error": turn.error} if turn.error else {"result": cut(turn.result)})}
+    return {**shown, "all_calls": [_shown_call(call) for call in turn.calls]} if turn.calls else shown
+
+
+def _shown_call(call: TurnCall) -> Facts:
+    shown = {"tool": call.tool_name, "arguments": call.arguments, "made": call.made}
+    return {**shown, **({"error": call.error} if call.error else {"result": cut(call.result)})}
 
 
 def _earlier(turn: TurnResult) -> Facts:

@@ -31,16 +31,16 @@ def observed_writes(turns: Iterable[TurnResult], rows: Rows) -> ObservedWrites:
     """
     last: dict[tuple[str, str], JsonObject | None] = {}
     deleted = False
-    for turn in turns:
-        tool = TOOLS.get(turn.tool_name or "")
-        if tool is None or turn.error is not None or not tool.action.writes:
+    for call in (call for turn in turns for call in turn.made_calls):
+        tool = TOOLS.get(call.tool_name)
+        if tool is None or call.error is not None or not tool.action.writes:
             continue
         id_field = tool.entity.id_field
         if tool.action is ToolAction.DELETE:
             deleted = True
-            last[tool.entity.table, str(turn.arguments[id_field]).lower()] = None
-        elif isinstance(turn.result, dict):
-            last[tool.entity.table, str(turn.result[id_field])] = turn.result
+            last[tool.entity.table, str(call.arguments[id_field]).lower()] = None
+        elif isinstance(call.result, dict):
+            last[tool.entity.table, str(call.result[id_field])] = call.result
     present = {(table, str(row[_IDS[table]])): row for table, entries in rows.items() for row in entries}
     seen = 0
     for key, left in last.items():

@@ -1,4 +1,4 @@
-"""Runs one conversation: agent → tool call → verification, turn by turn, in a leased sandbox."""
+"""Runs one conversation: agent → tool calls → verification, turn by turn, in a leased sandbox."""
 
 from __future__ import annotations
 
@@ -12,20 +12,30 @@ from crm_assets.concurrency import gather_all, in_thread
 from crm_assets.conversations import Conversation, JsonObject, Turn, find_references, resolve, turn_output
 from crm_assets.crm import SandboxPool, Session, ToolError, deterministic_ids
 from crm_assets.errors import ConfigError, CrmAssetsError
-from crm_assets.harness.agents import (
+from crm_assets.harness.assembly import SandboxEnd, assemble, without_verdict
+from crm_assets.harness.ground_truth import GroundTruth, ids_of
+from crm_assets.harness.protocol import (
     Agent,
     AgentSession,
+    MadeCall,
     NotRecordedError,
     Outcome,
+    TakenTurn,
     ToolCall,
     TurnEnd,
     enter,
+    take_turn,
 )
-from crm_assets.harness.assembly import SandboxEnd, assemble, without_verdict
-from crm_assets.harness.ground_truth import GroundTruth, ids_of
-from crm_assets.harness.verification import Judge, judge_call, judge_reply, judged, open_question
+from crm_assets.harness.verification import (
+    CallVerdict,
+    Judge,
+    judge_calls,
+    judge_reply,
+    judged,
+    open_question,
+)
 from crm_assets.llm.spending import BudgetExhausted
-from crm_assets.records.results import ConversationResult, TurnResult, Verification
+from crm_assets.records.results import ConversationResult, TurnCall, TurnResult, Verification
 
 __all__ = ["ConversationRunner"]
 
@@ -127,49 +137,80 @@ class ConversationRunner:
 
     async def _run_turn(self, run: _Run, turn: Turn, session: Session) -> TurnResult:
         utterance = _spoken(run, turn)
-        call = await run.agent.act(utterance)
-        outcome, error = await self._call(session, call)
-        if outcome.called and error is None:
-            run.outputs[turn.turn_id] = turn_output(outcome.result)
-        reply = await run.agent.reply(outcome)
+        taken = await take_turn(run.agent, utterance, lambda call: self._make(session, call))
         expected = resolve(turn.expected_args, _known(run), strict=False)
-        verdict = judge_call(turn, expected, call, error)
-        replied = judge_reply(run.conversation, turn, reply)
+        verdict = judge_calls(turn, expected, taken)
+        if (output := _output(taken, verdict)) is not None:
+            run.outputs[turn.turn_id] = turn_output(output.outcome.result)
+        replied = judge_reply(run.conversation, turn, taken.reply)
         success = verdict.success and replied.success is not False
         end = run.agent.ended_by()
+        decisive = verdict.decisive
         return TurnResult(
             turn_id=turn.turn_id,
             segment_number=run.conversation.segment_of(turn.turn_id),
             user_utterance=utterance,
-            tool_name=call.name if call else None,
-            arguments=call.arguments if call else None,
+            tool_name=decisive.call.name if decisive else None,
+            arguments=decisive.call.arguments if decisive else None,
             expected_tool=turn.expected_tool,
             expected_arguments=expected,
             expect_success=turn.expect_success,
             matches_expected_tool=verdict.matches_tool,
-            matches_expected_arguments=verdict.mismatch is None,
-            argument_mismatch_reason=verdict.mismatch,
-            result=outcome.result,
-            error=outcome.error,
-            error_kind=error.kind if error else None,
+            matches_expected_arguments=verdict.matches_arguments,
+            argument_mismatch_reason=verdict.reason,
+            result=decisive.outcome.result if decisive else None,
+            error=decisive.outcome.error if decisive else None,
+            error_kind=_error_kind(decisive) if decisive else None,
             tool_success=verdict.success,
             response_success=replied.success,
             response_status=replied.status,
-            agent_response_text=reply,
+            agent_response_text=taken.reply,
             success=success,
             verification=_verification(verdict.verification, verdict.success, success, end),
             ended_by=end,
             token_usage=run.agent.usage(),
+            calls=_calls(taken),
         )
 
-    async def _call(self, session: Session, call: ToolCall | None) -> tuple[Outcome, ToolError | None]:
-        if call is None:
-            return Outcome(called=False), None
+    async def _make(self, session: Session, call: ToolCall) -> MadeCall:
         try:
             result = await self._off(lambda: session.call(call.name, call.arguments))
         except ToolError as error:
-            return Outcome(called=True, error=error.message), error
-        return Outcome(called=True, result=result), None
+            return MadeCall(call, Outcome(called=True, error=error.message), error)
+        return MadeCall(call, Outcome(called=True, result=result))
+
+
+def _output(taken: TakenTurn, verdict: CallVerdict) -> MadeCall | None:
+    """Return the call to whose result later turns refer: the expected one, else the last that succeeded."""
+    if verdict.found and verdict.decisive is not None:
+        return verdict.decisive if verdict.decisive.refusal is None else None
+    return next((made for made in reversed(taken.made) if made.refusal is None), None)
+
+
+def _error_kind(made: MadeCall) -> str | None:
+    return made.refusal.kind if made.refusal else None
+
+
+def _calls(taken: TakenTurn) -> tuple[TurnCall, ...]:
+    """Return all calls of a turn that asked for several; those of others are in the result itself."""
+    if len(taken.made) + len(taken.dropped) <= 1:
+        return ()
+    made = (
+        TurnCall(
+            each.call.name,
+            each.call.arguments,
+            made=True,
+            writes=each.call.writes,
+            result=each.outcome.result,
+            error=each.outcome.error,
+            error_kind=_error_kind(each),
+        )
+        for each in taken.made
+    )
+    dropped = (
+        TurnCall(each.name, each.arguments, made=False, writes=each.writes) for each in taken.dropped
+    )
+    return (*made, *dropped)
 
 
 def _verification(call: Verification, call_right: bool, success: bool, end: TurnEnd | None) -> Verification:

@@ -1,4 +1,4 @@
-"""Judges one turn: was it the right call, did it come out right, was the reply right?
+"""Judges one turn: were the calls right, did they come out right, was the reply right?
 
 First by comparison. What that leaves open, and what it finds different, a `Judge` may decide.
 """
@@ -10,9 +10,9 @@ from typing import Final, Protocol
 
 from crm_assets.conversations import Conversation, JsonObject, Turn, normalize_reply, unreproducible_values
 from crm_assets.crm import ToolError
-from crm_assets.harness.agents import Facts, ToolCall
 from crm_assets.harness.comparison import argument_mismatch, same_tool
 from crm_assets.harness.ground_truth import error_is_expected
+from crm_assets.harness.protocol import Facts, MadeCall, TakenTurn
 from crm_assets.records.results import (
     JudgeVerdict,
     ResponseStatus,
@@ -28,7 +28,7 @@ __all__ = [
     "Judge",
     "ReplyVerdict",
     "TurnQuestion",
-    "judge_call",
+    "judge_calls",
     "judge_reply",
     "judged",
     "open_question",
@@ -40,13 +40,21 @@ JUDGE_ROLE: Final = "turn_judge"
 
 @dataclass(frozen=True)
 class CallVerdict:
-    """The verdict on a turn's call."""
+    """The verdict on a turn's calls."""
 
+    decisive: MadeCall | None
+    """The expected call, else the first of the expected tool, else the first; None if none was made."""
     matches_tool: bool
-    mismatch: str | None
-    """Why the arguments are not the expected ones."""
+    matches_arguments: bool
+    reason: str | None
+    """How the calls differ from the expected one."""
     success: bool
     verification: Verification
+
+    @property
+    def found(self) -> bool:
+        """The expected call is among them, and came out as expected."""
+        return self.success or self.verification == "further_write"
 
 
 @dataclass(frozen=True)
@@ -57,30 +65,48 @@ class ReplyVerdict:
     status: ResponseStatus
 
 
-def judge_call(
-    turn: Turn,
-    expected: JsonObject,
-    call: ToolCall | None,
-    error: ToolError | None,
-) -> CallVerdict:
-    """Judge a call by what was expected of the turn and by how it came out.
+def judge_calls(turn: Turn, expected: JsonObject, taken: TakenTurn) -> CallVerdict:
+    """Judge the calls of a turn by what was expected of it and by how they came out.
+
+    The expected call must be among those made, and nothing else may have written: reads are free, and a
+    write that was refused has changed nothing. A write that was asked for and not made counts as well.
 
     Args:
         turn: the turn.
         expected: its expected arguments, references filled.
-        call: what the agent called, None for nothing.
-        error: the tool's refusal, None where it succeeded.
+        taken: what the agent did.
     """
-    if call is None:
-        return CallVerdict(False, "No tool was called.", False, "no_tool_call")
+    if not taken.made:
+        return CallVerdict(None, False, False, "No tool was called.", False, "no_tool_call")
+    verdicts = (_judge_call(turn, expected, made) for made in taken.made)
+    verdict = max(verdicts, key=lambda each: (each.success, each.matches_tool))  # the first of these
+    further = _further_write(taken, verdict.decisive) if verdict.success else None
+    if further is None:
+        return verdict
+    return replace(verdict, reason=further, success=False, verification="further_write")
+
+
+def _judge_call(turn: Turn, expected: JsonObject, made: MadeCall) -> CallVerdict:
+    call = made.call
     matches_tool = same_tool(turn.expected_tool, call.name)
     if matches_tool:
         mismatch = argument_mismatch(turn.expected_tool, expected, call.arguments)
     else:
         mismatch = f"Called {call.name} instead of {turn.expected_tool}."
-    verification = _verification(turn, matches_tool, mismatch, error)
+    verification = _verification(turn, matches_tool, mismatch, made.refusal)
     success = verification in ("exact_match", "expected_failure")
-    return CallVerdict(matches_tool, mismatch, success, verification)
+    return CallVerdict(made, matches_tool, mismatch is None, mismatch, success, verification)
+
+
+def _further_write(taken: TakenTurn, decisive: MadeCall | None) -> str | None:
+    """Return which other call has written, or would have; None for none."""
+    for made in taken.made:
+        if made is not decisive and made.refusal is None and made.call.writes:
+            return f"Called {made.call.name}, too, which changes data."
+    for call in taken.dropped:
+        if call.writes:
+            return f"Asked for {call.name}, too, which changes data; that call was not made."
+    return None
 
 
 def _verification(
@@ -158,7 +184,8 @@ class Judge(Protocol):
 def open_question(turn: Turn, result: TurnResult, earlier: tuple[TurnResult, ...]) -> TurnQuestion | None:
     """Return what a judge could decide of a turn; None if comparison has settled it."""
     differs = result.verification in ("tool_mismatch", "argument_mismatch")
-    call = differs and result.error is None
+    # A write that was asked for and not made has left nothing that a judge could look at.
+    call = differs and result.error is None and not any(each.writes for each in result.dropped_calls)
     unsettled = result.response_status in ("unscored", "mismatch")
     reply = unsettled and result.agent_response_text is not None
     return TurnQuestion(result, call, reply, _references(turn), earlier) if call or reply else None

@@ -32,6 +32,7 @@ from crm_assets.llm.messages import (
     Message,
     ProviderState,
     SentParameters,
+    ToolChoice,
     Usage,
 )
 from crm_assets.llm.prompts import JSON_FENCE, UnitScore, cut, json_block
@@ -80,6 +81,7 @@ __all__ = [
     "Role",
     "SentParameters",
     "Spending",
+    "ToolChoice",
     "UnitScore",
     "Usage",
     "answers_by_model",

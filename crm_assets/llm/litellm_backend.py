@@ -253,7 +253,8 @@ def _tool_arguments(route: _Route, request: ChatRequest, *, marked: bool) -> dic
     if marked:
         tools[-1] = {**tools[-1], **_CACHE_MARK}
     arguments: dict[str, Any] = {"tools": tools, "tool_choice": request.tool_choice}
-    if "parallel_tool_calls" in route.takes and request.tool_choice != "none":
+    one_call = request.tool_choice != "none" and not request.parallel_tool_calls
+    if one_call and "parallel_tool_calls" in route.takes:
         arguments["parallel_tool_calls"] = False
     if route.spec.provider == "openai":
         # Straight into the body: litellm walks every schema of every call otherwise, looking for what

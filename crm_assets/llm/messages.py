@@ -24,8 +24,12 @@ __all__ = [
     "Message",
     "ProviderState",
     "SentParameters",
+    "ToolChoice",
     "Usage",
 ]
+
+ToolChoice = Literal["auto", "required", "none"]
+"""Whether a model may, must or must not call a tool."""
 
 ProviderState = Mapping[str, Any]
 """Fields of a provider's message or call that we do not know (thoughts, signatures) and that it wants back
@@ -116,8 +120,10 @@ class ChatRequest:
     model: ModelSpec
     messages: tuple[Message, ...]
     tools: tuple[FunctionTool, ...] = ()
-    tool_choice: Literal["auto", "required", "none"] = "auto"
+    tool_choice: ToolChoice = "auto"
     """Whether the model may, must or must not call one of `tools`."""
+    parallel_tool_calls: bool = False
+    """Whether it may call several of them in one reply; not every server heeds it."""
     temperature: float | None = None
     """Instead of the model's configured one."""
     max_output_tokens: int | None = None
@@ -131,7 +137,7 @@ class ChatRequest:
     @cached_property
     def sha256(self) -> str:
         """Hex SHA-256 of all that can change the reply; no key and no address is part of it."""
-        parts = {
+        parts: dict[str, Any] = {
             "model": self.model.name,
             "messages": [message.document() for message in self.messages],
             "tools": [tool.sha256 for tool in self.tools],  # of texts that are longer than all the rest
@@ -140,6 +146,8 @@ class ChatRequest:
             "max_output_tokens": self.effective_max_output_tokens,
             "json_object": self.json_object,
         }
+        if self.parallel_tool_calls and self.tools:
+            parts["parallel_tool_calls"] = True
         return _sha256(parts)
 
     @property

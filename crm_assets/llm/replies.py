@@ -141,11 +141,13 @@ def _call(call: object, taken: _Identifiers) -> FunctionCall:
     function = call.get("function") if isinstance(call, dict) else None
     if not isinstance(call, dict) or not isinstance(function, dict):
         raise ValueError("a tool call of the reply lacks its name or arguments")
+    # Whatever the model wrote is its call; what is wrong with it is for the tool to say.
     name, arguments = function.get("name"), function.get("arguments")
-    if isinstance(arguments, dict):
+    name = name if isinstance(name, str) else ""
+    if arguments is None:
+        arguments = ""
+    elif not isinstance(arguments, str):
         arguments = orjson.dumps(arguments).decode()
-    if not isinstance(name, str) or not isinstance(arguments, str):
-        raise ValueError("a tool call of the reply lacks its name or arguments")
     identifier = taken.unique(call.get("id"))
     return FunctionCall(
         identifier, _writable(name), plain_arguments(_writable(arguments)), _state(call, _CALL_FIELDS)

@@ -229,7 +229,7 @@ def encode_body(route: _Route, request: ChatRequest, sent: SentParameters) -> by
         rest[route.max_tokens] = sent.max_output_tokens
     if request.tools:
         rest["tool_choice"] = request.tool_choice
-        if request.tool_choice != "none":
+        if request.tool_choice != "none" and not request.parallel_tool_calls:
             rest["parallel_tool_calls"] = False
     if sent.response_format == "json_object":
         rest["response_format"] = {"type": "json_object"}

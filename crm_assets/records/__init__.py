@@ -11,6 +11,7 @@ from crm_assets.records.results import (
     JudgeVerdict,
     ReplyScore,
     TokenUsage,
+    TurnCall,
     TurnResult,
 )
 from crm_assets.records.sessions import (
@@ -50,6 +51,7 @@ __all__ = [
     "SessionRecord",
     "SessionSummary",
     "TokenUsage",
+    "TurnCall",
     "TurnResult",
     "TurnSummary",
     "UsageSummary",

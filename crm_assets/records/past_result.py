@@ -7,7 +7,7 @@ error.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -25,7 +25,7 @@ from crm_assets.llm import calls_in_text, object_arguments
 from crm_assets.records.results import TokenUsage
 from crm_assets.records.sessions import PastTurnVerdicts, PastVerdicts
 
-__all__ = ["Known", "PastModel", "PastResult", "PastTurn", "TurnKey"]
+__all__ = ["Known", "PastCall", "PastModel", "PastResult", "PastTurn", "TurnKey"]
 
 _Value = TypeVar("_Value")
 
@@ -89,6 +89,18 @@ class TurnKey(PastModel):
         return self.verification != "pre_execution_error"
 
 
+class PastCall(PastModel):
+    """A call of a past run."""
+
+    tool_name: str
+    arguments: _Arguments = None
+    """The arguments: an object, or what the agent gave instead."""
+    made: bool = True
+    """False for a call that was asked for and not made."""
+    result: Any = None
+    """What the tool returned to it then."""
+
+
 class PastTurn(TurnKey):
     """One turn of a past run."""
 
@@ -110,6 +122,10 @@ class PastTurn(TurnKey):
     """What the tool returned to it then."""
     error: Known[str] = None
     """The tool's refusal then."""
+    calls: Known[list[PastCall]] = None
+    """Of a turn with several calls, all of them."""
+    ended_by: Known[Literal["length", "refusal", "context_overflow"]] = None
+    """What cut the agent short."""
     success: Known[bool] = None
     """That run's verdict."""
     tool_success: Known[bool] = None
@@ -150,6 +166,20 @@ class PastTurn(TurnKey):
             for role, counts in (self.token_usage or {}).items()
             if counts is not None
         }
+
+    @property
+    def made_calls(self) -> tuple[PastCall, ...]:
+        """The calls that were made, in order."""
+        if self.calls:
+            return tuple(call for call in self.calls if call.made)
+        if self.tool_name is None:
+            return ()
+        return (PastCall(tool_name=self.tool_name, arguments=self.arguments, result=self.result),)
+
+    @property
+    def dropped_calls(self) -> tuple[PastCall, ...]:
+        """The calls that were asked for and not made."""
+        return tuple(call for call in self.calls or () if not call.made)
 
     def verdicts(self) -> PastTurnVerdicts:
         """Return what the file says of the turn."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 __all__ = [
     "RESULT_SCHEMA_VERSION",
+    "CallResult",
     "CallScore",
     "ConversationResult",
     "ConversationStatus",
@@ -19,6 +20,7 @@ __all__ = [
     "ResponseStatus",
     "SegmentResult",
     "TokenUsage",
+    "TurnCall",
     "TurnResult",
     "Verification",
     "all_right",
@@ -41,6 +43,7 @@ Verification = Literal[
     "tool_mismatch",
     "argument_mismatch",
     "tool_error",
+    "further_write",
     "response_mismatch",
     "judged_success",
     "judged_failure",
@@ -94,6 +97,33 @@ class JudgeVerdict:
 
 
 @dataclass(frozen=True)
+class TurnCall:
+    """One of several calls that the agent asked for in a turn."""
+
+    tool_name: str
+    arguments: Any
+    """As the agent gave them."""
+    made: bool
+    """False for a call beyond the most of a turn."""
+    writes: bool
+    """Whether its tool can change the database."""
+    result: Any = None
+    """What the tool returned; None if it refused or was not called."""
+    error: str | None = None
+    """The tool's refusal, one sentence."""
+    error_kind: str | None = None
+
+
+class CallResult(NamedTuple):
+    """A call that was made, and what came of it."""
+
+    tool_name: str
+    arguments: Any
+    result: Any
+    error: str | None
+
+
+@dataclass(frozen=True)
 class TurnResult:
     """One turn: what was asked, called, answered, and how it was judged."""
 
@@ -102,7 +132,8 @@ class TurnResult:
     user_utterance: str
     """As the agent saw it, references filled."""
     tool_name: str | None
-    """The tool the agent called; None if it called none."""
+    """The tool the agent called; None if it called none. Of several calls, here and below, the expected
+    one, else the first of the expected tool, else the first."""
     arguments: Any
     """The arguments it gave, as it gave them."""
     expected_tool: str
@@ -132,6 +163,27 @@ class TurnResult:
     """None where no judge was asked."""
     ended_by: str | None = None
     """What cut the agent short: `length`, `refusal` or `context_overflow`; None for nothing."""
+    calls: tuple[TurnCall, ...] | None = None
+    """All calls of a turn that asked for more than one, in order; empty where it did not, None if that was
+    not recorded."""
+
+    @property
+    def made_calls(self) -> tuple[CallResult, ...]:
+        """The calls that were made, in order."""
+        if self.calls:
+            return tuple(
+                CallResult(call.tool_name, call.arguments, call.result, call.error)
+                for call in self.calls
+                if call.made
+            )
+        if self.tool_name is None:
+            return ()
+        return (CallResult(self.tool_name, self.arguments, self.result, self.error),)
+
+    @property
+    def dropped_calls(self) -> tuple[TurnCall, ...]:
+        """The calls that were asked for and not made."""
+        return tuple(call for call in self.calls or () if not call.made)
 
 
 @dataclass(frozen=True)

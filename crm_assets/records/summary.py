@@ -64,6 +64,13 @@ class UsageSummary(_Summary):
         return (self.prompt_tokens or 0) + (self.completion_tokens or 0)
 
 
+class CallSummary(_Summary):
+    """One of several calls that an agent asked for in a turn."""
+
+    made: bool
+    """False for a call beyond the most of a turn."""
+
+
 class TurnSummary(_Summary):
     """One executed turn."""
 
@@ -93,6 +100,13 @@ class TurnSummary(_Summary):
     """How the turn was judged."""
     token_usage: dict[str, UsageSummary] = {}
     """By role."""
+    calls: tuple[CallSummary, ...] | None = None
+    """The calls of a turn that asked for more than one; None if that was not recorded."""
+
+    @property
+    def asked_for_more(self) -> bool | None:
+        """Calls were asked for and not made; None if that was not recorded."""
+        return None if self.calls is None else not all(call.made for call in self.calls)
 
     @property
     def reply_verdict(self) -> bool | None:

@@ -162,6 +162,7 @@ class _Builder:
             reply="verdict",
             reply_status="name",
             first_failure="b",
+            asked_for_more="verdict",
         )
     )
     usage: _Columns = field(
@@ -244,6 +245,7 @@ class _Builder:
                 verdict,
                 _reply_status(turn, verdict),
                 turn.turn_id == first and turn.success is False,
+                turn.asked_for_more,
             )
 
     def _add_usage(self, index: int, session: SessionSummary) -> None:

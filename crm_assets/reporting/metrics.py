@@ -67,6 +67,7 @@ def compute_metrics(sessions: Path, *, run: RunInfo) -> Metrics:
         turns_planned=_planned(ran),
         turns_executed=len(turns),
         turns_undecided=int((turns["success"] < 0).sum()),
+        turns_with_further_calls=_further_calls(turns),
         replies=_replies(turns),
         first_failed_turn=_first_failed_turn(ran),
         token_usage=role_tokens(frames.usage),
@@ -117,6 +118,11 @@ def _conversation_rates(ran: pd.DataFrame, turns: pd.DataFrame) -> dict[str, Rat
         "conversations_with_tool_success": _at_least_one(turns, "tool_success", among=len(ran)),
         "conversations_with_response_success": _at_least_one(turns, "reply", among=None),
     }
+
+
+def _further_calls(turns: pd.DataFrame) -> int | None:
+    recorded = turns["asked_for_more"] >= 0
+    return int((turns["asked_for_more"] == 1).sum()) if recorded.any() else None
 
 
 def _turn_rates(turns: pd.DataFrame) -> dict[str, Rate]:

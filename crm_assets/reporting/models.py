@@ -326,6 +326,8 @@ class Metrics(RunInfo, _Versioned):
     """Turns of the finished conversations; null when the sessions do not record it."""
     turns_executed: int
     """Turns that were executed; turn rates count them, except the undecided ones."""
+    turns_with_further_calls: int | None = None
+    """Executed turns in which the agent asked for more calls than a turn makes; null if not recorded."""
     turns_undecided: int = 0
     """Executed turns without a verdict because a judge was needed and failed; in no rate."""
     turn_success: Rate

@@ -150,6 +150,12 @@ def _results(metrics: Metrics) -> Iterator[Text]:
     yield f"Correct replies, by turn: {with_interval(metrics.turn_response_success)}."
     if metrics.expected_failures.count:
         yield f"Expected failures that failed as expected: {with_interval(metrics.expected_failures)}."
+    if further := metrics.turns_with_further_calls:
+        yield (
+            strong(f"In {further:,} of {metrics.turns_executed:,} turns the agent asked for further calls"),
+            ", which were not made (", code("agent.calls_per_turn"),
+            "); a turn that asked for a further write is wrong.",
+        )  # fmt: skip
 
 
 def _loop(metrics: Metrics, loop: LoopFigures) -> Iterator[Text]:

@@ -20,6 +20,7 @@ _KINDS: Mapping[str, str] = {
     "context_overflow": "Conversation longer than the model's context",
     "unknown_tool": "Unknown tool",
     "tool_error": "Tool call rejected",
+    "further_write": "Expected call, and another one that changes data",
     "unexpected_success": "Should have failed, but succeeded",
     "wrong_error": "Should have failed with a different error",
     "judged_failure": "Different call, rejected by a judge",

@@ -91,6 +91,7 @@ class Effect:
     seconds: float = 0.0
 
 
+THREE_CALLS = '{"tool": "quote_prefixes"}\n' * 3
 PAIRED = {"orchestration": {"forced_mode": "paired"}}
 UNSURE: Script = {"probe": {"mode": "coach", "confidence": 0.5}}
 NO_PROBE: Script = {"probe": ModelError("No probe.")}
@@ -100,6 +101,8 @@ IN_SESSIONS = [
     Effect("agent.system_prompt", "Do what you like."),
     Effect("agent.use_llm_judge", True, script={"student": "I know nothing of tools."}),
     Effect("agent.tool_mode", "text"),
+    Effect("agent.calls_per_turn", "many"),
+    Effect("agent.max_calls_per_turn", 2, {"agent": {"calls_per_turn": "many"}}, {"student": THREE_CALLS}),
     Effect("agent.llm", model("other")),
     Effect("student.tool_choice", "required"),
     Effect("student.max_step_tokens", 77),

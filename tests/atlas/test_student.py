@@ -12,7 +12,7 @@ from crm_assets.atlas.student import Student, student_plan
 from crm_assets.atlas.tool_schemas import say_bounds
 from crm_assets.crm import ENTITIES, TOOLS, SandboxPool
 from crm_assets.errors import ConfigError
-from crm_assets.harness import GroundTruthStore, Outcome, ToolCall
+from crm_assets.harness import Action, GroundTruthStore, Outcome, ToolCall
 from crm_assets.llm import (
     Answer,
     BudgetExhausted,
@@ -38,6 +38,8 @@ from .configs import config
 USAGE = Usage(prompt_tokens=100, completion_tokens=7)
 CALLED = Outcome(called=True, result={"client_id": ACME, "name": "Acme"})
 REFUSED = Outcome(called=True, error="Client not found with ID 'x'.")
+NOT_CALLED = Outcome(called=False)
+MANY = {"calls_per_turn": "many", "max_calls_per_turn": 3}
 
 
 class Script:
@@ -98,10 +100,19 @@ class Play:
         self.session = self.student.begin("c-1")
 
     def act(self, utterance: str = "Find Acme.") -> ToolCall | None:
-        return asyncio.run(self.session.act(utterance))
+        """The first call of a turn."""
+        self.action = asyncio.run(self.session.act(utterance))
+        return self.action.calls[0] if self.action.calls else None
+
+    def proceed(self, *outcomes: Outcome, may_call: bool = True) -> Action:
+        self.action = asyncio.run(self.session.proceed(outcomes, may_call=may_call))
+        return self.action
 
     def reply(self, outcome: Outcome = CALLED) -> str | None:
-        return asyncio.run(self.session.reply(outcome))
+        """What ends a turn of one call at most."""
+        if self.action.calls:
+            self.proceed(outcome, *[NOT_CALLED] * (len(self.action.calls) - 1), may_call=False)
+        return self.action.reply
 
     @property
     def last(self) -> ChatRequest:
@@ -147,11 +158,83 @@ def test_a_refusal_reaches_the_model_as_an_error():
     assert json.loads(history(play.last)[-1]["content"]) == {"error": REFUSED.error}
 
 
-def test_of_several_calls_the_first_is_made_and_the_others_leave_no_trace():
-    play = Play(calls(("client_search", "{}"), ("delete_quote", '{"quote_id": "x"}')), says("Done."))
+@pytest.mark.parametrize("mode", ["native", "text"])
+def test_all_calls_are_asked_for_and_where_one_is_made_the_student_hears_of_no_other(mode):
+    two = calls(("client_search", "{}"), ("delete_quote", '{"quote_id": "x"}'))
+    if mode == "text":
+        two = says('{"tool": "client_search"}\n{"tool": "delete_quote", "arguments": {"quote_id": "x"}}')
+    play = Play(two, says("Done."), setting=config(agent={"tool_mode": mode}))
     assert play.act() == ToolCall("client_search", {})
+    assert play.action.calls[1:] == (ToolCall("delete_quote", {"quote_id": "x"}),)
+    assert play.session.most_calls == 1
+    assert not play.last.parallel_tool_calls
     play.reply()
     assert "delete_quote" not in json.dumps(history(play.last))
+    assert play.last.tool_choice == "none"
+
+
+def test_with_many_calls_each_has_its_outcome_in_the_history_and_more_may_follow():
+    two = calls(("client_search", "{}"), ("quote_prefixes", ""), content="I look.")
+    play = Play(two, FIND, says("Found."), setting=config(agent=MANY, student={"tool_choice": "required"}))
+    play.act()
+    assert play.session.most_calls == 3
+    assert (play.last.tool_choice, play.last.parallel_tool_calls) == ("required", True)
+    assert play.proceed(CALLED, REFUSED).calls == (ToolCall("client_search", {"name": "Acme"}),)
+    assert play.last.tool_choice == "auto"
+    asked, *told = history(play.last)[1:]
+    assert [call["function"]["name"] for call in asked["tool_calls"]] == ["client_search", "quote_prefixes"]
+    assert asked["content"] == "I look."
+    assert [call["id"] for call in asked["tool_calls"]] == [each["tool_call_id"] for each in told]
+    assert [json.loads(each["content"]) for each in told] == [
+        {"result": CALLED.result},
+        {"error": REFUSED.error},
+    ]
+    assert play.proceed(CALLED, may_call=False) == Action((), "Found.")
+    assert play.last.tool_choice == "none"
+
+
+def test_a_call_beyond_the_most_has_an_outcome_too():
+    play = Play(
+        calls(("client_search", "{}"), ("client_search", "{}")), says("Found."), setting=config(agent=MANY)
+    )
+    play.act()
+    play.proceed(CALLED, NOT_CALLED, may_call=False)
+    said = json.loads(history(play.last)[-1]["content"])
+    assert said == {"error": "Not called: a turn has at most 3 calls."}
+
+
+def test_with_many_calls_in_text_mode_there_is_a_line_for_each():
+    setting = config(agent={"tool_mode": "text", **MANY})
+    two = says('{"tool": "client_search", "arguments": {}}\n{"tool": "quote_prefixes"}')
+    play = Play(two, says("Found."), setting=setting)
+    play.act()
+    assert "one such object a line" in (play.last.messages[0].content or "")
+    play.proceed(CALLED, REFUSED)
+    asked, told = (entry["content"] for entry in history(play.last)[1:])
+    assert [json.loads(line)["tool"] for line in asked.splitlines()] == ["client_search", "quote_prefixes"]
+    assert [json.loads(line.removeprefix("Outcome of the tool: ")) for line in told.splitlines()[:2]] == [
+        {"result": CALLED.result},
+        {"error": REFUSED.error},
+    ]
+    assert told.endswith("Call another tool, or tell the user, in plain text.")
+
+
+@pytest.mark.parametrize(
+    ("last", "dropped"),
+    [
+        (calls(("delete_quote", "{}"), content="Done."), True),
+        (calls(("delete_quote", "{}")), True),
+        (says('{"tool": "delete_quote", "arguments": {}}'), True),
+        (says('I called {"tool": "delete_quote", "arguments": {}}.'), False),
+    ],
+)
+def test_a_call_where_a_reply_is_due_is_asked_for_and_not_made(last: ChatReply, dropped: bool):
+    play = Play(FIND, last)
+    play.act()
+    action = play.proceed(CALLED, may_call=False)
+    assert list(action.calls) == ([ToolCall("delete_quote", {})] if dropped else [])
+    assert action.reply == (last.content or "")
+    assert play.models.complaints == [], "it is the student's answer"
 
 
 @pytest.mark.parametrize(
@@ -174,7 +257,7 @@ def test_a_call_written_as_json_is_a_call(text, mode):
 def test_a_reply_in_words_calls_nothing_and_is_what_the_user_hears(text):
     play = Play(says(text))
     assert play.act() is None
-    assert play.reply(Outcome(called=False)) == text
+    assert play.reply() == text
     assert len(play.models.requests) == 1
 
 
@@ -184,59 +267,71 @@ def test_an_empty_argument_text_means_no_arguments():
     assert play.models.complaints == []
 
 
+CUT = ChatReply(None, (FunctionCall("c1", "client_search", '{"name": "Ac'),), "length", USAGE)
+
+
 @pytest.mark.parametrize(
     ("bad", "complaint"),
     [
         (says(None), "neither a text nor a tool call"),
         (says("  "), "neither a text nor a tool call"),
-        (calls(("find_client", "{}")), "'find_client', which is none of the tools"),
-        (calls(("client_search", '{"name": "Ac')), "arguments of client_search are no JSON object"),
-        (calls(("client_search", "[1]")), "arguments of client_search are no JSON object"),
-        (says('{"tool": "client_search", "arguments": [1]}'), "are no JSON object"),
+        (CUT, "The arguments of client_search are cut off."),
     ],
 )
-def test_a_malformed_call_is_asked_for_again(bad, complaint):
+def test_a_reply_that_has_not_arrived_whole_is_asked_for_again(bad, complaint):
     play = Play(bad, FIND)
     assert play.act() == ToolCall("client_search", {"name": "Acme"})
     assert complaint in play.models.complaints[0]
     assert len(history(play.last)) == 1  # the model is asked the same again
 
 
+@pytest.mark.parametrize("mode", ["native", "text"])
 @pytest.mark.parametrize(
-    ("bad", "call"),
+    ("written", "call"),
     [
         (calls(("find_client", "{}")), ToolCall("find_client", {})),
+        (calls(("", "{}")), ToolCall("", {})),
         (calls(("client_search", '{"name": "Ac')), ToolCall("client_search", '{"name": "Ac')),
         (calls(("client_search", "[1]")), ToolCall("client_search", "[1]")),
-        (says(None), None),
+        (calls(("client_search", "null")), ToolCall("client_search", "null")),
+        (says('{"tool": "find_client", "arguments": {}}'), ToolCall("find_client", {})),
+        (says('{"tool": "client_search", "arguments": [1]}'), ToolCall("client_search", [1])),
+        (says('{"tool": "client_search", "arguments": {"na'), None),
     ],
 )
-def test_a_call_that_stays_malformed_is_the_agents_own(bad, call):
-    play = Play(bad, bad)
+def test_what_the_student_wrote_is_its_answer_at_once(written, call, mode):
+    play = Play(written, says("Done."), setting=config(agent={"tool_mode": mode}))
     assert play.act() == call
-    assert play.session.usage()["student"].total_tokens == 2 * USAGE.total_tokens
+    assert play.models.complaints == []
+    assert play.reply(REFUSED) == ("Done." if call else written.content)
 
 
 def test_nothing_at_all_is_silence():
-    play = Play(says(None))
+    play = Play(says(None), says(None))
     assert play.act() is None
-    assert play.reply(Outcome(called=False)) == ""
+    assert play.reply() == ""
+    assert play.session.usage()["student"].total_tokens == 2 * USAGE.total_tokens
 
 
 def test_an_empty_reply_is_asked_for_again_and_then_is_silence():
     play = Play(FIND, says(""), says(" "))
     play.act()
     assert (play.reply() or "").strip() == ""
-    assert play.models.complaints == ["It has no text.", "It has no text."]
+    assert play.models.complaints == ["It has neither a text nor a tool call."] * 2
 
 
 def test_the_history_holds_only_what_a_provider_takes_back():
-    play = Play(calls(("client_search", '{"na'), id=""), None, says("It did not work."))
+    bad = calls(("find a client!", '{"na'), id=""), calls(("", "[1]"), id="")
+    play = Play(*bad, says("It did not work."), setting=config(agent=MANY))
     play.act()
-    play.reply(REFUSED)
-    call = history(play.last)[1]["tool_calls"][0]
-    assert json.loads(call["function"]["arguments"]) == {}
-    assert call["id"] == history(play.last)[2]["tool_call_id"] != ""
+    play.proceed(REFUSED)
+    play.proceed(REFUSED)
+    made = [call for entry in history(play.last) for call in entry.get("tool_calls", ())]
+    assert [json.loads(call["function"]["arguments"]) for call in made] == [{}, {}]
+    assert [call["function"]["name"] for call in made] == ["find_a_client_", "_"]
+    told = [entry["tool_call_id"] for entry in history(play.last) if entry["role"] == "tool"]
+    assert [call["id"] for call in made] == told
+    assert len(set(told)) == len(told) == 2
 
 
 def test_a_reply_that_could_never_be_read_is_no_fault_of_the_agent():
@@ -262,11 +357,12 @@ def test_the_tokens_of_a_turn_are_those_of_all_its_attempts_and_of_no_other_turn
     assert play.session.usage() == {"student": TokenUsage(200, 14, 214)}
 
 
-def test_where_a_call_is_required_words_are_asked_for_again():
-    play = Play(says("Which one?"), FIND, setting=config(student={"tool_choice": "required"}))
-    assert play.act() == ToolCall("client_search", {"name": "Acme"})
+def test_where_a_call_is_required_words_are_the_students_answer_all_the_same():
+    play = Play(says("Which one?"), setting=config(student={"tool_choice": "required"}))
+    assert play.act() is None
+    assert play.reply() == "Which one?"
     assert play.models.requests[0].tool_choice == "required"
-    assert play.models.complaints == ["It has no tool call."]
+    assert play.models.complaints == []
 
 
 def test_a_step_has_its_own_limit_of_tokens():
@@ -430,7 +526,7 @@ def test_a_conversation_that_outgrows_the_context_ends_turns_and_not_the_session
     asked = len(play.models.requests) + 1
     for _ in range(2):  # once it is too long it stays so: it is not asked again
         assert play.act("And now this.") is None
-        assert play.reply(Outcome(called=False)) == ""
+        assert play.reply() == ""
         assert play.session.ended_by() == "context_overflow"
     assert len(play.models.requests) == asked
 

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ from crm_assets.engine import (
     scripted,
 )
 from crm_assets.errors import InfrastructureError, InputError
-from crm_assets.harness import AgentSession, AgentSpec, Outcome, ToolCall
+from crm_assets.harness import Action, AgentSession, AgentSpec, Outcome
 from crm_assets.records import ConversationResult
 from crm_assets.workspace import jsonl
 from crm_assets.workspace.project import Project
@@ -263,7 +263,7 @@ def test_an_interrupt_while_agents_think_ends_their_sessions(
     ended: list[str] = []
 
     class Thinking(AgentSession):
-        async def act(self, utterance: str) -> ToolCall | None:
+        async def act(self, utterance: str) -> Action:
             def interrupt() -> None:
                 raise KeyboardInterrupt
 
@@ -275,9 +275,9 @@ def test_an_interrupt_while_agents_think_ends_their_sessions(
             except asyncio.CancelledError:
                 ended.append(utterance)
                 raise
-            return None
+            return Action(reply="")
 
-        async def reply(self, outcome: Outcome) -> str | None:
+        async def proceed(self, outcomes: Sequence[Outcome], *, may_call: bool) -> Action:
             raise AssertionError("not reached")
 
     monkeypatch.setattr(scripted, "make_agent", lambda spec: Script(lambda conversation: Thinking()))

@@ -12,6 +12,7 @@ import orjson
 from crm_assets.conversations import Conversation
 from crm_assets.crm import SandboxPool
 from crm_assets.harness import (
+    Action,
     Agent,
     AgentSession,
     ConversationRunner,
@@ -113,25 +114,38 @@ def many(count: int, *, turns: int = 3) -> list[Document]:
     ]
 
 
-Step = tuple[ToolCall | None, str | None]
+Rounds = ToolCall | Sequence[ToolCall | Sequence[ToolCall]] | None
+"""The calls of a turn: one, none, or several, each by itself or a round of them."""
+Step = tuple[Rounds, str | None]
 
 
 class _Session(AgentSession):
-    def __init__(self, steps: Sequence[Step], tokens: Mapping[str, TokenUsage]) -> None:
+    def __init__(self, steps: Sequence[Step], tokens: Mapping[str, TokenUsage], most: int) -> None:
         self._steps = iter(steps)
+        self._rounds: list[Sequence[ToolCall]] = []
         self._reply: str | None = None
         self._tokens = tokens
+        self._most = most
         self.heard: list[str] = []
         self.outcomes: list[Outcome] = []
 
-    async def act(self, utterance: str) -> ToolCall | None:
-        self.heard.append(utterance)
-        call, self._reply = next(self._steps)
-        return call
+    @property
+    def most_calls(self) -> int:
+        return self._most
 
-    async def reply(self, outcome: Outcome) -> str | None:
-        self.outcomes.append(outcome)
-        return self._reply
+    async def act(self, utterance: str) -> Action:
+        self.heard.append(utterance)
+        calls, self._reply = next(self._steps)
+        listed = [] if calls is None else [calls] if isinstance(calls, ToolCall) else calls
+        self._rounds = [(entry,) if isinstance(entry, ToolCall) else entry for entry in listed]
+        return self._next()
+
+    async def proceed(self, outcomes: Sequence[Outcome], *, may_call: bool) -> Action:
+        self.outcomes += outcomes
+        return self._next()
+
+    def _next(self) -> Action:
+        return Action(self._rounds.pop(0) if self._rounds else (), self._reply)
 
     def usage(self) -> Mapping[str, TokenUsage]:
         return self._tokens
@@ -141,12 +155,16 @@ class Caller(Agent):
     """Makes the given calls in order, whatever it hears; keeps what it is told."""
 
     def __init__(
-        self, *steps: ToolCall | Step | None, tokens: Mapping[str, TokenUsage] | None = None
+        self,
+        *steps: ToolCall | Step | None,
+        tokens: Mapping[str, TokenUsage] | None = None,
+        most_calls: int = 1,
     ) -> None:
         self._steps = [step if isinstance(step, tuple) else (step, "") for step in steps]
         self._tokens = tokens or {}
+        self._most = most_calls
         self.begun: list[str] = []
-        self.session = _Session((), {})
+        self.session = _Session((), {}, most_calls)
 
     @property
     def heard(self) -> list[str]:
@@ -158,7 +176,7 @@ class Caller(Agent):
 
     def begin(self, conversation_id: str) -> AgentSession:
         self.begun.append(conversation_id)
-        self.session = _Session(self._steps, self._tokens)
+        self.session = _Session(self._steps, self._tokens, self._most)
         return self.session
 
     def describe(self) -> Mapping[str, Any]:

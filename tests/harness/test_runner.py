@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -14,6 +14,7 @@ from crm_assets.conversations import Conversation
 from crm_assets.crm import TOOLS, SandboxPool
 from crm_assets.errors import InfrastructureError
 from crm_assets.harness import (
+    Action,
     AgentSession,
     AgentSpec,
     ConversationRunner,
@@ -165,10 +166,7 @@ def test_every_kind_of_refusal_is_told(harness: Harness, made, kind):
 def test_an_agent_is_told_what_became_of_its_calls(harness: Harness):
     agent = Caller(FIND, None)
     result = harness.run(conversation(SEARCH, SEARCH), agent)
-    assert agent.outcomes == [
-        Outcome(called=True, result=result.per_turn_results[0].result),
-        Outcome(called=False),
-    ]
+    assert agent.outcomes == [Outcome(called=True, result=result.per_turn_results[0].result)]
 
 
 # --- a refusal changes nothing
@@ -519,13 +517,14 @@ class _Witness(Caller):
         witness = self
 
         class Session(AgentSession):
-            async def act(self, *arguments: Any, **named: Any) -> ToolCall | None:
+            async def act(self, *arguments: Any, **named: Any) -> Action:
                 witness.given.append((arguments, named))
                 return await session.act(*arguments, **named)
 
-            async def reply(self, *arguments: Any, **named: Any) -> str | None:
-                witness.given.append((arguments, named))
-                return await session.reply(*arguments, **named)
+            async def proceed(self, *arguments: Any, **named: Any) -> Action:
+                (outcomes,) = arguments
+                witness.given.append((tuple(outcomes), named))
+                return await session.proceed(*arguments, **named)
 
         return Session()
 
@@ -553,7 +552,7 @@ def test_no_ground_truth_reaches_an_agent(harness: Harness, steps):
     secret = _with_canaries()
     result = harness.run(secret, witness)
     assert result.status == "completed"
-    assert len(witness.given) == 1 + 2 * len(secret.turns)
+    assert len(witness.given) == 1 + len(secret.turns) + sum(step is not None for step in steps)
     told = repr([_open(entry) for entry in witness.given])
     assert CANARY not in told
     assert "{{" not in told
@@ -565,7 +564,7 @@ def _open(given: object) -> object:
     """What is inside of what was given, as far as text can show it."""
     arguments, named = given  # type: ignore[misc]
     for entry in (*arguments, *named.values()):
-        assert isinstance(entry, (str, Outcome)), f"an agent was given a {type(entry).__name__}"
+        assert isinstance(entry, (str, Outcome, bool)), f"an agent was given a {type(entry).__name__}"
     return [dataclasses.asdict(entry) if isinstance(entry, Outcome) else entry for entry in arguments]
 
 
@@ -621,15 +620,15 @@ class _Severed(AgentSession):
         self._cut = cut
         self._moment = moment
 
-    async def act(self, utterance: str) -> ToolCall | None:
+    async def act(self, utterance: str) -> Action:
         if self._moment == "act":
             self._cut()
-        return FIND
+        return Action((FIND,))
 
-    async def reply(self, outcome: Outcome) -> str | None:
+    async def proceed(self, outcomes: Sequence[Outcome], *, may_call: bool) -> Action:
         if self._moment == "reply":
             self._cut()
-        return ""
+        return Action(reply="")
 
 
 @pytest.mark.parametrize("moment", ["act", "reply"])
@@ -673,10 +672,10 @@ def test_a_ground_truth_that_could_not_be_computed_is_no_failure_of_the_agent(ha
 
 def test_a_spent_budget_is_no_failure_of_the_agent_nor_of_the_infrastructure(harness: Harness):
     class Spent(AgentSession):
-        async def act(self, utterance: str) -> ToolCall | None:
+        async def act(self, utterance: str) -> Action:
             raise BudgetExhausted("The budget of 1 dollar is spent.")
 
-        async def reply(self, outcome: Outcome) -> str | None:
+        async def proceed(self, outcomes: Sequence[Outcome], *, may_call: bool) -> Action:
             raise AssertionError("not reached")
 
     result = harness.run(conversation(SEARCH), Script(lambda _: Spent()))
@@ -696,10 +695,10 @@ def test_each_run_has_its_own_agent(harness: Harness):
 
 def test_a_bug_in_an_agent_is_shown_and_the_sandbox_comes_back_clean(harness: Harness):
     class Broken(AgentSession):
-        async def act(self, utterance: str) -> ToolCall | None:
+        async def act(self, utterance: str) -> Action:
             raise ZeroDivisionError
 
-        async def reply(self, outcome: Outcome) -> str | None:
+        async def proceed(self, outcomes: Sequence[Outcome], *, may_call: bool) -> Action:
             raise AssertionError("not reached")
 
     discarded = harness.pool.discarded
@@ -741,7 +740,7 @@ def test_the_line_has_the_fields_that_readers_rely_on(harness: Harness):
         "expected_arguments", "expect_success", "matches_expected_tool", "matches_expected_arguments",
         "argument_mismatch_reason", "result", "error", "error_kind", "tool_success", "response_success",
         "response_status", "agent_response_text", "success", "verification", "token_usage", "judge",
-        "ended_by",
+        "ended_by", "calls",
     }  # fmt: skip
     assert {"workflow_category", "complexity_level", "chain_id", "agent", "total_turns",
             "expected_failure_turns", "duration_seconds"} <= set(written["metadata"])  # fmt: skip

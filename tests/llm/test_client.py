@@ -260,7 +260,7 @@ def test_everyone_waits_as_long_as_the_provider_asks(path: Path):
         text(["a list"]),
         text(5),
         text({"an": "object"}),
-        calls((None, "{}")),  # type: ignore[arg-type]
+        broken({"choices": [{"message": {"tool_calls": ["client_search"]}}]}),
     ],
 )
 def test_a_reply_of_the_wrong_shape_is_asked_for_again(path: Path, reply: Scripted):

@@ -133,6 +133,21 @@ def test_the_readme_says_nothing_of_what_did_not_happen(measure: Measure) -> Non
     assert "undecided: " not in readme
 
 
+ASKED = {"tool_name": "client_search", "arguments": {}, "writes": False}
+MADE, NOT_MADE = {**ASKED, "made": True}, {**ASKED, "made": False}
+
+
+def test_turns_that_asked_for_further_calls_are_counted_and_the_readme_warns(measure: Measure) -> None:
+    turns = [turn(1, calls=[MADE, NOT_MADE]), turn(2, calls=[MADE, MADE]), turn(3, calls=[]), turn(4)]
+    metrics = measure(session("c-1", turns))
+    assert metrics.turns_with_further_calls == 1
+    assert "In 1 of 4 turns the agent asked for further calls" in render_readme(metrics)
+    none = measure(session("c-1", turns[1:]))
+    assert none.turns_with_further_calls == 0
+    assert "further calls" not in render_readme(none)
+    assert measure(session("c-1", [turn()])).turns_with_further_calls is None, "unknown is not 0"
+
+
 def test_a_judges_no_is_a_failure_kind_in_words(measure: Measure) -> None:
     readme = render_readme(measure(session("c-1", [failed_turn(1, "judged_failure")])))
     assert "Different call, rejected by a judge" in readme

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from crm_assets.atlas.outcomes import Validation
 from crm_assets.atlas.telemetry.jsonb import jsonb
@@ -43,7 +44,7 @@ def _step(turn: TurnResult, attempts: int) -> Step:
         description=turn.user_utterance,
         tool=turn.tool_name,
         tool_params=turn.arguments,
-        trace=jsonb({"result": turn.result, "error": turn.error}),
+        trace=jsonb({"result": turn.result, "error": turn.error, **_several(turn)}),
         output=turn.agent_response_text,
         attempts=attempts,
         metadata={name: getattr(turn, name) for name in _VERDICTS},
@@ -57,4 +58,10 @@ def _attempt_facts(turn: TurnResult) -> dict[str, object]:
         "error": turn.error,
         "output": turn.agent_response_text,
         "success": turn.success,
+        **_several(turn),
     }
+
+
+def _several(turn: TurnResult) -> dict[str, object]:
+    """Return all calls of a turn that asked for more than one."""
+    return {"calls": [asdict(call) for call in turn.calls]} if turn.calls else {}

@@ -113,6 +113,9 @@ def _turn(turn: TurnResult, recorded: PastTurnVerdicts | None) -> Iterator[tuple
         yield "rejected", text(turn.error)
     elif turn.tool_name is not None:
         yield "result", result(turn.result)
+    for number, call in enumerate(turn.calls or (), 1):
+        outcome = "not made" if not call.made else f"rejected: {text(call.error)}" if call.error else "made"
+        yield f"call {number}", f"{plain(call.tool_name)} ({outcome})\n{arguments(call.arguments)}"
     if turn.agent_response_text:
         yield "reply", text(turn.agent_response_text)
     yield "verdict", verdict(turn)

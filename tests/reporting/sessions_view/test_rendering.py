@@ -59,6 +59,22 @@ def test_a_turn_that_went_right(write: Write) -> None:
     assert "✓ as expected" in text
 
 
+def test_all_calls_of_a_turn_are_shown(write: Write) -> None:
+    made = {"tool_name": "client_search", "arguments": {"name": "Acme"}, "made": True, "writes": False}
+    refused = {**made, "tool_name": "fly", "arguments": {}, "error": "There is no tool named 'fly'."}
+    dropped = {
+        **made,
+        "tool_name": "delete_quote",
+        "arguments": {"quote_id": "q"},
+        "made": False,
+        "writes": True,
+    }
+    text = shown(write, session("c-1", [failed_turn(calls=[made, refused, dropped])]))
+    assert "call 1 client_search (made) name: Acme" in text
+    assert "call 2 fly (rejected: There is no tool named 'fly'.)" in text
+    assert "call 3 delete_quote (not made) quote_id: q" in text
+
+
 def test_a_turn_that_went_wrong_shows_what_was_expected_and_why(write: Write) -> None:
     wrong = failed_turn(
         verification="argument_mismatch",
