@@ -20,7 +20,6 @@ from pydantic import (
 )
 
 from crm_assets.conversations import JsonObject
-from crm_assets.crm import TOOLS
 from crm_assets.llm import calls_in_text, object_arguments
 from crm_assets.records.results import TokenUsage
 from crm_assets.records.sessions import PastTurnVerdicts, PastVerdicts
@@ -137,19 +136,20 @@ class PastTurn(TurnKey):
     @model_validator(mode="before")
     @classmethod
     def _read_call_in_text(cls, document: object) -> object:
-        """Read a call that the server left in the reply's text, as it is read of a live model."""
+        """Read calls that the server left in the reply's text, as they are read of a live model."""
         if not isinstance(document, dict) or document.get("tool_name"):
             return document
         text = document.get("agent_response_text")
         calls = calls_in_text(text) if isinstance(text, str) else ()
-        if not calls or any(call.name not in TOOLS for call in calls):
+        if not calls:
             return document
-        first = calls[0]  # one call a turn
+        first, *others = ({"tool_name": call.name, "arguments": call.arguments} for call in calls)
+        further = [{**call, "made": False} for call in others]  # one call a turn
         return {
             **document,
-            "tool_name": first.name,
-            "arguments": first.arguments,
+            **first,
             "agent_response_text": None,
+            "calls": [first, *further] if further else None,
         }
 
     @property

@@ -129,6 +129,7 @@ def test_reward_mode_and_judge_of_our_own_sessions_are_kept(tmp_path: Path) -> N
         '<tool_call>\n{"name": "client_search", "arguments": {"name": "Acme"}}\n</tool_call>',
         '{"name": "client_search", "parameters": {"name": "Acme"}}',
         '```json\n{"tool": "client_search", "arguments": {"name": "Acme"}}\n```',
+        '{"name": "client_search", "arguments": {"name": "Acme"}}\n{"name": "fly", "arguments": {}}',
         'Hm.</think>{"function": {"name": "client_search", "arguments": "{\\"name\\": \\"Acme\\"}"}}',
     ],
 )
@@ -142,12 +143,19 @@ def test_a_call_that_was_left_in_the_text_is_a_call(tmp_path: Path, text: str) -
     )
 
 
+def test_of_several_calls_in_the_text_the_others_were_asked_for(tmp_path: Path) -> None:
+    text = '{"name": "quote_prefixes", "arguments": {}}\n{"name": "fly", "arguments": {}}'
+    past = read(tmp_path, result("c-1", {"turn_id": 1, "tool_name": None, "agent_response_text": text}))
+    turn = past.turns[1]
+    assert [call.tool_name for call in turn.made_calls] == ["quote_prefixes"]
+    assert [call.tool_name for call in turn.dropped_calls] == ["fly"]
+
+
 @pytest.mark.parametrize(
     ("tool", "text"),
     [
         (None, "I would call client_search."),
         (None, '{"name": "Acme"}'),
-        (None, '{"name": "no_such_tool", "arguments": {}}'),
         ("quote_prefixes", '{"name": "client_search", "arguments": {}}'),
     ],
 )
