@@ -137,17 +137,17 @@ class ModelClient(RecordingModels):
             if (error := attempts.verdict()) is not None and not outage.may_end:
                 raise self._remember(call.request.model, error)
             was_away = outage.may_end
-            entry, wait = await self._attempt(call, attempts)
+            entry, at_once = await self._attempt(call, attempts)
             if answer := attempts.add(entry):
                 return answer
             if was_away and not outage.is_on:
                 attempts.forgive_outage()
             self._retried += 1
-            if wait > 0 and attempts.verdict() is None:
-                await anyio.sleep(wait)
+            if not at_once and attempts.verdict() is None:
+                await anyio.sleep(self._retries.delay_seconds(attempts.failures_in_transport, self._dice))
 
-    async def _attempt(self, call: Call, attempts: Attempts) -> tuple[LedgerEntry, float]:
-        """Make one attempt; its entry, and how long to wait before another."""
+    async def _attempt(self, call: Call, attempts: Attempts) -> tuple[LedgerEntry, bool]:
+        """Make one attempt; its entry, and whether another one may follow at once."""
         spec = call.request.model
         limiter = self._limiter(spec)
         request = _corrected(call.request, attempts)
@@ -166,9 +166,8 @@ class ModelClient(RecordingModels):
                 completion_tokens=completion.usage.completion_tokens if completion.usage else 0,
             )
         self._seen.look_at(request, completion, entry, self._place(spec))
-        if failure is None or failure.kind in ("malformed", "unsupported") or limiter.outage.may_end:
-            return entry, 0.0
-        return entry, self._retries.delay_seconds(attempts.failures_in_transport + 1, self._dice)
+        at_once = failure is None or failure.kind in ("malformed", "unsupported") or limiter.outage.may_end
+        return entry, at_once
 
     async def _send(self, call: Call, request: ChatRequest, number: int) -> tuple[Completion, LedgerEntry]:
         started_at, started = datetime.now(timezone.utc), time.perf_counter()

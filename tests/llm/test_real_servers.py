@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -334,6 +335,20 @@ def test_a_server_that_loads_is_waited_for(path: Path):
         assert with_client(many, path, retries=OUTAGE) == ["fine"] * 6
     # More attempts than a call has, and fewer than all calls together would have made.
     assert 2 < kinds(path).count("server_error") < 16
+
+
+def test_waits_after_an_outage_begin_anew():
+    class Noted(RetryPolicy):
+        def delay_seconds(self, failures: int, dice: random.Random) -> float:
+            waited_after.append(failures)
+            return 0.0
+
+    waited_after: list[int] = []
+    loading = refused(503, "Loading model", type="unavailable_error")
+    with ScriptedServer([*[loading] * 6, refused(500, "warming up"), text()]) as server:
+        policy = Noted(attempts=8, base_seconds=0.001)
+        with_client(lambda client: client.complete(ALICE, ask(spec_of(server))), retries=policy)
+    assert waited_after == [1]
 
 
 def test_a_server_that_is_restarted_costs_no_call(path: Path):
