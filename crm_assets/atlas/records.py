@@ -109,7 +109,11 @@ def loop_record(
     mode, harness = facts.execution_mode, record.atlas_metadata
     known = {**vars(facts), **vars(harness), "execution_mode": mode}
     if trace is not None:
-        known |= {"session_reward": trace.session_reward, "reward_stats": trace.reward_stats}
+        known |= {
+            "session_reward": trace.session_reward,
+            "reward_stats": trace.reward_stats,
+            "adaptive_summary": trace.adaptive_summary,
+        }
     own = {**vars(record), "atlas_metadata": LoopFacts(**known)}
     return LoopSession(**own, **vars(trace or SessionTrace()))
 

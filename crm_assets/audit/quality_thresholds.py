@@ -13,6 +13,7 @@ from crm_assets.audit.integrity import Verdict
 from crm_assets.records import SessionLog
 from crm_assets.reporting import Metrics
 from crm_assets.reporting.formats import dollars, percent, share
+from crm_assets.reporting.wording import unit_of
 
 __all__ = [
     "Budgets",
@@ -36,7 +37,7 @@ class Budgets(NamedTuple):
 
 def find_missing_verdicts(metrics: Metrics, *, most: float) -> Verdict:
     """Check that at most the share `most` (0–1) of conversations has no verdict."""
-    bounds, total = metrics.strict_success_bounds, metrics.total_conversations
+    bounds, total = metrics.strict_success_bounds, metrics.total_sessions
     missing = bounds.missing if bounds else 0
     if bounds is None or missing <= most * total:
         return Verdict.good(total)
@@ -44,7 +45,7 @@ def find_missing_verdicts(metrics: Metrics, *, most: float) -> Verdict:
         f"{each.sessions} × {each.message.rstrip('.')}" for each in metrics.infrastructure_failures[:_NAMED]
     )
     return Verdict(
-        f"{missing:,} of {total:,} conversations have no verdict ({share(missing / total)}, the "
+        f"{missing:,} of {total:,} {unit_of(metrics)}s have no verdict ({share(missing / total)}, the "
         f"threshold is {share(most)}): strict success is between {percent(bounds.worst)} and "
         f"{percent(bounds.best)}, and should not be quoted without that. "
         f"{reasons + '. ' if reasons else ''}Fix the cause and run it again with resume.",
@@ -67,7 +68,7 @@ def find_missing_tool_calls(metrics: Metrics, *, most: float) -> Verdict:
 def find_overspending(metrics: Metrics, budgets: Budgets) -> Verdict:
     """Check that a run stayed within its budgets, did not end on them, and knows its cost."""
     tokens = sum(role.total_tokens for role in metrics.token_usage.values())
-    cost, total = metrics.total_cost_usd, metrics.total_conversations
+    cost, total = metrics.total_cost_usd, metrics.total_sessions
     problems = []
     if budgets.tokens is not None and tokens > budgets.tokens:
         problems.append(f"It used {tokens:,} tokens of a budget of {budgets.tokens:,}.")
@@ -77,8 +78,8 @@ def find_overspending(metrics: Metrics, budgets: Budgets) -> Verdict:
         problems.append(f"It cost {dollars(cost)} of a budget of {dollars(budgets.usd)}.")
     if metrics.not_run:
         problems.append(
-            f"The budget ended before {metrics.not_run:,} of {total:,} conversations; raise it and run "
-            "again with resume."
+            f"The budget ended before {metrics.not_run:,} of {total:,} {unit_of(metrics)}s; raise it and "
+            "run again with resume."
         )
     return Verdict(" ".join(problems) or None, total)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +21,7 @@ from crm_assets.reporting import (
     write_metrics,
 )
 from crm_assets.reporting.formats import counted
+from crm_assets.reporting.models import REDEFINED_SINCE_1
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.project import Project
 
@@ -71,7 +73,8 @@ def differing_figures(path: Path, expected: Metrics, *, exactly: bool) -> str | 
     Args:
         path: a metrics.json.
         expected: the metrics that follow from the sessions.
-        exactly: to the byte; else figures that `path` does not have, because they came later, are left out.
+        exactly: to the byte; else figures that `path` does not have, because they came later, are left out,
+            and so are those that its version computed otherwise.
 
     Raises:
         OSError: the file cannot be read.
@@ -87,8 +90,8 @@ def differing_figures(path: Path, expected: Metrics, *, exactly: bool) -> str | 
         found, wanted = (dict(_leaves(orjson.loads(content))) for content in (recorded, right))
     except orjson.JSONDecodeError as error:
         return f"is no JSON ({error})"
-    known = dict.fromkeys((*found, *wanted) if exactly else found)
-    names = [name for name in known if found.get(name) != wanted.get(name)]
+    known = (*found, *wanted) if exactly else _comparable(found)
+    names = [name for name in dict.fromkeys(known) if found.get(name) != wanted.get(name)]
     if not names and not exactly:
         return None
     if not names:
@@ -98,6 +101,21 @@ def differing_figures(path: Path, expected: Metrics, *, exactly: bool) -> str | 
         for name in names[:_MOST_SHOWN]
     )
     return f"differs in {counted(len(names), 'figure')}: {shown}"
+
+
+def _comparable(found: Mapping[str, Any]) -> list[str]:
+    """Return the figures of a file of any version that today's formulas give, too."""
+    if found.get("schema_version") != 1:
+        return list(found)
+    if "repeats.epochs" not in found:
+        return [name for name in found if name != "schema_version"]
+    figures = {*REDEFINED_SINCE_1, "schema_version"}
+    intervals = ("low", "high", "effective_count")
+    return [
+        name
+        for name in found
+        if re.split(r"[.\[]", name, maxsplit=1)[0] not in figures and not name.endswith(intervals)
+    ]
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -104,8 +104,8 @@ def _table(summary: RunSummary) -> Table:
     here = summary.total - summary.resumed
     rows: dict[str, Cell] = {
         "conversations": summary.total,
-        "every turn correct": summary.succeeded,
-        "some turn wrong": summary.failed,
+        "strict success": summary.succeeded,
+        "no strict success": summary.failed,
         "not recorded": summary.not_recorded,
         "infrastructure errors": summary.infrastructure_errors,
         "finished before": summary.resumed,

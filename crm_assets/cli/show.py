@@ -19,7 +19,7 @@ __all__ = ["show"]
 @click.option(
     "--epoch", type=click.IntRange(min=1), help="Epoch of the session, from 1; left out, the first."
 )
-@click.option("--failed", is_flag=True, help="Only sessions without every turn correct.")
+@click.option("--failed", is_flag=True, help="Only sessions without strict success.")
 @click.option(
     "--limit",
     type=click.IntRange(min=1),

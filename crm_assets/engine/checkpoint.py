@@ -36,7 +36,7 @@ class Tally:
 
     total: int = 0
     succeeded: int = 0
-    """Every turn succeeded."""
+    """Strict success: every turn and the end state are right."""
     failed: int = 0
     """Have a verdict and did not succeed."""
     infrastructure_errors: int = 0

@@ -55,11 +55,12 @@ def assemble(
     difference = state_difference(truth.end_state, reached)
     decided = [turn.success for turn in turns if turn.success is not None]
     segments = _segments(conversation, turns)
+    turns_right = all_right(turn.success for turn in turns)
     return ConversationResult(
         schema_version=RESULT_SCHEMA_VERSION,
         conversation_id=conversation.conversation_id,
         status="completed",
-        overall_success=all_right(turn.success for turn in turns),
+        overall_success=all_right((turns_right, not difference)),
         turns_executed=len(turns),
         failed_at_turn=_first_failure(turns),
         per_turn_results=tuple(turns),
@@ -76,6 +77,9 @@ def assemble(
         chain_success=all_right(part.success for part in segments) if _is_chain(conversation) else None,
         state_match=not difference,
         state_diff=difference,
+        turns_right=turns_right,
+        noop_state_match=truth.noop_state_match,
+        work_hash=conversation.work_hash,
     )
 
 
@@ -98,6 +102,7 @@ def without_verdict(
         chain_success=None,
         state_match=None,
         state_diff={},
+        work_hash=conversation.work_hash,
     )
 
 

@@ -53,6 +53,8 @@ class GroundTruth:
     end_state: CanonicalState
     outputs: Mapping[int, JsonObject]
     """By turn: the fields of its result that later turns refer to."""
+    noop_state_match: bool
+    """Whether the seeds alone are that state already, so that an agent that calls nothing reaches it."""
     problems: tuple[tuple[int, str], ...] = field(default=())
     """Turns that do not come out as the dataset says, and why; none in a good dataset."""
 
@@ -89,6 +91,7 @@ def run_ground_truth(sandbox: Sandbox, conversation: Conversation) -> GroundTrut
     problems: list[tuple[int, str]] = []
     ids = deterministic_ids(f"ground truth {conversation.conversation_id}")
     with sandbox.begin(seeds, ids=ids) as session:
+        start = session.rows()
         for turn in conversation.turns:
             problem, output = _run_turn(session, turn, outputs)
             if problem is not None:
@@ -101,13 +104,15 @@ def run_ground_truth(sandbox: Sandbox, conversation: Conversation) -> GroundTrut
         for turn in conversation.turns
         if turn.turn_id in outputs
     )
-    end_state = canonical_state(rows, ids_of(seeds), created)
+    seed_ids = ids_of(seeds)
+    end_state = canonical_state(rows, seed_ids, created)
     kept = {
         number: {name: output[name] for name in wanted.get(number, ()) if name in output}
         for number, output in outputs.items()
         if number in wanted
     }
-    return GroundTruth(seeds, end_state, kept, tuple(problems))
+    untouched = canonical_state(start, seed_ids) == end_state
+    return GroundTruth(seeds, end_state, kept, untouched, tuple(problems))
 
 
 def _run_turn(
@@ -266,6 +271,7 @@ def _load(document: str) -> GroundTruth:
         seeds=raw["seeds"],
         end_state=raw["end_state"],
         outputs={int(number): output for number, output in raw["outputs"].items()},
+        noop_state_match=raw["noop_state_match"],
         problems=tuple((turn, reason) for turn, reason in raw["problems"]),
     )
 

@@ -30,7 +30,7 @@ def mark_imported(
 
     Returns:
         {measure: {`right / wrong`: count}}: how often which verdict of the file met which of ours, on
-        conversations (`strict_success`) and turns (`turn_success`, `tool_success`).
+        conversations (`turns_right`) and turns (`turn_success`, `tool_success`).
 
     Raises:
         InputError: an older version of crm_assets began the import.
@@ -43,7 +43,7 @@ def mark_imported(
             "another run."
         )
     met: dict[str, Counter[str]] = {
-        "strict_success": Counter(),
+        "turns_right": Counter(),
         "turn_success": Counter(),
         "tool_success": Counter(),
     }
@@ -69,7 +69,7 @@ def mark_imported(
 
 
 def _count(met: Mapping[str, Counter[str]], result: ConversationResult, past: PastResult) -> None:
-    met["strict_success"][_pair(past.overall_success, result.overall_success)] += 1
+    met["turns_right"][_pair(past.every_turn, result.turns_right)] += 1
     theirs = {turn.turn_id: turn for turn in past.turn_verdicts()}
     for turn in result.per_turn_results:
         known = theirs.get(turn.turn_id)

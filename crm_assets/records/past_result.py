@@ -213,7 +213,10 @@ class PastResult(PastModel):
     conversation_id: str
     per_turn_results: list[PastTurn]
     status: Known[str] = None
+    schema_version: Known[int] = None
+    """Of our own results; of version 2 on, `overall_success` asks for the end state, too."""
     overall_success: Known[bool] = None
+    turns_right: Known[bool] = None
     turns_executed: Known[int] = None
     failed_at_turn: Known[int] = None
     reward_signal: Known[float] = None
@@ -231,6 +234,11 @@ class PastResult(PastModel):
             for turn in self.per_turn_results
             if turn.turn_id is not None and turn.was_run
         }
+
+    @property
+    def every_turn(self) -> bool | None:
+        """Every turn succeeded, as the file says."""
+        return self.overall_success if (self.schema_version or 1) == 1 else self.turns_right
 
     @property
     def ended_in_error(self) -> bool:

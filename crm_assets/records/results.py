@@ -19,6 +19,7 @@ __all__ = [
     "ReplyScore",
     "ResponseStatus",
     "SegmentResult",
+    "StrictFormula",
     "TokenUsage",
     "TurnCall",
     "TurnResult",
@@ -26,8 +27,11 @@ __all__ = [
     "all_right",
 ]
 
-RESULT_SCHEMA_VERSION = 1
+RESULT_SCHEMA_VERSION = 2
+"""Version 1 has no `turns_right`, since its `overall_success` is that."""
 
+StrictFormula = Literal["turns", "turns_and_state"]
+"""What strict success asks for: every turn right (results of version 1), or the end state, too."""
 ConversationStatus = Literal["completed", "infrastructure_error", "not_recorded", "not_run"]
 ResponseStatus = Literal["match", "mismatch", "unscored", "not_applicable"]
 Verification = Literal[
@@ -211,7 +215,8 @@ class ConversationResult:
     conversation_id: str
     status: ConversationStatus
     overall_success: bool | None
-    """Every turn succeeded (strict success); None where none failed and one is undecided."""
+    """Strict success: every turn succeeded and the end state is the expected one; None where neither is
+    known to be wrong and a turn is undecided."""
     turns_executed: int
     failed_at_turn: int | None
     per_turn_results: tuple[TurnResult, ...]
@@ -227,6 +232,18 @@ class ConversationResult:
     """Whether the end state is the one that the ground truth leaves."""
     state_diff: Mapping[str, Any]
     """By table: rows missing, unexpected and changed; {} where the states match."""
+    turns_right: bool | None = None
+    """Every turn succeeded; None where none failed and one is undecided."""
+    noop_state_match: bool | None = None
+    """Whether an agent that calls nothing leaves the expected end state; None where that is not known."""
+    work_hash: str | None = None
+    """Hex SHA-256 of the conversation's seeds and turns, which copies under another ID share; None in
+    older results."""
+
+    @property
+    def every_turn(self) -> bool | None:
+        """Every turn succeeded, in results of any version."""
+        return self.overall_success if self.schema_version == 1 else self.turns_right
 
 
 def all_right(verdicts: Iterable[bool | None]) -> bool | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from crm_assets.records.results import ConversationResult
 from crm_assets.records.summary import SessionStatus
-from crm_assets.records.trace import RewardStats, SessionReward, SessionTrace
+from crm_assets.records.trace import AdaptiveSummary, RewardStats, SessionReward, SessionTrace
 
 __all__ = [
     "FinalPayload",
@@ -115,6 +115,8 @@ class SessionFacts:
 class LoopFacts(SessionFacts):
     """What the Atlas loop adds; None where a session did not come that far."""
 
+    adaptive_summary: AdaptiveSummary | None = None
+    """The mode and why it was chosen."""
     learning_key: str | None = None
     """The stream of sessions that it learns in."""
     reward_status: str | None = None

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from crm_assets.records.results import StrictFormula
+
 __all__ = [
     "FactsSummary",
     "ResultSummary",
@@ -124,9 +126,13 @@ class _ResultMetadata(_Summary):
 class ResultSummary(_Summary):
     """The harness's verdict on one conversation."""
 
+    schema_version: int = 1
+    """Version of the result; of version 1, `overall_success` is `turns_right`."""
     status: Literal["completed", "infrastructure_error", "not_recorded", "not_run"]
     """How the conversation ended."""
     overall_success: bool | None = None
+    """Strict success; None where nothing is known to be wrong and a turn is undecided."""
+    turns_right: bool | None = None
     """Every turn succeeded; None where none failed and one is undecided."""
     failed_at_turn: Ordinal | None = None
     """The first turn that failed."""
@@ -138,10 +144,19 @@ class ResultSummary(_Summary):
     """Every segment succeeded; None for conversations that are no chain."""
     state_match: bool | None = None
     """The end state is the one that the ground truth leaves."""
+    noop_state_match: bool | None = None
+    """An agent that calls nothing leaves that state, too; None where that is not known."""
+    work_hash: str | None = None
+    """Hex SHA-256 of the conversation's seeds and turns; None in older results."""
     error_message: str | None = None
     """What went wrong around the agent."""
     metadata: _ResultMetadata = _ResultMetadata()
     """Planned turns, and seconds that the conversation took."""
+
+    @property
+    def strict_formula(self) -> StrictFormula:
+        """What `overall_success` asks for."""
+        return "turns" if self.schema_version == 1 else "turns_and_state"
 
     @property
     def first_failed_turn(self) -> int | None:
@@ -151,8 +166,30 @@ class ResultSummary(_Summary):
         return min((t.turn_id for t in self.per_turn_results if t.success is False), default=None)
 
 
+class _RewardJudge(_Summary):
+    rationale: str | None = None
+
+
 class _Reward(_Summary):
     score: float | None = None
+    judges: tuple[_RewardJudge, ...] = ()
+
+    @property
+    def has_rationale(self) -> bool:
+        """A judge gave a reason."""
+        return any((judge.rationale or "").strip() for judge in self.judges)
+
+
+class _RewardStats(_Summary):
+    score_stddev: float | None = None
+    sample_count: Whole | None = None
+    uncertainty_mean: float | None = None
+
+
+class _AdaptiveSummary(_Summary):
+    adaptive_mode: str | None = None
+    source: str | None = None
+    confidence: float | None = None
 
 
 class FactsSummary(_Summary):
@@ -168,6 +205,10 @@ class FactsSummary(_Summary):
     """The stream of sessions that it learns in; None without a loop."""
     session_reward: _Reward | None = None
     """The judges' reward; None where they gave none."""
+    reward_stats: _RewardStats | None = None
+    """The spread of their judgments."""
+    adaptive_summary: _AdaptiveSummary | None = None
+    """The mode and why it was chosen; None without a loop, and in older sessions."""
     reward_status: Literal["scored", "failed"] | None = None
     """`failed`: no judgement could be used."""
     reward_escalated: bool | None = None
@@ -220,9 +261,23 @@ class SessionSummary(_Summary):
         return self.conversation_result if self.status == "succeeded" else None
 
     @property
+    def content(self) -> str:
+        """What its conversation is: the hash of its work, or the ID where older sessions have no hash."""
+        result = self.conversation_result
+        return (result.work_hash if result else None) or self.conversation_id
+
+    @property
     def strict_success(self) -> bool | None:
-        """Every turn succeeded; None without a verdict."""
+        """Strict success by the formula of its result; None without a verdict."""
         return self.ran.overall_success if self.ran else None
+
+    @property
+    def turns_right(self) -> bool | None:
+        """Every turn succeeded; None without a verdict."""
+        ran = self.ran
+        if ran is None:
+            return None
+        return ran.overall_success if ran.strict_formula == "turns" else ran.turns_right
 
     @property
     def state_match(self) -> bool | None:

@@ -28,9 +28,10 @@ class Rate(Model):
     """A share of verdicts; without verdicts it is undefined, not 0."""
 
     value: float | None
-    """Successes / count; null when there was no verdict at all."""
+    """Successes / count, where a conversation with several sessions counts once, by their mean; null when
+    there was no verdict at all."""
     successes: int
-    """Positive verdicts."""
+    """Positive verdicts, of all sessions."""
     count: int
     """All verdicts; what has none (unscored, not run) is not counted."""
     low: float | None
@@ -40,7 +41,8 @@ class Rate(Model):
     conversations: int
     """Conversations that the verdicts come from: the independent units of the interval."""
     effective_count: float | None
-    """Independent verdicts that the interval is worth; below `count` where turns correlate."""
+    """Independent verdicts that the interval is worth; below `count` where those of a conversation
+    correlate."""
 
     @classmethod
     def of(cls, tally: Tally) -> Rate:
@@ -59,14 +61,14 @@ class Rate(Model):
     @classmethod
     def of_conversations(cls, successes: int, count: int) -> Rate:
         """Return the rate of verdicts, one per conversation."""
-        return cls.of(Tally(count, successes, count, successes, successes, count))
+        return cls.of(Tally.of_counts({(1, 1, 1): successes, (0, 1, 1): count - successes}))
 
 
 class Mean(Model):
-    """A mean over conversations; without values it is undefined, not 0."""
+    """A mean over conversations, of each the mean of its sessions; without values undefined, not 0."""
 
     count: int
-    """Conversations that have a value."""
+    """Conversations that have a value, however many sessions of them."""
     missing: int
     """Conversations that ran and have no value."""
     mean: float | None
@@ -87,7 +89,7 @@ class Mean(Model):
     def of(
         cls, values: list[float], *, missing: int, at_least: float, at_most: float = float("inf")
     ) -> Mean:
-        """Return the mean of `values`, which lie between `at_least` and `at_most`."""
+        """Return the mean of `values`, one per conversation, between `at_least` and `at_most`."""
         estimate = estimate_mean(values, at_least=at_least, at_most=at_most)
         return cls(
             count=len(values),

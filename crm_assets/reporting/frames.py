@@ -6,15 +6,15 @@ so that 100,000 sessions fit where a list of their records would not.
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from crm_assets.errors import InputError
 from crm_assets.records import RunHeader, SessionLog, SessionSummary, TurnSummary, UsageSummary
+from crm_assets.records.results import StrictFormula
 from crm_assets.records.summary import ResultSummary
+from crm_assets.reporting.columns import Columns
 from crm_assets.reporting.failures import UNNAMED_KIND, FailureLog
 from crm_assets.reporting.models import RunInfo
 
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["SessionFrames", "read_frames"]
 
 _NONE = "(none)"
-_CODES = {"name": "i", "id": "q", "verdict": "b", "number": "d"}
-_CHUNK = 1024
-_VERDICT = {True: 1, False: 0, None: -1}
-_NAN = float("nan")
 _CHECKED = ("run_id", "dataset", "dataset_revision")
 
 
@@ -39,9 +35,10 @@ class SessionFrames:
     """
 
     sessions: pd.DataFrame
-    """A row for each session: number of its conversation, status, workflow, mode, verdicts, rewards."""
+    """A row for each session: its number, those of its conversation (one for all sessions of one content)
+    and of its conversation's ID, status, workflow, mode, verdicts, rewards."""
     turns: pd.DataFrame
-    """A row for each executed turn of a session that ran: verdicts, tool, kind, conversation."""
+    """A row for each executed turn of a session that ran: session, conversation, verdicts, tool, kind."""
     usage: pd.DataFrame
     """A row for each session and role that report tokens."""
     costs: pd.DataFrame
@@ -49,89 +46,32 @@ class SessionFrames:
     failures: FailureLog
     run: RunInfo
     """The header of the run, completed by what the caller knows."""
-
-
-class _Numbers(dict[str, int]):
-    """Give names numbers, from 0, as they come."""
-
-    def __missing__(self, name: str) -> int:
-        number = self[name] = len(self)
-        return number
-
-
-class _Columns:
-    """Columns that grow together.
-
-    Kinds by name: an array's type code; `verdict` (True, False, None as 1, 0, -1); `number` (None as NaN);
-    `name` for strings that become a category, each kept once; `id` for strings that become whole numbers,
-    equal for equal strings.
-    """
-
-    def __init__(self, **kinds: str) -> None:
-        self._kinds = kinds
-        self._arrays = {name: array(_CODES.get(kind, kind)) for name, kind in kinds.items()}
-        self._names = {name: _Numbers() for name, kind in kinds.items() if kind == "name"}
-        self._rows: list[tuple[Any, ...]] = []
-
-    def append(self, *values: Any) -> None:
-        """Add a row: a value for each column, in their order."""
-        self._rows.append(values)
-        if len(self._rows) >= _CHUNK:
-            self._flush()
-
-    def _flush(self) -> None:
-        for (name, kind), values in zip(self._kinds.items(), zip(*self._rows, strict=True), strict=False):
-            self._arrays[name].extend(self._coded(name, kind, values))
-        self._rows.clear()
-
-    def _coded(self, name: str, kind: str, values: tuple[Any, ...]) -> Iterable[Any]:
-        if kind == "name":
-            return map(self._names[name].__getitem__, values)
-        if kind == "verdict":
-            return map(_VERDICT.__getitem__, values)
-        if kind == "number":
-            return [_NAN if value is None else value for value in values]
-        # 64 bits, with a random seed: the chance that two of 100,000 are equal is below 10**-9.
-        return map(hash, values) if kind == "id" else values
-
-    def frame(self) -> pd.DataFrame:
-        """Build the frame; nothing can be added any more."""
-        # Half a second and 60 MB that reading metrics alone does not need.
-        import numpy as np  # noqa: PLC0415
-        import pandas as pd  # noqa: PLC0415
-
-        self._flush()
-        columns: dict[str, object] = {}
-        for name in list(self._arrays):
-            column = self._arrays.pop(name)  # so that two copies of one column, at most, are in memory
-            values = np.array(column, column.typecode)
-            if self._kinds[name] == "name":
-                columns[name] = pd.Categorical.from_codes(
-                    values, categories=pd.Index(list(self._names[name]))
-                )
-            elif self._kinds[name] == "id":
-                columns[name] = pd.factorize(values)[0].astype("int32")
-            else:
-                columns[name] = values
-        frame: pd.DataFrame = pd.DataFrame(columns)
-        return frame
+    strict_formula: StrictFormula
+    """What strict success asks for, in the column `overall`."""
 
 
 @dataclass
 class _Builder:
-    sessions: _Columns = field(
-        default_factory=lambda: _Columns(
+    sessions: Columns = field(
+        default_factory=lambda: Columns(
             conversation="id",
+            identifier="id",
             status="name",
             workflow="name",
             complexity="name",
             mode="name",
             overall="verdict",
+            turns_right="verdict",
             state="verdict",
+            noop="verdict",
             chain="verdict",
             failed_at="i",
             planned="q",
             reward="number",
+            rationale="b",
+            score_stddev="number",
+            samples="number",
+            uncertainty="number",
             signal="number",
             duration="number",
             epoch="i",
@@ -146,13 +86,14 @@ class _Builder:
             learnt="number",
             rejected="number",
             learner_failed="b",
+            adaptive_mode="name",
+            mode_source="name",
+            mode_confidence="number",
         )
     )
-    turns: _Columns = field(
-        default_factory=lambda: _Columns(
-            conversation="id",
-            workflow="name",
-            complexity="name",
+    turns: Columns = field(
+        default_factory=lambda: Columns(
+            session="i",
             turn="i",
             tool="name",
             kind="name",
@@ -165,8 +106,8 @@ class _Builder:
             asked_for_more="verdict",
         )
     )
-    usage: _Columns = field(
-        default_factory=lambda: _Columns(
+    usage: Columns = field(
+        default_factory=lambda: Columns(
             session="i",
             role="name",
             prompt="number",
@@ -180,15 +121,17 @@ class _Builder:
             no_cost="number",
         )
     )
-    costs: _Columns = field(default_factory=lambda: _Columns(session="i", role="name", usd="d"))
+    costs: Columns = field(default_factory=lambda: Columns(session="i", role="name", usd="d"))
     failures: FailureLog = field(default_factory=FailureLog)
+    formulas: set[StrictFormula] = field(default_factory=set)
 
     def add(self, index: int, session: SessionSummary) -> None:
         """Add a session, the `index`th from 0."""
         self._add_session(session)
         self._add_usage(index, session)
         if session.ran is not None:
-            self._add_turns(session, session.ran)
+            self.formulas.add(session.ran.strict_formula)
+            self._add_turns(index, session.ran)
             self.failures.add_turns(session)
         elif session.status == "failed":
             self.failures.add_infrastructure(session)
@@ -198,18 +141,27 @@ class _Builder:
     def _add_session(self, session: SessionSummary) -> None:
         meta, ran = session.atlas_metadata, session.ran
         planned = ran.metadata.total_turns if ran else None
+        reward = meta.session_reward if ran else None
+        stats, summary = (meta.reward_stats if ran else None), meta.adaptive_summary
         self.sessions.append(
+            session.content,
             session.conversation_id,
             session.status,
             meta.workflow_category or _NONE,
             meta.complexity_level or _NONE,
             meta.execution_mode or _NONE,
             ran.overall_success if ran else None,
+            session.turns_right,
             ran.state_match if ran else None,
+            ran.noop_state_match if ran else None,
             ran.chain_success if ran else None,
             (ran.first_failed_turn if ran else None) or 0,
             -1 if planned is None else planned,
-            session.reward if ran else None,
+            reward.score if reward else None,
+            int(reward is not None and reward.has_rationale),
+            stats.score_stddev if stats else None,
+            stats.sample_count if stats else None,
+            stats.uncertainty_mean if stats else None,
             ran.reward_signal if ran else None,
             ran.metadata.duration_seconds if ran else None,
             session.epoch,
@@ -224,18 +176,17 @@ class _Builder:
             meta.entries_learnt,
             meta.entries_rejected,
             int(meta.learning_error is not None),
+            (summary and summary.adaptive_mode) or _NONE,
+            (summary and summary.source) or _NONE,
+            summary.confidence if summary else None,
         )
 
-    def _add_turns(self, session: SessionSummary, ran: ResultSummary) -> None:
-        meta = session.atlas_metadata
-        workflow, complexity = meta.workflow_category or _NONE, meta.complexity_level or _NONE
-        conversation, first = session.conversation_id, ran.first_failed_turn
+    def _add_turns(self, index: int, ran: ResultSummary) -> None:
+        first = ran.first_failed_turn
         for turn in ran.per_turn_results:
             verdict = turn.reply_verdict
             self.turns.append(
-                conversation,
-                workflow,
-                complexity,
+                index,
                 turn.turn_id,
                 turn.expected_tool or _NONE,
                 turn.verification or UNNAMED_KIND,
@@ -276,13 +227,20 @@ def read_frames(path: Path, *, run: RunInfo) -> SessionFrames:
     builder, log = _Builder(), SessionLog(path)
     for index, entry in enumerate(log.summaries()):
         builder.add(index, entry.session)
+    sessions, turns = builder.sessions.frame(), builder.turns.frame()
+    sessions["session"] = sessions.index.to_numpy("int32")
+    turns["conversation"] = sessions["conversation"].to_numpy()[turns["session"]]
+    formula: StrictFormula = "turns" if "turns" in builder.formulas else "turns_and_state"
+    if formula == "turns":  # of a run that an older version began, all by the formula that all lines know
+        sessions["overall"] = sessions["turns_right"]
     return SessionFrames(
-        sessions=builder.sessions.frame(),
-        turns=builder.turns.frame(),
+        sessions=sessions,
+        turns=turns,
         usage=builder.usage.frame(),
         costs=builder.costs.frame(),
         failures=builder.failures,
         run=_completed(path, log.header, run),
+        strict_formula=formula,
     )
 
 

@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from crm_assets.errors import InputError
-from crm_assets.reporting.breakdowns import conversation_groups, failure_kinds, rate, turn_groups
-from crm_assets.reporting.figures import Mean, Rate
+from crm_assets.reporting.breakdowns import (
+    conversation_groups,
+    counts_of,
+    failure_kinds,
+    mean,
+    rate,
+    turn_groups,
+)
+from crm_assets.reporting.figures import Rate
 from crm_assets.reporting.frames import read_frames
 from crm_assets.reporting.loop import learning_curve, loop_figures, repeats
-from crm_assets.reporting.models import Bounds, Metrics, ReplyCounts, RunInfo
+from crm_assets.reporting.models import MIXED_MODES, Bounds, Metrics, ReplyCounts, RunInfo
+from crm_assets.reporting.rewards import adaptive_summary, reward_stats, session_rewards
 from crm_assets.reporting.usage import role_costs, role_tokens, spending, total_cost
 from crm_assets.workspace.files import write_json
 
@@ -41,24 +49,27 @@ def compute_metrics(sessions: Path, *, run: RunInfo) -> Metrics:
     tokens = spending(all_sessions, frames.usage, "total")
     costs = spending(all_sessions, frames.costs, "usd")
     strict = rate(ran, "overall")
-    failed_runs = int((all_sessions["status"] == "failed").sum())
-    undecided = int((ran["overall"] < 0).sum())
-    not_run = int((all_sessions["status"] == "not_run").sum())
+    modes = counts_of(all_sessions["mode"])
+    conversations = int(all_sessions["conversation"].nunique())
     return Metrics(
         **identity.model_dump(),
-        total_conversations=len(all_sessions),
+        total_conversations=conversations,
+        total_sessions=len(all_sessions),
+        copied_conversations=int(all_sessions["identifier"].nunique()) - conversations,
         atlas_successful_runs=len(ran),
         harness_successes=strict.successes,
         failed_conversations=strict.count - strict.successes,
-        conversations_without_verdict=undecided,
-        failed_runs=failed_runs,
+        conversations_without_verdict=int((ran["overall"] < 0).sum()),
+        failed_runs=int((all_sessions["status"] == "failed").sum()),
         not_recorded_runs=int((all_sessions["status"] == "not_recorded").sum()),
         not_recorded_reasons=frames.failures.not_recorded(),
-        not_run=not_run,
+        not_run=int((all_sessions["status"] == "not_run").sum()),
         infrastructure_failures=frames.failures.infrastructure(),
-        execution_modes=_counts(all_sessions["mode"]),
+        execution_mode=next(iter(modes)) if len(modes) == 1 else MIXED_MODES,
+        execution_modes=modes,
+        strict_success_formula=frames.strict_formula,
         strict_success=strict,
-        strict_success_bounds=_bounds(strict, missing=failed_runs + undecided + not_run),
+        strict_success_bounds=_bounds(all_sessions),
         by_workflow=conversation_groups(frames, "workflow"),
         by_complexity=conversation_groups(frames, "complexity"),
         by_tool=turn_groups(turns, "tool"),
@@ -70,19 +81,24 @@ def compute_metrics(sessions: Path, *, run: RunInfo) -> Metrics:
         turns_with_further_calls=_further_calls(turns),
         replies=_replies(turns),
         first_failed_turn=_first_failed_turn(ran),
-        token_usage=role_tokens(frames.usage),
+        token_usage=role_tokens(all_sessions, frames.usage),
         tokens_per_conversation=tokens.per_conversation,
         tokens_per_success=tokens.per_success,
-        cost_usd=role_costs(frames.costs),
+        cost_usd=role_costs(all_sessions, frames.costs),
         cost_usd_per_conversation=costs.per_conversation,
         cost_usd_per_success=costs.per_success,
         total_cost_usd=total_cost(frames.costs),
+        adaptive_summary=adaptive_summary(all_sessions),
+        session_reward=session_rewards(ran),
+        reward_stats=reward_stats(ran),
         loop=loop_figures(all_sessions),
         learning_curve=learning_curve(all_sessions),
         repeats=repeats(all_sessions),
+        reward_summary=mean(ran, "reward", at_most=1.0),
+        harness_reward_summary=mean(ran, "signal", at_most=1.0),
+        duration_seconds=mean(ran, "duration"),
         **_conversation_rates(ran, turns),
         **_turn_rates(turns),
-        **_means(ran),
     )
 
 
@@ -92,10 +108,10 @@ def write_metrics(path: Path, metrics: Metrics) -> None:
 
 
 def read_metrics(path: Path) -> Metrics:
-    """Read the metrics in `path`.
+    """Read the metrics in `path`, brought to this version.
 
     Raises:
-        InputError: the file is missing, damaged or of another version.
+        InputError: the file is missing, damaged or of a newer version.
     """
     remedy = "make it again by materializing baseline_metrics"
     try:
@@ -111,11 +127,16 @@ def read_metrics(path: Path) -> Metrics:
         ) from None
 
 
-def _conversation_rates(ran: pd.DataFrame, turns: pd.DataFrame) -> dict[str, Rate]:
+def _conversation_rates(ran: pd.DataFrame, turns: pd.DataFrame) -> dict[str, Rate | None]:
+    # What an agent that calls nothing reaches does not depend on the session: a verdict a conversation.
+    known = ran[(ran["state"] >= 0) & (ran["noop"] >= 0)].drop_duplicates("conversation")
+    everyone = int(ran["conversation"].nunique())
     return {
+        "turns_right": rate(ran, "turns_right"),
         "state_match": rate(ran, "state"),
+        "state_match_floor": rate(known, "noop") if len(known) else None,
         "chain_success": rate(ran, "chain"),
-        "conversations_with_tool_success": _at_least_one(turns, "tool_success", among=len(ran)),
+        "conversations_with_tool_success": _at_least_one(turns, "tool_success", among=everyone),
         "conversations_with_response_success": _at_least_one(turns, "reply", among=None),
     }
 
@@ -134,21 +155,25 @@ def _turn_rates(turns: pd.DataFrame) -> dict[str, Rate]:
     }
 
 
-def _bounds(strict: Rate, *, missing: int) -> Bounds | None:
+def _bounds(sessions: pd.DataFrame) -> Bounds | None:
+    """Return strict success with the sessions without a verdict counted as failed, and as succeeded."""
+    tried = sessions[sessions["status"] != "not_recorded"]
+    undecided = tried["overall"] < 0
+    missing = int(undecided.sum())
     if not missing:
         return None
-    count = strict.count + missing
     return Bounds(
         missing=missing,
-        worst=Rate.of_conversations(strict.successes, count),
-        best=Rate.of_conversations(strict.successes + missing, count),
+        worst=rate(tried.assign(overall=tried["overall"].mask(undecided, 0)), "overall"),
+        best=rate(tried.assign(overall=tried["overall"].mask(undecided, 1)), "overall"),
     )
 
 
 def _at_least_one(turns: pd.DataFrame, verdict: str, *, among: int | None) -> Rate:
-    """Return the rate of conversations with a yes, among those given or (None) those with any verdict.
+    """Return the rate of conversations with a yes in any session.
 
-    Of those given, conversations that have no yes but a turn without a verdict are not counted.
+    Among those given or (None) those with any verdict. Of those given, conversations that have no yes but
+    a turn without a verdict are not counted.
     """
     verdicts = turns.groupby("conversation", observed=True)[verdict].agg(["max", "min"])
     yes = verdicts["max"] == 1
@@ -164,29 +189,10 @@ def _planned(ran: pd.DataFrame) -> int | None:
 
 
 def _replies(turns: pd.DataFrame) -> ReplyCounts:
-    counts = _counts(turns["reply_status"])
+    counts = counts_of(turns["reply_status"])
     return ReplyCounts(**{name: counts.get(name, 0) for name in ("scored", "unscored", "not_applicable")})
 
 
 def _first_failed_turn(ran: pd.DataFrame) -> dict[str, int]:
-    failed = ran.loc[(ran["overall"] == 0) & (ran["failed_at"] > 0), "failed_at"]
+    failed = ran.loc[(ran["turns_right"] == 0) & (ran["failed_at"] > 0), "failed_at"]
     return {str(turn): int(count) for turn, count in failed.value_counts().sort_index().items()}
-
-
-def _means(ran: pd.DataFrame) -> dict[str, Mean]:
-    """Return the means over conversations that ran; rewards are between 0 and 1."""
-
-    def mean(column: str, at_most: float) -> Mean:
-        values = ran[column].dropna().tolist()
-        return Mean.of(values, missing=len(ran) - len(values), at_least=0.0, at_most=at_most)
-
-    return {
-        "reward_summary": mean("reward", 1.0),
-        "harness_reward_summary": mean("signal", 1.0),
-        "duration_seconds": mean("duration", float("inf")),
-    }
-
-
-def _counts(column: pd.Series[str]) -> dict[str, int]:
-    counts = {str(name): int(count) for name, count in column.value_counts().items() if count}
-    return dict(sorted(counts.items()))

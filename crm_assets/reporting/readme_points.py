@@ -19,7 +19,13 @@ from crm_assets.reporting.formats import (
     with_interval,
 )
 from crm_assets.reporting.models import FailureExample, FailureKind, LoopFigures, Metrics
-from crm_assets.reporting.wording import describe_kind, describe_not_recorded
+from crm_assets.reporting.wording import (
+    STRICT_MEANING,
+    describe_floor,
+    describe_kind,
+    describe_not_recorded,
+    unit_of,
+)
 
 __all__ = ["agent_name", "lead", "point_sections"]
 
@@ -53,9 +59,11 @@ def lead(metrics: Metrics) -> Text:
     strict = metrics.strict_success
     if strict.value is None:
         return strong("No conversation has a verdict."), " The sections below say why."
+    meaning = STRICT_MEANING[metrics.strict_success_formula]
+    repeated = f" sessions of {_conversations(strict.conversations)}" if _is_repeated(metrics) else ""
     return (
-        strong(f"{percent(strict)} of {_noun(metrics)}s have every turn correct"),
-        f" ({of(strict)}; 95% interval {interval(strict)}).",
+        strong(f"{percent(strict)} of {unit_of(metrics)}s have {meaning}"),
+        f" ({of(strict)}{repeated}; 95% interval {interval(strict)}).",
     )
 
 
@@ -94,12 +102,13 @@ def _answers(metrics: Metrics) -> Iterator[Text]:
 
 
 def _size(metrics: Metrics, revision: Mapping[str, Any]) -> str:
-    """Return how many conversations ran, of how many there are."""
-    repeats = metrics.repeats
-    ran = repeats.conversations if repeats else metrics.total_conversations
-    held = revision.get("conversations")
+    """Return how many conversations ran, of how many there are, and how many are copies."""
+    copies, held = metrics.copied_conversations, revision.get("conversations")
+    ran = metrics.total_conversations + copies
     size = f"{ran:,} of its {held:,} conversations" if held and held > ran else _conversations(ran)
-    return f"{size}, each run {repeats.epochs:,} times" if repeats else size
+    if copies:
+        size += f" ({copies:,} of them a copy of another under a different ID, and no conversation more)"
+    return f"{size}, each run {metrics.repeats.epochs:,} times" if metrics.repeats else size
 
 
 def _about_agent(metrics: Metrics) -> Text:
@@ -128,11 +137,11 @@ def _revision(metrics: Metrics, revision: Mapping[str, Any]) -> Text:
 
 
 def _outcome(metrics: Metrics) -> Text:
-    total = metrics.total_conversations
+    total, unit = metrics.total_sessions, unit_of(metrics)
     if metrics.atlas_successful_runs == total:
-        what = f"{_noun(metrics)}s" if total != 1 else _noun(metrics)
+        what = f"{unit}s" if total != 1 else unit
         return f"all {total:,} {what} finished" if total != 1 else f"the {what} finished"
-    parts: list[Text] = [f"{metrics.atlas_successful_runs:,} of {counted(total, _noun(metrics))} finished"]
+    parts: list[Text] = [f"{metrics.atlas_successful_runs:,} of {counted(total, unit)} finished"]
     if metrics.failed_runs:
         parts += [", ", strong(f"{metrics.failed_runs:,} ended by an infrastructure failure")]
     if metrics.not_recorded_runs:
@@ -143,9 +152,19 @@ def _outcome(metrics: Metrics) -> Text:
 
 
 def _results(metrics: Metrics) -> Iterator[Text]:
-    yield strong(f"Strict success {with_interval(metrics.strict_success)}"), ": every turn correct."
-    state = strong(f"State match {with_interval(metrics.state_match)}")
-    yield state, ": the CRM ended in the expected state."
+    strict = strong(f"Strict success {with_interval(metrics.strict_success)}")
+    yield strict, f": {STRICT_MEANING[metrics.strict_success_formula]}."
+    if metrics.strict_success_formula != "turns":
+        yield (
+            strong(f"Every turn correct {with_interval(metrics.turns_right)}"),
+            ", whatever the end state.",
+        )
+    state, floor = strong(f"State match {with_interval(metrics.state_match)}"), metrics.state_match_floor
+    yield (
+        state,
+        ": the CRM ended in the expected state.",
+        f" An agent that calls nothing gets {percent(floor)} ({describe_floor(floor)})." if floor else "",
+    )
     yield f"Correct tool calls, by turn: {with_interval(metrics.turn_tool_success)}."
     yield f"Correct replies, by turn: {with_interval(metrics.turn_response_success)}."
     if metrics.expected_failures.count:
@@ -163,7 +182,8 @@ def _loop(metrics: Metrics, loop: LoopFigures) -> Iterator[Text]:
     reward, missing = metrics.reward_summary, loop.rewards.failed
     yield (
         strong(f"Mean reward {number(reward.mean, 3)}"),
-        f" (95% interval {spread(reward, 3)}) from the judges, over {counted(reward.count, 'session')}",
+        f" (95% interval {spread(reward, 3)}) from the judges, over {_conversations(reward.count)}",
+        f" ({counted(loop.rewards.scored, 'session')})" if loop.rewards.scored > reward.count else "",
         f"; {missing:,} without a reward." if missing else ".",
     )
     yield (
@@ -216,13 +236,13 @@ def _uncertainty(metrics: Metrics) -> Iterator[Text]:
     if bounds := metrics.strict_success_bounds:
         not_run = f", {metrics.not_run:,} not run because the budget was spent" if metrics.not_run else ""
         yield (
-            strong(f"Not in any rate, without a verdict: {counted(bounds.missing, _noun(metrics))}"),
+            strong(f"Not in any rate, without a verdict: {counted(bounds.missing, unit_of(metrics))}"),
             f" ({metrics.failed_runs:,} ended by an infrastructure failure, "
             f"{metrics.conversations_without_verdict:,} undecided{not_run}). Counted as failures, strict "
             f"success would be {percent(bounds.worst)}; counted as successes, {percent(bounds.best)}.",
         )
     if metrics.not_recorded_runs:
-        missing = counted(metrics.not_recorded_runs, _noun(metrics))
+        missing = counted(metrics.not_recorded_runs, unit_of(metrics))
         why = describe_not_recorded(metrics.not_recorded_reasons)
         yield f"Not in any rate, missing from the recorded run: {missing}{f' ({why})' if why else ''}."
     yield from _excluded_turns(metrics)
@@ -269,9 +289,10 @@ def _failures(metrics: Metrics) -> Iterator[Text | Point]:
         yield "No turn failed." if metrics.turns_executed else "No turn was executed."
     elif metrics.first_failed_turn:
         turn, count = max(metrics.first_failed_turn.items(), key=lambda item: (item[1], item[0]))
+        failed = sum(metrics.first_failed_turn.values())
         yield (
             f"The first failure is most often at turn {turn}: in {count:,} of the "
-            f"{counted(metrics.failed_conversations, f'failed {_noun(metrics)}')}."
+            f"{counted(failed, unit_of(metrics))} with a failed turn."
         )
 
 
@@ -297,9 +318,8 @@ def _example(example: FailureExample) -> Text:
     return code(example.conversation_id), f", turn {example.turn_id}: “{example.user_utterance}” – ", what
 
 
-def _noun(metrics: Metrics) -> str:
-    """Return what rates count: with several runs of each conversation, their sessions."""
-    return "session" if metrics.repeats else "conversation"
+def _is_repeated(metrics: Metrics) -> bool:
+    return unit_of(metrics) == "session"
 
 
 def _conversations(count: int) -> str:

@@ -31,7 +31,7 @@ from crm_assets.reporting.models import (
     RoleTokens,
     TurnGroup,
 )
-from crm_assets.reporting.wording import describe_kind, headline_rates
+from crm_assets.reporting.wording import describe_kind, headline_rates, unit_of
 
 __all__ = ["rates_table", "table_sections"]
 
@@ -156,12 +156,14 @@ def _spending(metrics: Metrics) -> Iterator[Block]:
         dollars(metrics.cost_usd_per_success),
         cost.count,
     )
+    unit = unit_of(metrics)
     yield Table.of(
-        (Column("All roles"), *figures("Per conversation", "95% interval", "Per success", "Conversations")),
+        (Column("All roles"), *figures(f"Per {unit}", "95% interval", "Per success", "Conversations")),
         (("Tokens", *tokens_row), ("Cost", *cost_row)),
     )
+    finished = tokens.count + tokens.missing
     yield (
-        f"{tokens.count:,} of the {metrics.atlas_successful_runs:,} finished conversations report tokens, "
+        f"{tokens.count:,} of the {finished:,} finished conversations report tokens, "
         f"{cost.count:,} report costs; the rest is not counted. Per success: the reported total divided by "
         "the successes among the sessions that report it."
     )
@@ -179,13 +181,13 @@ def _by_role(metrics: Metrics) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for role in sorted({*metrics.token_usage, *metrics.cost_usd}):
         tokens, cost = metrics.token_usage.get(role), metrics.cost_usd.get(role)
-        conversations = max(each.conversations for each in (tokens, cost) if each)
+        sessions = max(each.sessions or each.conversations for each in (tokens, cost) if each)
         usd = dollars(cost.usd if cost else None)
         usd = at_least(usd, (tokens.unknown_cost_calls or 0) if tokens else 0)
-        rows.append((role, *(_role_tokens(tokens) if tokens else (None,) * 7), usd, conversations))
+        rows.append((role, *(_role_tokens(tokens) if tokens else (None,) * 7), usd, sessions))
     header = figures(
         *("Prompt", "Cached", "Completion", "Total", "Calls", "Failed", "Unknown tokens"),
-        *("Cost", "Conversations"),
+        *("Cost", "Sessions"),
     )
     return Table.of((Column("Role"), *header), rows)
 
@@ -209,7 +211,7 @@ def _means(metrics: Metrics) -> Table:
     means = {
         "Harness reward (share of correct turns)": metrics.harness_reward_summary,
         "Session reward (judges)": metrics.reward_summary,
-        "Seconds per conversation": metrics.duration_seconds,
+        f"Seconds per {unit_of(metrics)}": metrics.duration_seconds,
     }
     return Table.of(
         (Column("Measure"), *figures("Mean", "95% interval", "Std. dev.", "Conversations")),

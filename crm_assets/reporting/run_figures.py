@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crm_assets.records.results import StrictFormula
 from crm_assets.reporting.figures import Mean, Model, Rate
 from crm_assets.reporting.models import Metrics
 
@@ -20,9 +21,14 @@ class RunFigures(Model):
     dataset_revision: str | None
     """SHA-256 of the dataset's file."""
     conversations: int
+    """Each content once."""
     without_verdict: int
+    """Sessions."""
     strict_success: Rate
+    strict_success_formula: StrictFormula = "turns"
+    turns_right: Rate | None = None
     state_match: Rate
+    state_match_floor: Rate | None = None
     reward: Mean
     tokens: int | None
     """Of all roles; null when none were reported."""
@@ -43,7 +49,10 @@ class RunFigures(Model):
             conversations=metrics.total_conversations,
             without_verdict=metrics.strict_success_bounds.missing if metrics.strict_success_bounds else 0,
             strict_success=metrics.strict_success,
+            strict_success_formula=metrics.strict_success_formula,
+            turns_right=metrics.turns_right,
             state_match=metrics.state_match,
+            state_match_floor=metrics.state_match_floor,
             reward=metrics.reward_summary,
             tokens=sum(tokens) if tokens else None,
             cost_usd=metrics.total_cost_usd,

@@ -8,7 +8,12 @@ from crm_assets.reporting.document import Cell, Section
 from crm_assets.reporting.formats import dollars, interval, number, of, percent
 from crm_assets.reporting.models import Metrics
 from crm_assets.reporting.readme_tables import rates_table
-from crm_assets.reporting.wording import describe_kind, describe_not_recorded, headline_rates
+from crm_assets.reporting.wording import (
+    describe_kind,
+    describe_not_recorded,
+    headline_rates,
+    unit_of,
+)
 
 __all__ = ["summarize"]
 
@@ -34,9 +39,9 @@ def _counts(metrics: Metrics) -> Iterator[tuple[Cell, ...]]:
     }
     for name, count in excluded.items():
         if count:
-            yield name, None, None, f"{count:,} of {metrics.total_conversations:,}"
+            yield name, None, None, f"{count:,} of {metrics.total_sessions:,}"
     tokens, cost = metrics.tokens_per_conversation, metrics.cost_usd_per_conversation
     if tokens.count:
-        yield "Tokens per conversation", number(tokens.mean), None, tokens.count
+        yield f"Tokens per {unit_of(metrics)}", number(tokens.mean), None, tokens.count
     if cost.count:
-        yield "Cost per conversation", dollars(cost.mean), None, cost.count
+        yield f"Cost per {unit_of(metrics)}", dollars(cost.mean), None, cost.count

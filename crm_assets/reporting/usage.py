@@ -7,6 +7,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from crm_assets.reporting.breakdowns import session_means
 from crm_assets.reporting.figures import Mean, tidy
 from crm_assets.reporting.models import RoleCost, RoleTokens
 
@@ -17,14 +18,14 @@ __all__ = ["Spending", "role_costs", "role_tokens", "spending", "total_cost"]
 
 
 class Spending(NamedTuple):
-    """An amount by conversation and by success; empty and None if nothing was reported."""
+    """An amount by session of a conversation and by success; empty and None if nothing was reported."""
 
     per_conversation: Mean
     per_success: float | None
 
 
-def role_tokens(usage: pd.DataFrame) -> dict[str, RoleTokens]:
-    """Return tokens by role."""
+def role_tokens(sessions: pd.DataFrame, usage: pd.DataFrame) -> dict[str, RoleTokens]:
+    """Return tokens by role; `usage` has a row for each session and role."""
     return {
         role: RoleTokens(
             prompt_tokens=_whole(rows["prompt"]),
@@ -36,17 +37,25 @@ def role_tokens(usage: pd.DataFrame) -> dict[str, RoleTokens]:
             failed_calls=_whole(rows["failed"]),
             unknown_usage_calls=_whole(rows["no_usage"]),
             unknown_cost_calls=_whole(rows["no_cost"]),
-            conversations=int(rows["total"].notna().sum()),
+            conversations=_conversations(sessions, rows[rows["total"].notna()]),
+            sessions=int(rows["total"].notna().sum()),
         )
         for role, rows in _by_role(usage)
     }
 
 
-def role_costs(costs: pd.DataFrame) -> dict[str, RoleCost]:
-    """Return US dollars by role."""
+def role_costs(sessions: pd.DataFrame, costs: pd.DataFrame) -> dict[str, RoleCost]:
+    """Return US dollars by role; `costs` has a row for each session and role."""
     return {
-        role: RoleCost(usd=_dollars(rows["usd"]), conversations=len(rows)) for role, rows in _by_role(costs)
+        role: RoleCost(
+            usd=_dollars(rows["usd"]), conversations=_conversations(sessions, rows), sessions=len(rows)
+        )
+        for role, rows in _by_role(costs)
     }
+
+
+def _conversations(sessions: pd.DataFrame, rows: pd.DataFrame) -> int:
+    return len(set(sessions["conversation"].to_numpy()[rows["session"]].tolist()))
 
 
 def total_cost(costs: pd.DataFrame) -> float | None:
@@ -61,14 +70,17 @@ def spending(sessions: pd.DataFrame, amounts: pd.DataFrame, column: str) -> Spen
     sessions used was paid for: it counts towards the price of a success.
     """
     known = amounts[amounts[column].notna()]
-    ran = (sessions["status"] == "succeeded").to_numpy()
     rows = groupby(zip(known["session"].tolist(), known[column].tolist(), strict=True), key=itemgetter(0))
-    values = [math.fsum(amount for _, amount in parts) for session, parts in rows if ran[session]]
+    total = {session: math.fsum(amount for _, amount in parts) for session, parts in rows}
+    ran = sessions[sessions["status"] == "succeeded"]
+    values = session_means(ran, ran["session"].map(total).astype("float64"))
     reporting = known["session"].unique()
     successes = int((sessions["overall"] == 1).to_numpy()[reporting].sum())
     spent = math.fsum(known[column].tolist())
     return Spending(
-        per_conversation=Mean.of(values, missing=int(ran.sum()) - len(values), at_least=0.0),
+        per_conversation=Mean.of(
+            values, missing=int(ran["conversation"].nunique()) - len(values), at_least=0.0
+        ),
         per_success=tidy(spent / successes) if successes else None,
     )
 

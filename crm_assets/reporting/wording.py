@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from crm_assets.records.results import StrictFormula
 from crm_assets.reporting.figures import Rate
-from crm_assets.reporting.formats import plain
+from crm_assets.reporting.formats import of, plain
 from crm_assets.reporting.models import Metrics
 
-__all__ = ["describe_kind", "describe_not_recorded", "headline_rates"]
+__all__ = [
+    "STRICT_MEANING",
+    "describe_floor",
+    "describe_kind",
+    "describe_not_recorded",
+    "headline_rates",
+    "unit_of",
+]
+
+STRICT_MEANING: Mapping[StrictFormula, str] = {
+    "turns": "every turn correct",
+    "turns_and_state": "every turn and the end state correct",
+}
+"""What strict success asks for, by its formula."""
 
 _KINDS: Mapping[str, str] = {
     "tool_mismatch": "Wrong tool",
@@ -45,11 +59,24 @@ def describe_not_recorded(reasons: Mapping[str, int]) -> str:
     )
 
 
+def describe_floor(floor: Rate | None) -> str:
+    """Return the floor of state match in words; empty where it is not known."""
+    return f"floor {of(floor)}" if floor is not None else ""
+
+
+def unit_of(metrics: Metrics) -> str:
+    """Return what rates count: with several sessions of a conversation, these."""
+    return "session" if metrics.total_sessions > metrics.total_conversations else "conversation"
+
+
 def headline_rates(metrics: Metrics) -> dict[str, Rate]:
     """Return the rates of a baseline by name, most important first."""
+    formula, floor = metrics.strict_success_formula, describe_floor(metrics.state_match_floor)
+    turns_right = {} if formula == "turns" else {"Every turn correct": metrics.turns_right}
     return {
-        "Strict success (every turn correct)": metrics.strict_success,
-        "State match": metrics.state_match,
+        f"Strict success ({STRICT_MEANING[formula]})": metrics.strict_success,
+        **turns_right,
+        f"State match ({floor})" if floor else "State match": metrics.state_match,
         "Chains with every segment correct": metrics.chain_success,
         "Conversations with ≥ 1 tool success": metrics.conversations_with_tool_success,
         "Conversations with ≥ 1 response success": metrics.conversations_with_response_success,

@@ -70,7 +70,7 @@ def test_harness_writes_a_result_for_each_conversation(run: Run, project: Projec
     lines = [orjson.loads(line) for line in output.read_bytes().splitlines()]
     assert len(lines) == 6
     assert all(line["overall_success"] for line in lines)
-    assert "every turn correct" in result.stdout
+    assert "strict success" in result.stdout
     assert str(output) in result.stdout
 
 

@@ -177,7 +177,7 @@ def test_the_harness_says_why_conversations_are_not_scored(
 def test_a_run_of_our_own_comes_back_as_it_was_and_compares(run: Run, project: Project, past: Path) -> None:
     result = run(IMPORT, past, "--dataset", "small", "--run", "20260201T000000Z-again")
     assert result.exit_code == 0, result.output
-    assert "strict success: right / right 6" in result.stdout
+    assert "turns right: right / right 6" in result.stdout
     compared = run("compare", "small", KEY, "20260201T000000Z-again", "--json")
     assert compared.exit_code == 0, compared.output
     document = json.loads(compared.stdout)

@@ -348,4 +348,4 @@ def test_what_a_call_changes_counts_for_the_state_whatever_the_judge_says(harnes
     steps = conversation(turn("create_new_client", NEW_CLIENT))
     other = ToolCall("create_new_client", {**NEW_CLIENT, "name": "Delta"})
     result = run(harness, steps, Caller(other), judging(GOOD))
-    assert (result.overall_success, result.state_match) == (True, False)
+    assert (result.turns_right, result.state_match, result.overall_success) == (True, False, False)

@@ -20,6 +20,7 @@ from crm_assets.harness import (
     ConversationRunner,
     NotRecordedError,
     Outcome,
+    ScriptedAgent,
     ToolCall,
     make_agent,
 )
@@ -359,8 +360,34 @@ def test_the_state_is_judged_apart_from_the_turns(harness: Harness):
     assert twice.state_diff["notes"]["missing"] == twice.state_diff["notes"]["changed"] == []
 
 
-def test_the_state_of_a_conversation_that_only_reads_is_matched_by_doing_nothing(harness: Harness):
-    assert harness.run(conversation(SEARCH), NOOP).state_match is True
+def test_arguments_that_nobody_asked_for_are_no_strict_success(harness: Harness):
+    """An extra field leaves the call an exact match, and another state."""
+    create = conversation(turn("create_new_client", NEW_CLIENT))
+    result = harness.run(create, Caller(ToolCall("create_new_client", {**NEW_CLIENT, "industry": "Toys"})))
+    assert verdicts(result) == ["exact_match"]
+    assert (result.turns_right, result.state_match, result.overall_success) == (True, False, False)
+    right = harness.run(create, REPLAY)
+    assert (right.turns_right, right.state_match, right.overall_success) == (True, True, True)
+
+
+@pytest.mark.parametrize("agent", [NOOP, REPLAY])
+def test_the_floor_is_what_an_agent_that_calls_nothing_reaches(harness: Harness, agent: ScriptedAgent):
+    for steps, floor in (
+        (conversation(SEARCH), True),
+        (conversation(refused("create_new_opportunity", BAD_STAGE, "stage must be one of")), True),
+        (conversation(turn("create_new_client", NEW_CLIENT), SEARCH), False),
+    ):
+        result = harness.run(steps, agent)
+        assert result.noop_state_match is floor
+        if agent is NOOP:
+            assert result.state_match is floor
+
+
+def test_copies_under_other_ids_have_one_work_hash(harness: Harness):
+    first, other = conversation(SEARCH), conversation(SEARCH, SEARCH)
+    copy = first.model_copy(update={"conversation_id": "copy", "workflow_category": "Another"})
+    hashes = [harness.run(steps, NOOP).work_hash for steps in (first, copy, other)]
+    assert hashes[0] == hashes[1] != hashes[2]
 
 
 def test_an_id_that_the_agent_chose_itself_does_not_matter_to_the_state(harness: Harness):
@@ -732,9 +759,10 @@ def test_the_line_has_the_fields_that_readers_rely_on(harness: Harness):
     assert set(written) == {
         "schema_version", "conversation_id", "status", "overall_success", "turns_executed",
         "failed_at_turn", "per_turn_results", "reward_signal", "error_message", "metadata",
-        "per_segment_results", "chain_success", "state_match", "state_diff",
+        "per_segment_results", "chain_success", "state_match", "state_diff", "turns_right",
+        "noop_state_match", "work_hash",
     }  # fmt: skip
-    assert written["schema_version"] == 1
+    assert written["schema_version"] == 2
     assert set(written["per_turn_results"][0]) == {
         "turn_id", "segment_number", "user_utterance", "tool_name", "arguments", "expected_tool",
         "expected_arguments", "expect_success", "matches_expected_tool", "matches_expected_arguments",

@@ -331,8 +331,7 @@ def test_names_in_other_scripts_raise_no_warning() -> None:
 def test_captions_say_what_is_shown_and_no_figures(drawings: tuple[Drawing, ...]) -> None:
     shown = {drawing.name: drawing.caption for drawing in drawings}
     assert shown["success_by_workflow"] == (
-        "Strict success by workflow: the share of conversations with every turn correct, with its 95% "
-        "interval."
+        "Strict success by workflow: the share of conversations that succeeded, with its 95% interval."
     )
     for caption in shown.values():
         assert not re.search(r"\d", caption.replace("95%", "")), caption
@@ -519,7 +518,7 @@ def test_files_lie_beside_the_readme(tmp_path: Path, drawings: tuple[Drawing, ..
     assert [file.path.name for file in files] == [f"{name}.svg" for name in NAMES]
     assert [file.path.read_text() for file in files] == [drawing.svg for drawing in drawings]
     assert render_blocks([files[0].figure]) == (
-        "![Strict success by complexity: the share of conversations with every turn correct, with its 95% "
+        "![Strict success by complexity: the share of conversations that succeeded, with its 95% "
         "interval.](plots/success_by_complexity.svg)"
     )
     (named,) = write_pictures(folder, [replace(drawings[0], caption="a ](b) c")])

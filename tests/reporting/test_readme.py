@@ -76,7 +76,10 @@ def test_what_failed_gives_an_example_to_look_at(metrics: Metrics) -> None:
     assert "(`argument_mismatch`): 3 of 23 turns (13.0%) in 3 conversations" in readme
     assert "`d-0`, turn 2:" in readme
     assert "Missing required field: stage" in readme
-    assert "The first failure is most often at turn 2: in 3 of the 3 failed conversations." in readme
+    assert (
+        "The first failure is most often at turn 2: in 3 of the 3 conversations with a failed turn."
+        in readme
+    )
 
 
 def test_an_example_says_what_was_called_instead(measure: Measure) -> None:
@@ -128,7 +131,7 @@ def test_repeated_conversations_are_counted_once_and_their_sessions_named_so(mea
     twice = [session(f"c-{n}", task_id=f"c-{n}-{e}", epoch=e) for n in range(4) for e in (1, 2)]
     readme = render_readme(measure(*twice), revision=REVISION_FILE)
     assert "4 of its 60 conversations, each run 2 times; " in readme
-    assert "**100.0% of sessions have every turn correct** (8 of 8; " in readme
+    assert "**100.0% of sessions have every turn correct** (8 of 8 sessions of 4 conversations; " in readme
     assert "all 8 sessions finished" in readme
     assert ", from 4 conversations." in readme
 

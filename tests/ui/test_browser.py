@@ -97,7 +97,9 @@ def test_a_partition_is_materialized_from_the_ui(stage: Stage, first_run: str) -
 def test_the_metrics_show_headline_numbers_and_tables(stage: Stage, first_run: str) -> None:
     with stage.view.page(f"/assets/baseline_metrics?view=partitions&partition=small|{RUN}") as page:
         expect(page.get_by_text("Materialized", exact=True).first).to_be_visible()
-        expect(person.row(page, "headline")).to_contain_text("of conversations have every turn correct")
+        expect(person.row(page, "headline")).to_contain_text(
+            "of conversations have every turn and the end state correct"
+        )
         expect(person.row(page, "conversations")).to_contain_text(str(CONVERSATIONS))
         for table, heading in (("rates", "strict_success"), ("by_complexity", "complex")):
             expect(person.row(page, table).get_by_role("table")).to_contain_text(heading)

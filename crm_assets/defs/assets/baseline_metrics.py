@@ -14,8 +14,9 @@ from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
 from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.defs.stages import GROUP, OWNERS, expected_errors, file_result, require, tags
 from crm_assets.reporting import Metrics, Rate, baseline_run_info, compute_metrics, write_metrics
-from crm_assets.reporting.formats import interval, of, percent, share
+from crm_assets.reporting.formats import counted, interval, of, percent, share
 from crm_assets.reporting.models import ConversationGroup
+from crm_assets.reporting.wording import STRICT_MEANING, unit_of
 
 __all__ = ["baseline_metrics"]
 
@@ -48,7 +49,8 @@ def baseline_metrics(
         info = baseline_run_info(artifacts.project, paths, revision, software)
         metrics = compute_metrics(paths.sessions, run=info)
         write_metrics(paths.metrics, metrics)
-    tell(context, f"every turn correct in {metrics.harness_successes} of {metrics.total_conversations}")
+    done = counted(metrics.total_sessions, "session")
+    tell(context, f"strict success in {metrics.harness_successes:,} of {done}")
     return file_result(
         paths.metrics,
         {
@@ -64,7 +66,8 @@ def baseline_metrics(
 def _headline(metrics: Metrics) -> str:
     """Return strict success in a sentence, with its bounds where verdicts are missing."""
     rate, bounds = metrics.strict_success, metrics.strict_success_bounds
-    line = f"{percent(rate)} of conversations have every turn correct ({of(rate)}, 95% {interval(rate)})"
+    meaning = STRICT_MEANING[metrics.strict_success_formula]
+    line = f"{percent(rate)} of {unit_of(metrics)}s have {meaning} ({of(rate)}, 95% {interval(rate)})"
     if bounds is None:
         return line
     return (
@@ -81,7 +84,9 @@ def _numbers(metrics: Metrics) -> dict[str, float | int | None]:
         "strict_success": metrics.strict_success.value,
         "strict_success_worst": bounds.worst.value if bounds else None,
         "strict_success_best": bounds.best.value if bounds else None,
+        "turns_right": metrics.turns_right.value,
         "state_match": metrics.state_match.value,
+        "state_match_floor": metrics.state_match_floor.value if metrics.state_match_floor else None,
         "turn_tool_success": metrics.turn_tool_success.value,
         "turn_response_success": metrics.turn_response_success.value,
         "reward_mean": metrics.reward_summary.mean,
@@ -89,6 +94,7 @@ def _numbers(metrics: Metrics) -> dict[str, float | int | None]:
         "cost_usd": metrics.total_cost_usd,
         "seconds_per_conversation": metrics.duration_seconds.mean,
         "conversations": metrics.total_conversations,
+        "sessions": metrics.total_sessions,
         "infrastructure_failures": metrics.failed_runs,
     }
 
@@ -96,6 +102,7 @@ def _numbers(metrics: Metrics) -> dict[str, float | int | None]:
 def _rates(metrics: Metrics) -> dg.TableMetadataValue:
     rates = {
         "strict_success": metrics.strict_success,
+        "turns_right": metrics.turns_right,
         "state_match": metrics.state_match,
         "turn_tool_success": metrics.turn_tool_success,
         "turn_response_success": metrics.turn_response_success,

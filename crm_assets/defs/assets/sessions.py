@@ -141,8 +141,8 @@ def _stored(
 def _counts(summary: RunSummary) -> dict[str, Any]:
     return {
         "sessions": summary.total,
-        "all_turns_right": summary.succeeded,
-        "not_all_right": summary.failed,
+        "strict_success": summary.succeeded,
+        "no_strict_success": summary.failed,
         "undecided": summary.undecided,
         "infrastructure_failures": summary.infrastructure_errors,
         "not_recorded": summary.not_recorded,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from crm_assets.errors import InputError
@@ -10,29 +11,31 @@ from crm_assets.reporting.comparison.flips import find_flips
 from crm_assets.reporting.comparison.models import (
     MEASURES,
     Comparison,
-    Measure,
-    MeasureComparison,
     Outcome,
     SliceComparison,
 )
+from crm_assets.reporting.comparison.notes import notes_on
 from crm_assets.reporting.comparison.paired import DEFAULT_RESAMPLES, compare_measure, significant_digits
 from crm_assets.reporting.comparison.provenance import compare_facts
-from crm_assets.reporting.comparison.runs import RunOutcomes, read_run
+from crm_assets.reporting.comparison.runs import RunConversation, RunOutcomes, read_run
 from crm_assets.reporting.comparison.significance import holm
-from crm_assets.reporting.formats import counted
+from crm_assets.reporting.figures import Rate
 from crm_assets.workspace.baseline_files import BaselinePaths
 
 __all__ = ["compare_baselines"]
 
 _SHOWN = 12  # digits of a hash
-_FEW_DIFFERENCES = 5  # below it, the bootstrap has too little data
 Pairs = Sequence[tuple[Outcome, Outcome]]
+
+
+Content = tuple[str, ...]
+"""One conversation, as the IDs of its copies; most have one."""
 
 
 class _Aligned(NamedTuple):
     """The compared conversations, and how many are left out."""
 
-    pairs: Pairs
+    ids: Sequence[str]
     only_in_a: int
     only_in_b: int
     changed: int
@@ -62,36 +65,42 @@ def compare_baselines(
     """
     run_a, run_b = read_run(a), read_run(b)
     aligned = _align(a, b, run_a, run_b, intersection=intersection)
+    contents = _contents(run_a, run_b, aligned.ids)
+    pairs = _pairs(run_a, run_b, contents)
     measures = tuple(
-        compare_measure(aligned.pairs, measure, seed=seed, resamples=resamples) for measure in MEASURES
+        compare_measure(pairs, measure, seed=seed, resamples=resamples) for measure in MEASURES
     )
-    return Comparison(
+    found = Comparison(
         dataset=a.key.dataset,
         a=run_a.side,
         b=run_b.side,
         seed=seed,
         resamples=resamples,
         intersection=aligned.intersection,
-        conversations=len(aligned.pairs),
+        conversations=len(contents),
+        copies=len(aligned.ids) - len(contents),
+        state_match_floor=_floor(pairs),
         only_in_a=aligned.only_in_a,
         only_in_b=aligned.only_in_b,
         changed=aligned.changed,
         provenance=compare_facts(run_a.facts, run_b.facts),
-        notes=_notes(run_a, run_b, aligned, measures),
+        notes=(),
         measures=measures,
-        slices=tuple(_slices(aligned.pairs, seed=seed, resamples=resamples)),
-        flips=find_flips(run_a, run_b, aligned.pairs),
+        slices=tuple(_slices(run_a, run_b, aligned.ids, seed=seed, resamples=resamples)),
+        flips=(),
     )
+    flips = find_flips(run_a, run_b, contents, found.main_measure)
+    return found.model_copy(update={"notes": notes_on(found), "flips": flips})
 
 
 def _align(
     a: BaselinePaths, b: BaselinePaths, run_a: RunOutcomes, run_b: RunOutcomes, *, intersection: bool
 ) -> _Aligned:
-    """Return the pairs of outcomes, sorted by conversation ID."""
+    """Return the IDs of the conversations to compare, sorted."""
     same_dataset = _same_dataset(run_a, run_b)
     if not same_dataset and not intersection:
         raise InputError(_refusal(run_a, run_b))
-    common = run_a.outcomes.keys() & run_b.outcomes.keys()
+    common = run_a.conversations.keys() & run_b.conversations.keys()
     kept = common if same_dataset else common & _unchanged(a, b)
     if not kept:
         raise InputError(
@@ -99,9 +108,9 @@ def _align(
             "compare; choose two runs of the same conversations."
         )
     return _Aligned(
-        pairs=[(run_a.outcomes[name], run_b.outcomes[name]) for name in sorted(kept)],
-        only_in_a=len(run_a.outcomes.keys() - common),
-        only_in_b=len(run_b.outcomes.keys() - common),
+        ids=sorted(kept),
+        only_in_a=len(run_a.conversations.keys() - common),
+        only_in_b=len(run_b.conversations.keys() - common),
         changed=len(common) - len(kept),
         intersection=not same_dataset,
     )
@@ -140,13 +149,45 @@ def _content_hashes(paths: BaselinePaths) -> dict[str, str]:
     }
 
 
-def _slices(pairs: Pairs, *, seed: int, resamples: int) -> list[SliceComparison]:
+def _contents(a: RunOutcomes, b: RunOutcomes, ids: Iterable[str]) -> list[Content]:
+    """Return the conversations among `ids`, copies of one content together."""
+    copies: dict[str, list[str]] = {}
+    for name in ids:
+        work_hash = a.conversations[name].work_hash or b.conversations[name].work_hash
+        copies.setdefault(work_hash or name, []).append(name)
+    return [tuple(names) for names in copies.values()]
+
+
+def _pairs(a: RunOutcomes, b: RunOutcomes, contents: Iterable[Content]) -> Pairs:
+    pairs = [(a.outcome(copies), b.outcome(copies)) for copies in contents]
+    if a.side.strict_success_formula == b.side.strict_success_formula:
+        return pairs
+    # Two formulas: each run's own is not compared with the other's.
+    return [
+        (replace(one, strict_success=None), replace(other, strict_success=None)) for one, other in pairs
+    ]
+
+
+def _floor(pairs: Pairs) -> Rate | None:
+    """Return the state match of an agent that calls nothing, where a run records it."""
+    either = (b.noop_state_match if a.noop_state_match is None else a.noop_state_match for a, b in pairs)
+    known = [each for each in either if each is not None]
+    return Rate.of_conversations(sum(known), len(known)) if known else None
+
+
+def _slices(
+    a: RunOutcomes, b: RunOutcomes, ids: Sequence[str], *, seed: int, resamples: int
+) -> list[SliceComparison]:
     """Compare by workflow and complexity; p-values are adjusted over all slices of a measure."""
+    slices = [
+        (by, name, _pairs(a, b, _contents(a, b, members)))
+        for by, name, members in _parts(a.conversations, ids)
+    ]
     compared = []
     for measure in MEASURES:
         parts = [
-            (by, name, compare_measure(part, measure, seed=seed, resamples=resamples))
-            for by, name, part in _parts(pairs)
+            (by, name, compare_measure(pairs, measure, seed=seed, resamples=resamples))
+            for by, name, pairs in slices
         ]
         if not any(part.paired.conversations for _, _, part in parts):
             continue  # a measure that these runs do not have
@@ -158,60 +199,14 @@ def _slices(pairs: Pairs, *, seed: int, resamples: int) -> list[SliceComparison]
     return compared
 
 
-def _parts(pairs: Pairs) -> list[tuple[Literal["workflow", "complexity"], str, Pairs]]:
+def _parts(
+    conversations: Mapping[str, RunConversation], ids: Sequence[str]
+) -> list[tuple[Literal["workflow", "complexity"], str, list[str]]]:
     kinds: tuple[Literal["workflow", "complexity"], ...] = ("workflow", "complexity")
-    return [
-        (by, name, [pair for pair in pairs if getattr(pair[0], by) == name])
-        for by in kinds
-        for name in sorted({getattr(outcome, by) for outcome, _ in pairs})
-    ]
-
-
-def _notes(
-    run_a: RunOutcomes, run_b: RunOutcomes, aligned: _Aligned, measures: Sequence[MeasureComparison]
-) -> tuple[str, ...]:
-    a, b = run_a.side, run_b.side
-    notes = []
-    if a.run == b.run:
-        notes.append("Both runs are the same run.")
-    if aligned.intersection:
-        notes.append(
-            f"The dataset changed between the runs. Left out: {_conversations(aligned.changed)} whose "
-            "content changed."
-        )
-    for here, there, count in ((a, b, aligned.only_in_a), (b, a, aligned.only_in_b)):
-        if count:
-            notes.append(
-                f"Left out: {_conversations(count)} of run {here.run} that run {there.run} did not run."
-            )
-    epochs = max(a.epochs, b.epochs)
-    if epochs > 1:
-        notes.append(
-            f"Conversations ran several times (up to {a.epochs} in A, {b.epochs} in B): each counts once, "
-            "by its mean. Where a mean is neither 0 nor 1, the sign-flip test replaces McNemar's."
-        )
-    notes += _measure_notes(measures)
-    return tuple(notes)
-
-
-def _measure_notes(measures: Sequence[MeasureComparison]) -> list[str]:
-    names: dict[Measure, str] = {"strict_success": "strict success", "state_match": "state match"}
-    notes = []
-    for each in measures:
-        differing = each.paired.better + each.paired.worse
-        if each.measure in names and each.without_verdict:
-            notes.append(
-                f"Without a verdict on {names[each.measure]}, and not in its figures: "
-                f"{_conversations(each.without_verdict)} ({each.without_verdict_a} in A, "
-                f"{each.without_verdict_b} in B)."
-            )
-        if each.measure in names and 0 < differing < _FEW_DIFFERENCES:
-            notes.append(
-                f"Only {_conversations(differing)} differ{'s' if differing == 1 else ''} on "
-                f"{names[each.measure]}: the interval is too narrow, rely on the p-value."
-            )
-    return notes
-
-
-def _conversations(count: int) -> str:
-    return counted(count, "conversation")
+    parts = []
+    for by in kinds:
+        members: dict[str, list[str]] = {}
+        for name in ids:
+            members.setdefault(getattr(conversations[name], by), []).append(name)
+        parts += [(by, label, members[label]) for label in sorted(members)]
+    return parts

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from crm_assets.conversations.patterns import UUID, strings_in
 from crm_assets.records import SessionLog, TurnResult
-from crm_assets.reporting.comparison.models import Call, Change, Flip, Outcome, TurnPair
+from crm_assets.reporting.comparison.models import Call, Change, Flip, Measure, Outcome, TurnPair
 from crm_assets.reporting.comparison.runs import RunOutcomes, SessionRef
 from crm_assets.workspace.jsonl import read_line_at
 
@@ -22,24 +22,32 @@ class _Recorded(NamedTuple):
 
 
 def find_flips(
-    a: RunOutcomes, b: RunOutcomes, pairs: Sequence[tuple[Outcome, Outcome]]
+    a: RunOutcomes, b: RunOutcomes, contents: Sequence[Sequence[str]], measure: Measure
 ) -> tuple[Flip, ...]:
-    """Find the conversations among `pairs` that came out differently: lost, gained, end state alone.
+    """Find the conversations that came out differently: lost, gained, end state alone.
 
-    With several epochs a conversation is gained or lost if its rate changed, and the turns are those of
-    the first epoch of each run that shows it.
+    With several sessions a conversation is gained or lost if its rate changed, and the turns are those of
+    the first session of each run that shows it.
+
+    Args:
+        a: the reference run.
+        b: the compared run.
+        contents: the compared conversations, each as the IDs of its copies.
+        measure: strict success, or every turn right.
 
     Raises:
         InputError: a session's turns cannot be read.
     """
     changed = []
-    for one, other in pairs:
-        strict = _change(one.strict_success, other.strict_success)
+    for copies in contents:
+        one, other = a.outcome(copies), b.outcome(copies)
+        strict = _change(one.value(measure), other.value(measure))
         state = _change(one.state_match, other.state_match)
         if strict or state:
-            shown_a, shown_b = _shown(
-                a.sessions[one.conversation], b.sessions[one.conversation], strict, state
-            )
+            shown = measure if strict else "state_match"
+            gained = (strict or state) == "gained"
+            shown_a = _first(a.sessions(copies), shown, verdict=not gained)
+            shown_b = _first(b.sessions(copies), shown, verdict=gained)
             changed.append((one, strict, state, shown_a, shown_b))
     turns_a = _read_turns(a.log, {shown.offset for *_, shown, _ in changed})
     turns_b = _read_turns(b.log, {shown.offset for *_, shown in changed})
@@ -57,16 +65,8 @@ def _change(a: float | None, b: float | None) -> Change | None:
     return "gained" if b > a else "lost"
 
 
-def _shown(
-    a: Sequence[SessionRef], b: Sequence[SessionRef], strict: Change | None, state: Change | None
-) -> tuple[SessionRef, SessionRef]:
-    """Return the first epoch of each run whose verdict shows the change."""
-    name = "strict_success" if strict else "state_match"
-    gained = (strict or state) == "gained"
-    return (
-        next(session for session in a if getattr(session, name) is (not gained)),
-        next(session for session in b if getattr(session, name) is gained),
-    )
+def _first(sessions: Sequence[SessionRef], measure: Measure, *, verdict: bool) -> SessionRef:
+    return next(session for session in sessions if getattr(session, measure) is verdict)
 
 
 def _read_turns(log: SessionLog, wanted: set[int]) -> dict[int, _Recorded]:

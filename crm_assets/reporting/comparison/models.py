@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
+from crm_assets.records.results import StrictFormula
 from crm_assets.reporting.comparison.power import POWER
-from crm_assets.reporting.figures import Model
+from crm_assets.reporting.figures import Model, Rate
 from crm_assets.reporting.intervals import CONFIDENCE_LEVEL
 
 __all__ = [
@@ -27,8 +28,8 @@ __all__ = [
 
 COMPARISON_VERSION: Final = 1
 
-Measure = Literal["strict_success", "state_match", "reward", "harness_reward"]
-MEASURES: Final[tuple[Measure, ...]] = ("strict_success", "state_match", "reward", "harness_reward")
+Measure = Literal["strict_success", "turns_right", "state_match", "reward", "harness_reward"]
+MEASURES: Final[tuple[Measure, ...]] = get_args(Measure)
 
 Change = Literal["gained", "lost"]
 Test = Literal["mcnemar_exact", "sign_flip_exact", "sign_flip_monte_carlo"]
@@ -36,21 +37,29 @@ Test = Literal["mcnemar_exact", "sign_flip_exact", "sign_flip_monte_carlo"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one conversation in one run, as means over its epochs; None without a verdict."""
+    """The result of one conversation in one run, as means over its sessions; None without a verdict.
+
+    Epochs are sessions of one conversation, and so are copies of its content under other IDs.
+    """
 
     conversation: str
+    """Its ID; of copies, the first."""
     workflow: str
     complexity: str
-    epochs: int
+    sessions: int
     """How often the run ran it."""
     strict_success: float | None = None
-    """Share of the epochs with a verdict in which every turn succeeded."""
+    """Share of the sessions with a verdict that have strict success."""
+    turns_right: float | None = None
+    """Share of the sessions with a verdict in which every turn succeeded."""
     state_match: float | None = None
-    """Share of the epochs with a verdict that ended in the expected state."""
+    """Share of the sessions with a verdict that ended in the expected state."""
     reward: float | None = None
     """Mean of the judges' scores."""
     harness_reward: float | None = None
     """Mean share of turns that succeeded."""
+    noop_state_match: bool | None = None
+    """Whether an agent that calls nothing leaves the expected end state; None where that is not known."""
 
     def value(self, measure: Measure) -> float | None:
         """Return the outcome by `measure`."""
@@ -170,7 +179,8 @@ class Flip(Model):
     complexity: str
     """Its complexity."""
     strict_success: Change | None
-    """Gained (B better) or lost (A better); null if equal or without a verdict."""
+    """Gained (B better) or lost (A better) on `Comparison.main_measure`; null if equal or without a
+    verdict."""
     state_match: Change | None
     """The same for the end state."""
     epoch_a: int
@@ -194,10 +204,12 @@ class RunSide(Model):
     """Name of the agent."""
     dataset_revision: str | None
     """SHA-256 of the dataset it ran on."""
+    strict_success_formula: StrictFormula
+    """What its strict success asks for."""
     sessions: int
     """Lines of its sessions.jsonl."""
     conversations: int
-    """Conversations among them."""
+    """Conversation IDs among them."""
     epochs: int
     """Most runs of a conversation."""
     statuses: dict[str, int]
@@ -226,9 +238,14 @@ class Comparison(Model):
     intersection: bool
     """True if the dataset changed and only its unchanged conversations were compared."""
     conversations: int
-    """Conversations compared."""
+    """Conversations compared, each content once."""
+    copies: int
+    """Compared conversation IDs whose content stands under another ID, too."""
+    state_match_floor: Rate | None
+    """State match of an agent that calls nothing, over the compared conversations; null where neither run
+    records it."""
     only_in_a: int
-    """Conversations left out because B did not run them."""
+    """Conversation IDs left out because B did not run them."""
     only_in_b: int
     """Conversations left out because A did not run them."""
     changed: int
@@ -243,6 +260,12 @@ class Comparison(Model):
     """The comparison by each measure and slice."""
     flips: tuple[Flip, ...]
     """Conversations with different outcomes: lost, gained, then those with another end state only."""
+
+    @property
+    def main_measure(self) -> Measure:
+        """Return strict success, or every turn correct if the runs define strict success differently."""
+        same = self.a.strict_success_formula == self.b.strict_success_formula
+        return "strict_success" if same else "turns_right"
 
     def by(self, measure: Measure) -> MeasureComparison:
         """Return the comparison by `measure`."""

@@ -85,7 +85,8 @@ def comparison_blocks(comparison: Comparison) -> Iterator[Block]:
     yield from _lead(comparison)
     yield _settings(comparison)
     yield _measures(comparison)
-    yield Section("Strict success by workflow and complexity", (_slices(comparison, "strict_success"),))
+    main = comparison.main_measure
+    yield Section(f"{MEASURE_NAMES[main]} by workflow and complexity", (_slices(comparison, main),))
     shown = [
         flip
         for change in ("lost", "gained", None)
@@ -145,7 +146,10 @@ def _measures(comparison: Comparison) -> Section:
 
 def _measures_table(comparison: Comparison) -> Table:
     rows: list[tuple[Cell, ...]] = []
+    formulas = {side.strict_success_formula for side in (comparison.a, comparison.b)}
     for each in comparison.measures:
+        if each.measure == "turns_right" and formulas == {"turns"}:
+            continue  # strict success itself
         name, compared = MEASURE_NAMES[each.measure], each.paired.conversations
         if compared < comparison.conversations:
             name += f" (of {compared:,})"

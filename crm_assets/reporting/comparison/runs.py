@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import NamedTuple
 
 from crm_assets.conversations.revision import read_revision_file
 from crm_assets.errors import InputError
 from crm_assets.records import RunHeader, Scalar, SessionLog, SessionSummary
+from crm_assets.records.results import StrictFormula
 from crm_assets.reporting.comparison.models import Outcome, RunSide
 from crm_assets.reporting.comparison.provenance import RunFacts
 from crm_assets.workspace.baseline_files import BaselinePaths
 
-__all__ = ["RunOutcomes", "SessionRef", "outcomes_of", "read_run"]
+__all__ = ["RunConversation", "RunOutcomes", "SessionRef", "outcomes_of", "read_run"]
 
 _NONE = "(none)"
 
@@ -22,11 +24,45 @@ _NONE = "(none)"
 class SessionRef(NamedTuple):
     """One session's verdicts, and where the rest of it is."""
 
+    conversation: str
+    """The ID of its conversation."""
     offset: int
     """Bytes before its line."""
     epoch: int
     strict_success: bool | None
+    turns_right: bool | None
     state_match: bool | None
+    reward: float | None
+    harness_reward: float | None
+
+    @classmethod
+    def of(cls, offset: int, session: SessionSummary) -> SessionRef:
+        """Return what a comparison needs of a session; one that did not end has no verdict."""
+        ran = session.ran
+        return cls(
+            conversation=session.conversation_id,
+            offset=offset,
+            epoch=session.epoch,
+            strict_success=session.strict_success,
+            turns_right=session.turns_right,
+            state_match=session.state_match,
+            reward=session.reward if ran else None,
+            harness_reward=ran.reward_signal if ran else None,
+        )
+
+
+@dataclass
+class RunConversation:
+    """The sessions of one conversation."""
+
+    workflow: str
+    complexity: str
+    work_hash: str | None
+    """Of its content, which copies under other IDs share; None where older sessions do not say."""
+    noop_state_match: bool | None = None
+    """Whether an agent that calls nothing leaves the expected end state; None where that is not known."""
+    sessions: list[SessionRef] = field(default_factory=list)
+    """In the order of their epochs."""
 
 
 @dataclass(frozen=True)
@@ -37,38 +73,27 @@ class RunOutcomes:
     side: RunSide
     facts: dict[str, Scalar]
     """Its facts, by path."""
-    outcomes: dict[str, Outcome]
-    """By conversation."""
-    sessions: dict[str, tuple[SessionRef, ...]]
-    """By conversation, in the order of their epochs."""
+    conversations: dict[str, RunConversation]
+    """By ID."""
 
+    def sessions(self, copies: Sequence[str]) -> list[SessionRef]:
+        """Return the sessions of one content: of the conversations whose IDs are `copies`."""
+        return [session for name in copies for session in self.conversations[name].sessions]
 
-@dataclass
-class _Gathered:
-    """One conversation's sessions, as they come by."""
-
-    workflow: str
-    complexity: str
-    sessions: list[SessionRef] = field(default_factory=list)
-    rewards: list[float | None] = field(default_factory=list)
-    harness_rewards: list[float | None] = field(default_factory=list)
-
-    def add(self, offset: int, session: SessionSummary) -> None:
-        ran = session.ran
-        self.sessions.append(SessionRef(offset, session.epoch, session.strict_success, session.state_match))
-        self.rewards.append(session.reward if ran else None)
-        self.harness_rewards.append(ran.reward_signal if ran else None)
-
-    def outcome(self, conversation: str) -> Outcome:
+    def outcome(self, copies: Sequence[str]) -> Outcome:
+        """Return the outcome of one content, as means over its sessions, named by the first of `copies`."""
+        first, sessions = self.conversations[copies[0]], self.sessions(copies)
         return Outcome(
-            conversation=conversation,
-            workflow=self.workflow,
-            complexity=self.complexity,
-            epochs=len(self.sessions),
-            strict_success=_mean(session.strict_success for session in self.sessions),
-            state_match=_mean(session.state_match for session in self.sessions),
-            reward=_mean(self.rewards),
-            harness_reward=_mean(self.harness_rewards),
+            conversation=copies[0],
+            workflow=first.workflow,
+            complexity=first.complexity,
+            sessions=len(sessions),
+            strict_success=_mean(each.strict_success for each in sessions),
+            turns_right=_mean(each.turns_right for each in sessions),
+            state_match=_mean(each.state_match for each in sessions),
+            reward=_mean(each.reward for each in sessions),
+            harness_reward=_mean(each.harness_reward for each in sessions),
+            noop_state_match=first.noop_state_match,
         )
 
 
@@ -83,48 +108,62 @@ def read_run(paths: BaselinePaths) -> RunOutcomes:
             f"Baseline {paths.key} has no sessions.jsonl yet: finish it, or choose another run of "
             f"dataset {paths.key.dataset}."
         )
-    gathered: dict[str, _Gathered] = {}
+    found: dict[str, RunConversation] = {}
     statuses: Counter[str] = Counter()
+    formulas: set[StrictFormula] = set()
     log, facts = SessionLog(paths.sessions), RunFacts()
     for number, offset, session in log.summaries():
         facts.add(session)
-        meta = session.atlas_metadata
-        kept = gathered.setdefault(
-            session.conversation_id,
-            _Gathered(meta.workflow_category or _NONE, meta.complexity_level or _NONE),
-        )
+        kept = found.setdefault(session.conversation_id, _conversation(session))
         if any(other.epoch == session.epoch for other in kept.sessions):
             raise InputError(
                 f"{paths.sessions}, line {number}: conversation {session.conversation_id!r} stands twice "
                 f"in epoch {session.epoch}, so it cannot be told which one to compare; make the baseline "
                 "again from a dataset whose conversation IDs are unique."
             )
-        kept.add(offset, session)
+        if session.ran is not None:
+            formulas.add(session.ran.strict_formula)
+            kept.noop_state_match = session.ran.noop_state_match
+        kept.sessions.append(SessionRef.of(offset, session))
         statuses[session.status] += 1
-    sessions = {name: tuple(sorted(each.sessions, key=_epoch)) for name, each in gathered.items()}
+    formula: StrictFormula = "turns" if "turns" in formulas else "turns_and_state"
+    for each in found.values():
+        each.sessions.sort(key=attrgetter("epoch"))
+        if formula == "turns":  # by the formula that all lines know
+            each.sessions = [ref._replace(strict_success=ref.turns_right) for ref in each.sessions]
     return RunOutcomes(
         log=log,
-        side=_side(paths, log.header, statuses, sessions),
+        side=_side(paths, log.header, statuses, found, formula),
         facts=facts.complete(log.header),
-        outcomes={name: each.outcome(name) for name, each in gathered.items()},
-        sessions=sessions,
+        conversations=found,
+    )
+
+
+def _conversation(session: SessionSummary) -> RunConversation:
+    meta, result = session.atlas_metadata, session.conversation_result
+    return RunConversation(
+        workflow=meta.workflow_category or _NONE,
+        complexity=meta.complexity_level or _NONE,
+        work_hash=result.work_hash if result else None,
     )
 
 
 def outcomes_of(paths: BaselinePaths) -> list[Outcome]:
-    """Return the outcomes of a finished baseline, one for each conversation.
+    """Return the outcomes of a finished baseline, one for each conversation ID.
 
     Raises:
         InputError: as `read_run`.
     """
-    return list(read_run(paths).outcomes.values())
+    run = read_run(paths)
+    return [run.outcome([name]) for name in run.conversations]
 
 
 def _side(
     paths: BaselinePaths,
     header: RunHeader,
     statuses: Counter[str],
-    sessions: dict[str, tuple[SessionRef, ...]],
+    conversations: Mapping[str, RunConversation],
+    formula: StrictFormula,
 ) -> RunSide:
     revision = header.dataset_revision
     if revision is None and paths.revision.is_file():
@@ -134,15 +173,12 @@ def _side(
         run_id=header.run_id,
         agent=header.agent_name,
         dataset_revision=revision,
+        strict_success_formula=formula,
         sessions=sum(statuses.values()),
-        conversations=len(sessions),
-        epochs=max(len(each) for each in sessions.values()),
+        conversations=len(conversations),
+        epochs=max(len(each.sessions) for each in conversations.values()),
         statuses=dict(sorted(statuses.items())),
     )
-
-
-def _epoch(session: SessionRef) -> int:
-    return session.epoch
 
 
 def _mean(values: Iterable[float | bool | None]) -> float | None:

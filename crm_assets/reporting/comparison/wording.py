@@ -41,6 +41,7 @@ __all__ = [
 
 MEASURE_NAMES: dict[Measure, str] = {
     "strict_success": "Strict success",
+    "turns_right": "Every turn correct",
     "state_match": "State match",
     "reward": "Reward",
     "harness_reward": "Correct turns",
@@ -54,7 +55,7 @@ TEST_NAMES = {
 FIGURES = columns_of_figures("A", "B", "B − A", "95% interval", "better / worse")
 """The columns that `figures` fills."""
 
-_SHARES: tuple[Measure, ...] = ("strict_success", "state_match", "harness_reward")
+_SHARES: tuple[Measure, ...] = ("strict_success", "turns_right", "state_match", "harness_reward")
 _SMALLEST_P = 0.0001
 _LONG = 60
 _BEFORE = 15  # characters shown before the place where two long values differ
@@ -105,32 +106,32 @@ def figures(each: MeasureComparison) -> tuple[Cell, ...]:
 
 
 def detectable(each: MeasureComparison) -> str:
-    """Return the minimum detectable difference; one beyond the measure's range says that n is too small."""
+    """Return the minimum detectable difference; without one in the measure's range, n is too small."""
     smallest = each.paired.detectable_difference
-    if smallest is not None and smallest > 1:
+    if smallest is None and each.paired.test != "mcnemar_exact":
+        return NOTHING  # no spread, so nothing to detect
+    if smallest is None or smallest > 1:
         return "n too small"
     return difference(each.measure, smallest, signed=False)
 
 
 def headline(comparison: Comparison) -> str:
-    """Return the result on strict success in a sentence."""
-    strict = comparison.by("strict_success")
-    paired = strict.paired
+    """Return the result on strict success in a sentence; on turns, if the runs define it differently."""
+    main = comparison.by(comparison.main_measure)
+    name, paired = MEASURE_NAMES[main.measure].lower(), main.paired
     if paired.difference is None:
-        return (
-            "No conversation has a strict-success verdict in both runs, so they cannot be compared on it."
-        )
-    points = f"{difference('strict_success', paired.difference)} points"
-    how = f"95% interval {interval('strict_success', paired)}; p {_equals(paired.p_value)}"
+        return f"No conversation has a verdict on {name} in both runs, so they cannot be compared on it."
+    points = f"{difference(main.measure, paired.difference)} points"
+    how = f"95% interval {interval(main.measure, paired)}; p {_equals(paired.p_value)}"
     if paired.p_value is not None and paired.p_value <= ALPHA:
         word = "better" if paired.difference > 0 else "worse"
-        return f"B did {word} on strict success: {points} ({how})."
+        return f"B did {word} on {name}: {points} ({how})."
     count, smallest = counted(paired.conversations, "conversation"), paired.detectable_difference
     if smallest is None or smallest > 1:
         power = f"{count} {'is' if paired.conversations == 1 else 'are'} too few to tell"
     else:
-        power = f"minimum detectable difference with {count}: {detectable(strict)} points"
-    return f"No significant difference in strict success: {points} ({how}); {power}."
+        power = f"minimum detectable difference with {count}: {detectable(main)} points"
+    return f"No significant difference in {name}: {points} ({how}); {power}."
 
 
 def _equals(figure: float | None) -> str:
@@ -181,7 +182,8 @@ def counts_of_flips(comparison: Comparison) -> str:
     strict = [flip.strict_success for flip in comparison.flips]
     state = [flip.state_match for flip in comparison.flips]
     return (
-        f"Strict success: {strict.count('gained'):,} gained, {strict.count('lost'):,} lost. "
+        f"{MEASURE_NAMES[comparison.main_measure]}: {strict.count('gained'):,} gained, "
+        f"{strict.count('lost'):,} lost. "
         f"State match: {state.count('gained'):,} gained, {state.count('lost'):,} lost."
     )
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NAMES", "Drawing", "Plot", "captions", "draw", "draw_progression", "lay_out", "plots_of"]
 
-_SHARE = "the share of conversations with every turn correct, with its 95% interval"
+_SHARE = "the share of conversations that succeeded, with its 95% interval"
 _CAPTIONS: Final = {
     "success_by_complexity": f"Strict success by complexity: {_SHARE}.",
     "success_by_workflow": f"Strict success by workflow: {_SHARE}.",
@@ -85,7 +85,7 @@ def plots_of(metrics: Metrics) -> Iterator[Plot]:
     for name, groups in (("complexity", metrics.by_complexity), ("workflow", metrics.by_workflow)):
         if groups:
             rates = {label: group.strict_success for label, group in groups.items()}
-            measure = "conversations with every turn correct"
+            measure = "conversations with strict success"
             rows = partial(rate_rows, f"Strict success by {name}", rates, measure, "conversations")
             yield Plot(f"success_by_{name}", rows)
     if metrics.by_turn:

@@ -20,7 +20,7 @@ class SessionRow(NamedTuple):
     """A session as a row of a table; those that went worst are the smallest."""
 
     rank: int
-    """0: failed, 1: without a verdict, 2: right in every turn."""
+    """0: no strict success, 1: without a verdict, 2: strict success."""
     reward: float
     """For the order: a session without one comes after those with."""
     line: int
@@ -29,10 +29,16 @@ class SessionRow(NamedTuple):
     workflow: str
     status: str
     strict: bool | None
+    turns: bool | None
+    """Every turn correct."""
     state: bool | None
     score: float | None
     cost_usd: float | None
     attempts: int | None
+    content: str
+    """The same for all sessions of one content."""
+    noop: bool | None
+    """An agent that calls nothing leaves the expected end state; None where that is not known."""
 
 
 def read_rows(sessions: Path) -> Iterator[SessionRow]:
@@ -52,10 +58,13 @@ def read_rows(sessions: Path) -> Iterator[SessionRow]:
             workflow=meta.workflow_category or "",
             status=session.status,
             strict=strict,
+            turns=session.turns_right,
             state=session.state_match,
             score=score,
             cost_usd=session.cost_usd,
             attempts=meta.attempts,
+            content=session.content,
+            noop=session.ran.noop_state_match if session.ran else None,
         )
 
 

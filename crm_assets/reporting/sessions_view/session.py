@@ -52,16 +52,15 @@ def _header(found: Found) -> Iterator[tuple[str, str]]:
         yield "epoch", f"{session.epoch} of {len(epochs)}"
     if meta.attempts and meta.attempts > 1:
         yield "attempts", f"{meta.attempts}; the turns below are of the last one"
-    yield "status", "finished" if session.status == "succeeded" else session.status.replace("_", " ")
+    yield "session", "finished" if session.status == "succeeded" else session.status.replace("_", " ")
     if outcome.error_message:
         yield "because", text(outcome.error_message)
-    yield (
-        "outcome",
-        f"{mark(outcome.overall_success)} every turn correct, {mark(outcome.state_match)} end state",
-    )
+    strict = f"{mark(outcome.overall_success)} strict success, " if outcome.schema_version > 1 else ""
+    verdicts = f"{mark(outcome.every_turn)} every turn correct, {mark(outcome.state_match)} end state"
+    yield "harness", f"{strict}{verdicts}"
     if meta.review_status or meta.drift_alert:
-        drift = ", reward far from earlier ones" if meta.drift_alert else ""
-        yield "reward review", f"{plain(meta.review_status or 'none')}{drift}"
+        drift = "its reward is far from earlier ones" if meta.drift_alert else "by its configuration"
+        yield "run", f"{plain(meta.review_status or 'no')} for learning ({drift}); nobody looked at it"
     if meta.imported is not None:
         yield from _imported(session)
 
@@ -140,7 +139,7 @@ def _recorded_turns(session: LoopSession) -> dict[int, PastTurnVerdicts]:
 def _state(session: LoopSession) -> Iterator[tuple[str, str]]:
     outcome = session.conversation_result
     if outcome.state_match is True:
-        yield mark(True), "as expected"
+        yield mark(True), "as expected" + (", as without any call" if outcome.noop_state_match else "")
     elif outcome.state_match is False:
         for line in state_lines(outcome.state_diff):
             yield mark(False), line

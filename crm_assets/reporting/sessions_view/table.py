@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crm_assets.reporting.document import Block, Cell, Column, Table, figures
-from crm_assets.reporting.formats import dollars, number
+from crm_assets.reporting.figures import Rate
+from crm_assets.reporting.formats import dollars, number, of
 from crm_assets.reporting.sessions_view.finding import SessionRow, read_rows
 from crm_assets.reporting.sessions_view.wording import mark
 
@@ -29,27 +30,33 @@ def sessions_blocks(sessions: Path, *, limit: int, failed: bool) -> Iterator[Blo
     Args:
         sessions: a sessions.jsonl.
         limit: most rows.
-        failed: only sessions without every turn correct.
+        failed: only sessions without strict success.
 
     Raises:
         InputError: the file cannot be read, or a line of it is not a session.
     """
     counts = Counter[str]()
+    floor: dict[str, bool] = {}
 
     def wanted() -> Iterator[SessionRow]:
         for row in read_rows(sessions):
             counts["all"] += 1
+            if row.noop is not None:
+                floor[row.content] = row.noop
             if not failed or row.strict is not True:
                 counts["wanted"] += 1
                 yield row
 
     shown = heapq.nsmallest(limit, wanted())  # no more of them are kept than are shown
-    columns = (*map(Column, ("Conversation, workflow", "Status", "Correct", "State")), *_FIGURES)
+    columns = (*map(Column, ("Conversation, workflow", "Status", "Strict", "Turns", "State")), *_FIGURES)
     yield Table.of(columns, map(_cells, shown))
     rest = counts["wanted"] - len(shown)
-    what = " without every turn correct" if failed else ""
+    what = " without strict success" if failed else ""
     more = f"; {rest:,} more with --limit" if rest else ""
     yield f"{len(shown):,} of {counts['all']:,} sessions{what}, the worst first{more}."
+    if floor:
+        rate = Rate.of_conversations(sum(floor.values()), len(floor))
+        yield f"An agent that calls nothing would match {of(rate)} end states (the floor of state match)."
 
 
 def _cells(row: SessionRow) -> tuple[Cell, ...]:
@@ -58,6 +65,7 @@ def _cells(row: SessionRow) -> tuple[Cell, ...]:
         f"{row.conversation_id}{again}\n{row.workflow}",
         _STATUS[row.status],
         mark(row.strict),
+        mark(row.turns),
         mark(row.state),
         number(row.score, 3),
         dollars(row.cost_usd),

@@ -246,5 +246,5 @@ def test_outcomes_can_be_had_alone(baseline: Baseline) -> None:
     (outcome,) = outcomes_of(
         baseline(RUN_A, [session("c-1", [turn(1), turn(2)], meta={"complexity_level": None})])
     )
-    assert (outcome.conversation, outcome.complexity, outcome.epochs) == ("c-1", "(none)", 1)
+    assert (outcome.conversation, outcome.complexity, outcome.sessions) == ("c-1", "(none)", 1)
     assert (outcome.strict_success, outcome.state_match, outcome.reward) == (1.0, 1.0, None)

@@ -130,7 +130,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(
 
 def test_what_has_no_verdict_is_counted_and_in_no_figure() -> None:
     def outcome(name: str, value: float | None) -> Outcome:
-        return Outcome(name, "w", "simple", epochs=1, state_match=value)
+        return Outcome(name, "w", "simple", sessions=1, state_match=value)
 
     pairs = [
         (outcome("c-1", 1.0), outcome("c-1", 0.0)),

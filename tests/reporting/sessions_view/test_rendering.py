@@ -146,7 +146,7 @@ def test_what_the_loop_did(write: Write) -> None:
     for part in (
         "mode coach, probe, confidence 0.5: Unsure.",
         "attempts 2; the turns below are of the last one",
-        "reward review pending, reward far from earlier ones",
+        "run pending for learning (its reward is far from earlier ones); nobody looked at it",
         "plan Search first. teacher ✗ Mind the ID.",
         "attempt 1 ✗ rejected Try again.",
         "attempt 2 ? no verdict The teacher is gone.",
@@ -164,7 +164,7 @@ def test_what_the_loop_did(write: Write) -> None:
 
 def test_a_session_that_never_ran_says_why(write: Write) -> None:
     text = shown(write, unrun("c-1", message="The database is gone."))
-    assert "status failed because The database is gone." in text
+    assert "session failed because The database is gone." in text
     assert "? every turn correct, ? end state" in text
     assert "no reward" not in text
 
@@ -236,5 +236,5 @@ def test_the_list_shows_the_worst_first_and_says_what_it_leaves_out(write: Write
     assert "3 of 8 sessions, the worst first; 5 more with --limit." in words(text)
     failed = printed(sessions_blocks(path, limit=40, failed=True))
     assert "right-" not in failed
-    assert "3 of 8 sessions without every turn correct, the worst first." in words(failed)
+    assert "3 of 8 sessions without strict success, the worst first." in words(failed)
     assert "not recorded" in failed
