@@ -9,7 +9,7 @@ from typing import Any
 from crm_assets.atlas.software import software_versions
 from crm_assets.atlas.tasks import read_tasks
 from crm_assets.database import Databases
-from crm_assets.harness import code_fingerprint
+from crm_assets.harness import MODEL_CODE, SCORING_CODE, code_fingerprint
 from crm_assets.records import RunHeader
 from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.workspace.files import sha256_of_file
@@ -42,6 +42,7 @@ def run_header(
         judged: a judge is asked even if the tasks do not say so.
     """
     task = next(read_tasks(files.tasks))
+    code = code_fingerprint(MODEL_CODE if config else SCORING_CODE)
     return RunHeader(
         run_id=task.run_id,
         dataset=dataset,
@@ -49,14 +50,14 @@ def run_header(
         tasks_sha256=sha256_of_file(files.tasks),
         agent=dict(agent),
         settings=None if settings is None else dict(settings),
-        code=code_fingerprint(),
+        code=code,
         backend=task.backend,
         use_llm_judge=judged or task.use_llm_judge,
         config_path=None if config is None else _relative(config, project),
         conversations_path=_relative(project.dataset_file(dataset), project),
         tasks_path=_relative(files.tasks, project),
         # Only runs that ask models have a configuration, and only for them litellm matters.
-        software=software_versions(databases.sandbox, more=("litellm",) if config else ()),
+        software=software_versions(databases.sandbox, code, more=("litellm",) if config else ()),
     )
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import psycopg
 
 from crm_assets.errors import InfrastructureError, last_line
-from crm_assets.harness import code_fingerprint
 from crm_assets.workspace.git import ask_git
 
 __all__ = ["software_versions"]
@@ -18,14 +17,14 @@ __all__ = ["software_versions"]
 _PACKAGES = ("crm-assets", "psycopg", "pydantic")
 
 
-def software_versions(conninfo: str, *, more: tuple[str, ...] = ()) -> dict[str, str]:
+def software_versions(conninfo: str, code: str, *, more: tuple[str, ...] = ()) -> dict[str, str]:
     """Return the versions of Python, of packages that affect results, of this code, and of Postgres.
 
-    `code` is a hash of the code that defines tools and states. `crm-assets commit` is present if the
-    package is in a git checkout, with `-dirty` if it differs from that commit.
+    `crm-assets commit` is present if the package is in a git checkout, ending in `-dirty` if files differ.
 
     Args:
         conninfo: of the sandbox database.
+        code: hex SHA-256 of the code that decides results.
         more: further packages that affect the results of this run.
 
     Raises:
@@ -33,7 +32,7 @@ def software_versions(conninfo: str, *, more: tuple[str, ...] = ()) -> dict[str,
     """
     versions = {"python": platform.python_version()}
     versions |= {name: version(name) for name in (*_PACKAGES, *more)}
-    versions["code"] = code_fingerprint()[:12]
+    versions["code"] = code[:12]
     commit = _commit()
     if commit is not None:
         versions["crm-assets commit"] = commit

@@ -20,7 +20,7 @@ from crm_assets.engine.scripted import ScriptedRunners
 from crm_assets.engine.work import Work, WorkItem
 from crm_assets.errors import InputError
 from crm_assets.harness.agents import AgentSpec, make_agent
-from crm_assets.harness.ground_truth import code_fingerprint
+from crm_assets.harness.code_identity import SCORING_CODE, code_fingerprint
 from crm_assets.records.results import ConversationResult
 
 __all__ = ["run_harness"]
@@ -113,7 +113,7 @@ def run_harness(
             "agent": dict(make_agent(agent).describe()),
             "sample": sample,
             "seed": seed if sample is not None else None,
-            "code": code_fingerprint(),
+            "code": code_fingerprint(SCORING_CODE),
         },
         limits=limits,
         overwrite=overwrite,

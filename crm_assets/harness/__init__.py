@@ -5,12 +5,9 @@ from __future__ import annotations
 from crm_assets.harness.agents import AgentName, AgentSpec, make_agent
 from crm_assets.harness.assembly import without_verdict
 from crm_assets.harness.audit import audit_dataset
+from crm_assets.harness.code_identity import MODEL_CODE, SCORING_CODE, code_fingerprint
 from crm_assets.harness.comparison import argument_mismatch, same_tool
-from crm_assets.harness.ground_truth import (
-    GroundTruth,
-    GroundTruthStore,
-    code_fingerprint,
-)
+from crm_assets.harness.ground_truth import GroundTruth, GroundTruthStore
 from crm_assets.harness.protocol import (
     Action,
     Agent,
@@ -28,6 +25,8 @@ from crm_assets.harness.state import canonical_state, state_difference
 from crm_assets.harness.verification import Judge, TurnQuestion
 
 __all__ = [
+    "MODEL_CODE",
+    "SCORING_CODE",
     "Action",
     "Agent",
     "AgentName",

@@ -10,8 +10,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
-from functools import cache
-from importlib.resources import files
 
 import orjson
 import psycopg
@@ -36,6 +34,7 @@ from crm_assets.crm import (
     make_seed_rows,
 )
 from crm_assets.errors import CrmAssetsError, InfrastructureError, first_line
+from crm_assets.harness.code_identity import code_fingerprint
 from crm_assets.harness.state import CanonicalState, canonical_state, created_rows
 
 __all__ = ["GroundTruth", "GroundTruthStore", "error_is_expected", "ids_of", "replay_finding"]
@@ -141,21 +140,6 @@ def _referenced_fields(conversation: Conversation) -> dict[int, set[str]]:
         for reference in find_references([turn.expected_args, turn.user_utterance]):
             wanted.setdefault(reference.turn, set()).add(reference.field)
     return wanted
-
-
-@cache
-def code_fingerprint() -> str:
-    """Return a hash of the code that decides what a ground truth is; another code, another cache."""
-    digest = hashlib.sha256()
-    for package, suffixes in (
-        ("crm_assets.crm", (".py", ".sql")),
-        ("crm_assets.conversations", (".py",)),
-        ("crm_assets.harness", ("state.py", "ground_truth.py")),
-    ):
-        for entry in sorted(files(package).iterdir(), key=lambda path: path.name):
-            if entry.is_file() and entry.name.endswith(suffixes):
-                digest.update(entry.name.encode() + b"\0" + entry.read_bytes())
-    return digest.hexdigest()
 
 
 def _today() -> date:

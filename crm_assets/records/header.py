@@ -51,7 +51,7 @@ class RunHeader(BaseModel):
     settings: dict[str, Any] | None = None
     """Everything in the Atlas configuration that can change a result; None if no model is asked."""
     code: str | None = None
-    """Hex SHA-256 of the code that decides what a tool does and a state is."""
+    """Hex SHA-256 of the code that decides results: tools, states, verdicts and, with models, requests."""
     backend: str | None = None
     """What the CRM runs on."""
     use_llm_judge: bool | None = None
