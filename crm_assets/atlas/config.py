@@ -60,7 +60,7 @@ class AgentConfig(_Section):
     tools; `auto`: ask the server once which of the two it takes."""
     calls_per_turn: CallsPerTurn = "one"
     """`one`: only the first call of a turn is made; `many`: all are made, in order, and the student can
-    make more when it has their results."""
+    make more when it has their results. The prompt should say so, too."""
     max_calls_per_turn: int = Field(default=8, ge=2, le=64)
     """Maximum calls of one turn with `many`."""
     llm: ModelSpec

@@ -34,7 +34,7 @@ from crm_assets.conversations import Conversation
 from crm_assets.errors import InfrastructureError
 from crm_assets.harness import ConversationRunner, GroundTruth, Judge
 from crm_assets.llm import BudgetExhausted, Models
-from crm_assets.records import ConversationResult
+from crm_assets.records import ConversationResult, TurnResult
 
 __all__ = ["AtlasLoop", "Attempt", "SessionRun", "describe_task", "shown_metadata"]
 
@@ -79,6 +79,13 @@ class SessionRun:
 def shown_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return what judges are told of a session: nothing of one run alone, and no ground truth."""
     return {name: metadata[name] for name in _SHOWN if name in metadata}
+
+
+def _usage_facts(turn: TurnResult) -> TurnFacts:
+    called: dict[str, bool] = {}
+    for call in turn.made_calls:
+        called[call.tool_name] = called.get(call.tool_name, False) or call.error is None
+    return TurnFacts(turn.user_utterance, called)
 
 
 def describe_task(conversation: Conversation) -> str:
@@ -254,11 +261,7 @@ class AtlasLoop:
         learning = self._config.learning
         # Entries that were never shown have not been tried.
         if self._learning != "off" and learning.apply_to_prompts and learning.usage_tracking.enabled:
-            facts = [
-                TurnFacts(turn.user_utterance, turn.tool_name, turn.error)
-                for turn in run.result.per_turn_results
-            ]
-            run.usage = track_usage(run.state, facts)
+            run.usage = track_usage(run.state, [_usage_facts(turn) for turn in run.result.per_turn_results])
         if self._learning != "on" or run.reward is None or run.reward.score is None or run.mode is None:
             return
         case = LearningCase(

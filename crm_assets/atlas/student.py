@@ -196,10 +196,10 @@ def _check_plan(reply: ChatReply) -> str | None:
 async def student_plan(
     models: Models, session: str, config: AtlasConfig, opening_utterance: str, pamphlet: str | None
 ) -> str:
-    """Ask the student, without tools, for its plan for a conversation.
+    """Ask the student, without tools, for its plan for a conversation; one that stays empty is its plan.
 
     Raises:
-        ModelError: the model's call failed, or its reply is empty.
+        ModelError: the model's call failed.
         BudgetExhausted: the run's budget is spent.
     """
     agent = config.agent.model_copy(update={"tool_mode": "native"})  # no tools in the text either
@@ -211,5 +211,10 @@ async def student_plan(
         ),
         max_output_tokens=config.student.max_step_tokens,
     )
-    answer = await models.complete(Caller(session, "student"), request, check=_check_plan)
-    return (answer.reply.content or "").strip()
+    try:
+        reply = (await models.complete(Caller(session, "student"), request, check=_check_plan)).reply
+    except MalformedReply as error:
+        if error.reply is None:
+            raise
+        reply = error.reply
+    return (reply.content or "").strip()

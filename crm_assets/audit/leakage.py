@@ -29,7 +29,7 @@ from crm_assets.llm.entries import LedgerEntry
 from crm_assets.llm.ledger import Recording
 from crm_assets.llm.recording import Attempts, Call
 from crm_assets.records import LoopSession, SessionLog, TurnResult
-from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.workspace.jsonl import read_lines
 
 __all__ = ["LeakageReport", "find_leaks"]
@@ -113,7 +113,7 @@ class _Witness(RecordingModels):
 
 @dataclass
 class _LeakageCheck:
-    paths: BaselinePaths
+    paths: RunFiles
     config: LoadedConfig
     atlas: bool
     """The whole loop ran, and not the student alone."""
@@ -173,11 +173,11 @@ async def _take_turn(student: AgentSession, turn: TurnResult) -> None:
     await take_turn(student, turn.user_utterance, make)
 
 
-def find_leaks(paths: BaselinePaths, config: LoadedConfig, *, atlas: bool, sample: int) -> LeakageReport:
+def find_leaks(paths: RunFiles, config: LoadedConfig, *, atlas: bool, sample: int) -> LeakageReport:
     """Check `sample` sessions of a run of language models, evenly spread over it.
 
     Args:
-        paths: of the baseline; its sessions, tasks and ledger are read.
+        paths: of the run; its sessions, tasks and ledger are read.
         config: that it ran on.
         atlas: the whole loop ran, and not the student alone.
         sample: how many sessions, at most.
@@ -209,7 +209,7 @@ def find_leaks(paths: BaselinePaths, config: LoadedConfig, *, atlas: bool, sampl
     return LeakageReport(len(sessions), check.witness.derived, len(recorded), tuple(check.problems))
 
 
-def _sample(paths: BaselinePaths, sample: int) -> Iterator[_Session]:
+def _sample(paths: RunFiles, sample: int) -> Iterator[_Session]:
     """Pick sessions that ran to their end, evenly spread."""
     offsets = [line.offset for line in read_lines(paths.sessions)]
     log = SessionLog(paths.sessions)
@@ -219,7 +219,7 @@ def _sample(paths: BaselinePaths, sample: int) -> Iterator[_Session]:
             yield _Session(record)
 
 
-def _truths(paths: BaselinePaths, wanted: set[str]) -> dict[str, frozenset[str]]:
+def _truths(paths: RunFiles, wanted: set[str]) -> dict[str, frozenset[str]]:
     """Return the values that tasks' ground truths hold: expected arguments and replies."""
     found = {}
     for task in read_tasks(paths.tasks):

@@ -432,6 +432,13 @@ def test_a_plan_is_asked_for_without_tools():
     assert models.callers[-1] == Caller("s-1", "student")
 
 
+def test_a_plan_that_stays_empty_is_the_students_own():
+    models = Script(says(None), says(" "))
+    assert asyncio.run(student_plan(models, "s-1", config(), "Find Acme.", None)) == ""
+    with pytest.raises(MalformedReply):
+        asyncio.run(student_plan(Script(None), "s-1", config(), "Find Acme.", None))
+
+
 @pytest.fixture(scope="module")
 def harness(shared_pool: SandboxPool, sandbox_conninfo: str) -> Iterator[Harness]:
     with SandboxPool(sandbox_conninfo) as pool:

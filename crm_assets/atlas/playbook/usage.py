@@ -18,10 +18,8 @@ class TurnFacts:
 
     user: str
     """The user's text."""
-    tool: str | None
-    """The tool that the student called; None for no call."""
-    error: str | None
-    """The tool's error; None for success."""
+    called: Mapping[str, bool]
+    """Whether a call succeeded, by the tools that the student called."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,6 @@ def track_usage(
 def _counts(entry: PlaybookEntry, turns: Sequence[TurnFacts]) -> EntryCounts:
     hits = [turn for turn in turns if cue_matches(entry.cue, turn.user)]
     handle = entry.action.runtime_handle
-    followed = [turn for turn in hits if handle is not None and turn.tool == handle]
-    refused = sum(turn.error is not None for turn in followed)
-    return EntryCounts(len(hits), len(followed) - refused, refused)
+    followed = [turn.called[handle] for turn in hits if handle is not None and handle in turn.called]
+    adopted = sum(followed)
+    return EntryCounts(len(hits), adopted, len(followed) - adopted)

@@ -62,6 +62,9 @@ _NUMBER = re.compile(r"^\s*(?:\d+[.)]|[-*])\s+")
 _NO_REPLY = "(no reply)"
 """For a last turn without a reply: the SDK would replace an empty answer by the whole transcript."""
 
+_NO_PLAN = "(no plan)"
+"""For a student that gave none: the SDK's plans have steps."""
+
 _GRACE_SECONDS = 0.1
 
 
@@ -159,7 +162,7 @@ class SdkSession:
         except CrmAssetsError as error:
             self._note(error, "student")
             raise
-        return {"steps": plan_steps(text)}
+        return {"steps": plan_steps(text or _NO_PLAN)}
 
     async def attempt(self, prompt: str, step: SdkMapping) -> StepAnswer:
         """Run the student through the conversation; return its last reply and the transcript.

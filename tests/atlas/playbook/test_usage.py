@@ -5,11 +5,11 @@ from crm_assets.atlas.playbook import EntryCounts, LearningState, TurnFacts, tra
 from .build import entry
 
 TURNS = (
-    TurnFacts("Clone this opportunity", "clone_opportunity", None),
-    TurnFacts("Clone it again", "clone_opportunity", "No such opportunity."),
-    TurnFacts("Clone it once more", "create_new_opportunity", None),
-    TurnFacts("Clone?", None, None),
-    TurnFacts("Show it", "clone_opportunity", None),
+    TurnFacts("Clone this opportunity", {"clone_opportunity": True, "client_search": False}),
+    TurnFacts("Clone it again", {"clone_opportunity": False}),
+    TurnFacts("Clone it once more", {"create_new_opportunity": True}),
+    TurnFacts("Clone?", {}),
+    TurnFacts("Show it", {"clone_opportunity": True}),
 )
 
 
