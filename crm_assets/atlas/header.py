@@ -10,7 +10,7 @@ from crm_assets.atlas.software import software_versions
 from crm_assets.atlas.tasks import read_tasks
 from crm_assets.database import Databases
 from crm_assets.harness import MODEL_CODE, SCORING_CODE, code_fingerprint
-from crm_assets.records import RunHeader
+from crm_assets.records import ReplayedRun, RunHeader
 from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.workspace.files import sha256_of_file
 from crm_assets.workspace.project import Project
@@ -28,6 +28,7 @@ def run_header(
     config: Path | None,
     settings: Mapping[str, Any] | None = None,
     judged: bool = False,
+    replay_of: ReplayedRun | None = None,
 ) -> RunHeader:
     """Return what all sessions of a run have in common.
 
@@ -40,6 +41,7 @@ def run_header(
         config: the Atlas configuration; None if no model is asked.
         settings: everything in it that can change a result.
         judged: a judge is asked even if the tasks do not say so.
+        replay_of: the run that is repeated; None for a run of its own.
     """
     task = next(read_tasks(files.tasks))
     code = code_fingerprint(MODEL_CODE if config else SCORING_CODE)
@@ -53,17 +55,10 @@ def run_header(
         code=code,
         backend=task.backend,
         use_llm_judge=judged or task.use_llm_judge,
-        config_path=None if config is None else _relative(config, project),
-        conversations_path=_relative(project.dataset_file(dataset), project),
-        tasks_path=_relative(files.tasks, project),
+        config_path=None if config is None else project.relative(config),
+        conversations_path=project.relative(project.dataset_file(dataset)),
+        tasks_path=project.relative(files.tasks),
+        replay_of=replay_of,
         # Only runs that ask models have a configuration, and only for them litellm matters.
         software=software_versions(databases.sandbox, code, more=("litellm",) if config else ()),
     )
-
-
-def _relative(path: Path, project: Project) -> str:
-    """Return `path` as it reads inside the project, so that a baseline can be moved."""
-    absolute = path.resolve()
-    return (
-        absolute.relative_to(project.root) if absolute.is_relative_to(project.root) else path
-    ).as_posix()

@@ -14,8 +14,9 @@ import orjson
 from crm_assets.atlas.header import run_header
 from crm_assets.atlas.loop import AtlasLoop
 from crm_assets.atlas.model_facts import ModelRun, describe_models
+from crm_assets.atlas.repeated_run import replayed_run
 from crm_assets.atlas.sdk import SdkRunner, require_sdk
-from crm_assets.atlas.session_runners import AtlasRunner, StudentRunner
+from crm_assets.atlas.session_runners import AtlasRunner, ReplayRunner, StudentRunner
 from crm_assets.atlas.store import (
     LiveStore,
     RecordedStore,
@@ -55,6 +56,7 @@ from crm_assets.llm import (
     answers_by_model,
     make_redactor,
 )
+from crm_assets.records import ReplayedRun
 from crm_assets.workspace.baseline_files import RunFiles, sidecar_of
 from crm_assets.workspace.files import write_json
 from crm_assets.workspace.project import Project
@@ -103,6 +105,7 @@ def run_models(
         raise InputError("A replay asks nobody, and so needs no engine: leave engine: sdk out of it.")
     if run.by_sdk:
         require_sdk()  # before any file is made
+    replay_of = None if run.replay is None else replayed_run(project, run.replay)
     with Ledger(files.ledger) as ledger:
         run = _with_tool_mode(run, ledger, project, items, progress)
         description = describe_models(run)
@@ -115,13 +118,14 @@ def run_models(
             config=run.config.path,
             settings=run.config.settings,
             judged=config.agent.use_llm_judge,
+            replay_of=replay_of,
         )
         models = _models(run, ledger, project)
         summary = run_work(
             Work(
                 items,
                 source,
-                ModelRunners(run, models, project, databases, dataset),
+                ModelRunners(run, models, project, databases, dataset, replay_of),
                 in_order=run.in_order,
                 # Not where a budget may end the run: what was done by then would be the long ones.
                 longest_first=not plan.has_budget,
@@ -214,12 +218,13 @@ class ModelRunners:
     project: Project
     databases: Databases
     dataset: str
+    replay_of: ReplayedRun | None = None
 
     asks_models = True
 
-    def spent(self) -> Spending:
-        """Return what the run has cost so far."""
-        return self.models.ledger.total()
+    def spent(self) -> Spending | None:
+        """Return what the run has cost so far; None for a replay, whose ledger has another run's costs."""
+        return self.models.ledger.total() if self.replay_of is None else None
 
     def activity(self) -> str | None:
         """Return what is under way with the models; None for a replay."""
@@ -231,12 +236,13 @@ class ModelRunners:
         runner = ConversationRunner(pool, database_is_local=self.databases.sandbox_is_local)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.models.aclose)
-            if self.run.plan.agent == "student":
-                yield self._student(runner)
-            elif self.run.by_sdk:
-                yield self._sdk(runner, stack)
-            else:
-                yield self._atlas(runner, stack)
+            opened = self._runner(runner, stack)
+            yield opened if self.replay_of is None else ReplayRunner(opened, self.replay_of.name)
+
+    def _runner(self, runner: ConversationRunner, stack: AsyncExitStack) -> SessionRunner[AtlasTask]:
+        if self.run.plan.agent == "student":
+            return self._student(runner)
+        return self._sdk(runner, stack) if self.run.by_sdk else self._atlas(runner, stack)
 
     def _student(self, runner: ConversationRunner) -> StudentRunner:
         start = session_start_time if self.run.replay is None else recorded_start

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from statistics import fmean
 
 from crm_assets.atlas.config import AtlasConfig
@@ -34,7 +34,15 @@ from crm_assets.records import (
 from crm_assets.records.summary import SessionStatus
 from crm_assets.records.trace import SessionTrace
 
-__all__ = ["harness_record", "loop_record", "session_end", "session_record", "session_start"]
+__all__ = [
+    "harness_record",
+    "loop_record",
+    "repeated",
+    "rescored_record",
+    "session_end",
+    "session_record",
+    "session_start",
+]
 
 _STATUS: dict[str, SessionStatus] = {
     "completed": "succeeded",
@@ -84,6 +92,16 @@ def harness_record(
         conversation_result=result,
         atlas_metadata=facts,
     )
+
+
+def repeated(record: SessionRecord, replayed: str) -> SessionRecord:
+    """Return the line of a session of a run that repeats the run `replayed`."""
+    return replace(record, atlas_metadata=replace(record.atlas_metadata, replay_of=replayed))
+
+
+def rescored_record(task: AtlasTask, result: ConversationResult, *, replayed: str) -> SessionRecord:
+    """Return the line of a session whose calls the run `replayed` made."""
+    return repeated(harness_record(task, result), replayed)
 
 
 def loop_record(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 
 from crm_assets.atlas.header import run_header
-from crm_assets.atlas.records import harness_record
+from crm_assets.atlas.records import harness_record, rescored_record
+from crm_assets.atlas.repeated_run import rescored_run
 from crm_assets.atlas.tasks import TaskSource
 from crm_assets.database import Databases
 from crm_assets.engine import Limits, OnProgress, RunSummary, ScriptedRunners, Work, run_work
@@ -49,9 +51,11 @@ def run_sessions(
     source = TaskSource(files.tasks)
     items = source.items()
     description = dict(make_agent(agent).describe())
-    header = run_header(files, project, dataset, databases, description, config=None)
+    replay_of = None if agent.recorded is None else rescored_run(project, agent.recorded)
+    header = run_header(files, project, dataset, databases, description, config=None, replay_of=replay_of)
+    record = harness_record if replay_of is None else partial(rescored_record, replayed=replay_of.name)
     summary = run_work(
-        Work(items, source, ScriptedRunners(agent, harness_record, databases.sandbox_is_local)),
+        Work(items, source, ScriptedRunners(agent, record, databases.sandbox_is_local)),
         files.partial,
         databases=databases,
         identity=header.identity(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from crm_assets.atlas.config_file import LoadedConfig
@@ -10,6 +11,7 @@ from crm_assets.atlas.loop import AtlasLoop, SessionRun
 from crm_assets.atlas.records import (
     harness_record,
     loop_record,
+    repeated,
     session_end,
     session_record,
     session_start,
@@ -17,14 +19,14 @@ from crm_assets.atlas.records import (
 from crm_assets.atlas.store import OpenSession, SessionStore
 from crm_assets.atlas.student import Student
 from crm_assets.atlas.tasks import AtlasTask
-from crm_assets.engine import Finished, WorkItem, ledger_key
+from crm_assets.engine import Finished, SessionRunner, WorkItem, ledger_key
 from crm_assets.errors import CrmAssetsError
 from crm_assets.harness import ConversationRunner, GroundTruth, Judge, without_verdict
 from crm_assets.harness.judge import TurnJudge
 from crm_assets.llm import BudgetExhausted, ModelError, Models, Role, Spending
 from crm_assets.records import ConversationResult, LoopFacts, SessionRecord
 
-__all__ = ["AtlasRunner", "LoopRunner", "StudentRunner"]
+__all__ = ["AtlasRunner", "LoopRunner", "ReplayRunner", "StudentRunner"]
 
 
 class _ModelRunner:
@@ -157,3 +159,30 @@ class AtlasRunner(LoopRunner):
         await self._store.finish(opened, end, self._loop.merge_of(run))
         record = session_record(task, item.epoch, run, end, spent=spent)
         return Finished(run.result.status, run.result.overall_success, record)
+
+
+class ReplayRunner:
+    """Marks the sessions of a replay: what they used and cost is the recorded run's."""
+
+    def __init__(self, runner: SessionRunner[AtlasTask], replayed: str) -> None:
+        """Prepare for sessions.
+
+        Args:
+            runner: what runs them.
+            replayed: name of the recorded run.
+        """
+        self._runner = runner
+        self._replayed = replayed
+
+    async def run(self, item: WorkItem, task: AtlasTask, truth: GroundTruth | Exception) -> Finished:
+        """Take a session to its end."""
+        return self._marked(await self._runner.run(item, task, truth))
+
+    def record(self, item: WorkItem, task: AtlasTask, result: ConversationResult) -> Finished:
+        """Make the record of a session that is `result` alone."""
+        return self._marked(self._runner.record(item, task, result))
+
+    def _marked(self, finished: Finished) -> Finished:
+        record = finished.record
+        assert isinstance(record, SessionRecord)  # as all runners of this package make them
+        return replace(finished, record=repeated(record, self._replayed))

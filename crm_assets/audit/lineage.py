@@ -56,7 +56,7 @@ def read_lineage(
     return Lineage(
         baseline=str(paths.key),
         run_id=paths.key.run_id,
-        folder=_inside(project, paths),
+        folder=project.relative(paths.folder),
         dataset=ask(lambda: read_revision_file(paths.revision)),
         agent={
             name: value
@@ -71,6 +71,7 @@ def read_lineage(
         git_commit=str(commit).removesuffix(_DIRTY) if commit is not None else None,
         git_dirty=_DIRTY in str(commit) if commit is not None else None,
         imported=_under(facts, "agent.imported") or None,
+        replay_of=_under(facts, "replay_of") or None,
         dagster=ask(ask_dagster),
         telemetry_sessions=(ask(lambda: ask_telemetry(config)) if is_stored else None),
         files=_files(paths),
@@ -94,11 +95,6 @@ def _under(facts: Mapping[str, Scalar], path: str) -> dict[str, Scalar]:
 
 def _only(name: str, value: Scalar) -> dict[str, Scalar]:
     return {} if value is None else {name: value}
-
-
-def _inside(project: Project, paths: BaselinePaths) -> str:
-    folder = paths.folder
-    return (folder.relative_to(project.root) if folder.is_relative_to(project.root) else folder).as_posix()
 
 
 def _files(paths: BaselinePaths) -> tuple[FileEntry, ...]:

@@ -67,8 +67,7 @@ def find_missing_tool_calls(metrics: Metrics, *, most: float) -> Verdict:
 
 def find_overspending(metrics: Metrics, budgets: Budgets) -> Verdict:
     """Check that a run stayed within its budgets, did not end on them, and knows its cost."""
-    tokens = sum(role.total_tokens for role in metrics.token_usage.values())
-    cost, total = metrics.total_cost_usd, metrics.total_sessions
+    tokens, cost, total = metrics.own_tokens or 0, metrics.own_cost_usd, metrics.total_sessions
     problems = []
     if budgets.tokens is not None and tokens > budgets.tokens:
         problems.append(f"It used {tokens:,} tokens of a budget of {budgets.tokens:,}.")

@@ -18,6 +18,8 @@ _SHORT = 8  # of a run's ID, as Dagster's UI shows it
 def lineage_blocks(lineage: Lineage) -> Iterator[Block]:
     """Yield what a terminal shows of a lineage; the rest is in the JSON."""
     yield from _section("Data", _data(lineage))
+    if lineage.replay_of:
+        yield from _section("Replay of", lineage.replay_of)
     if lineage.imported:
         yield from _section("Imported from", lineage.imported)
     yield from _section("Agent", lineage.agent)

@@ -102,13 +102,15 @@ def _document(run: RunSummary) -> dict[str, object]:
         "strict_success": run.strict_success,
         "reward": run.reward,
         "cost_usd": run.cost_usd,
+        "recorded_cost_usd": run.recorded_cost_usd,
+        "repeats": run.repeats,
         "age_seconds": round(run.age.total_seconds()),
     }
 
 
 def _print(dataset: str, found: list[RunSummary]) -> None:
     from crm_assets.reporting.document import Column, Section, Table, figures
-    from crm_assets.reporting.formats import dollars, number
+    from crm_assets.reporting.formats import dollars, number, own_and_recorded
     from crm_assets.reporting.terminal import show
 
     names = (Column("Run", "code"), Column("State"), Column("Agent"))
@@ -117,10 +119,10 @@ def _print(dataset: str, found: list[RunSummary]) -> None:
         (
             str(run.key.run),
             run.state,
-            run.agent,
+            ", ".join(filter(None, (run.agent, run.repeats))) or None,
             run.strict_success,
             number(run.reward, 3),
-            dollars(run.cost_usd),
+            own_and_recorded(dollars(run.cost_usd), dollars(run.recorded_cost_usd)),
             _age(run.age),
         )
         for run in found

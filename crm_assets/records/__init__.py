@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from crm_assets.records.header import RUN_SCHEMA_VERSION, ImportedFile, RunHeader, Scalar, merge_software
+from crm_assets.records.header import (
+    RUN_SCHEMA_VERSION,
+    ImportedFile,
+    ReplayedRun,
+    RunHeader,
+    Scalar,
+    merge_software,
+)
 from crm_assets.records.reader import RUN_NAME, Entry, SessionLog
 from crm_assets.records.results import (
     RESULT_SCHEMA_VERSION,
@@ -42,6 +49,7 @@ __all__ = [
     "LoopSession",
     "PastTurnVerdicts",
     "PastVerdicts",
+    "ReplayedRun",
     "ReplyScore",
     "RoleUsage",
     "RunHeader",

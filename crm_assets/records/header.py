@@ -7,12 +7,12 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["RUN_SCHEMA_VERSION", "ImportedFile", "RunHeader", "Scalar", "merge_software"]
+__all__ = ["RUN_SCHEMA_VERSION", "ImportedFile", "ReplayedRun", "RunHeader", "Scalar", "merge_software"]
 
 RUN_SCHEMA_VERSION: Final = 2
 """Version of run.json and of the lines of sessions.jsonl, which are written together."""
 
-_IDENTITY = {"schema_version", "tasks_sha256", "agent", "settings", "code"}
+_IDENTITY = {"schema_version", "tasks_sha256", "agent", "settings", "code", "replay_of"}
 
 Scalar = str | int | float | bool | None
 """A leaf of a JSON document."""
@@ -29,6 +29,26 @@ class ImportedFile(BaseModel):
     """Hex SHA-256 of its content."""
     format: str
     """`clbench`, `crm_assets_results` or `crm_assets_sessions`."""
+
+
+class ReplayedRun(BaseModel):
+    """The run that another one repeats; of a replay of a replay, the run that called the models."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    dataset: str | None = None
+    """Its dataset; None if the file belongs to no baseline of the project."""
+    run: str | None = None
+    """Its key; None if the file belongs to no baseline of the project."""
+    file: str
+    """The file that was replayed, relative to the project: a ledger or a session log."""
+    sha256: str
+    """Hex SHA-256 of its content."""
+
+    @property
+    def name(self) -> str:
+        """The run's key, or else the file."""
+        return self.run or self.file
 
 
 class RunHeader(BaseModel):
@@ -66,6 +86,8 @@ class RunHeader(BaseModel):
     """Versions of what takes part, by name; a run that was resumed may name two, separated by a comma."""
     imported: ImportedFile | None = None
     """None if the run is no import."""
+    replay_of: ReplayedRun | None = None
+    """The run that this one repeats: its model calls, or its recorded calls. None for a run of its own."""
     answered_by: dict[str, tuple[str, ...]] = {}
     """Who answered for each model that was asked, as `<model> at <server>`; more than one: a mixed run."""
 

@@ -109,6 +109,8 @@ class SessionFacts:
     """US dollars of the calls of known cost, by role; a role without any is left out."""
     imported: ImportedVerdicts | None = None
     """None if the run is no import."""
+    replay_of: str | None = None
+    """The run that was replayed: tokens and dollars are that run's. None for a session of its own."""
 
 
 @dataclass(frozen=True)

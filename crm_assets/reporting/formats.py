@@ -15,6 +15,7 @@ __all__ = [
     "interval",
     "number",
     "of",
+    "own_and_recorded",
     "percent",
     "plain",
     "relative",
@@ -79,6 +80,11 @@ def dollars(value: float | None) -> str:
     if value is None:
         return NOTHING
     return f"${value:,.2f}" if value >= 1 else f"${value:.4f}"
+
+
+def own_and_recorded(own: str, recorded: str) -> str:
+    """Return what a run used itself, and beside it what the run used that it repeats."""
+    return own if recorded == NOTHING else f"{own} (recorded: {recorded})"
 
 
 def at_least(text: str, unknown: int) -> str:

@@ -253,7 +253,11 @@ def _completed(path: Path, header: RunHeader, run: RunInfo) -> RunInfo:
             raise InputError(
                 f"{path} is of {name} {said[name]!r}, not {known!r}; give the sessions of this run."
             )
-    said |= {"agent_config": header.agent_config, "software": {**run.software, **header.software}}
+    said |= {
+        "replay_of": header.replay_of,
+        "agent_config": header.agent_config,
+        "software": {**run.software, **header.software},
+    }
     return run.model_copy(update={name: value for name, value in said.items() if value is not None})
 
 

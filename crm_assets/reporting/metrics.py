@@ -51,6 +51,7 @@ def compute_metrics(sessions: Path, *, run: RunInfo) -> Metrics:
     strict = rate(ran, "overall")
     modes = counts_of(all_sessions["mode"])
     conversations = int(all_sessions["conversation"].nunique())
+    cost = total_cost(frames.costs)
     return Metrics(
         **identity.model_dump(),
         total_conversations=conversations,
@@ -87,7 +88,8 @@ def compute_metrics(sessions: Path, *, run: RunInfo) -> Metrics:
         cost_usd=role_costs(all_sessions, frames.costs),
         cost_usd_per_conversation=costs.per_conversation,
         cost_usd_per_success=costs.per_success,
-        total_cost_usd=total_cost(frames.costs),
+        total_cost_usd=cost if identity.replay_of is None else 0.0,
+        recorded_cost_usd=None if identity.replay_of is None else cost,
         adaptive_summary=adaptive_summary(all_sessions),
         session_reward=session_rewards(ran),
         reward_stats=reward_stats(ran),

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, model_validator
 
+from crm_assets.records import ReplayedRun
 from crm_assets.records.results import StrictFormula
 from crm_assets.reporting.breakdown_models import (
     Bounds,
@@ -30,6 +31,7 @@ from crm_assets.reporting.loop_models import (
     SessionRewards,
     TeacherCounts,
 )
+from crm_assets.reporting.origin import Origin, origin_of
 
 __all__ = [
     "METRICS_VERSION",
@@ -84,6 +86,8 @@ class RunInfo(Model):
     """The run's tasks.jsonl."""
     software: dict[str, str] = Field(default_factory=dict)
     """Versions of the software that took part, by name."""
+    replay_of: ReplayedRun | None = None
+    """The run that this one repeats; null for a run of its own, and not recorded by older versions."""
     answered_by: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """The models that answered for each model asked, as `<model> at <server>`; several: a mixed run."""
 
@@ -195,7 +199,9 @@ class Metrics(RunInfo, _Versioned):
     """All reported cost / successes among the sessions reporting; null without either."""
 
     total_cost_usd: float | None = None
-    """US dollars of all sessions and roles; null when none was reported."""
+    """US dollars of all sessions and roles; 0 for a replay; null when none was reported."""
+    recorded_cost_usd: float | None = None
+    """Of a replay, what the recorded run paid: the other costs here are that run's, too; null otherwise."""
 
     adaptive_summary: AdaptiveModes | None = None
     """How the modes were chosen; null without a loop, and where older sessions do not say."""
@@ -232,6 +238,27 @@ class Metrics(RunInfo, _Versioned):
             "strict_success_formula": "turns",
             "turns_right": document.get("strict_success"),
         }
+
+    @property
+    def origin(self) -> Origin | None:
+        """What the run repeats; None for one that measured its results itself."""
+        return origin_of(self.agent_config, self.replay_of)
+
+    @property
+    def reported_tokens(self) -> int | None:
+        """Tokens of all roles that the sessions report; None when none were reported."""
+        tokens = [role.total_tokens for role in self.token_usage.values()]
+        return sum(tokens) if tokens else None
+
+    @property
+    def own_tokens(self) -> int | None:
+        """Tokens that the run itself used: none, for one that repeats another."""
+        return self.reported_tokens if self.origin is None else 0
+
+    @property
+    def own_cost_usd(self) -> float | None:
+        """US dollars that the run itself cost: none, for one that repeats another."""
+        return self.total_cost_usd if self.origin is None else 0.0
 
 
 REDEFINED_SINCE_1: Final = (

@@ -114,15 +114,33 @@ def _size(metrics: Metrics, revision: Mapping[str, Any]) -> str:
 def _about_agent(metrics: Metrics) -> Text:
     """Return what a reader must know of an agent that is not a model."""
     agent = metrics.agent_config or {}
+    if metrics.replay_of and not agent.get("recorded_sha256"):
+        return (
+            " ", strong("Replay"), " of ", code(metrics.replay_of.name), ": all replies of models come "
+            "from that run; nothing was asked or paid anew, so this is no new sample.",
+        )  # fmt: skip
     if agent.get("offline"):
         return " Offline models: built-in rules for trying the loop; scores don't reflect a real LLM."
     if imported := agent.get("imported"):
         file = code(str(imported["file"]))
         return (
             " ", strong("Imported"), ": calls and replies come from a past run (", file,
-            "), replayed and scored again on this sandbox.",
+            "), replayed and scored again on this sandbox", *_copied(metrics), ".",
+        )  # fmt: skip
+    if recorded := agent.get("recorded_sha256") and agent.get("recorded"):
+        return (
+            " ", strong("Scored again"), ": calls and replies come from a results file (",
+            code(str(recorded)), ")", *_copied(metrics), ".",
         )  # fmt: skip
     return ""
+
+
+def _copied(metrics: Metrics) -> Iterator[Text]:
+    """Say which baseline a results file was."""
+    if metrics.replay_of:
+        yield "; the file is that of "
+        yield code(metrics.replay_of.name)
+        yield ", so this is no new sample"
 
 
 def _revision(metrics: Metrics, revision: Mapping[str, Any]) -> Text:
@@ -215,10 +233,14 @@ def _cost(metrics: Metrics) -> Text:
     tokens = sum(usage.total_tokens for usage in roles)
     no_cost = sum(usage.unknown_cost_calls or 0 for usage in roles)
     no_usage = sum(usage.unknown_usage_calls or 0 for usage in roles)
-    cost = at_least(dollars(metrics.total_cost_usd), no_cost)
-    if metrics.total_cost_usd is None and calls:
-        cost = "unknown"
+    paid = metrics.total_cost_usd if metrics.origin is None else metrics.recorded_cost_usd
+    cost = "unknown" if paid is None and calls else at_least(dollars(paid), no_cost)
     least = at_least(number(tokens), no_usage)
+    if metrics.origin is not None:
+        return (
+            f"Cost: {dollars(metrics.own_cost_usd)} and no tokens. The recorded run's: {cost} and {least} "
+            f"tokens in {number(calls)} calls, retries included."
+        )
     return f"Cost: {cost} and {least} tokens in {number(calls)} calls, retries included."
 
 

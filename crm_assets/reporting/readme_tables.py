@@ -147,6 +147,8 @@ def _spending(metrics: Metrics) -> Iterator[Block]:
     if not metrics.token_usage and not metrics.cost_usd:
         yield "No tokens and no cost were reported."
         return
+    if origin := metrics.origin:
+        yield f"This run itself used and cost nothing ({origin.label}): these figures are the other run's."
     yield _by_role(metrics)
     tokens, cost = metrics.tokens_per_conversation, metrics.cost_usd_per_conversation
     tokens_row = (number(tokens.mean), spread(tokens, 0), number(metrics.tokens_per_success), tokens.count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from crm_assets.records.results import StrictFormula
 from crm_assets.reporting.figures import Mean, Model, Rate
 from crm_assets.reporting.models import Metrics
+from crm_assets.reporting.origin import Origin
 
 __all__ = ["RunFigures"]
 
@@ -31,15 +32,20 @@ class RunFigures(Model):
     state_match_floor: Rate | None = None
     reward: Mean
     tokens: int | None
-    """Of all roles; null when none were reported."""
+    """That the run itself used, of all roles; null when none were reported."""
     cost_usd: float | None
-    """Of all roles; null when none was reported."""
+    """That the run itself cost, of all roles; null when none was reported."""
+    origin: Origin | None = None
+    """What the run repeats; null for one that measured its results itself."""
+    recorded_tokens: int | None = None
+    """Of a run that repeats another, the other one's."""
+    recorded_cost_usd: float | None = None
+    """Of a run that repeats another, the other one's."""
 
     @classmethod
     def of(cls, metrics: Metrics) -> RunFigures:
         """Return the figures of a baseline's metrics."""
         agent, modes = metrics.agent_config or {}, metrics.execution_modes
-        tokens = [role.total_tokens for role in metrics.token_usage.values()]
         return cls(
             run_id=metrics.run_id,
             agent=agent.get("name"),
@@ -54,6 +60,9 @@ class RunFigures(Model):
             state_match=metrics.state_match,
             state_match_floor=metrics.state_match_floor,
             reward=metrics.reward_summary,
-            tokens=sum(tokens) if tokens else None,
-            cost_usd=metrics.total_cost_usd,
+            tokens=metrics.own_tokens,
+            cost_usd=metrics.own_cost_usd,
+            origin=metrics.origin,
+            recorded_tokens=metrics.reported_tokens if metrics.origin else None,
+            recorded_cost_usd=metrics.recorded_cost_usd,
         )

@@ -31,6 +31,11 @@ class RunSummary:
     strict_success: str | None = None
     reward: float | None = None
     cost_usd: float | None = None
+    """That the run itself cost."""
+    recorded_cost_usd: float | None = None
+    """Of a run that repeats another, what that one cost."""
+    repeats: str | None = None
+    """What it repeats, as in `replay of 20260131T093000Z`; None for a run of its own."""
 
     @property
     def finished(self) -> bool:
@@ -75,7 +80,9 @@ def _summary(paths: BaselinePaths, now: datetime) -> RunSummary:
         agent=f"{agent.get('name') or 'unnamed'}{model}",
         strict_success=percent(metrics.strict_success),
         reward=metrics.reward_summary.mean,
-        cost_usd=metrics.total_cost_usd,
+        cost_usd=metrics.own_cost_usd,
+        recorded_cost_usd=metrics.recorded_cost_usd,
+        repeats=metrics.origin.label if metrics.origin else None,
     )
 
 

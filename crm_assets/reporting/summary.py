@@ -22,6 +22,8 @@ def summarize(metrics: Metrics) -> Section:
     """Build the baseline at a glance: how well it went, the most common failure, what it cost."""
     agent = (metrics.agent_config or {}).get("name") or "unnamed agent"
     title = f"{agent} on {metrics.dataset or 'an unnamed dataset'}"
+    if origin := metrics.origin:
+        title += f" ({origin.label})"
     return Section(title, (rates_table(headline_rates(metrics).items(), _counts(metrics)),))
 
 
@@ -41,7 +43,8 @@ def _counts(metrics: Metrics) -> Iterator[tuple[Cell, ...]]:
         if count:
             yield name, None, None, f"{count:,} of {metrics.total_sessions:,}"
     tokens, cost = metrics.tokens_per_conversation, metrics.cost_usd_per_conversation
+    whose = " of the recorded run" if metrics.origin else ""
     if tokens.count:
-        yield f"Tokens per {unit_of(metrics)}", number(tokens.mean), None, tokens.count
+        yield f"Tokens per {unit_of(metrics)}{whose}", number(tokens.mean), None, tokens.count
     if cost.count:
-        yield f"Cost per {unit_of(metrics)}", dollars(cost.mean), None, cost.count
+        yield f"Cost per {unit_of(metrics)}{whose}", dollars(cost.mean), None, cost.count

@@ -17,6 +17,7 @@ from crm_assets.workspace.project import Project
 __all__ = [
     "BaselinePaths",
     "RunFiles",
+    "baseline_at",
     "claim_run",
     "finished_runs",
     "release_run",
@@ -242,6 +243,16 @@ def finished_runs(project: Project, dataset: str) -> Iterator[BaselinePaths]:
         key = _key_of(dataset, entry.name)
         if key is not None and BaselinePaths.of(project, key).finished:
             yield BaselinePaths.of(project, key)
+
+
+def baseline_at(project: Project, folder: Path) -> BaselinePaths | None:
+    """Return the baseline whose files are in `folder`; None for a folder that is no baseline's."""
+    run = folder.resolve().parent
+    try:
+        paths = BaselinePaths.of(project, BaselineKey.of(run.parent.name, run.name))
+    except InputError:
+        return None
+    return paths if paths.folder.resolve() == folder.resolve() else None
 
 
 def require_finished(project: Project, key: BaselineKey) -> BaselinePaths:

@@ -48,6 +48,11 @@ class Project:
         """Return the file of `dataset`."""
         return self.conversations / f"{dataset}.jsonl"
 
+    def relative(self, path: Path) -> str:
+        """Return `path` as it reads inside the project, so that the project can be moved."""
+        absolute = path.resolve()
+        return (absolute.relative_to(self.root) if absolute.is_relative_to(self.root) else path).as_posix()
+
 
 def find_project() -> Project:
     """Return the project that this process works in."""

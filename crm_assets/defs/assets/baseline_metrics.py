@@ -55,6 +55,7 @@ def baseline_metrics(
         paths.metrics,
         {
             "headline": _headline(metrics),
+            "repeats": metrics.origin.label if metrics.origin else None,
             **_numbers(metrics),
             "rates": _rates(metrics),
             "by_complexity": _groups(metrics.by_complexity),
@@ -79,7 +80,6 @@ def _headline(metrics: Metrics) -> str:
 def _numbers(metrics: Metrics) -> dict[str, float | int | None]:
     """Return the numbers that Dagster plots over runs; those without a value are left out, not 0."""
     bounds = metrics.strict_success_bounds
-    tokens = [role.total_tokens for role in metrics.token_usage.values()]
     return {
         "strict_success": metrics.strict_success.value,
         "strict_success_worst": bounds.worst.value if bounds else None,
@@ -90,8 +90,9 @@ def _numbers(metrics: Metrics) -> dict[str, float | int | None]:
         "turn_tool_success": metrics.turn_tool_success.value,
         "turn_response_success": metrics.turn_response_success.value,
         "reward_mean": metrics.reward_summary.mean,
-        "tokens": sum(tokens) if tokens else None,
-        "cost_usd": metrics.total_cost_usd,
+        "tokens": metrics.own_tokens,
+        "cost_usd": metrics.own_cost_usd,
+        "recorded_cost_usd": metrics.recorded_cost_usd,
         "seconds_per_conversation": metrics.duration_seconds.mean,
         "conversations": metrics.total_conversations,
         "sessions": metrics.total_sessions,

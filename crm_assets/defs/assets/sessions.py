@@ -30,7 +30,10 @@ from crm_assets.defs.stages import (
 )
 from crm_assets.engine import RunSummary
 from crm_assets.errors import InfrastructureError
+from crm_assets.llm import Spending, ledger_totals
+from crm_assets.records import SessionLog
 from crm_assets.reporting.formats import counted
+from crm_assets.reporting.origin import origin_of
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.project import Project
 
@@ -100,6 +103,7 @@ def atlas_sessions(
             "agent": plan.agent,
             **_counts(summary),
             **spending_metadata(paths.ledger),
+            **_repeated(paths),
             **_stored(context, telemetry, plan, paths, artifacts.project),
             "sandboxes_reset": reset.sandboxes,
             "sandboxes_remade": reset.remade,
@@ -150,4 +154,20 @@ def _counts(summary: RunSummary) -> dict[str, Any]:
         "done_before": summary.resumed,
         "sandboxes_discarded": summary.sandboxes_discarded,
         "seconds": round(summary.seconds, 3),
+    }
+
+
+def _repeated(paths: BaselinePaths) -> dict[str, Any]:
+    """Return the costs of a run that repeats another: its own are none, the ledger has the other's."""
+    header = SessionLog(paths.sessions).header
+    origin = origin_of(header.agent_config, header.replay_of)
+    if origin is None:
+        return {}
+    recorded = Spending.total(ledger_totals(paths.ledger).values()) if paths.ledger.is_file() else None
+    return {
+        "repeats": origin.label,
+        "tokens": 0,
+        "cost_usd": 0.0,
+        "recorded_tokens": recorded.usage.total_tokens if recorded else None,
+        "recorded_cost_usd": recorded.cost_usd if recorded else None,
     }

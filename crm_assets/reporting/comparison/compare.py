@@ -12,6 +12,7 @@ from crm_assets.reporting.comparison.models import (
     MEASURES,
     Comparison,
     Outcome,
+    RunSide,
     SliceComparison,
 )
 from crm_assets.reporting.comparison.notes import notes_on
@@ -25,6 +26,9 @@ from crm_assets.workspace.baseline_files import BaselinePaths
 __all__ = ["compare_baselines"]
 
 _SHOWN = 12  # digits of a hash
+_ONE_SAMPLE = (
+    ", so they are one sample: a difference is one of code, settings or data, and chance has no part in it."
+)
 Pairs = Sequence[tuple[Outcome, Outcome]]
 
 
@@ -77,6 +81,7 @@ def compare_baselines(
         seed=seed,
         resamples=resamples,
         intersection=aligned.intersection,
+        repetition=_repetition(a.key.dataset, run_a.side, run_b.side),
         conversations=len(contents),
         copies=len(aligned.ids) - len(contents),
         state_match_floor=_floor(pairs),
@@ -210,3 +215,21 @@ def _parts(
             members.setdefault(getattr(conversations[name], by), []).append(name)
         parts += [(by, label, members[label]) for label in sorted(members)]
     return parts
+
+
+def _repetition(dataset: str, a: RunSide, b: RunSide) -> str | None:
+    """Return why the runs are one sample; None if they are two."""
+    names = {side.run: f"{dataset}|{side.run}" for side in (a, b)}
+    if a.run == b.run:
+        return None
+    for name, side, other, there in (("B", b, "A", a), ("A", a, "B", b)):
+        if side.origin is not None and side.origin.sample == names[there.run]:
+            what = {
+                "replay": "is a replay of",
+                "rescored": "repeats the calls of",
+                "import": "is a copy of",
+            }
+            return f"{name} {what[side.origin.kind]} {other}{_ONE_SAMPLE}"
+    if a.origin is not None and b.origin is not None and a.origin.sample == b.origin.sample:
+        return f"A and B repeat the same results ({a.origin.label}){_ONE_SAMPLE}"
+    return None

@@ -9,6 +9,7 @@ from crm_assets.records.results import StrictFormula
 from crm_assets.reporting.comparison.power import POWER
 from crm_assets.reporting.figures import Model, Rate
 from crm_assets.reporting.intervals import CONFIDENCE_LEVEL
+from crm_assets.reporting.origin import Origin
 
 __all__ = [
     "COMPARISON_VERSION",
@@ -214,6 +215,8 @@ class RunSide(Model):
     """Most runs of a conversation."""
     statuses: dict[str, int]
     """Sessions by status."""
+    origin: Origin | None = None
+    """The run that it repeats; null for one that measured its results itself."""
 
 
 class Comparison(Model):
@@ -237,6 +240,8 @@ class Comparison(Model):
     """Resamples of an interval, and of a p-value that is not exact."""
     intersection: bool
     """True if the dataset changed and only its unchanged conversations were compared."""
+    repetition: str | None = None
+    """Why the runs are one sample, in a sentence: one repeats the other; null for two samples."""
     conversations: int
     """Conversations compared, each content once."""
     copies: int

@@ -45,6 +45,7 @@ class RunFacts:
             "config_path": header.config_path,
             "conversations_path": header.conversations_path,
             "software": header.software,
+            "replay_of": header.replay_of.model_dump() if header.replay_of else None,
         }
         found: dict[str, Scalar] = {path: value for path, value in _leaves(said) if value is not None}
         if self._modes:

@@ -14,6 +14,7 @@ from crm_assets.records import RunHeader, Scalar, SessionLog, SessionSummary
 from crm_assets.records.results import StrictFormula
 from crm_assets.reporting.comparison.models import Outcome, RunSide
 from crm_assets.reporting.comparison.provenance import RunFacts
+from crm_assets.reporting.origin import origin_of
 from crm_assets.workspace.baseline_files import BaselinePaths
 
 __all__ = ["RunConversation", "RunOutcomes", "SessionRef", "outcomes_of", "read_run"]
@@ -178,6 +179,7 @@ def _side(
         conversations=len(conversations),
         epochs=max(len(each.sessions) for each in conversations.values()),
         statuses=dict(sorted(statuses.items())),
+        origin=origin_of(header.agent_config, header.replay_of),
     )
 
 

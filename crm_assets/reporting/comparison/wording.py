@@ -116,6 +116,12 @@ def detectable(each: MeasureComparison) -> str:
 
 
 def headline(comparison: Comparison) -> str:
+    """Return the main result in a sentence; that two runs are one sample comes first."""
+    result = _result(comparison)
+    return f"{comparison.repetition} {result}" if comparison.repetition else result
+
+
+def _result(comparison: Comparison) -> str:
     """Return the result on strict success in a sentence; on turns, if the runs define it differently."""
     main = comparison.by(comparison.main_measure)
     name, paired = MEASURE_NAMES[main.measure].lower(), main.paired
@@ -142,6 +148,7 @@ def _equals(figure: float | None) -> str:
 def describe_side(side: RunSide) -> str:
     """Return a run in a line."""
     agent = f", agent {plain(side.agent)}" if side.agent else ""
+    agent += f", {side.origin.label}" if side.origin else ""
     statuses = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in side.statuses.items())
     return f"{side.run}{agent}: {counted(side.sessions, 'session')} ({statuses})"
 

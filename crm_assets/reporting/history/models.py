@@ -10,7 +10,7 @@ from crm_assets.reporting.run_figures import RunFigures
 
 __all__ = ["HISTORY_VERSION", "FileStamp", "History", "HistoryRun"]
 
-HISTORY_VERSION: Final = 1
+HISTORY_VERSION: Final = 2
 
 Scalar = str | int | float | bool | None
 
@@ -45,7 +45,20 @@ class HistoryRun(Model):
 class History(Model):
     """The finished baselines of a dataset."""
 
-    schema_version: Literal[1] = HISTORY_VERSION
+    schema_version: Literal[2] = HISTORY_VERSION
     dataset: str
     runs: tuple[HistoryRun, ...]
     """Oldest first."""
+
+    @property
+    def samples(self) -> tuple[HistoryRun, ...]:
+        """The runs with figures that are samples of their own; of repetitions, the first."""
+        first: dict[str, HistoryRun] = {}
+        samples: dict[str, str] = {}
+        for run in self.runs:
+            if run.figures is None:
+                continue
+            own, origin = f"{self.dataset}|{run.run}", run.figures.origin
+            samples[own] = own if origin is None else samples.get(origin.sample, origin.sample)
+            first.setdefault(samples[own], run)
+        return tuple(first.values())

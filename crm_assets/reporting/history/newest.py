@@ -14,12 +14,12 @@ __all__ = ["compare_newest"]
 
 
 def compare_newest(project: Project, history: History) -> Comparison | str | None:
-    """Compare the newest run with figures with the one before.
+    """Compare the newest run with figures with the one before, of those that are samples of their own.
 
     Returns:
         The comparison; a sentence why it is not possible; or None with fewer than two such runs.
     """
-    runs = [run.run for run in history.runs if run.figures is not None]
+    runs = [run.run for run in history.samples]
     if not runs[1:]:
         return None
     before, newest = (BaselinePaths.of(project, BaselineKey.of(history.dataset, run)) for run in runs[-2:])

@@ -20,7 +20,7 @@ from crm_assets.reporting.document import (
     figures,
     strong,
 )
-from crm_assets.reporting.formats import counted, dollars, interval, number, percent
+from crm_assets.reporting.formats import counted, dollars, interval, number, own_and_recorded, percent
 from crm_assets.reporting.history.models import History, HistoryRun
 from crm_assets.reporting.plots import PictureFile
 
@@ -71,18 +71,21 @@ def run_cells(run: HistoryRun) -> tuple[Cell, ...]:
     figures = run.figures
     if figures is None:
         return (run.run, *[None] * (len(RUN_COLUMNS) - 1))
-    agent = [figures.agent or "", f"({figures.model})" if figures.model else ""]
+    agent = " ".join(filter(None, (figures.agent, f"({figures.model})" if figures.model else "")))
+    repeats = figures.origin.label if figures.origin else ""
     return (
         run.run,
-        " ".join(filter(None, agent)) or None,
+        ", ".join(filter(None, (agent, repeats))) or None,
         figures.mode,
         figures.conversations,
         percent(figures.strict_success) + ("*" if figures.without_verdict else ""),
         interval(figures.strict_success),
         percent(figures.state_match),
         number(figures.reward.mean, 3),
-        figures.tokens,
-        dollars(figures.cost_usd),
+        figures.tokens
+        if figures.recorded_tokens is None
+        else own_and_recorded(number(figures.tokens), number(figures.recorded_tokens)),
+        own_and_recorded(dollars(figures.cost_usd), dollars(figures.recorded_cost_usd)),
     )
 
 
@@ -99,6 +102,12 @@ def _lead(history: History) -> Iterator[Text]:
         return
     count = len(history.runs)
     yield f"{counted(count, 'finished run')}, oldest first."
+    repeats = [run for run in history.runs if run.figures and run not in history.samples]
+    if repeats:
+        yield (
+            f"{counted(len(repeats), 'run')} of these repeat what another one measured. They are no new "
+            "samples, so they are neither in the picture nor in the comparison."
+        )
     if any(run.figures and run.figures.without_verdict for run in history.runs):
         yield "* Some conversations have no verdict; the run's README has the bounds."
     revisions = {run.figures.dataset_revision for run in history.runs if run.figures}

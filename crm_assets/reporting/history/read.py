@@ -43,7 +43,7 @@ def update_history(project: Project, dataset: str) -> HistoryUpdate:
     """
     paths = HistoryPaths.of(project, dataset)
     history = read_history(project, dataset)
-    drawings = draw_progression({run.run: run.figures for run in history.runs if run.figures})
+    drawings = draw_progression({run.run: run.figures for run in history.samples if run.figures})
     pictures = write_pictures(paths.plots, drawings)
     newest = compare_newest(project, history)
     write_text(paths.page, render_history(history, pictures[0] if pictures else None, newest))
@@ -120,5 +120,6 @@ def _with_changes(runs: Iterable[HistoryRun]) -> Iterable[HistoryRun]:
     for run in runs:
         changes = () if before is None else compare_facts(before.facts, run.facts)
         yield run.model_copy(update={"changes": changes})
-        if run.facts:
+        repeats = run.figures is not None and run.figures.origin is not None
+        if run.facts and not repeats:
             before = run

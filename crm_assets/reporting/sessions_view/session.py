@@ -47,6 +47,8 @@ def _header(found: Found) -> Iterator[tuple[str, str]]:
         yield "task", text(session.task)
     yield "kind", plain(f"{meta.workflow_category or 'no workflow'} · {meta.complexity_level or NOTHING}")
     yield "agent", plain(f"{agent.get('name', 'unnamed')}, {agent.get('model') or 'no model'}")
+    if meta.replay_of:
+        yield "replay of", plain(f"{meta.replay_of}; tokens and cost are that run's")
     yield "mode", _mode(session)
     if len(epochs) > 1:
         yield "epoch", f"{session.epoch} of {len(epochs)}"

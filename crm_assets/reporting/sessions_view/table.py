@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from crm_assets.records import SessionLog
 from crm_assets.reporting.document import Block, Cell, Column, Table, figures
 from crm_assets.reporting.figures import Rate
 from crm_assets.reporting.formats import dollars, number, of
+from crm_assets.reporting.origin import origin_of
 from crm_assets.reporting.sessions_view.finding import SessionRow, read_rows
 from crm_assets.reporting.sessions_view.wording import mark
 
@@ -57,6 +59,9 @@ def sessions_blocks(sessions: Path, *, limit: int, failed: bool) -> Iterator[Blo
     if floor:
         rate = Rate.of_conversations(sum(floor.values()), len(floor))
         yield f"An agent that calls nothing would match {of(rate)} end states (the floor of state match)."
+    header = SessionLog(sessions).header
+    if origin := origin_of(header.agent_config, header.replay_of):
+        yield f"{origin.label[:1].upper()}{origin.label[1:]}: what these sessions used was paid for there."
 
 
 def _cells(row: SessionRow) -> tuple[Cell, ...]:
