@@ -30,6 +30,7 @@ def every_option(project: Project) -> list[SessionPlan]:
         "judge": "offline/judge",
         "learner": "offline/learner",
         "learning": "frozen",
+        "namespace": "trial",
         "mode": "coach",
         "feedback": "oracle",
         "engine": "sdk",

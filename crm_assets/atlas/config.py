@@ -224,6 +224,8 @@ class LearningConfig(_Section):
     """`false`: learn nothing and use no learned content."""
     update_enabled: bool = True
     """`false`: use the learned content but do not change it."""
+    namespace: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,100}$")] | None = None
+    """Whose playbooks are used and extended. Default: the dataset's own; `shared`: one for all datasets."""
     apply_to_prompts: bool = True
     """Put the learned content into the prompts."""
     history_limit: int = Field(default=10, ge=1, le=200)
@@ -270,10 +272,11 @@ class DriftConfig(_Section):
 
 
 class ReviewConfig(_Section):
-    """Approval of sessions before export."""
+    """Approval of sessions before their lessons are merged into the playbook."""
 
     require_approval: bool = True
-    """`false`: approve sessions automatically, except those with a drift alert."""
+    """What a session taught reaches no prompt before approval (`crm-assets review`); `false`: approve
+    sessions automatically, except those with a drift alert."""
 
 
 class RuntimeSafetyConfig(_Section):

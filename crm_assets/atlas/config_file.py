@@ -66,6 +66,9 @@ class LoadedConfig:
     def settings(self) -> dict[str, object]:
         """Return all that can change a result: no addresses, keys, timeouts, limits or prices."""
         document = self.config.model_dump(mode="json", by_alias=True, exclude={"storage", "limits"})
+        del document["learning"][
+            "namespace"
+        ]  # the run says which it was, with the dataset's as the default
         if self.tool_mode_was_auto:
             document["agent"]["tool_mode"] = "auto"
         return {name: _with_effect(value) for name, value in document.items()}
@@ -141,6 +144,8 @@ def _merged(document: dict[str, Any], plan: SessionPlan) -> dict[str, Any]:
     if plan.learning is not None:
         on = plan.learning == "on"
         override("learning", enabled=plan.learning != "off", update_enabled=on)
+    if plan.namespace is not None:
+        override("learning", namespace=plan.namespace)
     if plan.mode is not None:
         override("orchestration", forced_mode=plan.mode)
     if plan.feedback is not None:

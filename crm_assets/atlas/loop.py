@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import partial
 from typing import Any
 
 import anyio
@@ -17,9 +16,9 @@ from crm_assets.atlas.modes import choose_mode
 from crm_assets.atlas.outcomes import ModeDecision, PlanReview, Reward, Validation
 from crm_assets.atlas.playbook import (
     LearningState,
+    Lesson,
     TurnFacts,
     UsageReport,
-    merge,
     render_playbook,
     track_usage,
 )
@@ -27,7 +26,6 @@ from crm_assets.atlas.rewards import RewardCase, judge_session
 from crm_assets.atlas.store import OpenSession
 from crm_assets.atlas.student import Student, student_plan
 from crm_assets.atlas.teacher import review_plan, validate
-from crm_assets.atlas.telemetry import Merge
 from crm_assets.atlas.trajectory import Trajectory
 from crm_assets.atlas.transcript import make_transcript
 from crm_assets.conversations import Conversation
@@ -160,19 +158,18 @@ class AtlasLoop:
         run.trajectory.end(run.result.status)
         return run
 
-    def merge_of(self, run: SessionRun) -> Merge | None:
-        """Return what merges the stored session into its key's state; None if there is nothing to merge."""
+    def lesson_of(self, run: SessionRun) -> Lesson | None:
+        """Return what the session taught; None if there is nothing to merge into its key's state."""
         if self._learning != "on" or run.result.status != "completed":
             return None
-        return partial(
-            merge,
+        return Lesson(
             update=run.learnt.update if run.learnt else None,
             usage=run.usage,
             session=run.open.start.session_key,
             conversation=run.conversation.conversation_id,
             reward=run.reward.score if run.reward else None,
             now=self._now(),
-            config=self._config.learning,
+            pruning=self._config.learning.pruning_config,
         )
 
     def _usable(self, opened: OpenSession) -> LearningState:

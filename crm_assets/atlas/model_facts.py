@@ -8,6 +8,7 @@ from typing import Any
 
 from crm_assets.atlas.config_file import LoadedConfig
 from crm_assets.atlas.plan import SessionPlan
+from crm_assets.atlas.playbook import SHARED
 from crm_assets.atlas.prompt_hashes import prompt_hashes
 from crm_assets.atlas.sdk import require_sdk
 from crm_assets.atlas.student_prompt import prompt_sha256
@@ -23,6 +24,8 @@ class ModelRun:
 
     plan: SessionPlan
     config: LoadedConfig
+    namespace: str = SHARED
+    """Whose playbooks its sessions use and extend."""
     replay: Path | None = None
     """The ledger of a recorded run over the same tasks: no model is called, only files are written."""
 
@@ -30,6 +33,12 @@ class ModelRun:
     def by_sdk(self) -> bool:
         """Tell whether the Atlas SDK drives the loop."""
         return self.plan.agent == "atlas" and self.config.config.engine == "sdk"
+
+    @property
+    def uses_playbook(self) -> bool:
+        """Tell whether sessions read the playbook of the telemetry database."""
+        learning = self.plan.agent == "atlas" and self.config.learning_mode != "off"
+        return learning and self.replay is None
 
     @property
     def in_order(self) -> bool:
@@ -61,6 +70,7 @@ def describe_models(run: ModelRun) -> dict[str, Any]:
             "mode": config.orchestration.forced_mode or "adaptive",
             "max_retries": config.orchestration.max_retries,
             "learning": run.config.learning_mode,
+            "namespace": run.namespace,
             "feedback": config.feedback,
         }
     if run.by_sdk:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 
 from crm_assets.atlas.header import run_header
 from crm_assets.atlas.loop import AtlasLoop
 from crm_assets.atlas.model_facts import ModelRun, describe_models
+from crm_assets.atlas.playbook import registry_key
 from crm_assets.atlas.repeated_run import replayed_run
+from crm_assets.atlas.run_playbook import begin_playbook, finish_playbook, open_telemetry
 from crm_assets.atlas.sdk import SdkRunner, require_sdk
 from crm_assets.atlas.session_runners import AtlasRunner, ReplayRunner, StudentRunner
 from crm_assets.atlas.store import (
@@ -42,7 +44,7 @@ from crm_assets.engine import (
     repeat,
     run_work,
 )
-from crm_assets.errors import InputError
+from crm_assets.errors import ConfigError, InputError
 from crm_assets.harness import ConversationRunner
 from crm_assets.llm import (
     Budget,
@@ -98,13 +100,17 @@ def run_models(
     config, plan = run.config.config, run.plan
     source = TaskSource(files.tasks)
     items = source.items(check=True)
-    if override := config.adaptive_teaching.learning_key_override:
-        items = [item._replace(learning_key=override) for item in items]
-    items = repeat(items, plan.epochs)
+    override = config.adaptive_teaching.learning_key_override
+    items = repeat((_with_key(item, run.namespace, override) for item in items), plan.epochs)
+    if learning_keys is not None:
+        learning_keys = {registry_key(run.namespace, key) for key in learning_keys}
     if run.by_sdk and run.replay is not None:
         raise InputError("A replay asks nobody, and so needs no engine: leave engine: sdk out of it.")
     if run.by_sdk:
+        _require_unreviewed(run)
         require_sdk()  # before any file is made
+    address = databases.telemetry_for(config.storage.database_url)
+    playbook = begin_playbook(files, run, address, items)
     replay_of = None if run.replay is None else replayed_run(project, run.replay)
     with Ledger(files.ledger) as ledger:
         run = _with_tool_mode(run, ledger, project, items, progress)
@@ -138,17 +144,36 @@ def run_models(
             learning_keys=learning_keys,
             progress=progress,
         )
-        _note_answers(files, ledger)
+        notes: dict[str, Any] = {"answered_by": answers_by_model([ledger.total()])}
+    if playbook is not None:
+        notes["playbook"] = finish_playbook(files, run, address, playbook, items).model_dump()
+    _note(files, notes)
     files.finish()
     return summary
 
 
-def _note_answers(files: RunFiles, ledger: Ledger) -> None:
-    """Put into run.json who answered; it is no part of what a resumed run must have in common."""
+def _with_key(item: WorkItem, namespace: str, override: str | None) -> WorkItem:
+    """Return an item with the learning key under which its namespace is kept."""
+    return item._replace(learning_key=registry_key(namespace, override or item.learning_key))
+
+
+def _require_unreviewed(run: ModelRun) -> None:
+    """Refuse to let the SDK teach where somebody is to approve it first: it merges at once.
+
+    Raises:
+        ConfigError: learning is on, and sessions need an approval.
+    """
+    if run.config.learning_mode == "on" and run.config.config.runtime_safety.review.require_approval:
+        raise ConfigError(
+            "The Atlas SDK merges what a session taught before anybody can approve it: with engine: sdk "
+            "set runtime_safety.review.require_approval to false, or use --learning frozen or off."
+        )
+
+
+def _note(files: RunFiles, notes: Mapping[str, Any]) -> None:
+    """Put into run.json what is known after the run; a resumed run need not have it in common."""
     sidecar = sidecar_of(files.partial)
-    document = orjson.loads(sidecar.read_bytes())
-    answers = answers_by_model([ledger.total()])
-    write_json(sidecar, {**document, "answered_by": answers})
+    write_json(sidecar, {**orjson.loads(sidecar.read_bytes()), **notes})
 
 
 def _with_tool_mode(
@@ -279,14 +304,7 @@ class ModelRunners:
         return LiveStore(self._telemetry(stack), self.models, history=history, window=window)
 
     def _telemetry(self, stack: AsyncExitStack) -> TelemetryStore:
-        storage = self.run.config.config.storage
-        telemetry = stack.enter_context(
-            TelemetryStore(
-                self.databases.telemetry_for(storage.database_url),
-                min_connections=storage.min_connections,
-                max_connections=storage.max_connections,
-                statement_timeout_seconds=storage.statement_timeout_seconds,
-            )
-        )
+        address = self.databases.telemetry_for(self.run.config.config.storage.database_url)
+        telemetry = stack.enter_context(open_telemetry(self.run, address))
         telemetry.close_orphans()
         return telemetry

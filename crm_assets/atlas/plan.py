@@ -30,6 +30,7 @@ from crm_assets.atlas.choices import (
     ModelRole,
 )
 from crm_assets.errors import InputError
+from crm_assets.workspace.keys import parse_namespace
 
 __all__ = ["MODEL_AGENTS", "SCRIPTED_AGENTS", "PlanField", "SessionPlan", "Use", "plan_fields"]
 
@@ -84,6 +85,9 @@ class SessionPlan(BaseModel):
     """Learner model, instead of the configuration's."""
     learning: Annotated[LearningMode | None, _WITH_MODELS] = None
     """Learn from each session (on), only use what was learned before (frozen), or neither (off)."""
+    namespace: Annotated[str | None, _WITH_MODELS] = None
+    """Playbooks to use and extend: a dataset's name, or shared; left out, the configuration's, or those of
+    this dataset."""
     mode: Annotated[ExecutionMode | None, _WITH_MODELS] = None
     """Execution mode of every session."""
     feedback: Annotated[Feedback | None, _WITH_MODELS] = None
@@ -121,6 +125,8 @@ class SessionPlan(BaseModel):
                     f"{field.name} has no effect with agent {self.agent!r} (only with "
                     f"{', '.join(field.use.agents)}); leave it out."
                 )
+        if self.namespace is not None:
+            parse_namespace(self.namespace)
         if self.agent == "recorded" and self.recorded is None:
             raise InputError("Agent 'recorded' needs a past run's results file (--recorded FILE).")
         return self

@@ -75,9 +75,11 @@ def load_run(plan: SessionPlan, project: Project, dataset: str) -> ModelRun:
     from crm_assets.database import read_environment  # noqa: PLC0415
 
     path = project.root / plan.config if plan.config else project.configs / DEFAULT_CONFIG
+    loaded = load_config(path, environment=read_environment(project), plan=plan)
     return ModelRun(
         plan,
-        load_config(path, environment=read_environment(project), plan=plan),
+        loaded,
+        namespace=loaded.config.learning.namespace or dataset,
         replay=find_ledger(project, dataset, plan.replay) if plan.replay else None,
     )
 

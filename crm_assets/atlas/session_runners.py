@@ -156,7 +156,7 @@ class AtlasRunner(LoopRunner):
     ) -> Finished:
         spent = self._spent(task, item)
         end = session_end(run, self._config, spent)
-        await self._store.finish(opened, end, self._loop.merge_of(run))
+        await self._store.finish(opened, end, self._loop.lesson_of(run))
         record = session_record(task, item.epoch, run, end, spent=spent)
         return Finished(run.result.status, run.result.overall_success, record)
 

@@ -7,7 +7,7 @@ stores nothing.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import Protocol
@@ -15,14 +15,13 @@ from typing import Protocol
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from crm_assets.atlas.outcomes import PastSession
-from crm_assets.atlas.playbook import LearningState
-from crm_assets.atlas.telemetry import Merge, SessionEnd, SessionStart, TelemetryStore
+from crm_assets.atlas.playbook import LearningState, Lesson
+from crm_assets.atlas.telemetry import SessionEnd, SessionStart, TelemetryStore
 from crm_assets.concurrency import in_thread
 from crm_assets.errors import InputError
 
 __all__ = [
     "LiveStore",
-    "Merge",
     "OpenSession",
     "RecordedStore",
     "SessionCheckpoints",
@@ -82,8 +81,8 @@ class SessionStore(ABC):
         """Enter a session, whose calls are recorded under `ledger_key`."""
 
     @abstractmethod
-    async def finish(self, session: OpenSession, end: SessionEnd, merge: Merge | None) -> None:
-        """Store its end, and merge what was learnt into its key's state as it is by then."""
+    async def finish(self, session: OpenSession, end: SessionEnd, lesson: Lesson | None) -> None:
+        """Store its end, and merge its lesson into its key's state as it is by then."""
 
     @abstractmethod
     async def fail(self, session: OpenSession, reason: str) -> None:
@@ -129,8 +128,10 @@ class LiveStore(SessionStore):
             self._checkpoints.note(ledger_key, _NOTE, context.model_dump(mode="json"))
         return OpenSession(start, context, ledger_key, self._telemetry.begin(start))
 
-    async def finish(self, session: OpenSession, end: SessionEnd, merge: Merge | None) -> None:
+    async def finish(self, session: OpenSession, end: SessionEnd, lesson: Lesson | None) -> None:
         """Write all of it in one transaction, unless an earlier start of the run had done so.
+
+        The lesson of a session that is not approved is kept with it, and reaches no playbook yet.
 
         Raises:
             InfrastructureError: the telemetry database failed.
@@ -138,6 +139,11 @@ class LiveStore(SessionStore):
         if session.stored:
             return
         assert session.id is not None
+        merge = None
+        if lesson is not None and end.review.status == "approved":
+            merge = lesson.merged_into
+        elif lesson is not None:
+            end = replace(end, metadata={**end.metadata, "lesson": lesson.model_dump(mode="json")})
         await in_thread(partial(self._telemetry.persist, session.id, end, merge))
 
     async def fail(self, session: OpenSession, reason: str) -> None:
@@ -167,7 +173,7 @@ class RecordedStore(SessionStore):
         context = _recorded(self._checkpoints, ledger_key)
         return OpenSession(start, context, ledger_key, None)
 
-    async def finish(self, session: OpenSession, end: SessionEnd, merge: Merge | None) -> None:
+    async def finish(self, session: OpenSession, end: SessionEnd, lesson: Lesson | None) -> None:
         """Do nothing."""
 
     async def fail(self, session: OpenSession, reason: str) -> None:

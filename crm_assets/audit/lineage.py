@@ -9,6 +9,7 @@ from typing import TypeVar
 from crm_assets.audit.models import DagsterRecords, FileEntry, Lineage, Scalar
 from crm_assets.conversations.revision import read_revision_file
 from crm_assets.errors import CrmAssetsError
+from crm_assets.records import SessionLog
 from crm_assets.reporting.comparison import read_facts
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.files import sha256_of_file
@@ -71,6 +72,7 @@ def read_lineage(
         git_commit=str(commit).removesuffix(_DIRTY) if commit is not None else None,
         git_dirty=_DIRTY in str(commit) if commit is not None else None,
         imported=_under(facts, "agent.imported") or None,
+        playbook=ask(lambda: _playbook(paths)),
         replay_of=_under(facts, "replay_of") or None,
         dagster=ask(ask_dagster),
         telemetry_sessions=(ask(lambda: ask_telemetry(config)) if is_stored else None),
@@ -86,6 +88,11 @@ def session_facts(paths: BaselinePaths) -> dict[str, Scalar]:
         InputError: a line of them is no session.
     """
     return read_facts(paths.sessions)
+
+
+def _playbook(paths: BaselinePaths) -> dict[str, Scalar] | None:
+    used = SessionLog(paths.sessions).header.playbook
+    return None if used is None else used.model_dump()
 
 
 def _under(facts: Mapping[str, Scalar], path: str) -> dict[str, Scalar]:

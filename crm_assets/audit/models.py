@@ -134,6 +134,8 @@ class Lineage(_Part):
     """The code differed from that commit."""
     imported: dict[str, object] | None
     """The past results file that the sessions were taken from; null for a run of our own."""
+    playbook: dict[str, Scalar] | None = None
+    """The playbook that was read, and what the run left; null where none was used or recorded."""
     replay_of: dict[str, Scalar] | None = None
     """The run that this one repeats: nothing was measured anew; null for a run of its own."""
     dagster: DagsterRecords | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import cached_property
 
+from crm_assets.atlas.run_playbook import read_run_playbook
 from crm_assets.atlas.tasks import read_tasks
 from crm_assets.audit.integrity import find_dataset_change, find_session_mismatch, find_task_mismatch
 from crm_assets.audit.recompute import (
@@ -17,6 +18,7 @@ from crm_assets.conversations import DatasetRevision
 from crm_assets.conversations.revision import read_revision_file
 from crm_assets.errors import CrmAssetsError, InputError
 from crm_assets.llm.ledger import ledger_totals
+from crm_assets.records import SessionLog
 from crm_assets.reporting import Metrics, page_code, read_metrics
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.files import read_json, sha256_of_file
@@ -183,6 +185,18 @@ class Rechecks:
             cost = metrics.cost_usd.get(role)
             if cost and spent.cost_usd is not None and abs(cost.usd - spent.cost_usd) > _DOLLARS:
                 return f"The ledger has ${spent.cost_usd} of {role}, and the sessions have ${cost.usd}."
+        return None
+
+    def playbook(self) -> str | None:
+        """Return a sentence if playbook.json holds other entries than its hashes or run.json say."""
+        self._need(self._paths.run.name)
+        document, header = read_run_playbook(self._paths), SessionLog(self._paths.sessions).header
+        said = read_json(self._paths.playbook)
+        for name, found in (("before", document.before), ("after", document.after)):
+            if found is not None and said[name]["sha256"] != found.sha256:
+                return f"Its entries {name} the run are not those that its hash names."
+        if header.playbook is not None and header.playbook.sha256 != document.before.sha256:
+            return "run.json says that the run read another playbook."
         return None
 
     def imported(self) -> Iterator[tuple[str, str]]:

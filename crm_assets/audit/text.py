@@ -24,6 +24,7 @@ def lineage_blocks(lineage: Lineage) -> Iterator[Block]:
         yield from _section("Imported from", lineage.imported)
     yield from _section("Agent", lineage.agent)
     yield from _section("Models", lineage.models)
+    yield from _section("Playbook", lineage.playbook or {})
     yield from _section("Configuration", _configuration(lineage))
     yield from _section("Software", _software(lineage))
     yield from _section("Dagster", _dagster(lineage))

@@ -40,6 +40,8 @@ def verify_baseline(project: Project, paths: BaselinePaths, dagster: DagsterReco
     work.check(paths.readme.name, "every line, from the sessions", again.readme)
     if again.asked_models():
         work.check(paths.ledger.name, "sums by role as in the sessions", again.ledger)
+    if paths.playbook.is_file():
+        work.check(paths.playbook.name, "hashes of its entries, as in run.json", again.playbook)
     for name, sha256 in again.imported():
         work.check(name, "hash as in the sessions", partial(work.hash, name, sha256))
     work.materialized(dagster)

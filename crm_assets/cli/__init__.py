@@ -24,6 +24,8 @@ from crm_assets.cli.import_run import import_command
 from crm_assets.cli.lineage import lineage
 from crm_assets.cli.offline_server import offline_server
 from crm_assets.cli.partitions import partitions
+from crm_assets.cli.playbook import playbook
+from crm_assets.cli.review import review
 from crm_assets.cli.runs import runs
 from crm_assets.cli.show import show
 from crm_assets.cli.tasks import tasks
@@ -62,6 +64,8 @@ for _command in (
     runs,
     atlas,
     compare,
+    playbook,
+    review,
     lineage,
     show,
     tasks,

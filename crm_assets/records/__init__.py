@@ -5,6 +5,7 @@ from __future__ import annotations
 from crm_assets.records.header import (
     RUN_SCHEMA_VERSION,
     ImportedFile,
+    PlaybookUse,
     ReplayedRun,
     RunHeader,
     Scalar,
@@ -49,6 +50,7 @@ __all__ = [
     "LoopSession",
     "PastTurnVerdicts",
     "PastVerdicts",
+    "PlaybookUse",
     "ReplayedRun",
     "ReplyScore",
     "RoleUsage",

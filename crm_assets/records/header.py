@@ -7,7 +7,15 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["RUN_SCHEMA_VERSION", "ImportedFile", "ReplayedRun", "RunHeader", "Scalar", "merge_software"]
+__all__ = [
+    "RUN_SCHEMA_VERSION",
+    "ImportedFile",
+    "PlaybookUse",
+    "ReplayedRun",
+    "RunHeader",
+    "Scalar",
+    "merge_software",
+]
 
 RUN_SCHEMA_VERSION: Final = 2
 """Version of run.json and of the lines of sessions.jsonl, which are written together."""
@@ -51,6 +59,31 @@ class ReplayedRun(BaseModel):
         return self.run or self.file
 
 
+class PlaybookUse(BaseModel):
+    """The playbook that a run read, and what it left; playbook.json has the entries."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    namespace: str
+    """Whose playbook."""
+    entries: int
+    """Active entries before the run, of its learning keys."""
+    version: int
+    """Changes before the run."""
+    sha256: str
+    """Hex SHA-256 of what was there before the run."""
+    taught_by: int
+    """Conversations of the run that had taught it before: their results may be remembered."""
+    entries_after: int
+    """Active entries after the run."""
+    version_after: int
+    """Changes by then."""
+    sha256_after: str
+    """Hex SHA-256 of what was there after the run."""
+    awaiting_approval: int = 0
+    """Sessions of the run whose lesson waits for approval."""
+
+
 class RunHeader(BaseModel):
     """What all sessions of a run have in common. None stands for what is unknown."""
 
@@ -88,6 +121,8 @@ class RunHeader(BaseModel):
     """None if the run is no import."""
     replay_of: ReplayedRun | None = None
     """The run that this one repeats: its model calls, or its recorded calls. None for a run of its own."""
+    playbook: PlaybookUse | None = None
+    """The playbook that was read and written; None for a run that uses none, or did not record it."""
     answered_by: dict[str, tuple[str, ...]] = {}
     """Who answered for each model that was asked, as `<model> at <server>`; more than one: a mixed run."""
 

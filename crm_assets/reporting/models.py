@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from crm_assets.records import ReplayedRun
+from crm_assets.records import PlaybookUse, ReplayedRun
 from crm_assets.records.results import StrictFormula
 from crm_assets.reporting.breakdown_models import (
     Bounds,
@@ -86,6 +86,8 @@ class RunInfo(Model):
     """The run's tasks.jsonl."""
     software: dict[str, str] = Field(default_factory=dict)
     """Versions of the software that took part, by name."""
+    playbook: PlaybookUse | None = None
+    """The playbook that was read and written; null where none was used, or it is not recorded."""
     replay_of: ReplayedRun | None = None
     """The run that this one repeats; null for a run of its own, and not recorded by older versions."""
     answered_by: dict[str, tuple[str, ...]] = Field(default_factory=dict)

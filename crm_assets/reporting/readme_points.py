@@ -219,12 +219,37 @@ def _loop(metrics: Metrics, loop: LoopFigures) -> Iterator[Text]:
         yield f"Learning was frozen: {start} available, none added."
     elif learning == "off":
         yield "Learning was off: no playbook was used."
+    yield from _playbook(metrics)
     if agent.get("feedback") == "oracle":
         yield strong(
             "Judges and learner saw the expected calls (feedback oracle): the playbook was learned from "
             "the answers."
         )
     yield _cost(metrics)
+
+
+def _playbook(metrics: Metrics) -> Iterator[Text]:
+    """Say whose playbook was used, and whether results may be remembered."""
+    used, repeats = metrics.playbook, metrics.repeats
+    if used is not None:
+        yield (
+            "Playbook of namespace ", code(used.namespace), f", version {used.version:,} before the run "
+            f"and {used.version_after:,} after it (", code(used.sha256[:_SHORT_HASH]), " and ",
+            code(used.sha256_after[:_SHORT_HASH]), ").",
+        )  # fmt: skip
+        if used.taught_by:
+            yield strong(
+                f"{_conversations(used.taught_by)} of this run had taught that playbook before: a rise "
+                "over earlier runs may be memory of these conversations."
+            )
+        if used.awaiting_approval:
+            waiting = counted(used.awaiting_approval, "session")
+            yield (
+                f"{waiting} taught what nobody has approved yet; it is in no playbook (",
+                code("crm-assets review list"), ").",
+            )  # fmt: skip
+    if repeats is not None and (metrics.agent_config or {}).get("learning") == "on":
+        yield strong("Later epochs were taught by earlier ones of the same conversations.")
 
 
 def _cost(metrics: Metrics) -> Text:

@@ -35,6 +35,9 @@ class RunFigures(Model):
     """That the run itself used, of all roles; null when none were reported."""
     cost_usd: float | None
     """That the run itself cost, of all roles; null when none was reported."""
+    taught_by: int | None = None
+    """Conversations of the run that had taught its playbook before, whose results may be remembered; null
+    if that is unknown."""
     origin: Origin | None = None
     """What the run repeats; null for one that measured its results itself."""
     recorded_tokens: int | None = None
@@ -62,7 +65,16 @@ class RunFigures(Model):
             reward=metrics.reward_summary,
             tokens=metrics.own_tokens,
             cost_usd=metrics.own_cost_usd,
+            taught_by=_taught_by(metrics),
             origin=metrics.origin,
             recorded_tokens=metrics.reported_tokens if metrics.origin else None,
             recorded_cost_usd=metrics.recorded_cost_usd,
         )
+
+
+def _taught_by(metrics: Metrics) -> int | None:
+    """Return how many conversations had taught the playbook that they met; None if it is not recorded."""
+    if metrics.playbook is not None:
+        return metrics.playbook.taught_by
+    started_empty = metrics.loop is None or not metrics.loop.entries_at_start
+    return 0 if started_empty else None

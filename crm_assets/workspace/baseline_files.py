@@ -71,6 +71,11 @@ class RunFiles:
         return self.folder / "ledger.jsonl"
 
     @property
+    def playbook(self) -> Path:
+        """Return the file of the playbook before and after the run."""
+        return self.folder / "playbook.json"
+
+    @property
     def metrics(self) -> Path:
         """Return the file of the metrics."""
         return self.folder / "metrics.json"
@@ -194,7 +199,7 @@ class BaselinePaths(RunFiles):
             # Unfinished sessions; without `overwrite` they are resumed.
             for partial in self.folder.glob(f"{self.sessions.name}.partial*"):
                 partial.unlink(missing_ok=True)
-            for file in (self.ledger, self.imported, self.coverage):
+            for file in (self.ledger, self.playbook, self.imported, self.coverage):
                 file.unlink(missing_ok=True)
 
 

@@ -14,7 +14,15 @@ from datetime import datetime, timedelta, timezone
 
 from crm_assets.errors import InputError
 
-__all__ = ["DATASET_DIMENSION", "RUN_DIMENSION", "BaselineKey", "RunKey", "parse_dataset"]
+__all__ = [
+    "DATASET_DIMENSION",
+    "RUN_DIMENSION",
+    "BaselineKey",
+    "RunKey",
+    "is_name",
+    "parse_dataset",
+    "parse_namespace",
+]
 
 DATASET_DIMENSION = "dataset"
 RUN_DIMENSION = "run"
@@ -26,13 +34,32 @@ _DATASET = re.compile(_NAME)
 _RUN = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z" rf"(?:-({_NAME}))?")
 
 
+def is_name(text: str) -> bool:
+    """Return True if `text` can name a dataset or a namespace: lower-case letters, digits, `_` and `-`."""
+    return _DATASET.fullmatch(text) is not None and len(text) <= _MAX_LENGTH
+
+
+def parse_namespace(text: str) -> str:
+    """Return `text` if it can name a namespace of playbooks.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if not is_name(text):
+        raise InputError(
+            f"{text!r} is not a namespace: use lower-case letters, digits, '_' and '-' only "
+            f"(at most {_MAX_LENGTH}), as in 'dev' or 'shared'."
+        )
+    return text
+
+
 def parse_dataset(text: str) -> str:
     """Return `text` if it is a valid dataset key: lower-case letters, digits, `_` and `-`.
 
     Raises:
         InputError: it is not valid.
     """
-    if not _DATASET.fullmatch(text) or len(text) > _MAX_LENGTH:
+    if not is_name(text):
         raise InputError(
             f"{text!r} is not a dataset key: use lower-case letters, digits, '_' and '-' only "
             f"(at most {_MAX_LENGTH}), as in 'dev'."

@@ -30,6 +30,11 @@ class Project:
         return self.root / "artifacts" / "baselines"
 
     @property
+    def playbooks(self) -> Path:
+        """Return the folder of the playbooks' snapshots, `<namespace>/<time>.json` each."""
+        return self.root / "artifacts" / "playbooks"
+
+    @property
     def state(self) -> Path:
         """Return the folder of data that can be recreated: the embedded server's, caches."""
         return self.root / ".crm_assets"

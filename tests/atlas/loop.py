@@ -137,7 +137,10 @@ class Loop:
 
     def config(self, *parts: Mapping[str, Any], name: str = "loop") -> Path:
         """A configuration file; later parts are merged into earlier ones."""
-        document: Document = {"orchestration": {"forced_mode": "paired"}}
+        document: Document = {
+            "orchestration": {"forced_mode": "paired"},
+            "runtime_safety": {"review": {"require_approval": False}},
+        }
         for part in parts:
             document = _merged(document, part)
         path = self.project.configs / f"{name}.yaml"
@@ -216,7 +219,9 @@ def telemetry_rows(loop: Loop) -> str:
     return "\n".join(text for found in rows for (text,) in found)
 
 
-_TIMES = frozenset({"at", "timestamp", "event_timestamp", "duration_seconds", "latency_seconds"})
+_RUNS_OWN = frozenset(
+    {"replay_of", "at", "timestamp", "event_timestamp", "duration_seconds", "latency_seconds"}
+)
 _RUN = re.compile(r"20260101T000000Z-\w+|(?<=/dev/)\w+(?=/atlas/)")
 
 
@@ -226,7 +231,7 @@ def without_times(value: Any) -> Any:
         return {
             name: without_times(part)
             for name, part in value.items()
-            if name not in _TIMES and not name.endswith("_at")
+            if name not in _RUNS_OWN and not name.endswith("_at")
         }
     if isinstance(value, list):
         return [without_times(part) for part in value]

@@ -15,9 +15,9 @@ import orjson
 from crm_assets.atlas.config import AtlasConfig
 from crm_assets.atlas.config_file import LoadedConfig
 from crm_assets.atlas.loop import AtlasLoop
-from crm_assets.atlas.playbook import LearningState
+from crm_assets.atlas.playbook import LearningState, Lesson
 from crm_assets.atlas.session_runners import AtlasRunner
-from crm_assets.atlas.store import Merge, OpenSession, SessionContext, SessionStore
+from crm_assets.atlas.store import OpenSession, SessionContext, SessionStore
 from crm_assets.atlas.tasks import AtlasTask, task_id
 from crm_assets.atlas.telemetry import SessionEnd, SessionStart
 from crm_assets.conversations import Conversation
@@ -153,9 +153,9 @@ class MemoryStore(SessionStore):
         self.started.append(start)
         return OpenSession(start, self.start_from, ledger_key, len(self.started))
 
-    async def finish(self, session: OpenSession, end: SessionEnd, merge: Merge | None) -> None:
+    async def finish(self, session: OpenSession, end: SessionEnd, lesson: Lesson | None) -> None:
         self.ended.append(end)
-        self.learnt = merge(session.context.learning) if merge else None
+        self.learnt = lesson.merged_into(session.context.learning) if lesson else None
 
     async def fail(self, session: OpenSession, reason: str) -> None:
         self.failed.append(reason)

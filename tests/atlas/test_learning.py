@@ -125,7 +125,14 @@ def test_what_passes_the_gates_is_learnt_and_what_does_not_says_why():
     assert [one.gate for one in update.rejected] == ["generality", "form"]
     assert update.metadata["mood"] == "good"
     state = merge(
-        STATE, update, None, session="s-9", conversation="c", reward=0.25, now=NOW, config=config().learning
+        STATE,
+        update,
+        None,
+        session="s-9",
+        conversation="c",
+        reward=0.25,
+        now=NOW,
+        pruning=config().learning.pruning_config,
     )
     assert [one.id for one in state.entries] == ["known", learnt.id]
     block = render_playbook(state, "student")

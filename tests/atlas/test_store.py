@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
+import psycopg
 import pytest
 
+from crm_assets.atlas.config import PruningConfig
 from crm_assets.atlas.outcomes import ModeDecision, PastSession
-from crm_assets.atlas.playbook import LearningState
+from crm_assets.atlas.playbook import SHARED, LearningState, LearningUpdate, Lesson, Playbook
 from crm_assets.atlas.store import (
     LiveStore,
     OpenSession,
@@ -21,19 +21,35 @@ from crm_assets.atlas.store import (
     recorded_start,
     session_start_time,
 )
-from crm_assets.atlas.telemetry import SessionEnd, SessionStart, TelemetryStore
+from crm_assets.atlas.telemetry import Review, SessionEnd, SessionStart, TelemetryStore
+from crm_assets.atlas.telemetry.learning import replace_playbook
+from crm_assets.atlas.telemetry.reviews import decide
 from crm_assets.errors import InputError
 from crm_assets.llm import Ledger
 from tests.atlas.loop import Loop
 from tests.atlas.play import NOW
 
 START = SessionStart("talk::run", "run", "key", "Do it.", {"conversation_id": "talk"})
-END = SessionEnd("succeeded", "Done.", ModeDecision(mode="paired", source="forced"), student_note="Noted.")
+END = SessionEnd(
+    "succeeded",
+    "Done.",
+    ModeDecision(mode="paired", source="forced"),
+    student_note="Noted.",
+    review=Review("approved", None),
+)
 
 
-def learnt(state: LearningState, text: str = "Learnt.") -> LearningState:
-    """A merge."""
-    return state.model_copy(update={"student_learning": text, "sessions": state.sessions + 1})
+def learnt(text: str = "Learnt.") -> Lesson:
+    """What a session taught."""
+    return Lesson(
+        session="talk::run",
+        conversation="talk",
+        reward=0.5,
+        now="2031-01-01T00:00:00Z",
+        update=LearningUpdate(student_pamphlet=text),
+        usage=None,
+        pruning=PruningConfig(),
+    )
 
 
 @pytest.fixture
@@ -53,9 +69,9 @@ class Book:
         with Ledger(self.path) as ledger:
             return asyncio.run(self.live(ledger).begin(start, ledger_key))
 
-    def finish(self, session: OpenSession, merge: Any = learnt) -> None:
+    def finish(self, session: OpenSession, text: str = "Learnt.", end: SessionEnd = END) -> None:
         with Ledger(self.path) as ledger:
-            asyncio.run(self.live(ledger).finish(session, END, merge))
+            asyncio.run(self.live(ledger).finish(session, end, learnt(text)))
 
     def fail(self, session: OpenSession) -> None:
         with Ledger(self.path) as ledger:
@@ -94,7 +110,7 @@ def test_a_session_starts_from_what_its_key_has_learnt(book: Book, loop: Loop):
 def test_an_interrupted_session_starts_from_what_it_started_from(book: Book, telemetry: TelemetryStore):
     first = book.begin()
     other = book.begin(replace(START, session_key="other::run"), "other")
-    book.finish(other, partial(learnt, text="Since then."))
+    book.finish(other, "Since then.")
     again = book.begin()
     assert again.context == first.context
     assert not again.stored
@@ -140,7 +156,7 @@ def test_a_replay_starts_from_what_was_recorded_and_stores_nothing(book: Book, l
     replayed = book.replayed()
     assert (replayed.context, replayed.id) == (first.context, None)
     with Ledger(book.path) as ledger:
-        asyncio.run(RecordedStore(ledger).finish(replayed, END, learnt))
+        asyncio.run(RecordedStore(ledger).finish(replayed, END, learnt()))
         asyncio.run(RecordedStore(ledger).fail(replayed, "no"))
     assert loop.query("SELECT to_jsonb(s)::text FROM sessions AS s") == before
     assert book.telemetry.learning_state("key").sessions == 1
@@ -183,3 +199,52 @@ def test_a_context_comes_back_as_it_was_noted(tmp_path: Path):
     with Ledger(tmp_path / "ledger.jsonl") as ledger:
         ledger.note("talk", "start", noted.model_dump(mode="json"))
         assert SessionContext.model_validate(ledger.noted("talk", "start")) == noted
+
+
+def test_what_an_unapproved_session_taught_reaches_nobody(book: Book, loop: Loop):
+    book.finish(book.begin(), end=replace(END, review=Review("pending", None)))
+    assert book.telemetry.learning_state("key") == LearningState()
+    second = book.begin(replace(START, session_key="other::run"), "other")
+    assert second.context.learning == LearningState()
+    assert [past.student_note for past in second.context.history] == [None]
+    assert book.telemetry.waiting_lessons("run") == 1
+    ((session, taught),) = loop.query(
+        "SELECT id, metadata -> 'lesson' -> 'update' FROM sessions WHERE id = 1"
+    )
+    assert taught["student_pamphlet"] == "Learnt."
+    with psycopg.connect(loop.telemetry, autocommit=True) as connection:
+        assert decide(connection, [session], "quarantined", "No.") == 0
+        assert book.telemetry.learning_state("key") == LearningState()
+        assert decide(connection, [session], "approved") == 1
+        assert decide(connection, [session], "approved") == 0  # taught once, whoever approves it again
+    assert book.telemetry.learning_state("key").student_learning == "Learnt."
+    assert book.telemetry.learning_state("key").sessions == 1
+    assert book.telemetry.waiting_lessons("run") == 0
+    assert loop.query(
+        "SELECT review_status, review_notes, metadata -> 'review' ->> 'status' FROM sessions WHERE id = 1"
+    ) == [("approved", "No.", "approved")]
+
+
+def test_namespaces_keep_apart_what_is_learnt_and_old_keys_are_the_shared_ones(book: Book, loop: Loop):
+    for number, (key, text) in enumerate(
+        {"dev::key": "Of dev.", "demo::key": "Of demo.", "key": "Of old."}.items()
+    ):
+        start = replace(
+            START, learning_key=key, session_key=f"s-{number}", metadata={"conversation_id": f"c-{number}"}
+        )
+        book.finish(book.begin(start, f"s-{number}"), text)
+    for namespace, text in {"dev": "Of dev.", "demo": "Of demo.", SHARED: "Of old."}.items():
+        found = book.telemetry.playbook(namespace)
+        assert {key: state.student_learning for key, state in found.keys.items()} == {"key": text}
+        assert found.version == 1
+    assert book.telemetry.playbook("nobody").keys == {}
+    assert book.telemetry.taught_conversations({"dev::key"}) == {"c-0"}
+    dev = book.telemetry.playbook("dev")
+    with psycopg.connect(loop.telemetry, autocommit=True) as connection:
+        replace_playbook(connection, Playbook(namespace="dev", keys={}))
+        assert book.telemetry.playbook("dev").keys == {}
+        assert book.telemetry.playbook(SHARED).version == 1
+        assert book.telemetry.taught_conversations({"dev::key"}) == set()
+        replace_playbook(connection, dev)
+    assert book.telemetry.playbook("dev") == dev
+    assert book.telemetry.taught_conversations({"dev::key"}) == {"c-0"}

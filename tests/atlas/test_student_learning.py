@@ -84,7 +84,7 @@ class Demo:
             conversation=conversation.conversation_id,
             reward=0.5,
             now=NOW,
-            config=CONFIG.learning,
+            pruning=CONFIG.learning.pruning_config,
         )
 
 

@@ -17,14 +17,23 @@ from crm_assets.atlas.playbook.learning_state import (
     Rubric,
     Scope,
 )
+from crm_assets.atlas.playbook.lesson import Lesson
 from crm_assets.atlas.playbook.merge import MOST_ENTRIES, merge
 from crm_assets.atlas.playbook.pamphlet import LONGEST_BLOCK, render_playbook, shown_entries
+from crm_assets.atlas.playbook.playbook import (
+    SHARED,
+    Playbook,
+    RunPlaybook,
+    registry_key,
+    split_registry_key,
+)
 from crm_assets.atlas.playbook.pruning import reward_delta
 from crm_assets.atlas.playbook.usage import EntryCounts, TurnFacts, UsageReport, track_usage
 
 __all__ = [
     "LONGEST_BLOCK",
     "MOST_ENTRIES",
+    "SHARED",
     "Action",
     "Audience",
     "Cue",
@@ -32,10 +41,13 @@ __all__ = [
     "EntryUsage",
     "LearningState",
     "LearningUpdate",
+    "Lesson",
+    "Playbook",
     "PlaybookEntry",
     "Provenance",
     "RejectedEntry",
     "Rubric",
+    "RunPlaybook",
     "Scope",
     "TurnFacts",
     "UsageReport",
@@ -43,8 +55,10 @@ __all__ = [
     "cue_matches",
     "merge",
     "one_line",
+    "registry_key",
     "render_playbook",
     "reward_delta",
     "shown_entries",
+    "split_registry_key",
     "track_usage",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crm_assets.atlas.config import LearningConfig
+from crm_assets.atlas.config import PruningConfig
 from crm_assets.atlas.playbook.learning_state import (
     EntryUsage,
     LearningState,
@@ -32,7 +32,7 @@ def merge(
     conversation: str,
     reward: float | None,
     now: str,
-    config: LearningConfig,
+    pruning: PruningConfig,
 ) -> LearningState:
     """Return `state` with a session's learning update and usage counts. Pure.
 
@@ -47,7 +47,7 @@ def merge(
         conversation: the conversation's ID.
         reward: 0–1; None for a session without a reward, which is not a reward of 0.
         now: time of the merge, ISO 8601, UTC.
-        config: pruning limits.
+        pruning: when an entry that shows no benefit is removed.
     """
     reward_sum = round(state.reward_sum + (reward or 0.0), _DIGITS)
     rewarded = state.rewarded + (reward is not None)
@@ -58,7 +58,7 @@ def merge(
         for entry in update.entries:
             entries, name = _with(entries, entry, fresh, session, now)
             accepted.append(name)
-    entries, gone = prune(entries, config.pruning_config)
+    entries, gone = prune(entries, pruning)
     entries, surplus = _best(entries)
     pruned = {**gone, **surplus}
     merged = state.model_copy(

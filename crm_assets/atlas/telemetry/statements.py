@@ -97,10 +97,15 @@ WHERE status = 'running' AND metadata -> 'writer' ? 'lock'
             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())))
 """
 
+# Mode and score are measured; what a session noted is taught, and waits for approval.
 PAST_SESSIONS = """
-SELECT metadata ->> 'execution_mode', reward_stats -> 'score', student_learning, teacher_learning,
+SELECT metadata ->> 'execution_mode', reward_stats -> 'score',
+    CASE WHEN teaches THEN student_learning END, CASE WHEN teaches THEN teacher_learning END,
     to_char(completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
-FROM sessions WHERE metadata ->> 'learning_key' = %s AND status = 'succeeded'
+FROM sessions, LATERAL (
+    SELECT review_status <> 'quarantined' AND NOT metadata ?| ARRAY['lesson', 'forgotten'] AS teaches
+) AS review
+WHERE metadata ->> 'learning_key' = %s AND status = 'succeeded'
 ORDER BY id DESC LIMIT %s
 """
 

@@ -4,34 +4,35 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 import psycopg
 
 from crm_assets.atlas.outcomes import PastSession
-from crm_assets.atlas.playbook import LearningState
+from crm_assets.atlas.playbook import LearningState, Playbook
 from crm_assets.atlas.telemetry import statements
 from crm_assets.atlas.telemetry.connections import Connections, database_failure
-from crm_assets.atlas.telemetry.jsonb import clean_text, jsonb
+from crm_assets.atlas.telemetry.jsonb import clean_text
+from crm_assets.atlas.telemetry.learning import (
+    Merge,
+    fetch_state,
+    merge_state,
+    read_playbooks,
+    taught_conversations,
+    waiting_lessons,
+)
 from crm_assets.atlas.telemetry.records import SessionEnd, SessionStart
-from crm_assets.atlas.telemetry.registry import read_row, row_metadata
+from crm_assets.atlas.telemetry.registry import read_row
 from crm_assets.atlas.telemetry.schema import migrate
 from crm_assets.atlas.telemetry.writer import Writer
 from crm_assets.errors import InfrastructureError
 
 __all__ = ["Merge", "TelemetryStore"]
 
-Merge = Callable[[LearningState], LearningState]
-"""Returns the new learning state of a key. Pure: it may be called more than once."""
-
 _Result = TypeVar("_Result")
 _WAITS = (0.1, 1.0, 3.0)
 """Seconds before each retry after a broken connection."""
-
-_STATE = (
-    "SELECT student_learning, teacher_learning, metadata FROM learning_registry WHERE learning_key = %s"
-)
 
 
 class TelemetryStore:
@@ -106,8 +107,32 @@ class TelemetryStore:
         Raises:
             InfrastructureError: the database failed.
         """
-        row = self._reliably(lambda connection: _fetch_one(connection, _STATE, (clean_text(key),)))
-        return LearningState() if row is None else read_row(*row).state
+        return self._reliably(lambda connection: fetch_state(connection, key))
+
+    def playbook(self, namespace: str) -> Playbook:
+        """Return the playbook of a namespace; an empty one if nothing was learned in it.
+
+        Raises:
+            InfrastructureError: the database failed.
+        """
+        known = self._reliably(read_playbooks)
+        return known.get(namespace) or Playbook(namespace=namespace, keys={})
+
+    def taught_conversations(self, keys: Collection[str]) -> set[str]:
+        """Return the IDs of the conversations whose sessions taught one of some learning keys.
+
+        Raises:
+            InfrastructureError: the database failed.
+        """
+        return self._reliably(lambda connection: taught_conversations(connection, keys))
+
+    def waiting_lessons(self, run_id: str) -> int:
+        """Return how many sessions of a run taught something that waits for approval.
+
+        Raises:
+            InfrastructureError: the database failed.
+        """
+        return self._reliably(lambda connection: waiting_lessons(connection, run_id))
 
     def past_sessions(self, key: str, limit: int) -> list[PastSession]:
         """Return the last succeeded sessions of a learning key, at most `limit`, latest first.
@@ -255,7 +280,7 @@ def _persist(
             # The connection broke after the commit and before its confirmation.
             row = _fetch_one(connection, _STATE_OF_SESSION, (session_id,)) if merge else None
             return read_row(*row).state if row else None
-        state = _merge(connection, claimed[0], merge) if merge else None
+        state = merge_state(connection, claimed[0], merge) if merge else None
         parameters = statements.persist_parameters(session_id, end, state or end.learning_state)
         connection.execute(statements.PERSIST.encode(), parameters, prepare=True)
     return state
@@ -265,31 +290,3 @@ _STATE_OF_SESSION = (
     "SELECT r.student_learning, r.teacher_learning, r.metadata FROM sessions AS s "
     "JOIN learning_registry AS r ON r.learning_key = s.metadata ->> 'learning_key' WHERE s.id = %s"
 )
-
-
-def _merge(connection: psycopg.Connection, key: str, merge: Merge) -> LearningState:
-    locked = f"{_STATE} FOR UPDATE"
-    row = _fetch_one(connection, locked, (key,))
-    if row is None:
-        connection.execute(
-            "INSERT INTO learning_registry (learning_key) VALUES (%s) ON CONFLICT DO NOTHING", (key,)
-        )
-        row = _fetch_one(connection, locked, (key,))
-    before = read_row(*row)
-    state = merge(before.state)
-    if state != before.state:
-        connection.execute(
-            "UPDATE learning_registry SET student_learning = %s, teacher_learning = %s, "
-            "metadata = %s::jsonb, updated_at = clock_timestamp() WHERE learning_key = %s",
-            (*_pamphlets(state), jsonb(row_metadata(state, before)), key),
-            prepare=True,
-        )
-    return state
-
-
-def _pamphlets(state: LearningState) -> tuple[str | None, str | None]:
-    student, teacher = state.student_learning, state.teacher_learning
-    return (
-        None if student is None else clean_text(student),
-        None if teacher is None else clean_text(teacher),
-    )

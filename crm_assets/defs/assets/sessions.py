@@ -8,6 +8,8 @@ import dagster as dg
 
 from crm_assets.atlas.plan import SessionPlan
 from crm_assets.atlas.run_plan import load_run, run_plan
+from crm_assets.atlas.run_playbook import read_run_playbook
+from crm_assets.defs.assets.playbook import playbook, playbook_written
 from crm_assets.defs.assets.progress import session_progress, tell
 from crm_assets.defs.assets.spending import spending_metadata
 from crm_assets.defs.assets.tasks import atlas_tasks
@@ -50,8 +52,8 @@ _PAUSE_SECONDS = 15.0
     owners=OWNERS,
     tags=tags("sessions"),
     partitions_def=BASELINE_PARTITIONS,
-    deps=[atlas_tasks],
-    code_version="2",
+    deps=[atlas_tasks, playbook],
+    code_version="3",
     kinds={"jsonl", "postgres", "litellm"},
     pool=POOL,
 )
@@ -96,6 +98,7 @@ def atlas_sessions(
                 raise
             context.log.warning(f"{error} Resuming in {_PAUSE_SECONDS:g} s; finished sessions are kept.")
             raise dg.RetryRequested(config.retries, seconds_to_wait=_PAUSE_SECONDS) from error
+    _tell_playbook(context, paths)
     tell(context, f"{counted(summary.total, 'session')} in {summary.seconds:.1f} s")
     return file_result(
         paths.sessions,
@@ -112,6 +115,18 @@ def atlas_sessions(
             "budget_tokens": plan.budget_tokens,
         },
     )
+
+
+def _tell_playbook(context: dg.AssetExecutionContext, paths: BaselinePaths) -> None:
+    """Record in Dagster what the run made of the playbook."""
+    if not paths.playbook.is_file():
+        return
+    document = read_run_playbook(paths)
+    if document.learning == "on":
+        context.log_event(playbook_written(document))
+    if document.awaiting_approval:
+        waiting = counted(document.awaiting_approval, "session")
+        tell(context, f"{waiting} taught what nobody has approved yet: crm-assets review list")
 
 
 def _described(reset: SandboxReset) -> str:

@@ -215,6 +215,8 @@ class RunSide(Model):
     """Most runs of a conversation."""
     statuses: dict[str, int]
     """Sessions by status."""
+    taught_by: int | None = None
+    """Its conversations that had taught its playbook before; null where no playbook is recorded."""
     origin: Origin | None = None
     """The run that it repeats; null for one that measured its results itself."""
 

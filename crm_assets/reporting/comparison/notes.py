@@ -40,6 +40,12 @@ def _on_samples(comparison: Comparison) -> Iterator[str]:
     for here, there, count in ((a, b, comparison.only_in_a), (b, a, comparison.only_in_b)):
         if count:
             yield f"Left out: {_conversations(count)} of run {here.run} that run {there.run} did not run."
+    for side in (a, b):
+        if side.taught_by:
+            yield (
+                f"Run {side.run} started from a playbook that {_conversations(side.taught_by)} of it had "
+                "taught before: their results may be remembered."
+            )
     if comparison.copies:
         yield (
             f"Copies of another conversation under a different ID: {comparison.copies:,}. Each content "

@@ -13,6 +13,7 @@ from crm_assets.reporting.comparison.models import FactChange
 __all__ = ["RunFacts", "compare_facts", "read_facts"]
 
 _ENTRIES_AT_START = "playbook_entries_at_start"
+_PLAYBOOK = {"namespace", "entries", "version", "sha256", "taught_by"}  # what the run read
 _MOST_VALUES = 8  # that are named, of a fact that changed within a run
 
 
@@ -45,6 +46,7 @@ class RunFacts:
             "config_path": header.config_path,
             "conversations_path": header.conversations_path,
             "software": header.software,
+            "playbook": header.playbook.model_dump(include=_PLAYBOOK) if header.playbook else None,
             "replay_of": header.replay_of.model_dump() if header.replay_of else None,
         }
         found: dict[str, Scalar] = {path: value for path, value in _leaves(said) if value is not None}

@@ -179,6 +179,7 @@ def _side(
         conversations=len(conversations),
         epochs=max(len(each.sessions) for each in conversations.values()),
         statuses=dict(sorted(statuses.items())),
+        taught_by=header.playbook.taught_by if header.playbook else None,
         origin=origin_of(header.agent_config, header.replay_of),
     )
 

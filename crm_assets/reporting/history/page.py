@@ -78,7 +78,9 @@ def run_cells(run: HistoryRun) -> tuple[Cell, ...]:
         ", ".join(filter(None, (agent, repeats))) or None,
         figures.mode,
         figures.conversations,
-        percent(figures.strict_success) + ("*" if figures.without_verdict else ""),
+        percent(figures.strict_success)
+        + ("*" if figures.without_verdict else "")
+        + ("" if figures.taught_by == 0 else "†"),
         interval(figures.strict_success),
         percent(figures.state_match),
         number(figures.reward.mean, 3),
@@ -110,6 +112,14 @@ def _lead(history: History) -> Iterator[Text]:
         )
     if any(run.figures and run.figures.without_verdict for run in history.runs):
         yield "* Some conversations have no verdict; the run's README has the bounds."
+    remembered = [run.figures for run in history.runs if run.figures and run.figures.taught_by != 0]
+    if remembered:
+        unknown = sum(1 for figures in remembered if figures.taught_by is None)
+        which = f" In {counted(unknown, 'run')} it is not recorded which conversations those were."
+        yield (
+            "† Started from a playbook that conversations of the same run had taught before: a rise may be "
+            "memory of them, not learning that carries over."
+        ) + (which if unknown else "")
     revisions = {run.figures.dataset_revision for run in history.runs if run.figures}
     if len(revisions) > 1:
         yield (

@@ -35,7 +35,7 @@ def merged(
     given: dict[str, Any] = {"session": "s-1", "conversation": "c-1", "reward": 0.5, "now": NOW, **more}
     update = given.pop("update", LearningUpdate(entries=entries) if entries else None)
     report = None if usage is None else UsageReport(usage)
-    return merge(state, update, report, **given, config=config or learning())
+    return merge(state, update, report, **given, pruning=(config or learning()).pruning_config)
 
 
 def test_a_new_entry_is_dated_and_remembers_what_rewards_were_before_it():

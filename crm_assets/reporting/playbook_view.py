@@ -1,0 +1,76 @@
+"""Playbooks for a terminal: what one holds, and what differs between two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from crm_assets.reporting.document import Block, Column, Section, Table, figures
+from crm_assets.reporting.formats import counted, plain
+
+if TYPE_CHECKING:
+    from crm_assets.atlas.playbook import LearningState, Playbook, PlaybookEntry
+
+__all__ = ["difference_blocks", "playbook_blocks"]
+
+_SHORT = 12  # characters of a key or hash
+
+
+def playbook_blocks(playbook: Playbook, *, entries: bool) -> Iterator[Block]:
+    """Yield the keys of a playbook, with their pamphlets and entries if `entries`."""
+    rows = (
+        (key[:_SHORT], len(state.entries), state.version, state.sessions)
+        for key, state in playbook.keys.items()
+    )
+    count = counted(playbook.entries, "entry", "entries")
+    yield Section(
+        f"{playbook.namespace}: {count}, version {playbook.version}, {playbook.sha256[:_SHORT]}",
+        (Table.of((Column("Learning key", "code"), *figures("Entries", "Version", "Sessions")), rows),),
+    )
+    if not entries:
+        return
+    for key, state in playbook.keys.items():
+        lines = [*_pamphlets(state), *map(_entry, state.entries)]
+        if lines:
+            yield Section(key[:_SHORT], tuple(lines))
+
+
+def difference_blocks(a: Playbook, b: Playbook) -> Iterator[Block]:
+    """Yield what `b` holds and `a` does not, and the reverse, by learning key."""
+    if a.sha256 == b.sha256:
+        yield "The playbooks are the same."
+        return
+    changed = False
+    for key in sorted({*a.keys, *b.keys}):
+        lines = list(_changes(a.keys.get(key), b.keys.get(key)))
+        if lines:
+            changed = True
+            yield Section(key[:_SHORT], tuple(lines))
+    if not changed:
+        yield "The same pamphlets and entries; only counts of their use differ."
+
+
+def _changes(a: LearningState | None, b: LearningState | None) -> Iterator[str]:
+    before, after = (list(_lines(state)) for state in (a, b))
+    yield from (f"- {line}" for line in before if line not in after)
+    yield from (f"+ {line}" for line in after if line not in before)
+
+
+def _lines(state: LearningState | None) -> Iterator[str]:
+    if state is not None:
+        yield from _pamphlets(state)
+        yield from map(_entry, state.entries)
+
+
+def _pamphlets(state: LearningState) -> Iterator[str]:
+    for audience, text in (("student", state.student_learning), ("teacher", state.teacher_learning)):
+        if text:
+            yield f"{audience} pamphlet: {plain(text)}"
+
+
+def _entry(entry: PlaybookEntry) -> str:
+    tool = f" [{entry.action.runtime_handle}]" if entry.action.runtime_handle else ""
+    return (
+        f"{entry.id}, {entry.audience}: when {entry.cue.type} {plain(entry.cue.pattern)}: "
+        f"{plain(entry.action.imperative)}{tool}"
+    )
