@@ -141,6 +141,7 @@ def test_a_session_has_the_fields_that_readers_rely_on(run: Sessions, sessions: 
             "token_usage": {},
             "cost_usd": {},
             "imported": None,
+            "replay_of": None,
         },
     }
     assert {name: value for name, value in header.items() if name not in ("software", "code")} == {
@@ -158,6 +159,8 @@ def test_a_session_has_the_fields_that_readers_rely_on(run: Sessions, sessions: 
         "conversations_path": "data/conversations/dev.jsonl",
         "tasks_path": "artifacts/baselines/dev/run/atlas/tasks.jsonl",
         "imported": None,
+        "playbook": None,
+        "replay_of": None,
     }
     assert result["status"] == "completed"
     assert len(result["per_turn_results"]) == 2

@@ -102,6 +102,7 @@ def test_facts_of_the_run_are_in_no_line(tmp_path: Path) -> None:
         "token_usage",
         "cost_usd",
         "imported",
+        "replay_of",
     }
 
 

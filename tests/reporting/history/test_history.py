@@ -192,5 +192,5 @@ def test_the_asset_shows_table_picture_and_the_newest_figures(
 def test_the_document_is_json_of_a_version(instance: dg.DagsterInstance, project: Project) -> None:
     update_history(project, "small")
     document = orjson.loads(HistoryPaths.of(project, "small").document.read_bytes())
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert document["dataset"] == "small"
