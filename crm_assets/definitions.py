@@ -6,7 +6,7 @@ import warnings
 
 import dagster as dg
 
-from crm_assets.defs.assets import LINEAGE, baseline_history, conversations, playbook
+from crm_assets.defs.assets import LINEAGE, baseline_history, conversations, learning_study, playbook
 from crm_assets.defs.checks import CHECKS
 from crm_assets.defs.jobs import JOBS
 from crm_assets.defs.resources import (
@@ -26,7 +26,7 @@ _postgres = PostgresResource.configure_at_launch(artifacts=_artifacts)
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", dg.BetaWarning)  # code references, in this (pinned) Dagster
-    _assets = with_source_links([conversations, playbook, *LINEAGE, baseline_history])
+    _assets = with_source_links([conversations, playbook, *LINEAGE, baseline_history, learning_study])
 
 defs = dg.Definitions(
     assets=_assets,

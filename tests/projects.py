@@ -130,7 +130,7 @@ class Snapshots:
 
     def _take(self, project: Project) -> tuple[Path, dict[str, str]]:
         folder = short_folder("snap")
-        for part in (project.conversations, project.baselines):
+        for part in (project.conversations, project.baselines.parent):
             shutil.copytree(part, folder / part.relative_to(project.root), dirs_exist_ok=True)
         copies = {}
         for kind in _ADDRESSES:

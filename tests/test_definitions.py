@@ -15,12 +15,13 @@ import yaml
 from crm_assets.definitions import defs
 from crm_assets.defs.assets.sessions import POOL
 from crm_assets.defs.checks import BLOCKING, SMOKE_JOB, SMOKE_NAMES, WARNINGS
-from crm_assets.defs.jobs import BASELINE_JOB, HARNESS_JOB, HISTORY_JOB, RESCORE_JOB
+from crm_assets.defs.jobs import BASELINE_JOB, HARNESS_JOB, HISTORY_JOB, RESCORE_JOB, STUDY_JOB
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 LINEAGE = ["dataset_revision", "atlas_tasks", "atlas_sessions", "baseline_metrics", "baseline_readme"]
-CODE_VERSIONS = {"dataset_revision": "2", "atlas_sessions": "2", "baseline_readme": "2"}
+OTHERS = ["conversations", "baseline_history", "playbook", "learning_study"]
+CODE_VERSIONS = {"dataset_revision": "2", "atlas_sessions": "3", "baseline_readme": "2"}
 WARNED = {
     "dataset_audit": "dataset_revision",
     "missing_verdicts": "baseline_metrics",
@@ -62,8 +63,8 @@ def test_dg_lists_the_definitions(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     listed = json.loads(done.stdout)
-    assert {*LINEAGE, "conversations", "baseline_history"} == {a["asset_key"] for a in listed["assets"]}
-    assert {BASELINE_JOB, HARNESS_JOB, HISTORY_JOB, RESCORE_JOB, SMOKE_JOB} == {
+    assert {*LINEAGE, *OTHERS} == {a["asset_key"] for a in listed["assets"]}
+    assert {BASELINE_JOB, HARNESS_JOB, HISTORY_JOB, RESCORE_JOB, SMOKE_JOB, STUDY_JOB} == {
         j["name"] for j in listed["jobs"]
     }
 
@@ -72,7 +73,8 @@ def test_each_stage_depends_on_the_one_before() -> None:
     graph = defs.resolve_asset_graph()
     before = "conversations"
     for name in LINEAGE:
-        assert graph.get(dg.AssetKey(name)).parent_keys == {dg.AssetKey(before)}
+        others = {dg.AssetKey("playbook")} if name == "atlas_sessions" else set()
+        assert graph.get(dg.AssetKey(name)).parent_keys == {dg.AssetKey(before), *others}
         before = name
 
 
@@ -108,7 +110,7 @@ def test_the_source_is_observed_per_dataset() -> None:
     assert node.kinds == {"jsonl"}
 
 
-@pytest.mark.parametrize("name", [*LINEAGE, "baseline_history"])
+@pytest.mark.parametrize("name", [*LINEAGE, "baseline_history", "learning_study"])
 def test_each_asset_leads_to_its_code(name: str) -> None:
     metadata = defs.resolve_asset_graph().get(dg.AssetKey(name)).metadata
     references = metadata["dagster/code_references"]

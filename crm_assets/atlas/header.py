@@ -58,6 +58,7 @@ def run_header(
         config_path=None if config is None else project.relative(config),
         conversations_path=project.relative(project.dataset_file(dataset)),
         tasks_path=project.relative(files.tasks),
+        subset=task.subset,
         replay_of=replay_of,
         # Only runs that ask models have a configuration, and only for them litellm matters.
         software=software_versions(databases.sandbox, code, more=("litellm",) if config else ()),

@@ -12,6 +12,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from crm_assets.conversations import Conversation, load_conversations
+from crm_assets.conversations.split import Subset
 from crm_assets.engine import WorkItem
 from crm_assets.errors import InputError, first_line
 from crm_assets.workspace.files import atomic_writer, write_jsonl
@@ -55,6 +56,8 @@ class AtlasTask(BaseModel):
     """The CRM's database."""
     use_llm_judge: bool = False
     """Whether a judge decides on calls and replies that are not equal to the expected ones."""
+    subset: Subset | None = None
+    """The part of the dataset that the run's tasks are; None for the dataset, or the first of it."""
 
 
 def write_tasks(
@@ -65,8 +68,11 @@ def write_tasks(
     run_id: str,
     use_llm_judge: bool = False,
     limit: int | None = None,
+    subset: Subset | None = None,
 ) -> int:
     """Write a task for each of the first `limit` conversations of `dataset` (None: all); returns how many.
+
+    With a `subset`, the tasks are those of its conversations, and its split has the limit.
 
     Raises:
         InputError: the limit is no positive number.
@@ -77,14 +83,17 @@ def write_tasks(
         raise InputError("The limit must be at least one conversation.")
 
     def tasks() -> Iterator[object]:
-        for conversation in itertools.islice(load_conversations(dataset), limit):
+        conversations = load_conversations(dataset)
+        chosen = itertools.islice(conversations, limit) if subset is None else subset.of(conversations)
+        for conversation in chosen:
             yield AtlasTask(
                 task_id=task_id(conversation.conversation_id, run_id),
                 run_id=run_id,
                 conversation=conversation,
                 dataset_revision=dataset_revision,
                 use_llm_judge=use_llm_judge,
-            ).model_dump()
+                subset=subset,
+            ).model_dump(exclude={"subset"} if subset is None else None)
 
     return write_jsonl(target, tasks())
 

@@ -45,11 +45,19 @@ def find_dataset_change(project: Project, paths: BaselinePaths) -> Verdict:
 
 
 def find_task_mismatch(project: Project, paths: BaselinePaths, limit: int | None) -> Verdict:
-    """Check that the tasks are the dataset's (first `limit`) conversations, one to one and in order."""
+    """Check that the tasks are the dataset's (first `limit`) conversations, one to one and in order.
+
+    Tasks of a part of the dataset are compared with the conversations of that part.
+    """
     revision = read_revision_file(paths.revision)
-    expected = revision.conversations if limit is None else min(limit, revision.conversations)
     seen: set[str] = set()
     dataset = load_conversations(require_dataset(project, paths.key.dataset))
+    subset = next((task.subset for task in read_tasks(paths.tasks)), None)
+    if subset is None:
+        expected = revision.conversations if limit is None else min(limit, revision.conversations)
+    else:
+        wanted = list(subset.of(dataset))
+        expected, dataset = len(wanted), iter(wanted)
     for task in read_tasks(paths.tasks):
         conversation = next(dataset, None)
         place = f"Task {len(seen) + 1} ({task.task_id})"
@@ -59,6 +67,8 @@ def find_task_mismatch(project: Project, paths: BaselinePaths, limit: int | None
         if conversation is None or conversation.content_hash != task.conversation.content_hash:
             found = "nothing" if conversation is None else conversation.conversation_id
             return Verdict(f"{place} is not the dataset's conversation: that is {found}.", len(seen))
+        if task.subset != subset:
+            return Verdict(f"{place} is of another part of the dataset than the first one.", len(seen))
         if task.dataset_revision != revision.sha256:
             return Verdict(f"{place} was made from another revision of the dataset.", len(seen))
     if len(seen) != expected:

@@ -28,6 +28,7 @@ from crm_assets.cli.playbook import playbook
 from crm_assets.cli.review import review
 from crm_assets.cli.runs import runs
 from crm_assets.cli.show import show
+from crm_assets.cli.study import study
 from crm_assets.cli.tasks import tasks
 from crm_assets.cli.tools import tools
 from crm_assets.cli.ui import ui
@@ -64,6 +65,7 @@ for _command in (
     runs,
     atlas,
     compare,
+    study,
     playbook,
     review,
     lineage,

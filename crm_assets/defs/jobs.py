@@ -11,6 +11,7 @@ from crm_assets.defs.assets import (
     baseline_history,
     baseline_metrics,
     baseline_readme,
+    learning_study,
 )
 from crm_assets.defs.assets.tasks import TasksConfig
 from crm_assets.defs.checks import SMOKE_JOB, smoke_checklist
@@ -22,17 +23,20 @@ __all__ = [
     "HISTORY_JOB",
     "JOBS",
     "RESCORE_JOB",
+    "STUDY_JOB",
     "baseline",
     "harness_baseline",
     "history",
     "rescore",
     "smoke",
+    "study",
 ]
 
 BASELINE_JOB = "baseline"
 HARNESS_JOB = "harness_baseline"
 RESCORE_JOB = "rescore"
 HISTORY_JOB = "history"
+STUDY_JOB = "study"
 
 _WHOLE = dg.AssetSelection.assets(*LINEAGE)
 _LINEAGE = _WHOLE - dg.AssetSelection.checks(smoke_checklist)
@@ -78,4 +82,11 @@ history = dg.define_asset_job(
     description="The history of one dataset, from the baselines that are there.",
 )
 
-JOBS = [baseline, harness_baseline, smoke, rescore, history]
+study = dg.define_asset_job(
+    STUDY_JOB,
+    selection=dg.AssetSelection.assets(learning_study),
+    description="What learning gains on conversations that it never saw, with a control: one arm learns on "
+    "a part of the dataset, and all arms are scored on the rest. Each arm is a baseline of its own.",
+)
+
+JOBS = [baseline, harness_baseline, smoke, rescore, history, study]

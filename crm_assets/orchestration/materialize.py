@@ -17,6 +17,7 @@ from dagster._core.errors import DagsterAssetCheckFailedError, DagsterExecutionI
 from dagster_shared.check import CheckError
 
 from crm_assets.atlas.plan import SessionPlan
+from crm_assets.conversations.split import Subset
 from crm_assets.definitions import defs
 from crm_assets.defs.assets import LINEAGE, atlas_sessions, baseline_metrics
 from crm_assets.defs.assets.progress import PROGRESS_LOGGER
@@ -61,6 +62,8 @@ class LineageOptions:
 
     plan: SessionPlan = field(default_factory=SessionPlan)
     limit: int | None = None
+    subset: Subset | None = None
+    """The part of the dataset to run; its split has the limit."""
     overwrite: bool = False
     resume: bool = False
     """Run again the sessions of a finished baseline that have no verdict."""
@@ -74,7 +77,7 @@ class LineageOptions:
         )
         configs: dict[str, StageConfig] = {
             "dataset_revision": StageConfig(overwrite=self.overwrite),
-            "atlas_tasks": TasksConfig(overwrite=self.overwrite, limit=self.limit),
+            "atlas_tasks": TasksConfig.of(self.subset, limit=self.limit, overwrite=self.overwrite),
             atlas_sessions.op.name: sessions,
         }
         return {name: config for name, config in configs.items() if name in stages}

@@ -7,6 +7,8 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from crm_assets.conversations.split import Subset
+
 __all__ = [
     "RUN_SCHEMA_VERSION",
     "ImportedFile",
@@ -119,6 +121,8 @@ class RunHeader(BaseModel):
     """Versions of what takes part, by name; a run that was resumed may name two, separated by a comma."""
     imported: ImportedFile | None = None
     """None if the run is no import."""
+    subset: Subset | None = None
+    """The part of the dataset that was run; None for all of it, or the first of it."""
     replay_of: ReplayedRun | None = None
     """The run that this one repeats: its model calls, or its recorded calls. None for a run of its own."""
     playbook: PlaybookUse | None = None

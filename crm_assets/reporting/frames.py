@@ -254,6 +254,7 @@ def _completed(path: Path, header: RunHeader, run: RunInfo) -> RunInfo:
                 f"{path} is of {name} {said[name]!r}, not {known!r}; give the sessions of this run."
             )
     said |= {
+        "subset": header.subset,
         "playbook": header.playbook,
         "replay_of": header.replay_of,
         "agent_config": header.agent_config,

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, model_validator
 
+from crm_assets.conversations.split import Subset
 from crm_assets.records import PlaybookUse, ReplayedRun
 from crm_assets.records.results import StrictFormula
 from crm_assets.reporting.breakdown_models import (
@@ -86,6 +87,8 @@ class RunInfo(Model):
     """The run's tasks.jsonl."""
     software: dict[str, str] = Field(default_factory=dict)
     """Versions of the software that took part, by name."""
+    subset: Subset | None = None
+    """The part of the dataset that was run; null for all of it, or the first of it."""
     playbook: PlaybookUse | None = None
     """The playbook that was read and written; null where none was used, or it is not recorded."""
     replay_of: ReplayedRun | None = None

@@ -108,6 +108,8 @@ def _size(metrics: Metrics, revision: Mapping[str, Any]) -> str:
     size = f"{ran:,} of its {held:,} conversations" if held and held > ran else _conversations(ran)
     if copies:
         size += f" ({copies:,} of them a copy of another under a different ID, and no conversation more)"
+    if metrics.subset is not None:
+        size += f", {metrics.subset}"
     return f"{size}, each run {metrics.repeats.epochs:,} times" if metrics.repeats else size
 
 

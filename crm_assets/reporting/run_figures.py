@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crm_assets.conversations.split import Subset
 from crm_assets.records.results import StrictFormula
 from crm_assets.reporting.figures import Mean, Model, Rate
 from crm_assets.reporting.models import Metrics
@@ -38,6 +39,8 @@ class RunFigures(Model):
     taught_by: int | None = None
     """Conversations of the run that had taught its playbook before, whose results may be remembered; null
     if that is unknown."""
+    subset: Subset | None = None
+    """The part of the dataset that was run, as by a study; null for all of it, or the first of it."""
     origin: Origin | None = None
     """What the run repeats; null for one that measured its results itself."""
     recorded_tokens: int | None = None
@@ -66,6 +69,7 @@ class RunFigures(Model):
             tokens=metrics.own_tokens,
             cost_usd=metrics.own_cost_usd,
             taught_by=_taught_by(metrics),
+            subset=metrics.subset,
             origin=metrics.origin,
             recorded_tokens=metrics.reported_tokens if metrics.origin else None,
             recorded_cost_usd=metrics.recorded_cost_usd,

@@ -346,4 +346,4 @@ def test_a_shard_runs_all_sessions_of_its_learning_keys(databases: Databases):
         lines = loop.lines(files)
     assert summary.total == EPOCHS * len(wanted)
     assert [line["conversation_id"] for line in lines] == wanted * EPOCHS
-    assert {facts(line)["learning_key"] for line in lines} == shard
+    assert {facts(line)["learning_key"] for line in lines} == {f"dev::{key}" for key in shard}

@@ -2,11 +2,14 @@
 
 # No postponed annotations here: Dagster reads the config class off the function as it stands.
 
+from typing import Literal
+
 import dagster as dg
 from pydantic import Field
 
 from crm_assets.atlas.tasks import write_tasks
 from crm_assets.conversations.revision import read_revision_file
+from crm_assets.conversations.split import Split, Subset
 from crm_assets.defs.assets.dataset_revision import dataset_revision
 from crm_assets.defs.assets.progress import tell
 from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
@@ -33,6 +36,30 @@ class TasksConfig(StageConfig):
         ge=1,
         description="Number of conversations, from the start of the dataset; left out, all.",
     )
+    part: Literal["all", "teach", "held-out"] = Field(
+        default="all",
+        description="Part of the conversations, as a study splits them: by content, each learning key on "
+        "both sides.",
+    )
+    split: float = Field(default=0.5, gt=0, lt=1, description="Share of the conversations to teach on.")
+    seed: int = Field(default=0, ge=0, description="Of the split.")
+
+    @classmethod
+    def of(cls, subset: Subset | None, *, limit: int | None, overwrite: bool) -> "TasksConfig":
+        """Return the options that choose these conversations."""
+        if subset is None:
+            return cls(overwrite=overwrite, limit=limit)
+        split = subset.split
+        return cls(
+            overwrite=overwrite, limit=split.limit, part=subset.part, split=split.share, seed=split.seed
+        )
+
+    def subset(self) -> Subset | None:
+        """Return the part that these options choose; None for no part."""
+        if self.part == "all":
+            return None
+        split = Split(share=self.split, seed=self.seed, limit=self.limit)
+        return Subset(part=self.part, split=split)
 
 
 @dg.asset(
@@ -62,6 +89,9 @@ def atlas_tasks(
             dataset_revision=read_revision_file(paths.revision).sha256,
             run_id=key.run_id,
             limit=config.limit,
+            subset=config.subset(),
         )
     tell(context, counted(count, "task"))
-    return file_result(paths.tasks, {"tasks": count, "limit": config.limit, "run_id": key.run_id})
+    return file_result(
+        paths.tasks, {"tasks": count, "limit": config.limit, "part": config.part, "run_id": key.run_id}
+    )

@@ -18,6 +18,7 @@ deviation `s` of the conversations' differences: E. Miller, "Adding Error Bars t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from crm_assets.reporting.intervals import t_quantile
@@ -28,7 +29,14 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["ALPHA", "POWER", "detectable_difference", "detectable_share", "mcnemar_power"]
+__all__ = [
+    "ALPHA",
+    "POWER",
+    "conversations_needed",
+    "detectable_difference",
+    "detectable_share",
+    "mcnemar_power",
+]
 
 ALPHA = 0.05
 POWER = 0.80
@@ -121,3 +129,32 @@ def detectable_difference(conversations: int, stddev: float) -> float | None:
     if conversations < 2 or stddev == 0:  # noqa: PLR2004  (a spread needs two)
         return None
     return (t_quantile(conversations - 1) + _Z_POWER) * stddev / math.sqrt(conversations)
+
+
+def conversations_needed(differences: Sequence[float]) -> int | None:
+    """Return how many conversations find a mean difference as observed with 80 % power, at level .05.
+
+    `((t + z) · s / d)²` with the observed mean `d` and standard deviation `s` of the conversations'
+    differences, `t` for that many conversations (see the top of this module). It is right only as far as
+    the
+    observed difference is: from few conversations it is a rough plan.
+
+    Returns None without a difference, or without a spread.
+    """
+    count = len(differences)
+    mean = math.fsum(differences) / count if count else 0.0
+    if count < 2 or mean == 0 or min(differences) == max(differences):  # noqa: PLR2004  (a spread needs two)
+        return None
+    spread = math.sqrt(math.fsum((each - mean) ** 2 for each in differences) / (count - 1))
+    low, high = 2, 2
+    while not _finds(high, mean, spread):
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _finds(middle, mean, spread) else (middle, high)
+    return high
+
+
+def _finds(conversations: int, mean: float, spread: float) -> bool:
+    detectable = detectable_difference(conversations, spread)
+    return detectable is not None and detectable <= abs(mean)

@@ -52,11 +52,11 @@ class History(Model):
 
     @property
     def samples(self) -> tuple[HistoryRun, ...]:
-        """The runs with figures that are samples of their own; of repetitions, the first."""
+        """The runs with figures that are samples of the dataset; of repetitions, the first."""
         first: dict[str, HistoryRun] = {}
         samples: dict[str, str] = {}
         for run in self.runs:
-            if run.figures is None:
+            if run.figures is None or run.figures.subset is not None:
                 continue
             own, origin = f"{self.dataset}|{run.run}", run.figures.origin
             samples[own] = own if origin is None else samples.get(origin.sample, origin.sample)

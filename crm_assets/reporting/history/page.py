@@ -73,9 +73,10 @@ def run_cells(run: HistoryRun) -> tuple[Cell, ...]:
         return (run.run, *[None] * (len(RUN_COLUMNS) - 1))
     agent = " ".join(filter(None, (figures.agent, f"({figures.model})" if figures.model else "")))
     repeats = figures.origin.label if figures.origin else ""
+    part = f"{figures.subset.part} part" if figures.subset else ""
     return (
         run.run,
-        ", ".join(filter(None, (agent, repeats))) or None,
+        ", ".join(filter(None, (agent, repeats, part))) or None,
         figures.mode,
         figures.conversations,
         percent(figures.strict_success)
@@ -104,7 +105,16 @@ def _lead(history: History) -> Iterator[Text]:
         return
     count = len(history.runs)
     yield f"{counted(count, 'finished run')}, oldest first."
-    repeats = [run for run in history.runs if run.figures and run not in history.samples]
+    parts = sum(1 for run in history.runs if run.figures and run.figures.subset)
+    if parts:
+        yield (
+            f"{counted(parts, 'run')} of these ran a part of the dataset, as the arms of a "
+            "study do; they are "
+            "in neither the picture nor the comparison."
+        )
+    repeats = [
+        run for run in history.runs if run.figures and not run.figures.subset and run not in history.samples
+    ]
     if repeats:
         yield (
             f"{counted(len(repeats), 'run')} of these repeat what another one measured. They are no new "
