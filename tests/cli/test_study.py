@@ -11,6 +11,9 @@ import orjson
 import pytest
 
 from crm_assets.conversations import Conversation
+from crm_assets.definitions import defs
+from crm_assets.defs.assets.learning_study import StudyConfig
+from crm_assets.defs.jobs import STUDY_JOB
 from crm_assets.generator import generate
 from crm_assets.orchestration.materialize import open_instance
 from crm_assets.reporting.history import update_history
@@ -125,3 +128,18 @@ def test_tasks_of_another_part_do_not_verify(run: Run, studied: StudyPaths, proj
     held_out.tasks.write_text("".join(json.dumps(line) + "\n" for line in lines))
     found = run("lineage", "pairs", f"{STUDY}-{RUNS[1]}", "--verify")
     assert found.exit_code == 1
+
+
+def test_the_job_of_the_ui_resumes_it_too(studied: StudyPaths, project: Project) -> None:
+    studied.document.unlink()
+    config = StudyConfig(arms=["off", "on"], repeats=1, run=STUDY)
+    with open_instance(project) as instance:
+        job = defs.resolve_job_def(STUDY_JOB)
+        options = dg.RunConfig(ops={"learning_study": config})
+        done = job.execute_in_process(instance=instance, partition_key="pairs", run_config=options)
+        (made,) = done.asset_materializations_for_node("learning_study")
+        refused = dg.RunConfig(ops={"learning_study": StudyConfig(arms=["on"], run=STUDY)})
+        with pytest.raises(dg.Failure, match="A study compares the arm on with"):
+            job.execute_in_process(instance=instance, partition_key="pairs", run_config=refused)
+    assert made.metadata["study"].value == STUDY
+    assert studied.document.is_file()

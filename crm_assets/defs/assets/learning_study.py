@@ -5,8 +5,9 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from datetime import timezone
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -16,7 +17,7 @@ from crm_assets.defs.assets.progress import tell
 from crm_assets.defs.partitions import DATASET_PARTITIONS
 from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.defs.stages import OWNERS, expected_errors, tags
-from crm_assets.errors import InfrastructureError
+from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.reporting.study import Study, render_study_markdown
 from crm_assets.reporting.study.page import headline
 from crm_assets.workspace.files import sha256_of_file
@@ -75,15 +76,13 @@ def learning_study(
     """What learning gains on conversations that it never saw, with a control: a page, and its figures.
 
     Runs `crm-assets study`, whose arms are ordinary baselines of the dataset and appear as runs of their
-    own.
-    A study that was stopped is resumed by its key.
+    own. A study that was stopped is resumed by its key, or by a retry of this run.
     """
     dataset, project = context.partition_key, artifacts.project
-    run = config.run or str(RunKey.now("study"))
+    run = config.run or _new_key(context)
     tell(context, f"Study {run}; resume it with the option run: {run}")
-    with expected_errors(), _command(config.arguments(dataset, run), str(project.root)) as lines:
-        for line in lines:
-            tell(context, line.rstrip())
+    with expected_errors():
+        _run_command(config.arguments(dataset, run), str(project.root), partial(tell, context))
     paths = StudyPaths.of(project, BaselineKey.of(dataset, run))
     study = Study.model_validate_json(paths.document.read_bytes())
     return dg.MaterializeResult(
@@ -91,34 +90,44 @@ def learning_study(
     )
 
 
-@contextmanager
-def _command(arguments: list[str], root: str) -> Iterator[Iterator[str]]:
-    """Yield the lines that the command prints; it ends with the block.
+def _new_key(context: dg.AssetExecutionContext) -> str:
+    """Return the key of a new study; retries of a run get the key of the first of them."""
+    root = context.run.root_run_id or context.run_id
+    record = context.instance.get_run_record_by_id(root)
+    if record is None:
+        return str(RunKey.now("study"))
+    return str(RunKey(record.create_timestamp.astimezone(timezone.utc).replace(microsecond=0), "study"))
 
-    A process of its own, since each arm is a run of Dagster's, and one cannot run within another.
+
+def _run_command(arguments: list[str], root: str, say: Callable[[str], None]) -> None:
+    """Run the command in a process of its own: its arms are runs, and no run can be in another.
+
+    Raises:
+        InputError: it refused its input.
+        InfrastructureError: it failed otherwise.
     """
-    command = [sys.executable, "-m", "crm_assets", "study", *arguments, "--unrecorded"]
     process = subprocess.Popen(  # noqa: S603  (our own command; no shell)
-        command,
+        [sys.executable, "-m", "crm_assets", "study", *arguments, "--unrecorded"],
         cwd=root,
         env={**os.environ, "CRM_ASSETS_HOME": root},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+    last = ""
     try:
         assert process.stdout is not None  # as asked for
-        yield iter(process.stdout)
-        if process.wait():
-            raise InfrastructureError(
-                f"The study ended with exit code {process.returncode}; the log says why. "
-                "Resume it with the "
-                "option run."
-            )
+        for line in process.stdout:
+            last = line.strip() or last
+            say(line.rstrip())
+        code = process.wait()
     finally:
         if process.poll() is None:
             process.terminate()  # it finishes what it writes, as with Ctrl-C
             process.wait(timeout=_STOP_SECONDS)
+    if code:
+        kind = InputError if code == InputError.exit_code else InfrastructureError
+        raise kind(last.removeprefix("Error: ") or f"The study ended with exit code {code}; resume it.")
 
 
 def study_materialization(paths: StudyPaths, study: Study) -> dg.AssetMaterialization:
