@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from crm_assets.engine import OnProgress, RunSummary
     from crm_assets.harness import AgentName, AgentSpec
 
-__all__ = ["DEFAULT_CONFIG", "find_ledger", "load_run", "run_plan", "scripted_agent"]
+__all__ = ["DEFAULT_CONFIG", "asks_judge", "find_ledger", "load_run", "run_plan", "scripted_agent"]
 
 DEFAULT_CONFIG = "crm_harness.dev.yaml"
 
@@ -74,14 +74,33 @@ def load_run(plan: SessionPlan, project: Project, dataset: str) -> ModelRun:
     from crm_assets.atlas.model_facts import ModelRun  # noqa: PLC0415
     from crm_assets.database import read_environment  # noqa: PLC0415
 
-    path = project.root / plan.config if plan.config else project.configs / DEFAULT_CONFIG
-    loaded = load_config(path, environment=read_environment(project), plan=plan)
+    loaded = load_config(_config_path(plan, project), environment=read_environment(project), plan=plan)
     return ModelRun(
         plan,
         loaded,
         namespace=loaded.config.learning.namespace or dataset,
         replay=find_ledger(project, dataset, plan.replay) if plan.replay else None,
     )
+
+
+def asks_judge(plan: SessionPlan, project: Project) -> bool:
+    """Return whether a judge decides on turns that comparison cannot: never for an agent without models.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+    """
+    if not plan.asks_models:
+        return False
+    from crm_assets.atlas.config_file import load_config  # noqa: PLC0415
+    from crm_assets.database import read_environment  # noqa: PLC0415
+
+    return load_config(
+        _config_path(plan, project), environment=read_environment(project), plan=plan
+    ).config.agent.use_llm_judge
+
+
+def _config_path(plan: SessionPlan, project: Project) -> Path:
+    return project.root / plan.config if plan.config else project.configs / DEFAULT_CONFIG
 
 
 def scripted_agent(plan: SessionPlan, project: Project) -> AgentSpec:

@@ -16,13 +16,21 @@ from pydantic import BaseModel, ConfigDict
 from crm_assets.errors import InputError
 from crm_assets.records import LoopSession, SessionLog
 from crm_assets.workspace.baseline_files import BaselinePaths, RunFiles
-from crm_assets.workspace.files import json_line
+from crm_assets.workspace.files import json_line, read_json
 from crm_assets.workspace.jsonl import append_line, read_lines
 from crm_assets.workspace.project import Project
 
-__all__ = ["SmokeCheck", "SmokeEntry", "append_smoke_log", "smoke_checks", "smoke_log"]
+__all__ = [
+    "SmokeCheck",
+    "SmokeEntry",
+    "append_smoke_log",
+    "smoke_checks",
+    "smoke_log",
+    "smoke_metrics_check",
+]
 
 _LOOP_ROLES = ("student", "teacher", "judge")
+_METRICS = ("execution_mode", "adaptive_summary", "session_reward", "reward_stats")
 _SHORTEST_RATIONALE = 20  # characters: less is no reason
 
 
@@ -79,6 +87,26 @@ def smoke_checks(files: RunFiles) -> tuple[SmokeCheck, ...]:
             ("tool_calls_in_tables", _tables(session)),
             ("sandbox_restored", _restored(session)),
         )
+    )
+
+
+def smoke_metrics_check(files: RunFiles) -> SmokeCheck:
+    """Return the line of the checklist that looks at a smoke run's metrics.json.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    try:
+        metrics = read_json(files.metrics)
+    except (OSError, ValueError) as error:
+        raise InputError(f"Cannot read {files.metrics}: {error}; materialize baseline_metrics.") from error
+    missing = [name for name in _METRICS if not metrics.get(name)]
+    return SmokeCheck(
+        name="metrics_complete",
+        passed=not missing,
+        description=f"metrics.json has no {', '.join(missing)}; see the lines of the session above."
+        if missing
+        else f"metrics.json has {', '.join(_METRICS)}.",
     )
 
 

@@ -107,7 +107,7 @@ def smoke(*, dataset: str, plan: SessionPlan) -> None:
     key = BaselineKey(dataset, claim_run(project, dataset, RunKey.now("smoke")))
     click.echo(f"Smoke run {key}, {described}", err=True)
 
-    from crm_assets.atlas.smoke import smoke_checks, smoke_log
+    from crm_assets.atlas.smoke import smoke_checks, smoke_log, smoke_metrics_check
     from crm_assets.defs.checks import SMOKE_JOB
     from crm_assets.orchestration.materialize import CheckFailed, LineageOptions, materialize
 
@@ -123,6 +123,8 @@ def smoke(*, dataset: str, plan: SessionPlan) -> None:
     if stopped is not None and not paths.finished:
         raise stopped
     checks = smoke_checks(paths)
+    if paths.metrics.is_file():  # a failed line stops the run before it
+        checks = (*checks, smoke_metrics_check(paths))
     _tell(checks)
     click.echo(f"Log: {relative(smoke_log(project))}")
     if not all(check.passed for check in checks):

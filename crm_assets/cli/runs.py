@@ -99,6 +99,8 @@ def _document(run: RunSummary) -> dict[str, object]:
         "run": str(run.key.run),
         "state": run.state,
         "agent": run.agent,
+        "sample": run.sample,
+        "conversations": run.conversations,
         "strict_success": run.strict_success,
         "reward": run.reward,
         "cost_usd": run.cost_usd,
@@ -114,12 +116,13 @@ def _print(dataset: str, found: list[RunSummary]) -> None:
     from crm_assets.reporting.terminal import show
 
     names = (Column("Run", "code"), Column("State"), Column("Agent"))
-    columns = (*names, *figures("Strict success", "Reward", "Cost", "Age"))
+    columns = (*names, *figures("Sample", "Strict success", "Reward", "Cost", "Age"))
     rows = (
         (
             str(run.key.run),
             run.state,
             ", ".join(filter(None, (run.agent, run.repeats))) or None,
+            f"{run.sample}: {run.conversations}" if run.sample else None,
             run.strict_success,
             number(run.reward, 3),
             own_and_recorded(dollars(run.cost_usd), dollars(run.recorded_cost_usd)),
@@ -127,7 +130,8 @@ def _print(dataset: str, found: list[RunSummary]) -> None:
         )
         for run in found
     )
-    show(Section(f"Runs of {dataset}", (Table.of(columns, rows),)))
+    note = "Sample: runs of one letter are comparable; the number is that of their conversations."
+    show(Section(f"Runs of {dataset}", (Table.of(columns, rows), note)))
 
 
 def _age(age: timedelta) -> str:

@@ -34,9 +34,9 @@ class DatasetRevision(BaseModel):
     conversations: int
     """Number of lines that are not blank."""
     git_commit: str | None = None
-    """HEAD of the file's repository; None outside of one."""
+    """HEAD of the file's repository; None outside of one, and for a file that is not in it."""
     git_dirty: bool | None = None
-    """True if the file differs from that commit, or is not part of it."""
+    """True if the file differs from that commit."""
     mtime: str | None = None
     """Time of the file's last change (UTC), if there is no commit."""
 
@@ -90,17 +90,9 @@ def read_revision_file(path: Path) -> DatasetRevision:
 
 def _git_state(file: Path) -> tuple[str | None, bool | None]:
     commit = ask_git(file.parent, "rev-parse", "--verify", "HEAD^{commit}")
-    if commit is None:
-        return None, None
-    status = ask_git(
-        file.parent,
-        "status",
-        "--porcelain=v1",
-        "--untracked-files=all",
-        "--ignored=matching",  # an ignored file is not in the commit either
-        "--",
-        f":(literal){file.name}",
-    )
+    if commit is None or ask_git(file.parent, "cat-file", "-e", f"HEAD:./{file.name}") is None:
+        return None, None  # of a file that was never committed, no commit says what it is
+    status = ask_git(file.parent, "status", "--porcelain=v1", "--", f":(literal){file.name}")
     return commit, None if status is None else bool(status)
 
 

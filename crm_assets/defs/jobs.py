@@ -14,7 +14,7 @@ from crm_assets.defs.assets import (
     learning_study,
 )
 from crm_assets.defs.assets.tasks import TasksConfig
-from crm_assets.defs.checks import SMOKE_JOB, smoke_checklist
+from crm_assets.defs.checks import SMOKE_JOB, smoke_checklist, smoke_metrics
 from crm_assets.defs.sessions_config import SessionsConfig
 
 __all__ = [
@@ -39,7 +39,7 @@ HISTORY_JOB = "history"
 STUDY_JOB = "study"
 
 _WHOLE = dg.AssetSelection.assets(*LINEAGE)
-_LINEAGE = _WHOLE - dg.AssetSelection.checks(smoke_checklist)
+_LINEAGE = _WHOLE - dg.AssetSelection.checks(smoke_checklist, smoke_metrics)
 
 baseline = dg.define_asset_job(
     BASELINE_JOB,
@@ -51,7 +51,12 @@ baseline = dg.define_asset_job(
 harness_baseline = dg.define_asset_job(
     HARNESS_JOB,
     selection=_LINEAGE,
-    config=dg.RunConfig(ops={atlas_sessions.op.name: SessionsConfig.of(SessionPlan(agent="student"))}),
+    config=dg.RunConfig(
+        ops={
+            "atlas_tasks": TasksConfig(agent="student"),
+            atlas_sessions.op.name: SessionsConfig.of(SessionPlan(agent="student")),
+        }
+    ),
     description="The whole lineage with the student alone, without teacher, judges and learner: what an "
     "Atlas run is compared with.",
 )

@@ -77,7 +77,9 @@ class LineageOptions:
         )
         configs: dict[str, StageConfig] = {
             "dataset_revision": StageConfig(overwrite=self.overwrite),
-            "atlas_tasks": TasksConfig.of(self.subset, limit=self.limit, overwrite=self.overwrite),
+            "atlas_tasks": TasksConfig.of(
+                self.plan, self.subset, limit=self.limit, overwrite=self.overwrite
+            ),
             atlas_sessions.op.name: sessions,
         }
         return {name: config for name, config in configs.items() if name in stages}

@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 from crm_assets.conversations.split import Subset
 from crm_assets.records.results import StrictFormula
 from crm_assets.reporting.figures import Mean, Model, Rate
+from crm_assets.reporting.formats import counted
 from crm_assets.reporting.models import Metrics
 from crm_assets.reporting.origin import Origin
+from crm_assets.reporting.wording import STRICT_MEANING
 
-__all__ = ["RunFigures"]
+__all__ = ["RunFigures", "Sample", "samples_of"]
+
+
+class Sample(NamedTuple):
+    """What a run's figures are of: figures of two samples are not comparable as they stand."""
+
+    dataset_revision: str | None
+    part: str
+    """Of the dataset, as by a study; `whole` for all of it, or the first of it."""
+    conversations: int
+    epochs: int
+    strict_success_formula: StrictFormula
+
+    def differences(self, other: Sample) -> str:
+        """Return in words how `other` differs; empty if it does not."""
+        here, there = (
+            (
+                "another revision of the dataset",
+                f"{each.part} part",
+                counted(each.conversations, "conversation"),
+                counted(each.epochs, "epoch"),
+                f"strict success means {STRICT_MEANING[each.strict_success_formula]}",
+            )
+            for each in (self, other)
+        )
+        parts = [
+            what if what == was else f"{what} instead of {was}"
+            for mine, theirs, what, was in zip(self, other, there, here, strict=True)
+            if mine != theirs
+        ]
+        return ", ".join(parts)
 
 
 class RunFigures(Model):
@@ -18,12 +53,15 @@ class RunFigures(Model):
     agent: str | None
     model: str | None
     """The student's."""
+    in_loop: bool = False
+    """A teacher, judges and a learner around it."""
     mode: str
     """The execution mode of most sessions."""
     dataset_revision: str | None
     """SHA-256 of the dataset's file."""
     conversations: int
     """Each content once."""
+    epochs: int = 1
     without_verdict: int
     """Sessions."""
     strict_success: Rate
@@ -48,6 +86,28 @@ class RunFigures(Model):
     recorded_cost_usd: float | None = None
     """Of a run that repeats another, the other one's."""
 
+    @property
+    def who(self) -> str:
+        """Return the agent with its model; of two alike, which was in the Atlas loop."""
+        model = f" ({self.model})" if self.model else ""
+        return f"{self.agent or 'unnamed'}{model}{', Atlas loop' if self.in_loop else ''}"
+
+    @property
+    def sample(self) -> Sample:
+        """Return what the figures are of."""
+        return Sample(
+            dataset_revision=self.dataset_revision,
+            part=self.subset.part if self.subset else "whole",
+            conversations=self.conversations,
+            epochs=self.epochs,
+            strict_success_formula=self.strict_success_formula,
+        )
+
+    @property
+    def size(self) -> str:
+        """Return how many conversations there are, and how often each ran: `60`, `8 × 3`."""
+        return f"{self.conversations:,} × {self.epochs:,}" if self.epochs > 1 else f"{self.conversations:,}"
+
     @classmethod
     def of(cls, metrics: Metrics) -> RunFigures:
         """Return the figures of a baseline's metrics."""
@@ -56,9 +116,11 @@ class RunFigures(Model):
             run_id=metrics.run_id,
             agent=agent.get("name"),
             model=agent.get("model"),
+            in_loop=metrics.loop is not None,
             mode=max(modes, key=lambda mode: (modes[mode], mode)) if modes else "unknown",
             dataset_revision=metrics.dataset_revision,
             conversations=metrics.total_conversations,
+            epochs=metrics.repeats.epochs if metrics.repeats else 1,
             without_verdict=metrics.strict_success_bounds.missing if metrics.strict_success_bounds else 0,
             strict_success=metrics.strict_success,
             strict_success_formula=metrics.strict_success_formula,
@@ -82,3 +144,19 @@ def _taught_by(metrics: Metrics) -> int | None:
         return metrics.playbook.taught_by
     started_empty = metrics.loop is None or not metrics.loop.entries_at_start
     return 0 if started_empty else None
+
+
+def samples_of(runs: Iterable[RunFigures]) -> dict[Sample, str]:
+    """Return the samples of runs, oldest first, each with a letter: A is that of the newest run."""
+    found = list(dict.fromkeys(run.sample for run in reversed(list(runs))))
+    return {sample: _letters(number) for number, sample in enumerate(found)}
+
+
+def _letters(number: int) -> str:
+    """Return the letters of a number: A for 0, B for 1, AA for 26."""
+    letters = ""
+    number += 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        letters = f"{chr(ord('A') + rest)}{letters}"
+    return letters

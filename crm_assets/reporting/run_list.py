@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from crm_assets.errors import InputError
+from crm_assets.reporting.formats import percent
+from crm_assets.reporting.run_figures import RunFigures, Sample, samples_of
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
@@ -28,6 +31,10 @@ class RunSummary:
     age: timedelta
     """Time since its key's."""
     agent: str | None = None
+    sample: str | None = None
+    """A letter, the same for runs whose figures are comparable; A is that of the newest."""
+    conversations: str | None = None
+    """How many, and how often each ran: `60`, `8 × 3`."""
     strict_success: str | None = None
     reward: float | None = None
     cost_usd: float | None = None
@@ -57,32 +64,45 @@ def runs_of(project: Project, dataset: str) -> Iterator[BaselinePaths]:
 def list_runs(project: Project, dataset: str, *, now: datetime | None = None) -> list[RunSummary]:
     """Return every run of `dataset` that has a folder, oldest first."""
     now = now or datetime.now(timezone.utc)
-    return [_summary(paths, now) for paths in runs_of(project, dataset)]
+    runs = sorted(runs_of(project, dataset), key=_made_by)
+    figures = {paths.key: _figures(paths) for paths in runs if paths.finished}
+    samples = samples_of(each for each in figures.values() if each)
+    return [_summary(paths, now, figures.get(paths.key), samples) for paths in runs]
 
 
-def _summary(paths: BaselinePaths, now: datetime) -> RunSummary:
-    age = now - paths.key.run.started
-    if not paths.finished:
-        return RunSummary(paths.key, _progress(paths), age)
-    from crm_assets.reporting import read_metrics  # noqa: PLC0415  (nothing to read without metrics)
-    from crm_assets.reporting.formats import percent  # noqa: PLC0415
+def _made_by(paths: BaselinePaths) -> tuple[datetime, str]:
+    newest = paths.sessions if paths.finished else paths.folder
+    return paths.key.run.made_by(newest.stat().st_mtime_ns if newest.exists() else time.time_ns())
+
+
+def _figures(paths: BaselinePaths) -> RunFigures | None:
+    """Return the figures of a finished run; None where it is not scored."""
+    from crm_assets.reporting.metrics import read_metrics  # noqa: PLC0415  (heavy)
 
     try:
-        metrics = read_metrics(paths.metrics)
+        return RunFigures.of(read_metrics(paths.metrics))
     except InputError:
-        return RunSummary(paths.key, "not scored", age)
-    agent = metrics.agent_config or {}
-    model = f" ({agent['model']})" if agent.get("model") else ""
+        return None
+
+
+def _summary(
+    paths: BaselinePaths, now: datetime, figures: RunFigures | None, samples: Mapping[Sample, str]
+) -> RunSummary:
+    age = now - paths.key.run.started
+    if figures is None:
+        return RunSummary(paths.key, "not scored" if paths.finished else _progress(paths), age)
     return RunSummary(
         paths.key,
         "finished",
         age,
-        agent=f"{agent.get('name') or 'unnamed'}{model}",
-        strict_success=percent(metrics.strict_success),
-        reward=metrics.reward_summary.mean,
-        cost_usd=metrics.own_cost_usd,
-        recorded_cost_usd=metrics.recorded_cost_usd,
-        repeats=metrics.origin.label if metrics.origin else None,
+        agent=figures.who,
+        sample=samples[figures.sample],
+        conversations=figures.size,
+        strict_success=percent(figures.strict_success),
+        reward=figures.reward.mean,
+        cost_usd=figures.cost_usd,
+        recorded_cost_usd=figures.recorded_cost_usd,
+        repeats=figures.origin.label if figures.origin else None,
     )
 
 

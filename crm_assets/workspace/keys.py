@@ -117,6 +117,17 @@ class RunKey:
         """Return a run with the same label one second later."""
         return RunKey(self.started + timedelta(seconds=1), self.label)
 
+    def made_by(self, modified_ns: int) -> tuple[datetime, str]:
+        """Return what runs are to be sorted by: the key, but no later time than that of the run's file.
+
+        A key in the future would otherwise stay the newest for ever.
+
+        Args:
+            modified_ns: the file's modification time, nanoseconds since 1970.
+        """
+        modified = datetime.fromtimestamp(modified_ns / 1e9, tz=timezone.utc)
+        return min(self.started, modified), str(self)
+
     def __str__(self) -> str:
         return f"{self.timestamp}-{self.label}" if self.label else self.timestamp
 

@@ -10,7 +10,13 @@ from typing import Any
 import orjson
 import pytest
 
-from crm_assets.atlas.smoke import append_smoke_log, read_smoke_log, smoke_checks, smoke_log
+from crm_assets.atlas.smoke import (
+    append_smoke_log,
+    read_smoke_log,
+    smoke_checks,
+    smoke_log,
+    smoke_metrics_check,
+)
 from crm_assets.errors import InputError
 from crm_assets.records import ConversationResult
 from crm_assets.records.results import TurnResult
@@ -181,3 +187,18 @@ def test_every_smoke_run_is_logged_after_those_before(paths: BaselinePaths, tmp_
     assert (second.reward, second.passed) == (None, False)
     assert first.timestamp.endswith("+00:00")
     assert smoke_log(project).name == "smoke_log.jsonl"
+
+
+@pytest.mark.parametrize(
+    "missing", ["execution_mode", "adaptive_summary", "session_reward", "reward_stats"]
+)
+def test_what_metrics_lack_is_named(paths: BaselinePaths, missing: str) -> None:
+    names = ("execution_mode", "adaptive_summary", "session_reward", "reward_stats")
+    paths.metrics.write_bytes(orjson.dumps({name: {"sessions": 1} for name in names}))
+    assert smoke_metrics_check(paths).passed
+    paths.metrics.write_bytes(orjson.dumps({name: None if name == missing else "x" for name in names}))
+    check = smoke_metrics_check(paths)
+    assert (check.passed, missing in check.description) == (False, True)
+    paths.metrics.unlink()
+    with pytest.raises(InputError, match="materialize baseline_metrics"):
+        smoke_metrics_check(paths)

@@ -64,7 +64,7 @@ def test_a_smoke_run_is_checked_line_by_line_and_logged(run: Run, project: Proje
     result = run("atlas", "smoke", "--dataset", "small")
     assert result.exit_code == 0, result.output
     lines = [line for line in result.stdout.splitlines() if line.startswith("ok ")]
-    assert len(lines) == 8
+    assert len(lines) == 9
     (paths,) = finished_runs(project, "small")
     assert paths.key.run.label == "smoke"
     log = (project.baselines / "smoke_log.jsonl").read_bytes().splitlines()

@@ -108,7 +108,12 @@ def mean(value: float | None) -> Mean:
 
 def run(mode: str = "paired", reward: float | None = None) -> RunFigures:
     return RunFigures.model_construct(
-        mode=mode, strict_success=rate(0.5), state_match=rate(0.6), reward=mean(reward)
+        mode=mode,
+        dataset_revision=None,
+        conversations=60,
+        strict_success=rate(0.5),
+        state_match=rate(0.6),
+        reward=mean(reward),
     )
 
 

@@ -3,6 +3,7 @@
 # No postponed annotations here: Dagster reads the context class off the function as it stands.
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -17,6 +18,7 @@ from crm_assets.reporting.formats import NOTHING, counted
 from crm_assets.reporting.history import History, HistoryPaths, HistoryRun, update_history
 from crm_assets.reporting.history.page import RUN_COLUMNS, run_cells, what_changed
 from crm_assets.reporting.plots import markdown_image
+from crm_assets.reporting.run_figures import Sample, samples_of
 from crm_assets.workspace.keys import DATASET_DIMENSION
 
 __all__ = ["HISTORY_GROUP", "baseline_history"]
@@ -98,14 +100,15 @@ def _newest(newest: Comparison | str | None) -> dict[str, Any]:
 def _table(history: History) -> dg.TableMetadataValue | None:
     if not history.runs:
         return None
-    return dg.MetadataValue.table(records=[_row(run) for run in reversed(history.runs[-_ROWS:])])
+    samples = samples_of(run.figures for run in history.runs if run.figures)
+    return dg.MetadataValue.table(records=[_row(run, samples) for run in reversed(history.runs[-_ROWS:])])
 
 
-def _row(run: HistoryRun) -> dg.TableRecord:
+def _row(run: HistoryRun, samples: Mapping[Sample, str]) -> dg.TableRecord:
     """Return a run's row of the page's table, in fewer columns: Dagster gives a table half of a page."""
     cells = {
         column.name: str(NOTHING if cell is None else cell)
-        for column, cell in zip(RUN_COLUMNS, run_cells(run), strict=True)
+        for column, cell in zip(RUN_COLUMNS, run_cells(run, samples), strict=True)
     }
     interval, rate = cells["95% interval"], cells["Strict success"]
     return dg.TableRecord(
@@ -113,6 +116,8 @@ def _row(run: HistoryRun) -> dg.TableRecord:
             "run": cells["Run"],
             "agent": cells["Agent"],
             "mode": cells["Mode"],
+            "sample": cells["Sample"],
+            "n": cells["Conversations"],
             "strict_success": rate if interval == NOTHING else f"{rate} ({interval})",
             "state_match": cells["State match"],
             "reward": cells["Reward"],

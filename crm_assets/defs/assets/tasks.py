@@ -2,11 +2,15 @@
 
 # No postponed annotations here: Dagster reads the config class off the function as it stands.
 
+from pathlib import Path
 from typing import Literal
 
 import dagster as dg
 from pydantic import Field
 
+from crm_assets.atlas.choices import AgentKind
+from crm_assets.atlas.plan import MODEL_AGENTS, SessionPlan
+from crm_assets.atlas.run_plan import asks_judge
 from crm_assets.atlas.tasks import write_tasks
 from crm_assets.conversations.revision import read_revision_file
 from crm_assets.conversations.split import Split, Subset
@@ -24,6 +28,7 @@ from crm_assets.defs.stages import (
 )
 from crm_assets.reporting.formats import counted
 from crm_assets.workspace.datasets import require_dataset
+from crm_assets.workspace.project import Project
 
 __all__ = ["TasksConfig", "atlas_tasks"]
 
@@ -43,15 +48,37 @@ class TasksConfig(StageConfig):
     )
     split: float = Field(default=0.5, gt=0, lt=1, description="Share of the conversations to teach on.")
     seed: int = Field(default=0, ge=0, description="Of the split.")
+    agent: AgentKind = Field(
+        default="atlas", description="As of atlas_sessions: an agent without models has no judge."
+    )
+    config: str | None = Field(
+        default=None,
+        description="As of atlas_sessions: the Atlas configuration that says whether a judge decides on "
+        "turns (agent.use_llm_judge), which each task repeats.",
+    )
 
     @classmethod
-    def of(cls, subset: Subset | None, *, limit: int | None, overwrite: bool) -> "TasksConfig":
-        """Return the options that choose these conversations."""
+    def of(
+        cls,
+        plan: SessionPlan,
+        subset: Subset | None = None,
+        *,
+        limit: int | None = None,
+        overwrite: bool = False,
+    ) -> "TasksConfig":
+        """Return the options that choose these conversations, for the sessions of `plan`."""
+        config = None if plan.config is None else str(plan.config)
         if subset is None:
-            return cls(overwrite=overwrite, limit=limit)
+            return cls(overwrite=overwrite, limit=limit, agent=plan.agent, config=config)
         split = subset.split
         return cls(
-            overwrite=overwrite, limit=split.limit, part=subset.part, split=split.share, seed=split.seed
+            overwrite=overwrite,
+            limit=split.limit,
+            part=subset.part,
+            split=split.share,
+            seed=split.seed,
+            agent=plan.agent,
+            config=config,
         )
 
     def subset(self) -> Subset | None:
@@ -60,6 +87,17 @@ class TasksConfig(StageConfig):
             return None
         split = Split(share=self.split, seed=self.seed, limit=self.limit)
         return Subset(part=self.part, split=split)
+
+    def asks_judge(self, project: Project) -> bool:
+        """Return whether a judge decides on turns.
+
+        Raises:
+            ConfigError: the configuration cannot be used.
+        """
+        if self.agent not in MODEL_AGENTS:
+            return False
+        config = None if self.config is None else Path(self.config)
+        return asks_judge(SessionPlan(agent=self.agent, config=config), project)
 
 
 @dg.asset(
@@ -88,6 +126,7 @@ def atlas_tasks(
             paths.tasks,
             dataset_revision=read_revision_file(paths.revision).sha256,
             run_id=key.run_id,
+            use_llm_judge=config.asks_judge(artifacts.project),
             limit=config.limit,
             subset=config.subset(),
         )

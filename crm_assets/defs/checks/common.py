@@ -48,7 +48,7 @@ def result(
     return dg.AssetCheckResult(
         passed=verdict.problem is None,
         severity=severity,
-        description=verdict.problem,
+        description=verdict.problem or (None if verdict.compared else "There was nothing to compare."),
         metadata={"compared": verdict.compared, **metadata},
     )
 

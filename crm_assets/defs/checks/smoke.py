@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from crm_assets.defs.assets import atlas_sessions
+from crm_assets.defs.assets import atlas_sessions, baseline_metrics
 from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
 from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.errors import InputError
 
-__all__ = ["SMOKE_JOB", "SMOKE_NAMES", "smoke_checklist"]
+__all__ = ["SMOKE_JOB", "SMOKE_NAMES", "smoke_checklist", "smoke_metrics"]
 
 SMOKE_JOB = "smoke"
 
@@ -31,22 +31,24 @@ SMOKE_NAMES = {
 """{name of a check: its description}."""
 
 
-def _specs() -> list[dg.AssetCheckSpec]:
+_METRICS_TEXT = "metrics.json has the mode, the adaptive summary and the rewards of the session."
+
+
+def _spec(name: str, asset: dg.AssetsDefinition, text: str, *, blocking: bool = True) -> dg.AssetCheckSpec:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)
-        return [
-            dg.AssetCheckSpec(
-                f"smoke_{name}",
-                asset=atlas_sessions,
-                blocking=True,
-                partitions_def=BASELINE_PARTITIONS,
-                description=f"{text} Evaluated by the job '{SMOKE_JOB}' alone.",
-            )
-            for name, text in SMOKE_NAMES.items()
-        ]
+        return dg.AssetCheckSpec(
+            f"smoke_{name}",
+            asset=asset,
+            blocking=blocking,
+            partitions_def=BASELINE_PARTITIONS,
+            description=f"{text} Evaluated by the job '{SMOKE_JOB}' alone.",
+        )
 
 
-@dg.multi_asset_check(specs=_specs(), can_subset=True)
+@dg.multi_asset_check(
+    specs=[_spec(name, atlas_sessions, text) for name, text in SMOKE_NAMES.items()], can_subset=True
+)
 def smoke_checklist(
     context: dg.AssetCheckExecutionContext, artifacts: ArtifactsResource
 ) -> Iterator[dg.AssetCheckResult]:
@@ -68,3 +70,26 @@ def smoke_checklist(
             check_name=f"smoke_{check.name}",
             description=check.description,
         )
+
+
+@dg.multi_asset_check(
+    specs=[_spec("metrics_complete", baseline_metrics, _METRICS_TEXT, blocking=False)], can_subset=True
+)
+def smoke_metrics(
+    context: dg.AssetCheckExecutionContext, artifacts: ArtifactsResource
+) -> Iterator[dg.AssetCheckResult]:
+    """Look at the metrics of a smoke run; other runs skip it."""
+    if context.run.job_name != SMOKE_JOB:
+        return
+    from crm_assets.atlas.smoke import smoke_metrics_check  # noqa: PLC0415
+
+    try:
+        check = smoke_metrics_check(artifacts.baseline(baseline_of(context)))
+    except InputError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+    yield dg.AssetCheckResult(
+        passed=check.passed,
+        asset_key=baseline_metrics.key,
+        check_name=f"smoke_{check.name}",
+        description=check.description,
+    )

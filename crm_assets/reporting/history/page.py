@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from crm_assets.reporting import markdown
 from crm_assets.reporting.comparison import Comparison, comparison_summary
@@ -23,6 +23,7 @@ from crm_assets.reporting.document import (
 from crm_assets.reporting.formats import counted, dollars, interval, number, own_and_recorded, percent
 from crm_assets.reporting.history.models import History, HistoryRun
 from crm_assets.reporting.plots import PictureFile
+from crm_assets.reporting.run_figures import Sample, samples_of
 
 __all__ = ["RUN_COLUMNS", "render_history", "run_cells", "what_changed"]
 
@@ -30,6 +31,7 @@ RUN_COLUMNS = (
     Column("Run", "code"),
     Column("Agent"),
     Column("Mode"),
+    Column("Sample"),
     *figures("Conversations", "Strict success", "95% interval", "State match", "Reward", "Tokens", "Cost"),
 )
 _FACTS_NAMED = 3
@@ -54,7 +56,9 @@ def render_history(
 
 def _sections(history: History, newest: Comparison | str | None) -> Iterator[Section]:
     if history.runs:
-        yield Section("Runs", (Table.of(RUN_COLUMNS, map(run_cells, history.runs)),))
+        samples = samples_of(run.figures for run in history.runs if run.figures)
+        rows = (run_cells(run, samples) for run in history.runs)
+        yield Section("Runs", (Table.of(RUN_COLUMNS, rows), *_samples(samples)))
     if newest is not None:
         blocks = (newest,) if isinstance(newest, str) else comparison_summary(newest)
         yield Section("Newest run compared with the one before", blocks)
@@ -66,19 +70,27 @@ def _sections(history: History, newest: Comparison | str | None) -> Iterator[Sec
         yield Section("Changed settings from run to run", tuple(changes))
 
 
-def run_cells(run: HistoryRun) -> tuple[Cell, ...]:
+def _samples(samples: Mapping[Sample, str]) -> Iterator[Block]:
+    """Yield what the samples are, if there are several."""
+    if len(samples) > 1:
+        (newest, *others) = samples
+        yield "Only runs of one sample are comparable. Against sample A, that of the newest run:"
+        yield Points(tuple(f"{samples[each]}: {newest.differences(each)}." for each in others))
+
+
+def run_cells(run: HistoryRun, samples: Mapping[Sample, str]) -> tuple[Cell, ...]:
     """Return a run's row under `RUN_COLUMNS`."""
     figures = run.figures
     if figures is None:
         return (run.run, *[None] * (len(RUN_COLUMNS) - 1))
-    agent = " ".join(filter(None, (figures.agent, f"({figures.model})" if figures.model else "")))
     repeats = figures.origin.label if figures.origin else ""
     part = f"{figures.subset.part} part" if figures.subset else ""
     return (
         run.run,
-        ", ".join(filter(None, (agent, repeats, part))) or None,
+        ", ".join(filter(None, (figures.who, repeats, part))),
         figures.mode,
-        figures.conversations,
+        samples[figures.sample],
+        figures.size,
         percent(figures.strict_success)
         + ("*" if figures.without_verdict else "")
         + ("" if figures.taught_by == 0 else "†"),

@@ -33,7 +33,7 @@ _CAPTIONS: Final = {
     "cost_by_role": "Tokens and cost by role, over all sessions.",
     "failure_kinds": "Failed turns by kind of failure, most frequent first.",
     "progression": "Finished runs, oldest first: strict success, state match, and mean reward, with their "
-    "95% intervals.",
+    "95% intervals. A line joins runs of one sample.",
 }
 NAMES: Final = tuple(_CAPTIONS)
 """Every picture there is, in reading order."""

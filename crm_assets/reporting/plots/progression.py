@@ -71,8 +71,10 @@ def _draw(
     if not known:
         axes.text(0.5, 0.5, "none reported", transform=axes.transAxes, ha="center", fontsize=SMALL)
         return
-    values, rows = [value for value, _ in known], [row for _, row in known]
-    axes.plot(values, rows, color=INK, linewidth=0.8, linestyle=(0, (2, 2)), clip_on=False)
+    for sample in dict.fromkeys(run.sample for run in runs):  # a line joins what is comparable
+        values = [value for value, row in known if runs[row].sample == sample]
+        rows = [row for _, row in known if runs[row].sample == sample]
+        axes.plot(values, rows, color=INK, linewidth=0.8, linestyle=(0, (2, 2)), clip_on=False)
     for mode, marker in modes.items():
         of_mode = {row: estimates[row] for row, run in enumerate(runs) if run.mode == mode}
         whiskers(axes, of_mode, color=color, marker=marker)

@@ -28,7 +28,8 @@ def test_every_option_says_what_it_is(op: str) -> None:
 def test_the_options_that_users_ask_for_are_there() -> None:
     offered = fields(BASELINE_JOB, "atlas_sessions").keys()
     assert {field.name for field in plan_fields()} | {"overwrite", "resume", "retries"} == offered
-    assert fields(BASELINE_JOB, "atlas_tasks").keys() == {"limit", "overwrite"}
+    conversations = {"limit", "part", "split", "seed"}
+    assert fields(BASELINE_JOB, "atlas_tasks").keys() == {*conversations, "overwrite", "agent", "config"}
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,8 @@ def test_a_job_can_be_launched_with_nothing_filled_in(job: str) -> None:
 
 
 def test_the_harness_baseline_is_the_student_alone() -> None:
-    assert default_config(HARNESS_JOB)["ops"]["atlas_sessions"]["config"]["agent"] == "student"
+    ops = default_config(HARNESS_JOB)["ops"]
+    assert ops["atlas_sessions"]["config"]["agent"] == ops["atlas_tasks"]["config"]["agent"] == "student"
 
 
 def test_the_smoke_job_is_one_conversation_in_mode_paired() -> None:

@@ -163,7 +163,7 @@ def test_the_smoke_job_runs_one_conversation_and_evaluates_the_checklist(
     assert result.success
     assert len(paths.sessions.read_bytes().splitlines()) == 1
     found = {each.check_name: each for each in result.get_asset_check_evaluations()}
-    for name in SMOKE_NAMES:
+    for name in (*SMOKE_NAMES, "metrics_complete"):
         assert found[f"smoke_{name}"].passed, found[f"smoke_{name}"].description
         assert found[f"smoke_{name}"].description
     (entry,) = read_smoke_log(project)
