@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -103,20 +103,28 @@ def load_config(
         ConfigError: the file cannot be read, or holds a key or a value that means nothing; all of them
             are named.
     """
-    plan = plan or SessionPlan()
-    config = _parse(path, _merged(_read(path), plan))
-    if _wants_offline(config, environment, plan):
-        return LoadedConfig(path, _offline(config), offline=True)
-    return LoadedConfig(path, config, offline=False)
-
-
-def _read(path: Path) -> dict[str, Any]:
     try:
-        document = read_yaml(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise ConfigError(
             f"Cannot read the configuration {path}: {error.strerror or error}; name one of configs/atlas."
         ) from error
+    return _loaded(path, content, frozenset(environment.items()), plan or SessionPlan())
+
+
+@lru_cache(maxsize=8)  # so that the parts of a command share one
+def _loaded(
+    path: Path, content: bytes, environment: frozenset[tuple[str, str]], plan: SessionPlan
+) -> LoadedConfig:
+    config = _parse(path, _merged(_read(path, content), plan))
+    if _wants_offline(config, dict(environment), plan):
+        return LoadedConfig(path, _offline(config), offline=True)
+    return LoadedConfig(path, config, offline=False)
+
+
+def _read(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        document = read_yaml(content)
     except ValueError as error:
         raise ConfigError(f"{path} is not YAML ({error}); correct it.") from error
     if not isinstance(document, dict):

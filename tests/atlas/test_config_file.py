@@ -302,3 +302,14 @@ def test_the_hash_does_not_change_with_addresses(written: Any, changes: dict[str
 def test_the_hash_changes_with_what_can_change_a_result(written: Any, changes: dict[str, Any]):
     assert written(changes).sha256 != load().sha256
     assert written(changes).sha256 == written(changes).sha256
+
+
+def test_a_file_is_loaded_once_until_it_or_what_is_asked_of_it_changes(tmp_path: Path):
+    path = tmp_path / "loop.yaml"
+    path.write_bytes(DEV.read_bytes())
+    first = load(path)
+    assert load(path) is first
+    assert load(path, learning="off").learning_mode == "off"
+    assert load(path, {}).offline
+    path.write_text(DEV.read_text().replace("learning:", "feedback: none\nlearning:", 1))
+    assert load(path).config.feedback == "none"
