@@ -311,5 +311,5 @@ def test_a_file_is_loaded_once_until_it_or_what_is_asked_of_it_changes(tmp_path:
     assert load(path) is first
     assert load(path, learning="off").learning_mode == "off"
     assert load(path, {}).offline
-    path.write_text(DEV.read_text().replace("learning:", "feedback: none\nlearning:", 1))
+    path.write_text(yaml.safe_dump({**document(DEV), "feedback": "none"}))
     assert load(path).config.feedback == "none"
