@@ -59,3 +59,10 @@ def test_make_targets_exist() -> None:
     }
     assert named
     assert named <= targets
+
+
+def test_the_tests_that_guard_the_scores_exist() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs" / "trust.md").read_text())
+    assert named
+    for path, name in named:
+        assert f"def {name}(" in (ROOT / path).read_text(), f"{path}::{name}"
