@@ -33,33 +33,36 @@ _COMPLEXITIES = ("simple", "medium", "complex")
 
 def rate(frame: pd.DataFrame, verdict: str) -> Rate:
     """Return the rate of `verdict` over the rows that have one, those of a conversation taken together."""
-    return Rate.of(_tally(frame, frame[verdict].to_numpy()))
+    return Rate.of(_tally(*_keys(frame, frame[verdict].to_numpy())))
 
 
 def rates_by(frame: pd.DataFrame, verdict: str, column: str) -> dict[str, Rate]:
     """Return the same for each value of `column`; values without any verdict are left out."""
     groups, names = frame[column].factorize()
-    keys = frame[["conversation", "session"]]
-    verdicts = frame[verdict].to_numpy()
-    tallies = {
-        str(name): _tally(keys[groups == number], verdicts[groups == number])
-        for number, name in enumerate(names)
-    }
+    columns = _keys(frame, frame[verdict].to_numpy())
+    tallies = {}
+    for number, name in enumerate(names):
+        chosen = groups == number
+        tallies[str(name)] = _tally(*(each[chosen] for each in columns))
     return {name: Rate.of(tally) for name, tally in tallies.items() if tally.verdicts}
 
 
-def _tally(frame: pd.DataFrame, verdicts: Numbers) -> Tally:
+def _keys(frame: pd.DataFrame, verdicts: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+    return frame["conversation"].to_numpy(), frame["session"].to_numpy(), verdicts
+
+
+def _tally(conversations: Numbers, sessions: Numbers, verdicts: Numbers) -> Tally:
     """Return the tally of verdicts, 1 or 0 (others are none), by the conversation of their session."""
     import numpy as np  # noqa: PLC0415  (heavy)
 
     decided = verdicts >= 0
     if not decided.any():
         return Tally()
-    sessions = frame["session"].to_numpy()[decided]
+    sessions = sessions[decided]
     of_session = np.bincount(sessions)
     right = np.bincount(sessions[verdicts[decided] == 1], minlength=len(of_session))
     owners = np.zeros(len(of_session), dtype=np.int64)
-    owners[sessions] = frame["conversation"].to_numpy()[decided]
+    owners[sessions] = conversations[decided]
     known = np.flatnonzero(of_session)
     owners = owners[known]
     repeats = np.bincount(owners)
@@ -170,7 +173,7 @@ def failure_kinds(frames: SessionFrames) -> tuple[FailureKind, ...]:
             FailureKind(
                 kind=str(kind),
                 turns=int(count),
-                share_of_turns=Rate.of(_tally(turns, marked)),
+                share_of_turns=Rate.of(_tally(*_keys(turns, marked))),
                 conversations=int(of_kind["conversation"].nunique()),
                 first_failures=int(of_kind.loc[of_kind["first_failure"] == 1, "conversation"].nunique()),
                 examples=frames.failures.examples(str(kind)),

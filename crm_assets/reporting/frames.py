@@ -151,7 +151,7 @@ class _Builder:
             meta.complexity_level or _NONE,
             meta.execution_mode or _NONE,
             ran.overall_success if ran else None,
-            session.turns_right,
+            session.turns_right if ran else None,
             ran.state_match if ran else None,
             ran.noop_state_match if ran else None,
             ran.chain_success if ran else None,
