@@ -24,6 +24,11 @@ STRICT_MEANING: Mapping[StrictFormula, str] = {
 }
 """What strict success asks for, by its formula."""
 
+_STRICT_NAMES: Mapping[StrictFormula, str] = {
+    "turns": "every turn correct",
+    "turns_and_state": "every turn and end state",
+}
+
 _KINDS: Mapping[str, str] = {
     "tool_mismatch": "Wrong tool",
     "argument_mismatch": "Right tool, wrong arguments",
@@ -74,7 +79,7 @@ def headline_rates(metrics: Metrics) -> dict[str, Rate]:
     formula, floor = metrics.strict_success_formula, describe_floor(metrics.state_match_floor)
     turns_right = {} if formula == "turns" else {"Every turn correct": metrics.turns_right}
     return {
-        f"Strict success ({STRICT_MEANING[formula]})": metrics.strict_success,
+        f"Strict success ({_STRICT_NAMES[formula]})": metrics.strict_success,
         **turns_right,
         f"State match ({floor})" if floor else "State match": metrics.state_match,
         "Chains with every segment correct": metrics.chain_success,

@@ -34,7 +34,7 @@ def test_right_turns_with_a_wrong_state_are_no_strict_success(measure: Measure) 
     assert metrics.first_failed_turn == {"1": 1}
     names = list(headline_rates(metrics))
     assert names[:3] == [
-        "Strict success (every turn and the end state correct)",
+        "Strict success (every turn and end state)",
         "Every turn correct",
         "State match (floor 0 of 4)",
     ]
