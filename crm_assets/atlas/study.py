@@ -69,9 +69,8 @@ class StudyPlan(BaseModel):
         ]
         if self.sessions.agent != "atlas" or self.sessions.epochs != 1 or taken:
             raise InputError(
-                "A study runs the agent atlas, once a conversation, and sets learning and "
-                "namespace itself: "
-                f"leave {', '.join(taken) or 'agent and epochs'} out, and use --repeats."
+                "A study runs the agent atlas, once a conversation, and sets learning and namespace "
+                f"itself: leave {', '.join(taken) or 'agent and epochs'} out, and use --repeats."
             )
         return self
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from pydantic import BaseModel
+
 from crm_assets.audit.models import DagsterRecords, FileEntry, Lineage, Scalar
 from crm_assets.conversations.revision import read_revision_file
 from crm_assets.errors import CrmAssetsError
@@ -50,6 +52,7 @@ def read_lineage(
             return None
 
     facts = ask(lambda: session_facts(paths)) or {}
+    header = ask(lambda: SessionLog(paths.sessions).header) if facts else None
     config_path = facts.get("config_path")
     config = project.root / config_path if isinstance(config_path, str) else None
     is_stored = facts.get("agent.loop") == "atlas"
@@ -72,8 +75,8 @@ def read_lineage(
         git_commit=str(commit).removesuffix(_DIRTY) if commit is not None else None,
         git_dirty=_DIRTY in str(commit) if commit is not None else None,
         imported=_under(facts, "agent.imported") or None,
-        playbook=ask(lambda: _playbook(paths)),
-        replay_of=_under(facts, "replay_of") or None,
+        playbook=_document(header.playbook if header else None),
+        replay_of=_document(header.replay_of if header else None),
         dagster=ask(ask_dagster),
         telemetry_sessions=(ask(lambda: ask_telemetry(config)) if is_stored else None),
         files=_files(paths),
@@ -90,9 +93,8 @@ def session_facts(paths: BaselinePaths) -> dict[str, Scalar]:
     return read_facts(paths.sessions)
 
 
-def _playbook(paths: BaselinePaths) -> dict[str, Scalar] | None:
-    used = SessionLog(paths.sessions).header.playbook
-    return None if used is None else used.model_dump()
+def _document(part: BaseModel | None) -> dict[str, Scalar] | None:
+    return None if part is None else part.model_dump()
 
 
 def _under(facts: Mapping[str, Scalar], path: str) -> dict[str, Scalar]:

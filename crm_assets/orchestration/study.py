@@ -37,10 +37,9 @@ def begin_study(project: Project, plan: StudyPlan) -> StudyPaths:
     config = load_run(plan.sessions, project, plan.dataset).config.config
     if config.runtime_safety.review.require_approval:
         raise ConfigError(
-            "With runtime_safety.review.require_approval the arm on learns nothing while the "
-            "study runs; set "
-            "it to false in the study's configuration (its playbooks are its own, and no "
-            "other run reads them)."
+            "With runtime_safety.review.require_approval the arm on learns nothing while the study runs; "
+            "set it to false in the study's configuration (its playbooks are its own, and no other run "
+            "reads them)."
         )
     split_conversations(load_conversations(dataset), plan.split)
     paths = StudyPaths.of(project, BaselineKey.of(plan.dataset, plan.run))
@@ -65,9 +64,8 @@ def _require_same(paths: StudyPaths, plan: StudyPlan) -> None:
     if changed:
         name = changed[0]
         raise InputError(
-            f"Study {plan.run} cannot be resumed: {name} was {then[name]} and is now "
-            f"{now[name]}; use the same "
-            "options, or another --run."
+            f"Study {plan.run} cannot be resumed: {name} was {then[name]} and is now {now[name]}; use the "
+            "same options, or another --run."
         )
 
 

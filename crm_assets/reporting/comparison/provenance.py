@@ -47,8 +47,8 @@ class RunFacts:
             "conversations_path": header.conversations_path,
             "software": header.software,
             "playbook": header.playbook.model_dump(include=_PLAYBOOK) if header.playbook else None,
-            "subset": header.subset.model_dump() if header.subset else None,
-            "replay_of": header.replay_of.model_dump() if header.replay_of else None,
+            "subset": str(header.subset) if header.subset else None,
+            "replay_of": header.replay_of.name if header.replay_of else None,
         }
         found: dict[str, Scalar] = {path: value for path, value in _leaves(said) if value is not None}
         if self._modes:

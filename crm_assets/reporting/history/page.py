@@ -120,17 +120,16 @@ def _lead(history: History) -> Iterator[Text]:
     parts = sum(1 for run in history.runs if run.figures and run.figures.subset)
     if parts:
         yield (
-            f"{counted(parts, 'run')} of these ran a part of the dataset, as the arms of a "
-            "study do; they are "
-            "in neither the picture nor the comparison."
+            f"{parts:,} of these runs ran a part of the dataset, as the arms of a study do: they are in "
+            "neither the picture nor the comparison."
         )
-    repeats = [
-        run for run in history.runs if run.figures and not run.figures.subset and run not in history.samples
-    ]
+    samples = {run.run for run in history.samples}
+    figured = [run for run in history.runs if run.figures and not run.figures.subset]
+    repeats = [run for run in figured if run.run not in samples]
     if repeats:
         yield (
-            f"{counted(len(repeats), 'run')} of these repeat what another one measured. They are no new "
-            "samples, so they are neither in the picture nor in the comparison."
+            f"{len(repeats):,} of these runs {'repeats' if len(repeats) == 1 else 'repeat'} what another "
+            "one measured: no new sample, so neither in the picture nor in the comparison."
         )
     if any(run.figures and run.figures.without_verdict for run in history.runs):
         yield "* Some conversations have no verdict; the run's README has the bounds."

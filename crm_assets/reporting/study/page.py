@@ -186,18 +186,16 @@ def _cost(study: Study) -> Iterator[Text]:
         return
     usd = "unknown" if learning.cost_usd_per_point is None else dollars(learning.cost_usd_per_point)
     yield (
-        f"For each point gained on the held-out part: {usd} and "
-        f"{number(learning.tokens_per_point)} tokens. "
-        "That price is as uncertain as the gain."
+        f"For each point gained on the held-out part: {usd} and {number(learning.tokens_per_point)} "
+        "tokens. That price is as uncertain as the gain."
     )
 
 
 def _method(study: Study) -> Iterator[Text]:
     plan, split = study.plan, study.plan.split
     yield (
-        f"Split by content, share {split.share:g}, seed {split.seed}: {study.taught:,} "
-        "conversations to teach "
-        f"on, {study.held_out:,} held out; each learning key on both sides, copies on one."
+        f"Split by content, share {split.share:g}, seed {split.seed}: {study.taught:,} conversations to "
+        f"teach on, {study.held_out:,} held out; each learning key on both sides, copies on one."
     )
     if study.left_out:
         left_out = counted(study.left_out, "conversation")
@@ -207,9 +205,8 @@ def _method(study: Study) -> Iterator[Text]:
         yield f"{copies} of other conversations: each content counts once."
     yield "The arm on learned on the first part; then all arms were scored, learning frozen or off."
     yield (
-        f"Each arm was scored {counted(plan.repeats, 'time')}, in interleaved order, with a "
-        "playbook namespace "
-        "of its own that was empty at the start."
+        f"Each arm was scored {counted(plan.repeats, 'time')}, in interleaved order, with a playbook "
+        "namespace of its own that was empty at the start."
     )
     for gain in (study.gain, study.seen):
         if gain.without_verdict:

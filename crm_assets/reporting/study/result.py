@@ -117,9 +117,8 @@ def _check_playbooks(plan: StudyPlan, finished: Sequence[_Finished]) -> None:
         own = taught.version_after if run.arm == "on" and run.use != "teach" else 0
         if used.version != own or (own and used.sha256 != taught.sha256_after):
             raise InputError(
-                f"Run {run.key.run} read version {used.version} of playbook {used.namespace}, "
-                "and its arm's is "
-                f"{own}: something else taught it meanwhile; start the study again."
+                f"Run {run.key.run} read version {used.version} of playbook {used.namespace}, and its "
+                f"arm's is {own}: something else taught it meanwhile; start the study again."
             )
 
 
