@@ -77,7 +77,10 @@ def diff(*, before: str, after: str) -> None:
 @_NAMESPACE
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 def snapshot(*, namespace: str, file: Path | None) -> None:
-    """Write a playbook to a file, from which `reset --to` brings it back."""
+    """Write a playbook to a file.
+
+    `reset --to FILE` brings it back.
+    """
     from crm_assets.atlas.telemetry.learning import read_playbooks
 
     project = find_project()

@@ -21,7 +21,10 @@ _STATUSES = ("pending", "approved", "quarantined", "all")
 
 @click.group()
 def review() -> None:
-    """Approve or reject sessions: what they taught reaches a playbook only once they are approved."""
+    """Approve or reject what sessions taught.
+
+    It reaches a playbook only once the session is approved.
+    """
 
 
 @review.command(name="list")
@@ -55,7 +58,10 @@ def list_(*, dataset: str | None, run: str | None, status: str, as_json: bool) -
 @click.option("--run", "run", metavar="KEY", help="All pending sessions of this run; needs --dataset.")
 @click.option("--note", help="Why, for the record.")
 def approve(*, sessions: tuple[int, ...], dataset: str | None, run: str | None, note: str | None) -> None:
-    """Approve sessions, by ID or all of a run: what they taught is merged into its playbook."""
+    """Approve sessions, by ID or all of a run.
+
+    What they taught is merged into its playbook.
+    """
     _decide("approved", sessions, dataset, run, note)
 
 
@@ -65,7 +71,10 @@ def approve(*, sessions: tuple[int, ...], dataset: str | None, run: str | None, 
 @click.option("--run", "run", metavar="KEY", help="All pending sessions of this run; needs --dataset.")
 @click.option("--note", help="Why, for the record.")
 def reject(*, sessions: tuple[int, ...], dataset: str | None, run: str | None, note: str | None) -> None:
-    """Reject sessions, by ID or all of a run: what they taught stays out of every playbook."""
+    """Reject sessions, by ID or all of a run.
+
+    What they taught stays out of every playbook.
+    """
     _decide("quarantined", sessions, dataset, run, note)
 
 

@@ -49,7 +49,7 @@ _ARMS = ("off", "frozen", "on")
 @click.option(
     "--run", "run", metavar="KEY", help="Key of the study, YYYYMMDDTHHMMSSZ[-label]; left out, a new one."
 )
-@click.option("--unrecorded", is_flag=True, hidden=True, help="Do not record the study in Dagster.")
+@click.option("--unrecorded", is_flag=True, help="Do not record the study as an asset of Dagster.")
 def study(
     *,
     dataset: str,

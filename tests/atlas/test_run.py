@@ -149,7 +149,7 @@ def test_every_conversation_runs_once_an_epoch(run: Run):
     assert tasks == tasks[:6] * EPOCHS
     assert [line["epoch"] for line in run.lines] == [1] * 6 + [2] * 6
     metrics = compute_metrics(run.files.sessions, run=RunInfo())
-    assert metrics.total_conversations == 12
+    assert (metrics.total_conversations, metrics.total_sessions) == (6, 12)
     keys = run.loop.query("SELECT metadata ->> 'session_key' FROM sessions")
     assert {key for (key,) in keys} == {*tasks[:6], *(f"{task}#2" for task in tasks[:6])}
 
