@@ -9,7 +9,10 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.definitions.observe import observe
 
+from crm_assets.defs.assets import playbook
+from crm_assets.defs.resources import PostgresResource, TelemetryResource
 from crm_assets.orchestration.materialize import open_instance
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.files import read_json
@@ -61,6 +64,18 @@ def test_a_baseline_holds_its_playbook(run: Run, reviewed: BaselinePaths, projec
     assert event.asset_materialization.metadata["awaiting_approval"].value == 2
 
 
+def test_dagster_observes_the_playbook(run: Run, reviewed: BaselinePaths, project: Project) -> None:
+    assert run("review", "approve", "--dataset", "small").exit_code == 0
+    resources = {"telemetry": TelemetryResource(postgres=PostgresResource.of(project))}
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = observe([playbook], instance=instance, resources=resources)
+        (observed,) = done.asset_observations_for_node("playbook")
+    (state,) = printed(run, "playbook", "show")
+    assert observed.metadata["namespaces"].value == "small"
+    assert observed.metadata["entries"].value == state["entries"] > 0
+    assert observed.metadata["sha256"].value == f"small: {state['sha256']}"
+
+
 def test_a_changed_entry_does_not_verify(run: Run, reviewed: BaselinePaths) -> None:
     document = read_json(reviewed.playbook)
     document["before"]["keys"] = {"made-up": {"version": 7}}
@@ -72,14 +87,13 @@ def test_a_changed_entry_does_not_verify(run: Run, reviewed: BaselinePaths) -> N
 
 def test_approval_teaches_and_rejection_does_not(run: Run, reviewed: BaselinePaths, tmp_path: Path) -> None:
     assert printed(run, "playbook", "show") == []
-    first, second = printed(run, "review", "list", "--dataset", "small", "--run", KEY)
+    waiting = printed(run, "review", "list", "--dataset", "small", "--run", KEY)
+    odd, first = sorted(waiting, key=lambda session: session["entries"])
     assert (first["status"], first["waits"], first["entries"] > 0) == ("pending", True, True)
-    assert "1 session rejected." in run("review", "reject", second["id"], "--note", "Odd.").stdout
+    assert "1 session rejected." in run("review", "reject", odd["id"], "--note", "Odd.").stdout
     assert "taught something" in run("review", "approve", "--dataset", "small").stdout
-    assert [each["status"] for each in printed(run, "review", "list", "--status", "all")] == [
-        "approved",
-        "quarantined",
-    ]
+    decided = {each["id"]: each["status"] for each in printed(run, "review", "list", "--status", "all")}
+    assert decided == {first["id"]: "approved", odd["id"]: "quarantined"}
     (playbook,) = printed(run, "playbook", "show")
     assert (playbook["namespace"], playbook["entries"]) == ("small", first["entries"])
     before = f"small/{KEY}:before"
