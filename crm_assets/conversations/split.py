@@ -39,7 +39,9 @@ class Subset(_Choice):
     """One part of a split."""
 
     part: Part
+    """The conversations to teach on, or those held out."""
     split: Split
+    """How the dataset was split."""
 
     def of(self, conversations: Iterable[Conversation]) -> Iterator[Conversation]:
         """Yield the conversations of a dataset that are in this part, in its order.
