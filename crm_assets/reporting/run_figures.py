@@ -25,6 +25,8 @@ class Sample(NamedTuple):
     conversations: int
     epochs: int
     strict_success_formula: StrictFormula
+    replay_of: str | None
+    """The run whose results are repeated; None for results of its own."""
 
     def differences(self, other: Sample) -> str:
         """Return in words how `other` differs; empty if it does not."""
@@ -35,6 +37,7 @@ class Sample(NamedTuple):
                 counted(each.conversations, "conversation"),
                 counted(each.epochs, "epoch"),
                 f"strict success means {STRICT_MEANING[each.strict_success_formula]}",
+                f"a replay of {each.replay_of}" if each.replay_of else "a run of its own",
             )
             for each in (self, other)
         )
@@ -101,6 +104,7 @@ class RunFigures(Model):
             conversations=self.conversations,
             epochs=self.epochs,
             strict_success_formula=self.strict_success_formula,
+            replay_of=self.origin.sample if self.origin and self.origin.kind == "replay" else None,
         )
 
     @property

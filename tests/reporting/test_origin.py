@@ -8,11 +8,12 @@ import pytest
 
 from crm_assets.records import ReplayedRun
 from crm_assets.reporting import RunInfo, render_readme, summarize
+from crm_assets.reporting.document import Cell
 from crm_assets.reporting.history import History, HistoryRun
 from crm_assets.reporting.history.models import FileStamp
 from crm_assets.reporting.history.page import run_cells
 from crm_assets.reporting.origin import Origin, origin_of
-from crm_assets.reporting.run_figures import RunFigures
+from crm_assets.reporting.run_figures import RunFigures, samples_of
 
 from .conftest import Measure, session
 
@@ -55,7 +56,7 @@ def test_a_replay_costs_nothing_and_the_recorded_cost_stands_beside_it(measure: 
     assert (metrics.own_tokens, metrics.own_cost_usd, metrics.reported_tokens) == (0, 0.0, 2160)
     figures = RunFigures.of(metrics)
     assert (figures.tokens, figures.recorded_tokens) == (0, 2160)
-    cells = run_cells(entry("20260201T093000Z", figures))
+    cells = cells_of(figures)
     assert cells[-2:] == ("0 (recorded: 2,160)", "$0.0000 (recorded: $0.0013)")
     assert "Cost per conversation of the recorded run" in str(summarize(metrics))
     assert "replay of 20260131T093000Z" in render_readme(metrics)
@@ -64,7 +65,11 @@ def test_a_replay_costs_nothing_and_the_recorded_cost_stands_beside_it(measure: 
 def test_a_run_of_its_own_costs_what_it_reports(measure: Measure) -> None:
     metrics = measure(session(meta=PAID))
     assert (metrics.own_tokens, metrics.own_cost_usd, metrics.recorded_cost_usd) == (2160, 0.0013, None)
-    assert run_cells(entry("20260201T093000Z", RunFigures.of(metrics)))[-2:] == (2160, "$0.0013")
+    assert cells_of(RunFigures.of(metrics))[-2:] == (2160, "$0.0013")
+
+
+def cells_of(figures: RunFigures) -> tuple[Cell, ...]:
+    return run_cells(entry("20260201T093000Z", figures), samples_of([figures]))
 
 
 def entry(run: str, figures: RunFigures) -> HistoryRun:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from crm_assets.records import ReplayedRun
 from crm_assets.reporting import RunInfo, compute_metrics, write_metrics
 from crm_assets.reporting.comparison import Comparison
 from crm_assets.reporting.history import read_history, render_history
@@ -21,7 +22,7 @@ from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
 
 from ..comparison.conftest import of_run, verdict
-from ..conftest import Record
+from ..conftest import Measure, Record, session
 
 Make = Callable[..., None]
 
@@ -69,6 +70,15 @@ def test_runs_that_are_no_comparable_sample_are_set_apart(project: Project, make
     assert "- C: 2 epochs instead of 1 epoch." in page
     assert "- D: 1 conversation instead of 6 conversations." in page
     assert "| 6 × 2 |" in " ".join(page.split())
+
+
+def test_a_replay_is_no_sample_of_its_own(measure: Measure) -> None:
+    replayed = ReplayedRun(dataset="dev", run="20260101T000000Z", file="a/ledger.jsonl", sha256="ab" * 32)
+    own, replay = (RunFigures.of(measure(session(), run=RunInfo(replay_of=of))) for of in (None, replayed))
+    assert list(samples_of([own, replay]).values()) == ["A", "B"]
+    assert own.sample.differences(replay.sample) == (
+        "a replay of dev|20260101T000000Z instead of a run of its own"
+    )
 
 
 def test_runs_of_one_sample_need_no_explanation(project: Project, make: Make) -> None:
