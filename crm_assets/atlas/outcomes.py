@@ -114,6 +114,8 @@ class Reward(_Outcome):
     principles: tuple[Principle, ...] = ()
     samples: tuple[Judgment, ...] = ()
     """The judgments that count: those of the small model, or only that of the large one."""
+    small_judge_scores: tuple[float, ...] = ()
+    """Of all usable judgments of the small model, in the order of their temperatures."""
     escalated: bool = False
     escalation_reason: str | None = None
     stats: RewardStats | None = None

@@ -211,6 +211,7 @@ def session_record(
         learning_key=run.open.start.learning_key,
         reward_status=reward.status if reward else None,
         reward_escalated=reward.escalated if reward else None,
+        small_judge_scores=reward.small_judge_scores if reward else None,
         attempts=len(run.attempts),
         teacher_intervened=bool(run.guidance),
         teacher_valid=end.validation.valid if end.validation else None,

@@ -122,7 +122,7 @@ async def judge_session(
         _ask(models, caller, _Judge("tier1", rim.small_model, temperature), question)
         for temperature in JUDGE_TEMPERATURES
     )
-    samples = _judgments(asked)
+    samples = small = _judgments(asked)
     reason, escalated = _disagreement(samples, rim), False
     if reason is not None:
         question = arbiter_messages(case, rim.judge_prompt, samples)
@@ -133,7 +133,7 @@ async def judge_session(
             samples, escalated = (arbiter.judgment,), True
         else:
             reason += f" The arbiter's call failed, so the judges' scores count: {arbiter.error}"
-    return _reward(samples, asked, escalated=escalated, reason=reason, at=now())
+    return _reward(samples, small, asked, escalated=escalated, reason=reason, at=now())
 
 
 async def _ask(models: Models, caller: Caller, judge: _Judge, messages: tuple[Message, ...]) -> _Sample:
@@ -197,6 +197,7 @@ def _disagreement(samples: Sequence[Judgment], rim: RewardConfig) -> str | None:
 
 def _reward(
     samples: tuple[Judgment, ...],
+    small: tuple[Judgment, ...],
     asked: Sequence[_Sample],
     *,
     escalated: bool,
@@ -214,6 +215,7 @@ def _reward(
         rationale=surest.rationale,
         principles=surest.principles,
         samples=samples,
+        small_judge_scores=tuple(each.score for each in small),
         escalated=escalated,
         escalation_reason=reason,
         stats=stats,

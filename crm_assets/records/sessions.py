@@ -124,6 +124,8 @@ class LoopFacts(SessionFacts):
     reward_status: str | None = None
     """`scored`, or `failed`: no judgement could be used."""
     reward_escalated: bool | None = None
+    small_judge_scores: tuple[float, ...] | None = None
+    """Of all usable judgements of the small model, those that the large one overruled included."""
     attempts: int | None = None
     """How many times the student ran."""
     teacher_intervened: bool | None = None

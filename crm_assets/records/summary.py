@@ -166,8 +166,15 @@ class ResultSummary(_Summary):
         return min((t.turn_id for t in self.per_turn_results if t.success is False), default=None)
 
 
+class _RewardSample(_Summary):
+    score: float | None = None
+
+
 class _RewardJudge(_Summary):
     rationale: str | None = None
+    samples: tuple[_RewardSample, ...] = ()
+    escalated: bool = False
+    escalation_reason: str | None = None
 
 
 class _Reward(_Summary):
@@ -213,6 +220,8 @@ class FactsSummary(_Summary):
     """`failed`: no judgement could be used."""
     reward_escalated: bool | None = None
     """The large judge had the last word."""
+    small_judge_scores: tuple[float, ...] | None = None
+    """The small judges' scores, overruled or not; None where that was not recorded."""
     attempts: Whole | None = None
     """How many times the student ran."""
     teacher_intervened: bool | None = None
@@ -235,6 +244,26 @@ class FactsSummary(_Summary):
     """By role."""
     cost_usd: dict[str, Annotated[float, Field(ge=0)]] | None = None
     """US dollars by role; a role with a call of unknown price is left out."""
+
+    @property
+    def small_scores(self) -> tuple[float, ...]:
+        """The small judges' scores; empty where they are not known."""
+        if self.small_judge_scores is not None:
+            return self.small_judge_scores
+        judges = self.session_reward.judges if self.session_reward else ()
+        return tuple(
+            sample.score
+            for judge in judges
+            if not judge.escalated
+            for sample in judge.samples
+            if sample.score is not None
+        )
+
+    @property
+    def asked_large_judge(self) -> bool:
+        """The small judges disagreed or were unsure, so that the large one was asked."""
+        judges = self.session_reward.judges if self.session_reward else ()
+        return bool(self.reward_escalated) or any(judge.escalation_reason for judge in judges)
 
 
 class SessionSummary(_Summary):

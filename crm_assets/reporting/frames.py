@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from crm_assets.errors import InputError
 from crm_assets.records import RunHeader, SessionLog, SessionSummary, TurnSummary, UsageSummary
 from crm_assets.records.results import StrictFormula
-from crm_assets.records.summary import ResultSummary
+from crm_assets.records.summary import FactsSummary, ResultSummary
 from crm_assets.reporting.columns import Columns
 from crm_assets.reporting.failures import UNNAMED_KIND, FailureLog
 from crm_assets.reporting.models import RunInfo
@@ -43,6 +43,10 @@ class SessionFrames:
     """A row for each session and role that report tokens."""
     costs: pd.DataFrame
     """A row for each session and role that report a cost."""
+    judgments: pd.DataFrame
+    """A row for each known score of a small judge, with its session."""
+    escalations: pd.DataFrame
+    """A row for each session in which the large judge was asked, and whether it decided."""
     failures: FailureLog
     run: RunInfo
     """The header of the run, completed by what the caller knows."""
@@ -122,6 +126,8 @@ class _Builder:
         )
     )
     costs: Columns = field(default_factory=lambda: Columns(session="i", role="name", usd="d"))
+    judgments: Columns = field(default_factory=lambda: Columns(session="i", score="d"))
+    escalations: Columns = field(default_factory=lambda: Columns(session="i", decided="b"))
     failures: FailureLog = field(default_factory=FailureLog)
     formulas: set[StrictFormula] = field(default_factory=set)
 
@@ -132,6 +138,7 @@ class _Builder:
         if session.ran is not None:
             self.formulas.add(session.ran.strict_formula)
             self._add_turns(index, session.ran)
+            self._add_judgments(index, session.atlas_metadata)
             self.failures.add_turns(session)
         elif session.status == "failed":
             self.failures.add_infrastructure(session)
@@ -199,6 +206,12 @@ class _Builder:
                 turn.asked_for_more,
             )
 
+    def _add_judgments(self, index: int, meta: FactsSummary) -> None:
+        for score in meta.small_scores:
+            self.judgments.append(index, score)
+        if meta.asked_large_judge:
+            self.escalations.append(index, bool(meta.reward_escalated))
+
     def _add_usage(self, index: int, session: SessionSummary) -> None:
         for role, used in _usage_of(session).items():
             self.usage.append(
@@ -238,6 +251,8 @@ def read_frames(path: Path, *, run: RunInfo) -> SessionFrames:
         turns=turns,
         usage=builder.usage.frame(),
         costs=builder.costs.frame(),
+        judgments=builder.judgments.frame(),
+        escalations=builder.escalations.frame(),
         failures=builder.failures,
         run=_completed(path, log.header, run),
         strict_formula=formula,

@@ -18,6 +18,7 @@ from crm_assets.reporting.breakdowns import (
 )
 from crm_assets.reporting.figures import Rate
 from crm_assets.reporting.frames import read_frames
+from crm_assets.reporting.judges import judge_figures
 from crm_assets.reporting.loop import learning_curve, loop_figures, repeats
 from crm_assets.reporting.models import MIXED_MODES, Bounds, Metrics, ReplyCounts, RunInfo
 from crm_assets.reporting.rewards import adaptive_summary, reward_stats, session_rewards
@@ -94,6 +95,7 @@ def compute_metrics(sessions: Path, *, run: RunInfo) -> Metrics:
         session_reward=session_rewards(ran),
         reward_stats=reward_stats(ran),
         loop=loop_figures(all_sessions),
+        judges=judge_figures(frames),
         learning_curve=learning_curve(all_sessions),
         repeats=repeats(all_sessions),
         reward_summary=mean(ran, "reward", at_most=1.0),

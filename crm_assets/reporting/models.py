@@ -20,6 +20,7 @@ from crm_assets.reporting.breakdown_models import (
 )
 from crm_assets.reporting.figures import Mean, Model, Rate
 from crm_assets.reporting.intervals import CONFIDENCE_LEVEL
+from crm_assets.reporting.judge_models import JudgeFigures
 from crm_assets.reporting.loop_models import (
     AdaptiveModes,
     CurveBlock,
@@ -216,6 +217,8 @@ class Metrics(RunInfo, _Versioned):
     """How far the judges of a session agree; null without judges."""
     loop: LoopFigures | None = None
     """Teacher, judges and learner; null for a student alone."""
+    judges: JudgeFigures | None = None
+    """What judges and teacher are worth, held against the harness's verdicts; null without a loop."""
     learning_curve: tuple[CurveBlock, ...] = ()
     """Rewards over the order of each learning key's sessions; empty without a loop."""
     repeats: Repeats | None = None

@@ -21,6 +21,7 @@ from crm_assets.reporting.formats import (
     relative,
     spread,
 )
+from crm_assets.reporting.judge_page import judge_section
 from crm_assets.reporting.models import (
     ConversationGroup,
     CurveBlock,
@@ -54,6 +55,8 @@ def table_sections(metrics: Metrics, revision: Mapping[str, Any]) -> Iterator[Se
     yield Section("Rewards and time", (_means(metrics),))
     if metrics.loop is not None:
         yield Section("Loop counts", (_loop(metrics.loop),))
+    if metrics.judges is not None:
+        yield judge_section(metrics.judges)
     if metrics.learning_curve:
         yield Section("Rewards by learning key", tuple(_learning(metrics.learning_curve)))
     if metrics.repeats is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from crm_assets.reporting import html
 from crm_assets.reporting.document import Document, Figure, Section
+from crm_assets.reporting.judge_page import JUDGES_TITLE
 from crm_assets.reporting.models import Metrics
 from crm_assets.reporting.plots import Drawing, inline_svg
 from crm_assets.reporting.readme import baseline_document
@@ -20,6 +21,7 @@ _PICTURES: Mapping[str, str] = {
     "failure_kinds": "Failure kinds",
     "cost_by_role": "Tokens and cost",
     "learning_curve": "Rewards and time",
+    "calibration": JUDGES_TITLE,
 }
 """The section of the report that a picture belongs to; the others come at the end."""
 

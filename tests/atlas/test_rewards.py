@@ -105,6 +105,8 @@ def test_the_arbiter_decides_when_the_judges_disagree_or_are_unsure(small, why):
     assert reward.escalated is (why is not None)
     if why:
         assert (scores(reward), reward.score, reward.rationale) == ([0.4], 0.4, "scored 0.4")
+        usable = tuple(each["score"] for each in small if isinstance(each, dict))
+        assert reward.small_judge_scores == usable, "those that the arbiter overruled"
         assert why in str(reward.escalation_reason)
         assert stages(reward)[-1] == ("arbiter", 0.3, False)
         assert reward.audit[-1]["model"] == "openai/large"

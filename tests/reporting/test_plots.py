@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from crm_assets.reporting.figures import Mean, Rate
+from crm_assets.reporting.judge_models import CalibrationBin, JudgeFigures, RewardAgainst
 from crm_assets.reporting.markdown import render_blocks
 from crm_assets.reporting.models import (
     ConversationGroup,
@@ -52,6 +53,7 @@ PARTS = {
     "by_workflow": {},
     "by_turn": {},
     "learning_curve": (),
+    "judges": None,
     "token_usage": {},
     "cost_usd": {},
     "failure_kinds": (),
@@ -117,7 +119,20 @@ def run(mode: str = "paired", reward: float | None = None) -> RunFigures:
     )
 
 
+def judged(*shares: tuple[float, float]) -> JudgeFigures:
+    """Rewards, each with the share of right ones that go with it."""
+    bins = tuple(
+        CalibrationBin(low=int(x * 10) / 10, high=int(x * 10 + 1) / 10, reward=x, right=rate(y))
+        for x, y in shares
+    )
+    names = ("strict_success", "turns_right", "state_match", "turn_success")
+    return JudgeFigures.model_construct(
+        rewards={name: RewardAgainst.model_construct(bins=bins) for name in names}
+    )
+
+
 ORDINARY = baseline(
+    judges=judged((0.25, 0.1), (0.55, 0.5), (0.95, 1.0)),
     by_complexity=groups(("simple", 0.9, 40), ("medium", 0.6, 35), ("complex", 0.0, 25)),
     by_workflow=groups(("Client Management", 1.0, 60), ("Quotes", 0.4, 40), ("Never ran", None, 0)),
     by_turn=turns(*(100 // n for n in range(1, 8))),
@@ -483,7 +498,8 @@ def test_a_baselines_metrics_become_pictures(measure: Measure) -> None:
     metrics = measure(session("c-1", meta=spent), bad, unrun("c-3"))
     with our_style():
         figures = {plot.name: lay_out(plot) for plot in plots_of(metrics)}
-    assert list(figures) == [name for name in NAMES if name not in {"learning_curve", "progression"}]
+    of_other_runs = {"learning_curve", "calibration", "progression"}
+    assert list(figures) == [name for name in NAMES if name not in of_other_runs]
 
     def written(name: str) -> list[str]:
         return [text.get_text() for axes in figures[name].axes for text in axes.texts]

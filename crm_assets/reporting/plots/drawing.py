@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from crm_assets.reporting.judge_page import VERDICTS
 from crm_assets.reporting.models import Metrics
 from crm_assets.reporting.plots.amounts import failed_turns, role_amounts
+from crm_assets.reporting.plots.calibration import calibration
 from crm_assets.reporting.plots.curves import learning_curve
 from crm_assets.reporting.plots.progression import progression
 from crm_assets.reporting.plots.rates import rate_columns, rate_rows
@@ -30,11 +32,14 @@ _CAPTIONS: Final = {
     "succeeded, with its 95% interval.",
     "learning_curve": "Reward over the sessions of each learning key, in order: dots are means of "
     "consecutive sessions, the line is their running mean.",
+    "calibration": "Calibration of the judges: the share of sessions that the harness found right, with "
+    "its 95% interval, over their mean reward; on the dashed line rewards would be such shares.",
     "cost_by_role": "Tokens and cost by role, over all sessions.",
     "failure_kinds": "Failed turns by kind of failure, most frequent first.",
     "progression": "Finished runs, oldest first: strict success, state match, and mean reward, with their "
     "95% intervals. A line joins runs of one sample.",
 }
+_CALIBRATED: Final = {name: VERDICTS[name] for name in ("strict_success", "turns_right", "state_match")}
 NAMES: Final = tuple(_CAPTIONS)
 """Every picture there is, in reading order."""
 
@@ -93,6 +98,10 @@ def plots_of(metrics: Metrics) -> Iterator[Plot]:
         yield Plot("success_by_turn", partial(rate_columns, "Turn success by position", rates))
     if any(block.reward is not None for block in metrics.learning_curve):
         yield Plot("learning_curve", partial(learning_curve, metrics.learning_curve))
+    judged = metrics.judges.rewards if metrics.judges else {}
+    if any(found.bins for found in judged.values()):
+        shown = {title: judged[name] for name, title in _CALIBRATED.items()}
+        yield Plot("calibration", partial(calibration, shown))
     if metrics.token_usage or metrics.cost_usd:
         yield Plot("cost_by_role", partial(role_amounts, metrics.token_usage, metrics.cost_usd))
     if metrics.failure_kinds:
