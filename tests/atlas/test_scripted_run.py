@@ -142,6 +142,7 @@ def test_a_session_has_the_fields_that_readers_rely_on(run: Sessions, sessions: 
             "cost_usd": {},
             "imported": None,
             "replay_of": None,
+            "subset": None,
         },
     }
     assert {name: value for name, value in header.items() if name not in ("software", "code")} == {
