@@ -142,7 +142,6 @@ def test_a_session_has_the_fields_that_readers_rely_on(run: Sessions, sessions: 
             "cost_usd": {},
             "imported": None,
             "replay_of": None,
-            "subset": None,
         },
     }
     assert {name: value for name, value in header.items() if name not in ("software", "code")} == {
@@ -162,6 +161,7 @@ def test_a_session_has_the_fields_that_readers_rely_on(run: Sessions, sessions: 
         "imported": None,
         "playbook": None,
         "replay_of": None,
+        "subset": None,
     }
     assert result["status"] == "completed"
     assert len(result["per_turn_results"]) == 2
