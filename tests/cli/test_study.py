@@ -89,7 +89,7 @@ def test_its_result_counts_contents_and_keeps_seen_apart(studied: StudyPaths) ->
     assert found.learning.entries > 0
     assert found.learning.tokens
     page = studied.readme.read_text()
-    for words in ("never seen (held out)", "memory is part of it", "Teaching: ", "What was learned"):
+    for words in ("never seen", "taught on (memory helps)", "Teaching: ", "What was learned"):
         assert words in page
     assert studied.report.read_text().startswith("<!DOCTYPE html>")
 

@@ -97,16 +97,14 @@ def _lead(study: Study) -> tuple[Text, ...]:
 
 def _gains(study: Study) -> Section:
     titles = {
-        "held-out": "never seen (held out)",
-        "seen": "taught on: memory is part of it",
+        "held-out": "never seen",
+        "seen": "taught on (memory helps)",
     }
     found = [study.gain, study.seen, *([study.noise] if study.noise else [])]
     rows: list[tuple[Cell, ...]] = []
     for each in found:
         compared = _compared(each)
-        what = (
-            titles[each.on] if each is not study.noise else "never seen, nothing learned in either (noise)"
-        )
+        what = titles[each.on] if each is not study.noise else "never seen, nothing learned (noise)"
         rows.append(
             (
                 f"{each.arm} over {each.over}",
@@ -120,11 +118,11 @@ def _gains(study: Study) -> Section:
         )
     columns = (
         Column("Arms"),
-        Column("Conversations"),
+        Column("Scored on"),
         *FIGURES,
         Column("p", "figure"),
         Column("Test", wide=True),
-        Column("Minimum detectable difference", "figure"),
+        Column("Minimum detectable difference", "figure", wide=True),
         Column("n", "figure"),
     )
     meaning = (
