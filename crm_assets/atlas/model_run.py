@@ -18,7 +18,7 @@ from crm_assets.atlas.playbook import registry_key
 from crm_assets.atlas.repeated_run import replayed_run
 from crm_assets.atlas.run_playbook import begin_playbook, finish_playbook, open_telemetry
 from crm_assets.atlas.sdk import SdkRunner, require_sdk
-from crm_assets.atlas.session_runners import AtlasRunner, ReplayRunner, StudentRunner
+from crm_assets.atlas.session_runners import AtlasRunner, BudgetedRunner, ReplayRunner, StudentRunner
 from crm_assets.atlas.store import (
     LiveStore,
     RecordedStore,
@@ -126,7 +126,7 @@ def run_models(
             judged=config.agent.use_llm_judge,
             replay_of=replay_of,
         )
-        models = _models(run, ledger, project)
+        models = _models(run, ledger, project, items)
         summary = run_work(
             Work(
                 items,
@@ -187,23 +187,26 @@ def _with_tool_mode(
     agent = run.config.config.agent
     if agent.tool_mode != "auto" or not items:
         return run
-    conversation = items[0].task_id.rpartition("::")[0]
 
     async def find() -> Literal["native", "text"]:
-        models = _models(run, ledger, project)
+        models = _models(run, ledger, project, items)
         reporter = ProgressReporter(
             Tally(), len(items), callback=progress, spent=ledger.total, activity=lambda: models.progress
         )
         try:
             async with reporter.watching():
-                return await find_tool_mode(models, ledger_key(conversation), agent)
+                return await find_tool_mode(models, _ledger_key(items[0]), agent)
         finally:
             await models.aclose()
 
     return replace(run, config=run.config.with_tool_mode(asyncio.run(find())))
 
 
-def _models(run: ModelRun, ledger: Ledger, project: Project) -> RecordingModels:
+def _ledger_key(item: WorkItem) -> str:
+    return ledger_key(item.task_id.rpartition("::")[0], item.epoch)
+
+
+def _models(run: ModelRun, ledger: Ledger, project: Project, items: Sequence[WorkItem]) -> RecordingModels:
     """Return the models that all roles ask."""
     if run.replay is not None:
         if run.replay.resolve() == (ledger.path.resolve() if ledger.path else None):
@@ -215,6 +218,7 @@ def _models(run: ModelRun, ledger: Ledger, project: Project) -> RecordingModels:
         ledger=ledger,
         limits={name: ProviderLimits(**limits.model_dump()) for name, limits in config.limits.items()},
         budget=Budget(plan.budget_usd, plan.budget_tokens),
+        turns={_ledger_key(item): item.turns for item in items},
     )
     client.require(_asked(run))
     return client
@@ -261,7 +265,7 @@ class ModelRunners:
         runner = ConversationRunner(pool, database_is_local=self.databases.sandbox_is_local)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.models.aclose)
-            opened = self._runner(runner, stack)
+            opened = BudgetedRunner(self._runner(runner, stack), self.models)
             yield opened if self.replay_of is None else ReplayRunner(opened, self.replay_of.name)
 
     def _runner(self, runner: ConversationRunner, stack: AsyncExitStack) -> SessionRunner[AtlasTask]:

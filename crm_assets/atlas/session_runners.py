@@ -23,10 +23,10 @@ from crm_assets.engine import Finished, SessionRunner, WorkItem, ledger_key
 from crm_assets.errors import CrmAssetsError
 from crm_assets.harness import ConversationRunner, GroundTruth, Judge, without_verdict
 from crm_assets.harness.judge import TurnJudge
-from crm_assets.llm import BudgetExhausted, ModelError, Models, Role, Spending
+from crm_assets.llm import BudgetExhausted, ModelError, Models, RecordingModels, Role, Spending
 from crm_assets.records import ConversationResult, LoopFacts, SessionRecord
 
-__all__ = ["AtlasRunner", "LoopRunner", "ReplayRunner", "StudentRunner"]
+__all__ = ["AtlasRunner", "BudgetedRunner", "LoopRunner", "ReplayRunner", "StudentRunner"]
 
 
 class _ModelRunner:
@@ -186,3 +186,24 @@ class ReplayRunner:
         record = finished.record
         assert isinstance(record, SessionRecord)  # as all runners of this package make them
         return replace(finished, record=repeated(record, self._replayed))
+
+
+class BudgetedRunner:
+    """Begins sessions of another runner when the run's budget suffices for them."""
+
+    def __init__(self, runner: SessionRunner[AtlasTask], models: RecordingModels) -> None:
+        self._runner = runner
+        self._models = models
+
+    async def run(self, item: WorkItem, task: AtlasTask, truth: GroundTruth | Exception) -> Finished:
+        """Take a session to its end.
+
+        Raises:
+            BudgetExhausted: the budget does not suffice for it.
+        """
+        async with self._models.session(_ledger_key(task, item)):
+            return await self._runner.run(item, task, truth)
+
+    def record(self, item: WorkItem, task: AtlasTask, result: ConversationResult) -> Finished:
+        """Make the record of a session that is `result` alone."""
+        return self._runner.record(item, task, result)

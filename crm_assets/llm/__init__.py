@@ -6,6 +6,7 @@ is asked and not before.
 
 from __future__ import annotations
 
+from crm_assets.llm.budget import Budget
 from crm_assets.llm.client import Activity, ModelClient
 from crm_assets.llm.entries import LedgerEntry, read_ledger
 from crm_assets.llm.failures import RetryPolicy, one_line
@@ -42,7 +43,6 @@ from crm_assets.llm.redaction import make_redactor
 from crm_assets.llm.spec import OFFLINE_PROVIDER, ModelSpec
 from crm_assets.llm.spending import (
     DOLLAR_DIGITS,
-    Budget,
     BudgetExhausted,
     Spending,
     answers_by_model,

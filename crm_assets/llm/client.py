@@ -9,6 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -18,12 +19,13 @@ import anyio
 from crm_assets.errors import ConfigError
 from crm_assets.llm.backends import Backends
 from crm_assets.llm.booking import about_prompt_tokens, book
+from crm_assets.llm.budget import Budget, BudgetKeeper
 from crm_assets.llm.entries import CallError, LedgerEntry
 from crm_assets.llm.failures import Failure, RetryPolicy, one_line
 from crm_assets.llm.interface import Answer
 from crm_assets.llm.json_replies import complaint_message
 from crm_assets.llm.ledger import Ledger
-from crm_assets.llm.limits import ProviderLimiter, ProviderLimits
+from crm_assets.llm.limits import ProviderLimiter, ProviderLimits, Slot
 from crm_assets.llm.messages import ChatRequest, Message
 from crm_assets.llm.observations import Observations, Place
 from crm_assets.llm.pricing import price_of
@@ -31,7 +33,7 @@ from crm_assets.llm.recording import Attempts, Call, RecordingModels
 from crm_assets.llm.redaction import make_redactor
 from crm_assets.llm.replies import Completion
 from crm_assets.llm.spec import ModelSpec, is_own_server, key_of, server_of
-from crm_assets.llm.spending import Budget, answers_by_model
+from crm_assets.llm.spending import Amount, answers_by_model
 
 __all__ = ["Activity", "ModelClient"]
 
@@ -73,6 +75,7 @@ class ModelClient(RecordingModels):
         ledger: Ledger | None = None,
         limits: Mapping[str, ProviderLimits] | None = None,
         budget: Budget | None = None,
+        turns: Mapping[str, int] | None = None,
         retries: RetryPolicy | None = None,
         seed: int | None = None,
     ) -> None:
@@ -83,6 +86,7 @@ class ModelClient(RecordingModels):
             ledger: where attempts are recorded; left out, only sums are kept.
             limits: by provider.
             budget: of the whole run.
+            turns: of each session, by its key in the ledger; estimates of what a session costs use it.
             retries: how often and how soon failed calls are made again.
             seed: of the waits' jitter.
         """
@@ -93,10 +97,12 @@ class ModelClient(RecordingModels):
         self._limits = dict(limits or {})
         self._limiters: dict[tuple[str, str], ProviderLimiter] = {}
         self._places: dict[ModelSpec, Place] = {}
-        self._budget = budget or Budget()
+        self._budget = BudgetKeeper(budget or Budget(), self.ledger, turns or {})
         self._dice = random.Random(seed)  # noqa: S311  (jitter, no secret)
         self._under_way = self._retried = 0
-        self._seen = Observations(answers_by_model([self.ledger.total()]), needs_usage=self._budget.is_set)
+        self._seen = Observations(
+            answers_by_model([self.ledger.total()]), needs_usage=self._budget.budget.is_set
+        )
 
     @property
     def activity(self) -> Activity:
@@ -116,8 +122,7 @@ class ModelClient(RecordingModels):
         """
         for spec in specs:
             key_of(spec, self._environment)
-            if self._budget.usd is not None:
-                self._require_price(spec)
+            self._require_price(spec)
 
     def noted(self, session: str, kind: str) -> dict[str, Any] | None:
         """Return what a session started from in an earlier start of the run; None if it never started."""
@@ -127,8 +132,18 @@ class ModelClient(RecordingModels):
         """Close all connections; the ledger stays open."""
         await self._backends.aclose()
 
+    def session(self, key: str) -> AbstractAsyncContextManager[None]:
+        """Enter a session, by its key in the ledger, once the budget suffices for it.
+
+        Raises:
+            BudgetExhausted: it does not.
+        """
+        return self._budget.session(key)
+
     def _recorded(self, call: Call) -> Iterable[LedgerEntry]:
-        return self.ledger.earlier_attempts(call.caller.session, call.key)
+        for entry in self.ledger.earlier_attempts(call.caller.session, call.key):
+            self._budget.remember(call.caller, call.request, entry.counted)
+            yield entry
 
     async def _go_on(self, call: Call, attempts: Attempts) -> Answer:
         attempts.start_afresh()
@@ -147,24 +162,21 @@ class ModelClient(RecordingModels):
                 await anyio.sleep(self._retries.delay_seconds(attempts.failures_in_transport, self._dice))
 
     async def _attempt(self, call: Call, attempts: Attempts) -> tuple[LedgerEntry, bool]:
-        """Make one attempt; its entry, and whether another one may follow at once."""
-        spec = call.request.model
+        """Make one attempt within the budget; its entry, and whether another one may follow at once."""
+        spec, request = call.request.model, _corrected(call.request, attempts)
         limiter = self._limiter(spec)
-        request = _corrected(call.request, attempts)
-        async with limiter.slot(about_prompt_tokens(request) if limiter.counts_tokens else 0) as slot:
-            self._may_ask(request)
-            completion, entry = await self._send(call, request, len(attempts) + 1)
-            failure = completion.failure
-            down = failure is not None and failure.is_down
-            limiter.outage.report(is_down=down, is_loading=down and failure.status is not None)  # type: ignore[union-attr]
-            limiter.report(
-                slot,
-                tokens=completion.usage.total_tokens if completion.usage else slot.tokens,
-                failure=failure.kind if failure else None,
-                wait_seconds=self._asked_wait(failure),
-                seconds=entry.latency_seconds,
-                completion_tokens=completion.usage.completion_tokens if completion.usage else 0,
-            )
+        self._seen.require_usable(request)
+        self._require_price(spec)
+        reserved = await self._budget.reserve(call.caller, request, self._place(spec).price)
+        took: Amount | None = None
+        try:
+            async with limiter.slot(about_prompt_tokens(request) if limiter.counts_tokens else 0) as slot:
+                self._seen.require_usable(request)
+                completion, entry = await self._send(call, request, len(attempts) + 1)
+                took, failure = entry.counted, completion.failure
+                _report(limiter, slot, completion, entry, self._asked_wait(failure))
+        finally:
+            self._budget.release(reserved, took)
         self._seen.look_at(request, completion, entry, self._place(spec))
         at_once = failure is None or failure.kind in ("malformed", "unsupported") or limiter.outage.may_end
         return entry, at_once
@@ -241,15 +253,8 @@ class ModelClient(RecordingModels):
             )
         return limiter
 
-    def _may_ask(self, request: ChatRequest) -> None:
-        self._seen.require_usable(request)
-        if self._budget.is_set:
-            if self._budget.usd is not None:
-                self._require_price(request.model)
-            self._budget.check(self.ledger.total())
-
     def _require_price(self, spec: ModelSpec) -> None:
-        if not self._place(spec).price.known:
+        if self._budget.budget.usd is not None and not self._place(spec).price.known:
             raise ConfigError(
                 f"The price of {spec.name} is not known, so a budget in dollars cannot be kept; give its "
                 "usd_per_million_prompt_tokens and usd_per_million_completion_tokens in the configuration "
@@ -261,6 +266,28 @@ class ModelClient(RecordingModels):
         if isinstance(error, ConfigError):
             self._seen.refuse(spec, error)
         return error
+
+
+def _report(
+    limiter: ProviderLimiter,
+    slot: Slot,
+    completion: Completion,
+    entry: LedgerEntry,
+    wait_seconds: float | None,
+) -> None:
+    """Tell the limiter how an attempt went."""
+    failure, usage = completion.failure, completion.usage
+    down = failure is not None and failure.is_down
+    loading = down and failure is not None and failure.status is not None
+    limiter.outage.report(is_down=down, is_loading=loading)
+    limiter.report(
+        slot,
+        tokens=usage.total_tokens if usage else slot.tokens,
+        failure=failure.kind if failure else None,
+        wait_seconds=wait_seconds,
+        seconds=entry.latency_seconds,
+        completion_tokens=usage.completion_tokens if usage else 0,
+    )
 
 
 def _corrected(request: ChatRequest, attempts: Attempts) -> ChatRequest:

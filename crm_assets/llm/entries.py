@@ -13,7 +13,7 @@ from crm_assets.errors import InputError
 from crm_assets.llm.failures import FailureKind
 from crm_assets.llm.interface import ROLES, Role
 from crm_assets.llm.messages import ChatReply, FunctionCall, SentParameters, Usage
-from crm_assets.llm.spending import DOLLAR_DIGITS, Spending
+from crm_assets.llm.spending import DOLLAR_DIGITS, NANO, Amount, Counted, Spending
 from crm_assets.workspace.jsonl import read_lines
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
 SCHEMA_VERSION: Literal[2] = 2
 """1: unknown tokens and costs were written as 0, and nothing was known of who answered."""
 
-_PER_DOLLAR = 10**DOLLAR_DIGITS
 _FIELDS = 12
 _OFFSETS = {role: number * _FIELDS for number, role in enumerate(ROLES)}
 
@@ -112,6 +111,13 @@ class LedgerEntry(_Line):
         )
 
     @property
+    def counted(self) -> Amount:
+        """What budgets count for the attempt."""
+        tokens = self.usage.total_tokens if self.usage else self.estimated_tokens or 0
+        dollars = self.estimated_usd or 0.0 if self.cost_usd is None else self.cost_usd
+        return Amount(tokens, round(dollars * NANO))
+
+    @property
     def answered(self) -> tuple[str, str] | None:
         """The model that was asked, and the one that answered with its server; None if it is not known."""
         if self.answered_by is None or self.answered_by.model is None:
@@ -188,13 +194,13 @@ class SpendingSums:
             sums[at + 4] += entry.cached_tokens or 0
             sums[at + 5] += entry.reasoning_tokens or 0
         if entry.cost_usd is not None:
-            sums[at + 8] += round(entry.cost_usd * _PER_DOLLAR)
+            sums[at + 8] += round(entry.cost_usd * NANO)
             return
         sums[at + 9] += 1
         if entry.estimated_usd is None:
             sums[at + 11] += 1
         else:
-            sums[at + 10] += round(entry.estimated_usd * _PER_DOLLAR)
+            sums[at + 10] += round(entry.estimated_usd * NANO)
 
     def by_role(self) -> dict[Role, Spending]:
         """Return the sums of the roles that have called at all."""
@@ -203,6 +209,20 @@ class SpendingSums:
     def total(self) -> Spending:
         """Return the sum over all roles."""
         return Spending.total(self.by_role().values())
+
+    def counted(self, role: Role | None = None) -> Counted:
+        """Return what budgets count, of one role or of all."""
+        calls = tokens = nano = estimated_tokens = estimated_nano = unpriced = 0
+        sums = self._sums
+        for at in _OFFSETS.values() if role is None else (_OFFSETS[role],):
+            calls += sums[at]
+            tokens += sums[at + 2] + sums[at + 3]
+            estimated_tokens += sums[at + 7]
+            nano += sums[at + 8]
+            estimated_nano += sums[at + 10]
+            unpriced += sums[at + 11]
+        estimated = Amount(estimated_tokens, estimated_nano)
+        return Counted(calls, Amount(tokens, nano) + estimated, estimated, unpriced)
 
     def _read(self, role: Role) -> Spending:
         at = _OFFSETS[role]
@@ -214,11 +234,11 @@ class SpendingSums:
             failed_calls=failed,
             usage=Usage(prompt, completion, cached, reasoning),
             # Refused calls cost nothing; beside unknown ones that says nothing of the sum.
-            cost_usd=round(dollars / _PER_DOLLAR, DOLLAR_DIGITS) if dollars or not no_cost else None,
+            cost_usd=round(dollars / NANO, DOLLAR_DIGITS) if dollars or not no_cost else None,
             unknown_usage_calls=no_usage,
             unknown_cost_calls=no_cost,
             estimated_tokens=tokens,
-            estimated_usd=None if no_estimate else round(estimated / _PER_DOLLAR, DOLLAR_DIGITS),
+            estimated_usd=None if no_estimate else round(estimated / NANO, DOLLAR_DIGITS),
             answered_by=self._answered.get(role, frozenset()),
         )
 

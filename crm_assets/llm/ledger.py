@@ -23,7 +23,7 @@ from crm_assets.llm.entries import (
     read_ledger_lines,
 )
 from crm_assets.llm.interface import Role
-from crm_assets.llm.spending import Spending
+from crm_assets.llm.spending import Counted, Spending
 from crm_assets.workspace.jsonl import open_locked, read_line_at, read_lines_at, write_lines
 
 __all__ = ["CallKey", "Ledger", "Recording", "ledger_totals"]
@@ -175,6 +175,11 @@ class Ledger:
     def by_role(self) -> Mapping[Role, Spending]:
         """What the run has cost, by role."""
         return self._all.by_role()
+
+    def counted(self, session: str | None = None, *, role: Role | None = None) -> Counted:
+        """What budgets count, of one session or of all, and of one role or of all."""
+        sums = self._all if session is None else self._by_session.get(session)
+        return Counted() if sums is None else sums.counted(role)
 
     def _resume(self, path: Path, handle: FileIO) -> None:
         assert self._recording is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,14 @@ class RecordingModels(ABC):
             if answer := attempts.add(entry):
                 return answer
         return await self._go_on(call, attempts)
+
+    def session(self, key: str) -> AbstractAsyncContextManager[None]:
+        """Enter a session, by its key in the ledger: a budget must suffice for it.
+
+        Raises:
+            BudgetExhausted: it does not.
+        """
+        return nullcontext()
 
     def spent(self, session: str) -> Mapping[Role, Spending]:
         """Return what a session has cost so far, by role; earlier starts of the same run included."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from crm_assets.errors import ConfigError, CrmAssetsError
+from crm_assets.errors import CrmAssetsError
 from crm_assets.llm.messages import Usage
 
 __all__ = [
     "DOLLAR_DIGITS",
-    "Budget",
+    "NANO",
+    "Amount",
     "BudgetExhausted",
+    "Counted",
     "Spending",
     "answers_by_model",
     "spent_so_far",
@@ -20,6 +23,41 @@ __all__ = [
 
 DOLLAR_DIGITS = 9
 """Digits of a dollar that are kept: sums of such amounts are exact in whatever order."""
+
+NANO = 10**DOLLAR_DIGITS
+"""Nanodollars in a dollar."""
+
+
+class Amount(NamedTuple):
+    """Tokens and nanodollars, as budgets count them; not whole where they are estimated."""
+
+    tokens: float = 0
+    nano: float = 0
+
+    def __add__(self, other: Amount) -> Amount:  # type: ignore[override]
+        return Amount(self.tokens + other.tokens, self.nano + other.nano)
+
+    def __sub__(self, other: Amount) -> Amount:
+        return Amount(self.tokens - other.tokens, self.nano - other.nano)
+
+    def scaled(self, factor: float) -> Amount:
+        """Return a multiple of both."""
+        return Amount(self.tokens * factor, self.nano * factor)
+
+    def at_least(self, other: Amount) -> Amount:
+        """Return the larger of each."""
+        return Amount(max(self.tokens, other.tokens), max(self.nano, other.nano))
+
+
+class Counted(NamedTuple):
+    """Calls as budgets count them: an estimate stands for what is unknown."""
+
+    calls: int = 0
+    amount: Amount = Amount()
+    estimated: Amount = Amount()
+    """The part of the amount that is estimated."""
+    unpriced_calls: int = 0
+    """Calls of unknown cost that have no estimate either."""
 
 
 @dataclass(frozen=True)
@@ -100,51 +138,3 @@ class BudgetExhausted(CrmAssetsError):
     """The run's budget is spent; nothing more is asked. No failure of anything."""
 
     exit_code = 4
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Most of a whole run, all its starts together; None is no limit.
-
-    It is looked at before each call, so calls that are under way when it is reached still count beyond it.
-    Calls that timed out or were cancelled count with an estimate.
-    """
-
-    usd: float | None = None
-    """US dollars."""
-    tokens: int | None = None
-    """Prompt and completion."""
-
-    @property
-    def is_set(self) -> bool:
-        """Tell a budget that limits anything."""
-        return self.usd is not None or self.tokens is not None
-
-    def check(self, spent: Spending) -> None:
-        """Let a call pass.
-
-        Raises:
-            BudgetExhausted: nothing is left.
-            ConfigError: what was spent is unknown, so that a limit in dollars cannot be kept.
-        """
-        tokens = spent.usage.total_tokens + spent.estimated_tokens
-        if self.tokens is not None and tokens >= self.tokens:
-            part = f", {spent.estimated_tokens:,} of them estimated" if spent.estimated_tokens else ""
-            raise BudgetExhausted(
-                f"The budget of {self.tokens:,} tokens is spent ({tokens:,}{part}); what is finished is "
-                "kept, set a higher one to resume."
-            )
-        if self.usd is None:
-            return
-        if spent.estimated_usd is None:
-            raise ConfigError(
-                "The run has called models whose price is unknown, so a budget in dollars cannot be kept; "
-                "give usd_per_million_* of each model and start afresh, or use a budget in tokens."
-            )
-        dollars = (spent.cost_usd or 0.0) + spent.estimated_usd
-        if dollars >= self.usd:
-            part = f", ${spent.estimated_usd:.4f} of it estimated" if spent.estimated_usd else ""
-            raise BudgetExhausted(
-                f"The budget of ${self.usd:g} is spent (${dollars:.4f}{part}); what is finished is kept, "
-                "set a higher one to resume."
-            )

@@ -59,10 +59,9 @@ def test_a_spent_budget_stops_a_run_cleanly_and_a_larger_one_goes_on(
                 assert line["session_reward"] is None
                 assert "budget" in line["conversation_result"]["error_message"]
 
-        # No call after: only those of the moment in which it was reached.
+        # It is kept, and another session would not have fitted.
         entries = loop.ledger(files)
-        assert sum(amount(entry, kind) for entry in entries) >= limit
-        assert sum(amount(entry, kind) for entry in entries[:-3]) < limit
+        assert 0.5 * limit < sum(amount(entry, kind) for entry in entries) <= limit * 1.05
         assert len(server.requests) == len(entries)
 
         # What a session had cost when it was stopped is told.
@@ -96,6 +95,31 @@ def test_a_budget_that_is_spent_already_asks_nothing(loop: Loop, whole: list[Led
         again = loop.run(files, config, concurrency=1, **budget)
         assert again.not_run
         assert len(server.requests) == asked
+
+
+@pytest.mark.parametrize("kind", ["budget_tokens", "budget_usd"])
+def test_sixteen_sessions_side_by_side_keep_a_budget_and_finish_what_it_suffices_for(loop: Loop, kind: str):
+    documents = small_dataset(24)
+    with ScriptedServer(offline_models) as server:
+        files, config = loop.tasks(documents, run="whole"), loop.config(models_at(server.url))
+        loop.run(files, config, concurrency=16, learning="off")
+        limit = half(loop.ledger(files), kind)
+    with ScriptedServer(offline_models, latency_seconds=0.02) as server:
+        files, config = loop.tasks(documents, run="half"), loop.config(models_at(server.url))
+        summary = loop.run(files, config, concurrency=16, learning="off", **{kind: limit})
+        entries = loop.ledger(files)
+        assert len(server.requests) == len(entries)
+        assert server.at_once > 4, "sessions were not side by side"
+    spent = sum(amount(entry, kind) for entry in entries)
+    assert 0.75 * limit < spent <= 1.05 * limit
+    assert summary.succeeded + summary.failed >= 8
+    assert summary.not_run + summary.succeeded + summary.failed == 24
+    # Those that began were finished, but for the last few.
+    finished = {line["conversation_id"] for line in loop.lines(files) if line["status"] != "not_run"}
+    assert len({entry.session for entry in entries} - finished) <= 2
+    by_role = compute_metrics(files.sessions, run=RunInfo()).cost_usd
+    cost = sum(entry.cost_usd or 0.0 for entry in entries)
+    assert sum(role.usd or 0.0 for role in by_role.values()) == pytest.approx(cost, abs=1e-9)
 
 
 @pytest.mark.parametrize("budget", [None, 10**9])

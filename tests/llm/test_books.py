@@ -167,7 +167,7 @@ def test_a_budget_counts_an_estimate_for_calls_that_timed_out():
     with ScriptedServer(hang()) as server:
         spec = spec_of(server, timeout_seconds=0.1, max_output_tokens=500)
         once = RetryPolicy(attempts=1)
-        assert with_client(until_spent, budget=Budget(tokens=3000), retries=once) == 2
+        assert with_client(until_spent, budget=Budget(tokens=3100), retries=once) == 2
 
 
 def test_a_refused_call_makes_no_sum_of_unknown_ones(path: Path):

@@ -385,7 +385,8 @@ def test_a_budget_in_tokens_stops_the_run(path: Path):
             with_client(until_spent, path, budget=Budget(tokens=45)) == 3
         )  # what it was told it still knows
         assert len(server.requests) == 3
-        assert with_client(until_spent, path, budget=Budget(tokens=46)) == 4  # earlier starts count
+        assert with_client(until_spent, path, budget=Budget(tokens=59)) == 3  # earlier starts count
+        assert with_client(until_spent, path, budget=Budget(tokens=60)) == 4
 
 
 def test_a_budget_in_dollars_stops_the_run():
@@ -398,7 +399,7 @@ def test_a_budget_in_dollars_stops_the_run():
         return 100
 
     with ScriptedServer(text()) as server:  # $0.000012 a call
-        assert with_client(until_spent, budget=Budget(usd=0.00003)) == 3
+        assert with_client(until_spent, budget=Budget(usd=0.00003)) == 2
 
 
 @pytest.mark.parametrize("model", ["my-own-model", "gpt-9"])

@@ -132,7 +132,7 @@ def cost_within_budget(
 ) -> dg.AssetCheckResult:
     """The run used no more than its budget, and did not end on it.
 
-    Sessions that were under way when a budget was spent were let finish, so it can be overdrawn a little.
+    Calls are reserved by an estimate, so a budget can be overdrawn a little.
     If conversations were not run: raise the budget, and run it again with resume.
     """
     paths = artifacts.baseline(baseline_of(context))
