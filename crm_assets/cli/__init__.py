@@ -21,6 +21,7 @@ from crm_assets.cli.db import db
 from crm_assets.cli.doctor import doctor
 from crm_assets.cli.harness import harness
 from crm_assets.cli.import_run import import_command
+from crm_assets.cli.label import label
 from crm_assets.cli.lineage import lineage
 from crm_assets.cli.offline_server import offline_server
 from crm_assets.cli.partitions import partitions
@@ -70,6 +71,7 @@ for _command in (
     review,
     lineage,
     show,
+    label,
     tasks,
     harness,
     datasets,

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from crm_assets.reporting.document import Block, Cell, Column, Points, Section, Table, Text, figures, strong
+from crm_assets.reporting.document import (
+    Block,
+    Cell,
+    Column,
+    Points,
+    Section,
+    Table,
+    Text,
+    code,
+    figures,
+    strong,
+)
 from crm_assets.reporting.figures import Mean
 from crm_assets.reporting.formats import (
     NOTHING,
@@ -38,18 +49,34 @@ VERDICTS: Mapping[str, str] = {
 }
 """The verdicts that rewards are held against, in words."""
 
+_TOLD: Mapping[object, str] = {
+    "verdicts": "the harness's verdicts",
+    "oracle": "the harness's verdicts and the expected calls",
+}
 
-def judge_section(judges: JudgeFigures) -> Section:
-    """Return what judges and teacher are worth, in tables and sentences."""
-    return Section(JUDGES_TITLE, tuple(_blocks(judges)))
+
+def judge_section(judges: JudgeFigures, feedback: object) -> Section:
+    """Return what judges and teacher are worth, in tables and sentences.
+
+    Args:
+        judges: the figures.
+        feedback: what the judges were told of the ground truth, as in the run's configuration.
+    """
+    return Section(JUDGES_TITLE, tuple(_blocks(judges, feedback)))
 
 
-def _blocks(judges: JudgeFigures) -> Iterator[Block]:
+def _blocks(judges: JudgeFigures, feedback: object) -> Iterator[Block]:
     yield (
         "The judges' rewards and the teacher's verdicts against the harness's. AUC: the chance that what "
         "is right has a higher reward than what is wrong (0.5 is chance). Brier score: 0 is best; above "
         "that of the base rate, rewards say less than the share of right ones alone."
     )
+    if feedback in _TOLD:
+        yield (
+            strong(f"The judges were told {_TOLD[str(feedback)]}"),
+            " (feedback ", code(str(feedback)), "): a high AUC shows that they follow the harness, not "
+            "what they find out themselves.",
+        )  # fmt: skip
     yield _rewards(judges.rewards)
     yield from _undefined(judges.rewards)
     yield _distributions(judges.rewards)

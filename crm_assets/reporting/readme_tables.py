@@ -56,7 +56,7 @@ def table_sections(metrics: Metrics, revision: Mapping[str, Any]) -> Iterator[Se
     if metrics.loop is not None:
         yield Section("Loop counts", (_loop(metrics.loop),))
     if metrics.judges is not None:
-        yield judge_section(metrics.judges)
+        yield judge_section(metrics.judges, (metrics.agent_config or {}).get("feedback"))
     if metrics.learning_curve:
         yield Section("Rewards by learning key", tuple(_learning(metrics.learning_curve)))
     if metrics.repeats is not None:

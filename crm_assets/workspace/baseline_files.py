@@ -153,6 +153,11 @@ class BaselinePaths(RunFiles):
         return self.folder / "manifest.json"
 
     @property
+    def labels(self) -> Path:
+        """Return the file of people's labels; beside the folder, whose files stay as they were finished."""
+        return self.folder.with_name("labels.json")
+
+    @property
     def imported(self) -> Path:
         """Return the copy of the results file that an imported baseline was made from."""
         return self.folder / "imported.jsonl"

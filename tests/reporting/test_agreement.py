@@ -125,3 +125,14 @@ def test_icc_of_scores_without_spread_or_of_one_subject_is_undefined() -> None:
     assert intraclass_correlation(floats([0.5] * 4), two, two) == (None, None)
     assert intraclass_correlation(floats([0.1, 0.9]), floats([0, 0]), floats([0, 0])) == (None, None)
     assert intraclass_correlation(floats([0.1, 0.1, 0.9, 0.9]), two, two) == (1.0, None)
+
+
+def test_an_auc_of_clustered_data_has_obuchowskis_variance() -> None:
+    # Three clusters of one right and one wrong: components 1, 1/3, 2/3 and 2/3, 1, 1/3 around 2/3, so
+    # squares of 2/9 on both sides, products of -1/9: 1/27 + 1/27 - 1/27.
+    found = area([0.9, 0.6, 0.5, 0.2, 0.7, 0.8], [1, 0, 1, 0, 1, 0], [0, 0, 1, 1, 2, 2])
+    half = t_quantile(2) * (1 / 27) ** 0.5 / (2 / 9)
+    assert found.value == pytest.approx(2 / 3)
+    assert found.interval is not None
+    assert found.interval.low == pytest.approx(1 / (1 + math.exp(half - math.log(2))))
+    assert found.interval.high == pytest.approx(1 / (1 + math.exp(-half - math.log(2))))

@@ -102,6 +102,13 @@ def test_an_auc_of_one_class_is_undefined_and_said_so(measure: Measure) -> None:
     )
 
 
+@pytest.mark.parametrize("feedback", ["verdicts", "oracle", "none"])
+def test_a_reader_learns_what_the_judges_were_told(measure: Measure, feedback: str) -> None:
+    text = render_readme(measure(judged("a", 0.9, agent={"name": "atlas", "feedback": feedback})))
+    assert ("The judges were told the harness's verdicts" in text) is (feedback != "none")
+    assert ("verdicts and the expected calls" in text) is (feedback == "oracle")
+
+
 def test_sessions_without_reward_or_verdict_are_in_no_figure(measure: Measure) -> None:
     undecided = judged("f", 0.3, turns=[turn(1, success=None, tool_success=None, verification="undecided")],
                        result={"overall_success": None})  # fmt: skip
