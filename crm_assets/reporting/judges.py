@@ -35,16 +35,19 @@ SIDES: Final = 0.5
 """The reward from which on a session counts as accepted, where a yes or no is needed."""
 
 _BINS = 10
+_VERDICTS = ("overall", "turns_right", "state", "valid", "first")
 _QUARTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def judge_figures(frames: SessionFrames) -> JudgeFigures | None:
     """Return what the judges and the teacher of a run are worth; None for a run without a loop."""
-    sessions = frames.sessions
-    ran = sessions[(sessions["status"] == "succeeded") & (sessions["key"] != "(none)")]
+    sessions, turns = frames.sessions, frames.turns
+    looped = (sessions["status"] == "succeeded") & (sessions["key"] != "(none)")
+    # Copies of columns that are needed, not of frames that may have millions of rows.
+    ran = sessions.loc[looped, ["session", "conversation", "reward", "attempts", *_VERDICTS]]
     if not len(ran):
         return None
-    turns = frames.turns[frames.turns["session"].isin(ran["session"])]
+    turns = turns.loc[turns["session"].isin(ran["session"]), ["session", "conversation", "success"]]
     turns = turns.assign(reward=sessions["reward"].to_numpy()[turns["session"]])
     # A second attempt is made only of what the teacher rejected.
     first = ran["valid"].where(ran["attempts"] <= 1, 0)
@@ -70,8 +73,9 @@ def rewards_against(rows: pd.DataFrame, verdict: str) -> RewardAgainst:
         rows: with columns `session`, `conversation`, `reward` (NaN for none) and the verdict.
         verdict: name of the verdict's column: 1, 0, or -1 for none.
     """
-    known = rows[(rows[verdict] >= 0) & rows["reward"].notna()]
-    known = known.assign(right=known[verdict].astype("float64"))
+    columns = ["session", "conversation", "reward"]
+    decided = (rows[verdict] >= 0) & rows["reward"].notna()
+    known = rows.loc[decided, columns].assign(right=rows.loc[decided, verdict].astype("float64"))
     errors = (known["reward"] - known["right"]) ** 2
     share = _mean(session_means(known, known["right"]))
     of_share = _mean(session_means(known, (known["right"] - share) ** 2)) if share is not None else None
@@ -133,7 +137,7 @@ def _calibration(known: pd.DataFrame) -> tuple[tuple[CalibrationBin, ...], float
 
 def confusion(rows: pd.DataFrame) -> Confusion:
     """Return a rater's verdicts (`yes`) by another's (`right`), each 1, 0, or -1 for none."""
-    known = rows[(rows["yes"] >= 0) & (rows["right"] >= 0)]
+    known = rows.loc[(rows["yes"] >= 0) & (rows["right"] >= 0), ["session", "conversation", "yes", "right"]]
     yes, right = known["yes"] == 1, known["right"] == 1
     known = known.assign(same=(yes == right).astype("int8"))
     kappa = kappa_of(
