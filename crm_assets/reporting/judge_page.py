@@ -25,7 +25,6 @@ from crm_assets.reporting.formats import (
     of,
     percent,
     spread,
-    with_interval,
 )
 from crm_assets.reporting.judge_models import (
     Coefficient,
@@ -230,10 +229,11 @@ def _agreement(judges: JudgeFigures) -> Table:
 
 
 def _escalations(found: Escalations) -> Iterator[Text]:
+    asked = found.sessions
+    failed = f"; in {found.failed:,} it gave no usable reply." if found.failed else "."
     yield (
-        strong(f"The large judge was asked in {with_interval(found.sessions)}"),
-        f" of rewarded sessions, and decided {found.decided:,}"
-        + (f"; in {found.failed:,} it gave no usable reply." if found.failed else "."),
+        strong(f"The large judge was asked in {of(asked)} rewarded sessions"),
+        f" ({percent(asked)}; 95% interval {interval(asked)}) and decided {found.decided:,}{failed}",
     )
     if found.not_recorded:
         yield (
@@ -245,12 +245,16 @@ def _escalations(found: Escalations) -> Iterator[Text]:
 
 
 def _change(change: EscalationChange) -> str:
-    brier = change.brier_change
-    nearer = f"; the Brier score against strict success changed by {_signed(brier)}" if brier.count else ""
+    said = (
+        f"In {counted(change.sessions, 'session')} it changed the small judges' mean by "
+        f"{_signed(change.difference)}, up or down by {number(change.distance.mean, 3)}; "
+        f"{change.other_side:,} went to the other side of 0.5."
+    )
+    if not change.brier_change.count:
+        return said
     return (
-        f"In {counted(change.sessions, 'session')} it moved the reward by {_signed(change.difference)} "
-        f"({number(change.distance.mean, 3)} up or down), in {change.other_side:,} to the other side of 0.5"
-        f"{nearer}{' (below 0: nearer to the harness)' if brier.count else ''}."
+        f"{said} The Brier score against strict success changed by {_signed(change.brier_change)}; "
+        "below 0 the large judge was nearer to the harness."
     )
 
 

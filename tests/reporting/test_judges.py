@@ -208,7 +208,10 @@ def test_what_the_large_judge_changed_is_told(measure: Measure) -> None:
     assert change.difference.mean == pytest.approx((0.5 - 0.2) / 2)
     assert change.distance.mean == pytest.approx((0.5 + 0.2) / 2)
     assert change.brier_change.mean == pytest.approx(((0.01 - 0.36) + (0.01 - 0.09)) / 2)
-    assert "What it changed in 1 session is not recorded" in render_readme(metrics)
+    text = render_readme(metrics)
+    assert "What it changed in 1 session is not recorded" in text
+    assert "The large judge was asked in 4 of 5 rewarded sessions" in text
+    assert "In 2 sessions it changed the small judges' mean by +0.150" in text
 
 
 def test_older_sessions_that_were_not_escalated_hold_the_small_judges_scores(measure: Measure) -> None:
