@@ -82,6 +82,7 @@ def test_a_paired_session_is_worked_on_validated_rewarded_and_learnt_from(stage:
     assert played.facts["teacher_valid"] is True
     assert played.facts["teacher_intervened"] is False
     assert played.record["session_reward"]["score"] == 0.9
+    assert [*played.facts["small_judge_scores"]] == [0.9] * 3
     assert played.record["status"] == "succeeded"
     assert {each.name for each in fields(SessionTrace)} <= played.record.keys()
     [end] = played.store.ended
