@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
+import msgspec
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
@@ -25,6 +26,7 @@ RUN_NAME: Final = "run.json"
 
 _REMEDY = "make it again by materializing atlas_sessions"
 _Record = TypeVar("_Record", bound=SessionRecord)
+_Summary = TypeVar("_Summary", bound=SessionSummary)
 _TRACE = b',"task":'
 
 
@@ -128,9 +130,9 @@ class SessionLog:
         kind = SessionSummary if old is None else SummaryOfVersion1
         try:
             session = _parse(kind, line.data)
-        except ValidationError as error:
+        except msgspec.DecodeError as error:
             raise InputError(
-                f"{self.sessions}, line {line.number} is not a session ({_reason(error)}); {_REMEDY}."
+                f"{self.sessions}, line {line.number} is not a session ({_decoding(error)}); {_REMEDY}."
             ) from None
         self._check(line.number, session, 1 if old else RUN_SCHEMA_VERSION)
         if old is not None:
@@ -215,16 +217,26 @@ class SessionLog:
         return record
 
 
-def _parse(kind: type[SessionSummary], line: bytes) -> SessionSummary:
+def _parse(kind: type[_Summary], line: bytes) -> _Summary:
     """Parse a line up to its trace, which no summary needs and which is most of it."""
     # A line without a trace ends with two objects, its facts and itself.
     body, found, _ = (line, b"", b"") if line.endswith(b"}}\n") else line.partition(_TRACE)
     if found and line.endswith(b"}\n"):
         try:
-            return kind.model_validate_json(body + b"}")
-        except ValidationError:
+            return _decode(kind, body + b"}")
+        except msgspec.DecodeError:
             pass  # what was found is part of a call, say: closing one object too few is no JSON
-    return kind.model_validate_json(line.rstrip(b"\r\n"))
+    return _decode(kind, line.rstrip(b"\r\n"))
+
+
+def _decode(kind: type[_Summary], line: bytes) -> _Summary:
+    if kind not in _DECODERS:
+        _DECODERS[kind] = msgspec.json.Decoder(kind)
+    summary: _Summary = _DECODERS[kind].decode(line)
+    return summary
+
+
+_DECODERS: dict[type, msgspec.json.Decoder[Any]] = {}
 
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {}
@@ -242,3 +254,9 @@ def _reason(error: ValidationError) -> str:
     field = ".".join(str(part) for part in first["loc"])
     message = first["msg"].replace(" at line 1 column ", " at column ")
     return f"{field}: {message}" if field else message
+
+
+def _decoding(error: msgspec.DecodeError) -> str:
+    """Return what is wrong, the field first: msgspec names it last, as in «… - at `$.epoch`»."""
+    message, found, place = str(error).partition(" - at `$")
+    return f"{place.strip('.`')}: {message}" if found else message

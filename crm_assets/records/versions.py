@@ -32,7 +32,7 @@ _SAME = (
 _same = attrgetter(*_SAME)
 
 
-class _FactsOfVersion1(FactsSummary):
+class _FactsOfVersion1(FactsSummary, frozen=True, kw_only=True):
     run_id: str | None = None
     dataset: str | None = None
     dataset_revision: str | None = None
@@ -45,7 +45,7 @@ class _FactsOfVersion1(FactsSummary):
     software: dict[str, str] | None = None
 
 
-class SummaryOfVersion1(SessionSummary):
+class SummaryOfVersion1(SessionSummary, frozen=True, kw_only=True):
     """A session whose line holds the facts of its run, too."""
 
     atlas_metadata: _FactsOfVersion1

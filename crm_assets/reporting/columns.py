@@ -41,24 +41,28 @@ class Columns:
 
     def append(self, *values: Any) -> None:
         """Add a row: a value for each column, in their order."""
-        self._rows.append(values)
+        self.extend((values,))
+
+    def extend(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Add rows: for each a value for each column, in their order."""
+        self._rows.extend(rows)
         if len(self._rows) >= _CHUNK:
             self._flush()
 
     def _flush(self) -> None:
         for (name, kind), values in zip(self._kinds.items(), zip(*self._rows, strict=True), strict=False):
-            self._arrays[name].extend(self._coded(name, kind, values))
+            self._arrays[name].fromlist(self._coded(name, kind, values))
         self._rows.clear()
 
-    def _coded(self, name: str, kind: str, values: tuple[Any, ...]) -> Iterable[Any]:
+    def _coded(self, name: str, kind: str, values: tuple[Any, ...]) -> list[Any]:
         if kind == "name":
-            return map(self._names[name].__getitem__, values)
+            return list(map(self._names[name].__getitem__, values))
         if kind == "verdict":
-            return map(_VERDICT.__getitem__, values)
+            return list(map(_VERDICT.__getitem__, values))
         if kind == "number":
             return [_NAN if value is None else value for value in values]
         # 64 bits, with a random seed: the chance that two of 100,000 are equal is below 10**-9.
-        return map(hash, values) if kind == "id" else values
+        return list(map(hash, values) if kind == "id" else values)
 
     def frame(self) -> pd.DataFrame:
         """Build the frame; nothing can be added any more."""

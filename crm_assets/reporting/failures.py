@@ -32,7 +32,7 @@ class FailureLog:
     def add_turns(self, session: SessionSummary) -> None:
         """Look at the failed turns of a session that ran."""
         result = session.ran
-        if result is None or not any(turn.success is False for turn in result.per_turn_results):
+        if result is None or False not in [turn.success for turn in result.per_turn_results]:
             return
         first = result.first_failed_turn
         offered: set[str] = set()

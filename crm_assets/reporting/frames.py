@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crm_assets.errors import InputError
-from crm_assets.records import RunHeader, SessionLog, SessionSummary, TurnSummary, UsageSummary
+from crm_assets.records import RunHeader, SessionLog, SessionSummary, UsageSummary
 from crm_assets.records.results import StrictFormula
 from crm_assets.records.summary import FactsSummary, ResultSummary
 from crm_assets.reporting.columns import Columns
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["SessionFrames", "read_frames"]
 
 _NONE = "(none)"
+_UNSCORED = dict.fromkeys(("match", "mismatch", "unscored"), "unscored") | {
+    "not_applicable": "not_applicable"
+}
+"""What a reply without a verdict is, by its status."""
 _CHECKED = ("run_id", "dataset", "dataset_revision")
 
 
@@ -190,21 +194,24 @@ class _Builder:
 
     def _add_turns(self, index: int, ran: ResultSummary) -> None:
         first = ran.first_failed_turn
-        for turn in ran.per_turn_results:
-            verdict = turn.reply_verdict
-            self.turns.append(
-                index,
-                turn.turn_id,
-                turn.expected_tool or _NONE,
-                turn.verification or UNNAMED_KIND,
-                turn.expect_success,
-                turn.success,
-                turn.tool_success,
-                verdict,
-                _reply_status(turn, verdict),
-                turn.turn_id == first and turn.success is False,
-                turn.asked_for_more,
-            )
+        self.turns.extend(
+            [
+                (
+                    index,
+                    turn.turn_id,
+                    turn.expected_tool or _NONE,
+                    turn.verification or UNNAMED_KIND,
+                    turn.expect_success,
+                    turn.success,
+                    turn.tool_success,
+                    verdict := turn.reply_verdict,
+                    "scored" if verdict is not None else _UNSCORED[turn.response_status],
+                    turn.turn_id == first and turn.success is False,
+                    turn.asked_for_more,
+                )
+                for turn in ran.per_turn_results
+            ]
+        )
 
     def _add_judgments(self, index: int, meta: FactsSummary) -> None:
         for score in meta.small_scores:
@@ -305,9 +312,3 @@ def _sum(one: UsageSummary, other: UsageSummary) -> UsageSummary:
         calls=add(one.calls, other.calls),
         failed_calls=add(one.failed_calls, other.failed_calls),
     )
-
-
-def _reply_status(turn: TurnSummary, verdict: bool | None) -> str:
-    if verdict is not None:
-        return "scored"
-    return "not_applicable" if turn.response_status == "not_applicable" else "unscored"

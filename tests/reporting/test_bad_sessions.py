@@ -24,11 +24,11 @@ def broken(change: Callable[[dict[str, Any]], Any]) -> str:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ('{"schema_version": 1, "conversation_id": "c-2", "sta', "EOF while parsing"),
-        ("", "EOF while parsing"),
-        ("[]", "should be an object"),
-        ("\x00", "expected value"),
-        (broken(lambda r: r.pop("task_id")), "task_id: Field required"),
+        ('{"schema_version": 1, "conversation_id": "c-2", "sta', "truncated"),
+        ("", "truncated"),
+        ("[]", "Expected `object`, got `array`"),
+        ("\x00", "malformed"),
+        (broken(lambda r: r.pop("task_id")), "missing required field `task_id`"),
         (broken(lambda r: r.update(status="done")), "status: "),
         (broken(lambda r: r.update(schema_version=2)), "schema_version 2"),
         (broken(lambda r: r.update(conversation_result=None)), "no conversation_result"),
@@ -38,23 +38,23 @@ def broken(change: Callable[[dict[str, Any]], Any]) -> str:
         ),
         (
             broken(lambda r: r["conversation_result"].update(overall_success="true")),
-            "conversation_result.overall_success",
+            "conversation_result.overall_success: ",
         ),
         (
             broken(lambda r: r["conversation_result"].update(per_turn_results=[turn(1, success="yes")])),
-            "conversation_result.per_turn_results.0.success",
+            "conversation_result.per_turn_results[0].success: ",
         ),
         (
             broken(lambda r: r["atlas_metadata"].update(cost_usd={"judge": -1})),
-            "atlas_metadata.cost_usd.judge",
+            "atlas_metadata.cost_usd[...]: ",
         ),
         (
             broken(lambda r: r["atlas_metadata"].update(token_usage={"a": {"total_tokens": 2**70}})),
-            "atlas_metadata.token_usage.a.total_tokens",
+            "atlas_metadata.token_usage[...].total_tokens: ",
         ),
         (
             broken(lambda r: r["atlas_metadata"].update(session_reward={"score": float("nan")})),
-            "atlas_metadata.session_reward.score",
+            "malformed",
         ),
     ],
 )
