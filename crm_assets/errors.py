@@ -6,6 +6,8 @@ error is a bug of crm_assets and is shown with its traceback.
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "ConfigError",
     "CrmAssetsError",
@@ -39,7 +41,10 @@ class InfrastructureError(CrmAssetsError):
 
 
 def first_line(error: object) -> str:
-    """Return the first line of an error's message, or the name of its type if it has none."""
+    """Return the first line of an error's message, or the name of its type if it has none.
+
+    What Postgres adds to a line (its severity, detail and hint) is part of it.
+    """
     return _lines(error)[0]
 
 
@@ -49,4 +54,23 @@ def last_line(error: object) -> str:
 
 
 def _lines(error: object) -> list[str]:
-    return [line.strip() for line in (str(error).strip() or type(error).__name__).splitlines()]
+    if said := _said_by_postgres(getattr(error, "diag", None)):
+        return [said]
+    lines: list[str] = []
+    for line in (str(error).strip() or type(error).__name__).splitlines():
+        # libpq's and the server's additions: "DETAIL:  …", "\tIs the server running …"
+        if lines and line.startswith(("\t", "DETAIL:", "HINT:")):
+            lines[-1] = f"{lines[-1].rstrip('.')}. {' '.join(line.split())}"
+        else:
+            lines.append(line.strip())
+    return lines
+
+
+def _said_by_postgres(diagnostic: Any) -> str | None:
+    """Return severity, message, detail and hint of a driver's `Diagnostic`; None if it has none."""
+    message = getattr(diagnostic, "message_primary", None)
+    if not message:
+        return None
+    parts = (message, diagnostic.message_detail, diagnostic.message_hint)
+    said = "; ".join(" ".join(part.split()).rstrip(".") for part in parts if part)
+    return f"{diagnostic.severity}: {said}"

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 
+from crm_assets.workspace.keys import ends_like_epoch
+
 __all__ = ["FIRST_EPOCH", "learning_key", "ledger_key", "session_key"]
 
 FIRST_EPOCH = 1
 
 
 def session_key(task_id: str, epoch: int = FIRST_EPOCH) -> str:
-    """Return the key of a session in its run: a task, and which time (from 1) it is worked on."""
-    return task_id if epoch == FIRST_EPOCH else f"{task_id}#{epoch}"
+    """Return the key of a session in its run: a task, and which time (from 1) it is worked on.
+
+    Different sessions have different keys: a task whose ID itself ends like an epoch is always given one.
+    """
+    return task_id if epoch == FIRST_EPOCH and not ends_like_epoch(task_id) else f"{task_id}#{epoch}"
 
 
 def ledger_key(conversation_id: str, epoch: int = FIRST_EPOCH) -> str:

@@ -15,6 +15,7 @@ from crm_assets.llm.interface import ROLES, Role
 from crm_assets.llm.messages import ChatReply, FunctionCall, SentParameters, Usage
 from crm_assets.llm.spending import DOLLAR_DIGITS, NANO, Amount, Counted, Spending
 from crm_assets.workspace.jsonl import read_lines
+from crm_assets.workspace.keys import ends_like_epoch
 
 __all__ = [
     "AnsweredBy",
@@ -27,8 +28,11 @@ __all__ = [
     "read_ledger_lines",
 ]
 
-SCHEMA_VERSION: Literal[2] = 2
-"""1: unknown tokens and costs were written as 0, and nothing was known of who answered."""
+SCHEMA_VERSION: Literal[3] = 3
+"""1: unknown tokens and costs were written as 0, and nothing was known of who answered.
+
+2: the key of a conversation's first session was its ID, also where that ends like an epoch.
+"""
 
 _FIELDS = 12
 _OFFSETS = {role: number * _FIELDS for number, role in enumerate(ROLES)}
@@ -36,6 +40,20 @@ _OFFSETS = {role: number * _FIELDS for number, role in enumerate(ROLES)}
 
 class _Line(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class _OfSession(_Line):
+    """A line of one session."""
+
+    schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
+    session: str
+
+    @property
+    def sessions(self) -> tuple[str, ...]:
+        """The keys of the sessions whose it may be: old ones of two sessions could be the same."""
+        if self.schema_version == SCHEMA_VERSION or not ends_like_epoch(self.session):
+            return (self.session,)
+        return self.session, f"{self.session}#1"
 
 
 class CallError(_Line):
@@ -65,12 +83,10 @@ class AnsweredBy(_Line):
     """Of a gateway: to whom it passed the request on."""
 
 
-class LedgerEntry(_Line):
+class LedgerEntry(_OfSession):
     """One request that was sent, and what came of it."""
 
     kind: Literal["call"] = "call"
-    schema_version: Literal[1, 2] = SCHEMA_VERSION
-    session: str
     role: Role
     model: str
     """`provider/model` that was asked."""
@@ -148,12 +164,10 @@ class LedgerEntry(_Line):
         )
 
 
-class LedgerNote(_Line):
+class LedgerNote(_OfSession):
     """Something that a session started from, so that it can start from it again."""
 
     kind: Literal["note"] = "note"
-    schema_version: Literal[1, 2] = SCHEMA_VERSION
-    session: str
     name: str
     """What it is."""
     document: dict[str, Any]

@@ -19,6 +19,7 @@ __all__ = [
     "RUN_DIMENSION",
     "BaselineKey",
     "RunKey",
+    "ends_like_epoch",
     "is_name",
     "parse_dataset",
     "parse_namespace",
@@ -31,7 +32,13 @@ _SEPARATOR = "|"  # Dagster's, between the dimensions of a multi-partition key
 _MAX_LENGTH = 100  # a key becomes a folder's name
 _NAME = r"[a-z0-9_-]+"
 _DATASET = re.compile(_NAME)
+_EPOCH = re.compile(r"#[0-9]+\Z")
 _RUN = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z" rf"(?:-({_NAME}))?")
+
+
+def ends_like_epoch(key: str) -> bool:
+    """Tell if a key ends like that of a later epoch's session: `#` and a number."""
+    return _EPOCH.search(key) is not None
 
 
 def is_name(text: str) -> bool:
