@@ -18,7 +18,7 @@ from crm_assets.atlas.playbook import registry_key
 from crm_assets.atlas.repeated_run import replayed_run
 from crm_assets.atlas.run_playbook import begin_playbook, finish_playbook, open_telemetry
 from crm_assets.atlas.sdk import SdkRunner, require_sdk
-from crm_assets.atlas.session_runners import AtlasRunner, BudgetedRunner, ReplayRunner, StudentRunner
+from crm_assets.atlas.session_runners import AtlasRunner, EnteringRunner, ReplayRunner, StudentRunner
 from crm_assets.atlas.store import (
     LiveStore,
     RecordedStore,
@@ -265,7 +265,7 @@ class ModelRunners:
         runner = ConversationRunner(pool, database_is_local=self.databases.sandbox_is_local)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.models.aclose)
-            opened = BudgetedRunner(self._runner(runner, stack), self.models)
+            opened = EnteringRunner(self._runner(runner, stack), self.models)
             yield opened if self.replay_of is None else ReplayRunner(opened, self.replay_of.name)
 
     def _runner(self, runner: ConversationRunner, stack: AsyncExitStack) -> SessionRunner[AtlasTask]:
@@ -305,7 +305,13 @@ class ModelRunners:
         config = self.run.config.config
         history = max(config.learning.history_limit, config.adaptive_teaching.probe.evidence_limit)
         window = config.runtime_safety.drift.window
-        return LiveStore(self._telemetry(stack), self.models, history=history, window=window)
+        return LiveStore(
+            self._telemetry(stack),
+            self.models,
+            history=history,
+            window=window,
+            outage_seconds=self.databases.outage_seconds,
+        )
 
     def _telemetry(self, stack: AsyncExitStack) -> TelemetryStore:
         address = self.databases.telemetry_for(self.run.config.config.storage.database_url)

@@ -26,7 +26,7 @@ from crm_assets.harness.judge import TurnJudge
 from crm_assets.llm import BudgetExhausted, ModelError, Models, RecordingModels, Role, Spending
 from crm_assets.records import ConversationResult, LoopFacts, SessionRecord
 
-__all__ = ["AtlasRunner", "BudgetedRunner", "LoopRunner", "ReplayRunner", "StudentRunner"]
+__all__ = ["AtlasRunner", "EnteringRunner", "LoopRunner", "ReplayRunner", "StudentRunner"]
 
 
 class _ModelRunner:
@@ -188,8 +188,8 @@ class ReplayRunner:
         return replace(finished, record=repeated(record, self._replayed))
 
 
-class BudgetedRunner:
-    """Begins sessions of another runner when the run's budget suffices for them."""
+class EnteringRunner:
+    """Enters sessions of another runner with the models, when the run's budget suffices for them."""
 
     def __init__(self, runner: SessionRunner[AtlasTask], models: RecordingModels) -> None:
         self._runner = runner

@@ -7,10 +7,12 @@ stores nothing.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
-from typing import Protocol
+from itertools import count
+from typing import Protocol, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
@@ -18,6 +20,7 @@ from crm_assets.atlas.outcomes import PastSession
 from crm_assets.atlas.playbook import LearningState, Lesson
 from crm_assets.atlas.telemetry import SessionEnd, SessionStart, TelemetryStore
 from crm_assets.concurrency import in_thread
+from crm_assets.database import through_outage
 from crm_assets.errors import InputError
 
 __all__ = [
@@ -32,6 +35,8 @@ __all__ = [
 ]
 
 _NOTE = "start"
+
+_Result = TypeVar("_Result")
 
 
 class SessionCheckpoints(Protocol):
@@ -93,8 +98,24 @@ class LiveStore(SessionStore):
     """Stores sessions in the telemetry database; their starts are saved in the ledger, too."""
 
     def __init__(
-        self, telemetry: TelemetryStore, checkpoints: SessionCheckpoints, *, history: int, window: int
+        self,
+        telemetry: TelemetryStore,
+        checkpoints: SessionCheckpoints,
+        *,
+        history: int,
+        window: int,
+        outage_seconds: float = 0.0,
     ) -> None:
+        """Prepare for sessions.
+
+        Args:
+            telemetry: the database.
+            checkpoints: of the run's sessions.
+            history: number of earlier sessions that one is shown.
+            window: number of earlier rewards that one is compared with.
+            outage_seconds: time to wait for a database that went away.
+        """
+        self._outage_seconds = outage_seconds
         self._telemetry = telemetry
         self._checkpoints = checkpoints
         self._history = history
@@ -109,9 +130,16 @@ class LiveStore(SessionStore):
         Raises:
             InfrastructureError: the telemetry database failed.
         """
-        return await in_thread(partial(self._begin, start, ledger_key))
+        tries = count()
+        return await self._patiently(lambda: self._begin(start, ledger_key, again=next(tries) > 0))
 
-    def _begin(self, start: SessionStart, ledger_key: str) -> OpenSession:
+    async def _patiently(self, work: Callable[[], _Result]) -> _Result:
+        """Do `work` in a thread, and again while the database is away."""
+        return await through_outage(lambda: in_thread(work), self._outage_seconds)
+
+    def _begin(self, start: SessionStart, ledger_key: str, *, again: bool) -> OpenSession:
+        if again:  # the connection may have broken after the session was entered
+            self._telemetry.fail_earlier(start.run_id, start.session_key)
         context = _saved(self._checkpoints, ledger_key)
         if context is not None:
             stored = self._telemetry.stored_session(start.run_id, start.session_key)
@@ -144,7 +172,8 @@ class LiveStore(SessionStore):
             merge = lesson.merged_into
         elif lesson is not None:
             end = replace(end, metadata={**end.metadata, "lesson": lesson.model_dump(mode="json")})
-        await in_thread(partial(self._telemetry.persist, session.id, end, merge))
+        number, tries = session.id, count()
+        await self._patiently(lambda: self._telemetry.persist(number, end, merge, again=next(tries) > 0))
 
     async def fail(self, session: OpenSession, reason: str) -> None:
         """Close it as failed.
@@ -155,7 +184,7 @@ class LiveStore(SessionStore):
         if session.stored:
             return
         assert session.id is not None
-        await in_thread(partial(self._telemetry.fail, session.id, reason))
+        await self._patiently(partial(self._telemetry.fail, session.id, reason))
 
 
 class RecordedStore(SessionStore):

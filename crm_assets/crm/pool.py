@@ -75,6 +75,7 @@ class SandboxPool:
                 sandbox.maintain()
         except (psycopg.Error, InfrastructureError):
             clean = False
+        lost = not sandbox.is_connected
         if not clean:
             # The count reports the sandbox; a failure to clean up adds nothing to it.
             with suppress(psycopg.Error, InfrastructureError):
@@ -83,6 +84,8 @@ class SandboxPool:
             if clean:
                 self._idle.append(sandbox)
             else:
+                if lost:  # the connections of the others are likely lost, too
+                    self._close_idle()
                 self.discarded += 1
                 self._open -= 1
                 self._next_slot = min(self._next_slot, sandbox.slot)
@@ -101,10 +104,14 @@ class SandboxPool:
     def close(self) -> None:
         """Close the idle sandboxes; leased ones close when their process ends."""
         with self._changed:
-            for sandbox in self._idle:
-                sandbox.close()
-            self._open -= len(self._idle)
-            self._idle.clear()
+            self._close_idle()
+
+    def _close_idle(self) -> None:
+        for sandbox in self._idle:
+            sandbox.close()
+            self._next_slot = min(self._next_slot, sandbox.slot)
+        self._open -= len(self._idle)
+        self._idle.clear()
 
     def __enter__(self) -> SandboxPool:
         return self

@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 
 import orjson
 import psycopg
-from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq import DiagnosticField, ExecStatus, TransactionStatus
 
 from crm_assets.crm.clock import begin_at
 from crm_assets.crm.entities import SEED_ORDER
@@ -26,6 +26,7 @@ from crm_assets.crm.operations import perform, row_as_json
 from crm_assets.crm.provision import SESSION_ROLE, drop_schema, schema_name, set_up
 from crm_assets.crm.seeds import SeedRows, seed_statement
 from crm_assets.crm.tools import find_tool
+from crm_assets.database import DatabaseGone, failure
 from crm_assets.errors import InfrastructureError, first_line
 
 __all__ = ["Rows", "Sandbox", "Session", "deterministic_ids"]
@@ -84,16 +85,15 @@ class Sandbox:
                 client_encoding="utf8",
             )
         except psycopg.OperationalError as error:
-            raise InfrastructureError(
+            raise DatabaseGone(
                 f"The sandbox database does not answer ({first_line(error)}); run `crm-assets doctor`."
             ) from error
         try:
             return cls(connection, set_up(connection, first_slot))
         except psycopg.Error as error:
             connection.close()
-            raise InfrastructureError(
-                f"The sandbox could not be set up ({first_line(error)}); run `crm-assets doctor`."
-            ) from error
+            message = f"The sandbox could not be set up ({first_line(error)}); run `crm-assets doctor`."
+            raise failure(message, error) from error
         except BaseException:
             connection.close()
             raise
@@ -151,7 +151,10 @@ class Sandbox:
         result = self._connection.pgconn.exec_(command)
         if result.status != ExecStatus.COMMAND_OK:
             reason = first_line(result.error_message.decode(errors="replace").strip() or "no reason")
-            raise InfrastructureError(f"The sandbox database refused {command.decode()} ({reason}).")
+            state = result.error_field(DiagnosticField.SQLSTATE)
+            gone = not self.is_connected or state is None or state.startswith((b"08", b"57P"))
+            kind = DatabaseGone if gone else InfrastructureError
+            raise kind(f"The sandbox database refused {command.decode()} ({reason}).")
 
     def query(self, query: str, parameters: Sequence[object]) -> list[Any]:
         """Return the rows of a prepared statement.
@@ -211,8 +214,9 @@ class Session:
                     seed_statement(tuple(seeds)), [orjson.dumps(rows).decode() for rows in seeds.values()]
                 )
         except psycopg.Error as error:
-            sandbox.control(b"ROLLBACK")
-            raise InfrastructureError(f"Seeding failed: {first_line(error)}") from error
+            if sandbox.is_connected:
+                sandbox.control(b"ROLLBACK")
+            raise failure(f"Seeding failed: {first_line(error)}", error) from error
 
     def __enter__(self) -> Session:
         return self
@@ -239,9 +243,8 @@ class Session:
             raise
         except psycopg.Error as error:
             self._undo()
-            raise InfrastructureError(
-                f"The database failed during {name} ({first_line(error)})."
-            ) from error
+            message = f"The database failed during {name} ({first_line(error)})."
+            raise failure(message, error) from error
         if tool.action.writes:
             self._saved = False
         return result
@@ -261,9 +264,8 @@ class Session:
         try:
             rows = self._sandbox.query(_ALL_ROWS, ())
         except psycopg.Error as error:
-            raise InfrastructureError(
-                f"The database failed while reading the state ({first_line(error)})."
-            ) from error
+            message = f"The database failed while reading the state ({first_line(error)})."
+            raise failure(message, error) from error
         for table, row in rows:
             state.setdefault(table, []).append(orjson.loads(row))
         return state

@@ -8,14 +8,27 @@ from __future__ import annotations
 
 from crm_assets.database.embedded import embedded_address, start_embedded, stop_embedded
 from crm_assets.database.logical import Databases, connect_databases
-from crm_assets.database.settings import ServerSettings, read_environment
+from crm_assets.database.outage import (
+    DatabaseGone,
+    check_answers,
+    failure,
+    is_gone,
+    through_outage,
+)
+from crm_assets.database.settings import DEFAULT_OUTAGE_SECONDS, ServerSettings, read_environment
 
 __all__ = [
+    "DEFAULT_OUTAGE_SECONDS",
+    "DatabaseGone",
     "Databases",
     "ServerSettings",
+    "check_answers",
     "connect_databases",
     "embedded_address",
+    "failure",
+    "is_gone",
     "read_environment",
     "start_embedded",
     "stop_embedded",
+    "through_outage",
 ]

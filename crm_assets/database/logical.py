@@ -10,7 +10,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from crm_assets.database.embedded import start_embedded
-from crm_assets.database.settings import ServerSettings, read_environment
+from crm_assets.database.settings import DEFAULT_OUTAGE_SECONDS, ServerSettings, read_environment
 from crm_assets.errors import ConfigError, InfrastructureError, last_line
 from crm_assets.workspace.project import Project, find_project
 
@@ -36,6 +36,8 @@ class Databases:
     """True if the sandbox is on the project's embedded server."""
     telemetry_is_set: bool = False
     """True if the environment (`STORAGE__DATABASE_URL`) sets `telemetry`."""
+    outage_seconds: float = DEFAULT_OUTAGE_SECONDS
+    """Time that a run waits for a database that went away (`DB_OUTAGE_SECONDS`)."""
 
     def telemetry_for(self, configured: str | None) -> str:
         """Return the telemetry database of a run; the environment takes precedence over its configuration.
@@ -86,6 +88,7 @@ def connect_databases(
         dagster=settings.dagster_url or _sqlalchemy_url(server, DAGSTER_DATABASE),
         embedded=settings.host is None,
         telemetry_is_set=settings.telemetry_url is not None,
+        outage_seconds=settings.outage_seconds,
     )
 
 

@@ -2,13 +2,14 @@
 
 `DB_HOST` (with `DB_PORT`, `DB_USER`, `DB_PASSWORD`, `DB_NAME`) selects a server; without it the project's
 embedded one is used. `STORAGE__DATABASE_URL` moves the telemetry database, `DAGSTER_DATABASE_URL` that of
-Dagster, each independently. A `.env` file in the project's folder provides values that the environment
-lacks.
+Dagster, each independently. `DB_OUTAGE_SECONDS` (300) is how long a run waits for one that went away. A
+`.env` file in the project's folder provides values that the environment lacks.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from crm_assets.workspace.project import Project
 __all__ = ["ServerSettings", "read_environment"]
 
 _MAX_PORT = 65535
+DEFAULT_OUTAGE_SECONDS = 300.0
 
 
 def read_environment(project: Project) -> dict[str, str]:
@@ -63,13 +65,15 @@ class ServerSettings:
     sandbox_database: str
     telemetry_url: str | None
     dagster_url: str | None
+    outage_seconds: float = DEFAULT_OUTAGE_SECONDS
+    """Time that a run waits for a database that went away."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> ServerSettings:
         """Read the `DB_*`, `STORAGE__DATABASE_URL` and `DAGSTER_DATABASE_URL` variables.
 
         Raises:
-            ConfigError: `DB_PORT` is not a port number.
+            ConfigError: `DB_PORT` is not a port number, or `DB_OUTAGE_SECONDS` no number of seconds.
         """
         port = environment.get("DB_PORT", "5432")
         if not port.isdecimal() or not 0 < int(port) <= _MAX_PORT:
@@ -82,4 +86,15 @@ class ServerSettings:
             sandbox_database=environment.get("DB_NAME", "crm_sandbox"),
             telemetry_url=environment.get("STORAGE__DATABASE_URL"),
             dagster_url=environment.get("DAGSTER_DATABASE_URL"),
+            outage_seconds=_seconds(environment.get("DB_OUTAGE_SECONDS")),
         )
+
+
+def _seconds(text: str | None) -> float:
+    try:
+        seconds = DEFAULT_OUTAGE_SECONDS if text is None else float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ConfigError(f"DB_OUTAGE_SECONDS must be a number of seconds from 0, not {text!r}.")
+    return seconds

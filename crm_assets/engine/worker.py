@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
+from itertools import count
 from typing import Generic
 
 from crm_assets.concurrency import in_thread, run_all
 from crm_assets.crm import SandboxPool
-from crm_assets.database import Databases
+from crm_assets.database import Databases, check_answers, through_outage
 from crm_assets.engine.affinity import pin_beside, pinned_to_core
 from crm_assets.engine.checkpoint import Entry
 from crm_assets.engine.scheduler import Scheduler
-from crm_assets.engine.work import SessionRunner, TaskT, Work, WorkItem
+from crm_assets.engine.work import Finished, SessionRunner, TaskT, Work, WorkItem
 from crm_assets.harness.assembly import without_verdict
 from crm_assets.harness.ground_truth import GroundTruth, GroundTruthStore
 from crm_assets.llm import BudgetExhausted
@@ -67,7 +68,7 @@ async def run_job(job: Job[TaskT], deliver: Deliver) -> int:
                 job.work.items, in_order=job.work.in_order, longest_first=job.work.longest_first
             )
             outbox = _Outbox(deliver, 0.0 if job.work.runners.asks_models else _DELIVER_SECONDS)
-            worker = _Worker(job.work, runner, _Loader(job, scheduler, store), outbox)
+            worker = _Worker(job.work, runner, _Loader(job, scheduler, store), outbox, job.databases)
             at_once = min(job.concurrency, len(job.work.items))
             try:
                 await run_all(worker.work(scheduler) for _ in range(at_once))
@@ -83,7 +84,9 @@ class _Worker(Generic[TaskT]):
         runner: SessionRunner[TaskT],
         loader: _Loader[TaskT],
         outbox: _Outbox,
+        databases: Databases,
     ) -> None:
+        self._databases = databases
         self._work = work
         self._runner = runner
         self._loader = loader
@@ -102,8 +105,7 @@ class _Worker(Generic[TaskT]):
         finished = None
         if self._exhausted is None:
             try:
-                task, truth = await self._loader.load(item)
-                finished = await self._runner.run(item, task, truth)
+                finished = await self._finish(item)
             except BudgetExhausted as error:
                 self._exhausted = str(error)
         if finished is None:
@@ -111,6 +113,18 @@ class _Worker(Generic[TaskT]):
             result = without_verdict(task.conversation, "not_run", str(self._exhausted), {})
             finished = self._runner.record(item, task, result)
         return Entry(item.key, finished.status, finished.success, json_line(finished.record))
+
+    async def _finish(self, item: WorkItem) -> Finished:
+        """Run a session to its end; from its beginning again where a database went away meanwhile."""
+        databases, tries = self._databases, count()
+
+        async def attempt() -> Finished:
+            if next(tries):
+                await in_thread(lambda: check_answers(databases.sandbox))
+            task, truth = await self._loader.load(item)
+            return await self._runner.run(item, task, truth)
+
+        return await through_outage(attempt, databases.outage_seconds)
 
 
 class _Outbox:

@@ -33,6 +33,7 @@ from crm_assets.crm import (
     deterministic_ids,
     make_seed_rows,
 )
+from crm_assets.database import DatabaseGone, failure
 from crm_assets.errors import CrmAssetsError, InfrastructureError, first_line
 from crm_assets.harness.code_identity import code_fingerprint
 from crm_assets.harness.state import CanonicalState, canonical_state, created_rows
@@ -164,17 +165,25 @@ class GroundTruthStore:
         self._pool = pool
         self.computed = 0
         """Ground truths that were not in the cache."""
+        self._conninfo = conninfo
+        self._connection = self._connect()
         try:
-            self._connection = psycopg.connect(
-                conninfo,
+            self._ensure_table()
+        except psycopg.Error as error:
+            raise _failure(error) from error
+
+    def _connect(self) -> psycopg.Connection:
+        try:
+            connection = psycopg.connect(
+                self._conninfo,
                 autocommit=True,
                 connect_timeout=10,
                 application_name="crm_assets ground truth",
             )
-            self._connection.execute("SET synchronous_commit TO off")  # it can be computed again
-            self._ensure_table()
+            connection.execute("SET synchronous_commit TO off")  # it can be computed again
         except psycopg.Error as error:
             raise _failure(error) from error
+        return connection
 
     def _ensure_table(self) -> None:
         exists = self._connection.execute(
@@ -195,8 +204,10 @@ class GroundTruthStore:
         """Return the ground truth of each conversation, or what kept it from being computed.
 
         Raises:
-            InfrastructureError: the database failed.
+            InfrastructureError: the database failed; `DatabaseGone` if the next call may succeed.
         """
+        if self._connection.closed:
+            self._connection = self._connect()
         keys = [ground_truth_key(conversation) for conversation in conversations]
         known = self._load(keys)
         fresh: dict[str, str] = {}
@@ -216,6 +227,8 @@ class GroundTruthStore:
         with self._pool.lease() as sandbox:
             try:
                 return run_ground_truth(sandbox, conversation)
+            except DatabaseGone:
+                raise
             except CrmAssetsError as error:
                 return error
 
@@ -261,9 +274,8 @@ def _load(document: str) -> GroundTruth:
 
 
 def _failure(error: psycopg.Error) -> InfrastructureError:
-    return InfrastructureError(
-        f"The store of ground truths failed ({first_line(error)}); run `crm-assets doctor`."
-    )
+    message = f"The store of ground truths failed ({first_line(error)}); run `crm-assets doctor`."
+    return failure(message, error)
 
 
 def replay_finding(conversation: Conversation, truth: GroundTruth | Exception) -> ReplayFinding | None:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from crm_assets.concurrency import gather_all, in_thread
 from crm_assets.conversations import Conversation, JsonObject, Turn, find_references, resolve, turn_output
 from crm_assets.crm import SandboxPool, Session, ToolError, deterministic_ids
+from crm_assets.database import DatabaseGone
 from crm_assets.errors import ConfigError, CrmAssetsError
 from crm_assets.harness.assembly import SandboxEnd, assemble, without_verdict
 from crm_assets.harness.ground_truth import GroundTruth, ids_of
@@ -89,6 +90,7 @@ class ConversationRunner:
 
         Raises:
             ConfigError: a model cannot be asked at all, which is so for every other conversation, too.
+            DatabaseGone: the sandbox's connection was lost; the conversation can begin again.
         """
         started = time.perf_counter()
         facts: dict[str, object] = {"agent": agent.describe()}
@@ -106,7 +108,7 @@ class ConversationRunner:
             return without_verdict(conversation, "not_recorded", str(error), facts)
         except BudgetExhausted as error:
             return without_verdict(conversation, "not_run", str(error), facts)
-        except ConfigError:
+        except (ConfigError, DatabaseGone):
             raise
         except CrmAssetsError as error:
             return without_verdict(conversation, "infrastructure_error", str(error), facts)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -132,13 +132,15 @@ class ModelClient(RecordingModels):
         """Close all connections; the ledger stays open."""
         await self._backends.aclose()
 
-    def session(self, key: str) -> AbstractAsyncContextManager[None]:
-        """Enter a session, by its key in the ledger, once the budget suffices for it.
+    @asynccontextmanager
+    async def session(self, key: str) -> AsyncIterator[None]:
+        """Enter a session once the budget suffices for it (see `RecordingModels.session`).
 
         Raises:
             BudgetExhausted: it does not.
         """
-        return self._budget.session(key)
+        async with super().session(key), self._budget.session(key):
+            yield
 
     def _recorded(self, call: Call) -> Iterable[LedgerEntry]:
         for entry in self.ledger.earlier_attempts(call.caller.session, call.key):

@@ -57,10 +57,16 @@ class Recording:
 
     def add(self, place: int, line: LedgerEntry | LedgerNote) -> None:
         """Remember where a line is."""
-        if isinstance(line, LedgerNote):
-            self._notes[line.session, line.name] = place
-        else:
-            self._calls.setdefault(line.session, array("q")).append(place)
+        for session in line.sessions:
+            if isinstance(line, LedgerNote):
+                self._notes[session, line.name] = place
+            else:
+                self._calls.setdefault(session, array("q")).append(place)
+
+    def add_calls(self, session: str, places: array[int]) -> None:
+        """Remember where further calls of a session are."""
+        self._calls.setdefault(session, array("q")).extend(places)
+        self._at_hand.pop(session, None)
 
     def attempts(self, session: str, key: CallKey) -> list[LedgerEntry]:
         """The recorded attempts of one call, in order; none if it was never made."""
@@ -108,6 +114,8 @@ class Ledger:
         self._handle: FileIO | None = None
         self._end = 0
         self._recording = Recording(path) if path else None
+        self._appended: dict[str, array[int]] = {}
+        """By session: places of the calls of this start, until it begins again."""
         if path is not None:
             try:
                 self._handle = open_locked(path)
@@ -140,8 +148,17 @@ class Ledger:
         Raises:
             InfrastructureError: the disk refused.
         """
+        place = self._end
         self._write(entry)
         self._count(entry)
+        if self._recording is not None:
+            self._appended.setdefault(entry.session, array("q")).append(place)
+
+    def begin_again(self, session: str) -> None:
+        """Let a session find the calls that it has made in this start among the earlier ones."""
+        places = self._appended.pop(session, None)
+        if self._recording is not None and places is not None:
+            self._recording.add_calls(session, places)
 
     def note(self, session: str, kind: str, document: dict[str, Any]) -> None:
         """Record what a session starts from.
@@ -192,10 +209,11 @@ class Ledger:
 
     def _count(self, entry: LedgerEntry) -> None:
         self._all.add(entry)
-        sums = self._by_session.get(entry.session)
-        if sums is None:
-            sums = self._by_session[entry.session] = SpendingSums()
-        sums.add(entry)
+        for session in entry.sessions:
+            sums = self._by_session.get(session)
+            if sums is None:
+                sums = self._by_session[session] = SpendingSums()
+            sums.add(entry)
 
     def _write(self, line: LedgerEntry | LedgerNote) -> None:
         if self._handle is None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -188,13 +188,16 @@ class RecordingModels(ABC):
                 return answer
         return await self._go_on(call, attempts)
 
-    def session(self, key: str) -> AbstractAsyncContextManager[None]:
-        """Enter a session, by its key in the ledger: a budget must suffice for it.
+    @asynccontextmanager
+    async def session(self, key: str) -> AsyncIterator[None]:
+        """Enter a session, by its key in the ledger; what it was answered before answers it again.
 
         Raises:
-            BudgetExhausted: it does not.
+            BudgetExhausted: the budget does not suffice for it.
         """
-        return nullcontext()
+        self._asked.pop(key, None)
+        self.ledger.begin_again(key)
+        yield
 
     def spent(self, session: str) -> Mapping[Role, Spending]:
         """Return what a session has cost so far, by role; earlier starts of the same run included."""

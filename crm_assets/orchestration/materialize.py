@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 from dagster._core.errors import DagsterAssetCheckFailedError, DagsterExecutionInterruptedError
 from dagster_shared.check import CheckError
+from sqlalchemy.exc import DBAPIError
 
 from crm_assets.atlas.plan import SessionPlan
 from crm_assets.conversations.split import Subset
@@ -26,7 +27,7 @@ from crm_assets.defs.jobs import BASELINE_JOB, HISTORY_JOB
 from crm_assets.defs.partitions import register, register_dataset
 from crm_assets.defs.sessions_config import SessionsConfig
 from crm_assets.defs.stages import StageConfig
-from crm_assets.errors import ConfigError, CrmAssetsError, first_line
+from crm_assets.errors import ConfigError, CrmAssetsError, InfrastructureError, first_line, last_line
 from crm_assets.orchestration.launcher import PROCESS_TAG, this_process
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.keys import BaselineKey
@@ -98,7 +99,7 @@ def open_instance(project: Project) -> Iterator[dg.DagsterInstance]:
 
     Raises:
         ConfigError: the project has no `dagster.yaml`, or it names a module that is not there.
-        InfrastructureError: the database of its storage does not answer.
+        InfrastructureError: the database of its storage does not answer, or went away within the block.
     """
     home = Path(os.environ.get("DAGSTER_HOME") or project.dagster_home)
     if not (home / "dagster.yaml").is_file():
@@ -119,7 +120,28 @@ def open_instance(project: Project) -> Iterator[dg.DagsterInstance]:
             pool_recycle=_RECYCLE_SECONDS,
             max_overflow=_MAX_CONNECTIONS,
         )
-        yield instance
+        try:
+            yield instance
+        except Exception as error:
+            if (reason := _storage_failure(error)) is None:
+                raise
+            raise InfrastructureError(
+                f"Dagster's storage went away ({reason}); what is finished is kept: start its server, and "
+                "give the command again with --run and the baseline's key."
+            ) from error
+
+
+def _storage_failure(error: BaseException | None) -> str | None:
+    """Return why Dagster's storage failed, if that is behind an error; else None."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, CrmAssetsError):
+            return None
+        if isinstance(error, DBAPIError):
+            return last_line(error.orig)
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def materialize(

@@ -389,6 +389,7 @@ def test_a_database_that_goes_away_is_never_the_agents_fault(
 ):
     monkeypatch.setattr("crm_assets.engine.progress._REPORT_SECONDS", 0.0)
     monkeypatch.setattr("crm_assets.engine.worker._DELIVER_SECONDS", 0.0)
+    monkeypatch.setenv("DB_OUTAGE_SECONDS", "0.2")
     dataset = write_dataset(tmp_path / "d.jsonl", many(150))
     dropped = False
 

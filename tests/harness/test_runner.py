@@ -12,6 +12,7 @@ import pytest
 
 from crm_assets.conversations import Conversation
 from crm_assets.crm import TOOLS, SandboxPool
+from crm_assets.database import DatabaseGone
 from crm_assets.errors import InfrastructureError
 from crm_assets.harness import (
     Action,
@@ -675,8 +676,8 @@ def test_a_lost_database_is_no_failure_of_the_agent_and_the_next_conversation_ru
 
         runner = ConversationRunner(pool)
         severed = Script(lambda _: _Severed(cut, moment))
-        result = asyncio.run(runner.run(steps, truth, agent=severed))
-        assert _has_no_verdict(result, "infrastructure_error")
+        with pytest.raises(DatabaseGone):
+            asyncio.run(runner.run(steps, truth, agent=severed))
         assert pool.discarded == 1
         after = asyncio.run(runner.run(steps, truth, agent=REPLAY))
         assert after.overall_success is True
@@ -686,9 +687,8 @@ def test_a_database_that_cannot_be_reached_is_no_failure_of_the_agent(harness: H
     with SandboxPool("host=127.0.0.1 port=1 connect_timeout=2") as pool:
         steps = conversation(SEARCH)
         runner = ConversationRunner(pool)
-        result = asyncio.run(runner.run(steps, harness.truth(steps), agent=REPLAY))
-    assert _has_no_verdict(result, "infrastructure_error")
-    assert "doctor" in str(result.error_message)
+        with pytest.raises(DatabaseGone, match="doctor"):
+            asyncio.run(runner.run(steps, harness.truth(steps), agent=REPLAY))
 
 
 def test_a_ground_truth_that_could_not_be_computed_is_no_failure_of_the_agent(harness: Harness):

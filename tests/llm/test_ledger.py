@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.llm import ROLES, Ledger, LedgerEntry, Role, Spending, Usage, ledger_totals, read_ledger
 from crm_assets.llm.entries import CallError, RecordedReply
+from crm_assets.llm.ledger import CallKey
 
 
 @pytest.fixture
@@ -188,6 +189,28 @@ def test_notes_are_found_again_and_are_no_calls(path: Path):
         assert again.noted("b", "learning") is None
         assert again.total().calls == 1
     assert len(list(read_ledger(path))) == 1
+
+
+def test_a_session_that_begins_again_finds_its_calls(path: Path):
+    key: CallKey = ("student", "ab" * 32, 1)
+    with Ledger(path) as ledger:
+        ledger.append(entry("s"))
+        assert ledger.earlier_attempts("s", key) == []
+        ledger.begin_again("s")
+        assert ledger.earlier_attempts("s", key) == [entry("s")]
+        assert ledger.spent("s")["student"].calls == 1
+
+
+def test_an_old_account_of_an_id_that_ends_like_an_epoch_is_found(path: Path):
+    key: CallKey = ("student", "ab" * 32, 1)
+    with Ledger(path) as ledger:
+        ledger.append(entry("a#2").model_copy(update={"schema_version": 2}))
+        ledger.append(entry("b#2"))
+    with Ledger(path) as ledger:
+        assert len(ledger.earlier_attempts("a#2#1", key)) == 1
+        assert ledger.spent("a#2#1") == ledger.spent("a#2") != {}
+        assert ledger.earlier_attempts("b#2#1", key) == []
+        assert ledger.total().calls == 2
 
 
 def test_a_ledger_without_a_file_keeps_sums_alone():

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import dagster as dg
 import pytest
 
 from crm_assets.database import connect_databases
 from crm_assets.errors import ConfigError, InfrastructureError
-from crm_assets.orchestration.materialize import open_instance
+from crm_assets.orchestration.materialize import open_instance, refresh_history
 from crm_assets.orchestration.storage import ProjectPostgresStorage
 from crm_assets.workspace.project import Project
+from tests.servers import drop_databases
 
 
 def storage(**config: object) -> ProjectPostgresStorage:
@@ -46,6 +49,21 @@ def test_a_database_that_is_down_is_a_sentence(project: Project, monkeypatch: py
     monkeypatch.setenv("DAGSTER_DATABASE_URL", "postgresql+psycopg2://nobody@127.0.0.1:1/x")
     with pytest.raises(InfrastructureError, match="storage does not answer") as raised:
         storage()
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("work", ["read", "run"])
+def test_a_storage_that_goes_away_is_a_sentence(project: Project, work: str) -> None:
+    databases = connect_databases(project)
+    with (
+        pytest.raises(InfrastructureError, match=r"^Dagster's storage went away \(.+\); .*--run") as raised,
+        open_instance(project) as instance,
+    ):
+        drop_databases(databases.sandbox, urlsplit(databases.dagster).path.lstrip("/"))
+        if work == "read":
+            instance.get_runs()
+        else:
+            refresh_history(instance, "dev")
     assert "\n" not in str(raised.value)
 
 

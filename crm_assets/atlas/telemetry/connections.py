@@ -12,6 +12,7 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import set_json_loads
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from crm_assets.database import DatabaseGone, failure
 from crm_assets.errors import ConfigError, InfrastructureError, first_line, last_line
 
 __all__ = ["Connection", "Connections", "check_if_idle", "database_failure"]
@@ -79,13 +80,13 @@ class Connections(ConnectionPool[Connection]):
         """Open a connection outside the pool, for the caller to close.
 
         Raises:
-            InfrastructureError: the database does not answer. The message does not contain the password.
+            DatabaseGone: the database does not answer. The message does not contain the password.
         """
         try:
             connection = Connection.connect(self._address, autocommit=True)
             self._configure_connection(connection)
         except psycopg.OperationalError as error:
-            raise InfrastructureError(
+            raise DatabaseGone(
                 f"The telemetry database does not answer ({_reason(error, self._address)}); correct "
                 "STORAGE__DATABASE_URL or start its server."
             ) from None  # psycopg's own text may hold parts of the address
@@ -162,6 +163,4 @@ def database_failure(error: psycopg.Error) -> InfrastructureError:
             "The telemetry database took too long; raise storage.statement_timeout_seconds or look at "
             "what keeps its server busy."
         )
-    return InfrastructureError(
-        f"The telemetry database failed ({first_line(error)}); run `crm-assets doctor`."
-    )
+    return failure(f"The telemetry database failed ({first_line(error)}); run `crm-assets doctor`.", error)

@@ -21,6 +21,7 @@ __all__ = [
     "CLAIM",
     "CLOSE_ORPHANS",
     "FAIL",
+    "FAIL_EARLIER",
     "PAST_SESSIONS",
     "PERSIST",
     "REWARD_WINDOW",
@@ -83,6 +84,12 @@ ORDER BY position
 FAIL = (
     "UPDATE sessions SET status = 'failed', completed_at = clock_timestamp(), "
     "metadata = coalesce(metadata, '{}') || %(failure)s::jsonb WHERE id = %(id)s AND status = 'running'"
+)
+
+FAIL_EARLIER = (
+    "UPDATE sessions SET status = 'failed', completed_at = clock_timestamp(), "
+    "metadata = coalesce(metadata, '{}') || %(failure)s::jsonb WHERE status = 'running' "
+    "AND metadata ->> 'run_id' = %(run_id)s AND metadata ->> 'session_key' = %(session_key)s"
 )
 
 # Locks are read after the sessions that were there when the statement began, and a writer takes its lock

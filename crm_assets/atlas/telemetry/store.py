@@ -101,6 +101,20 @@ class TelemetryStore:
         assert row is not None  # an INSERT returns its row
         return int(row[0])
 
+    def fail_earlier(self, run_id: str, session_key: str) -> None:
+        """Close what earlier tries to begin a session left running as failed.
+
+        Raises:
+            InfrastructureError: the database failed.
+        """
+        reason = "The connection was lost while it began."
+        parameters = {
+            "run_id": clean_text(run_id),
+            "session_key": clean_text(session_key),
+            "failure": statements.failure("failed", reason),
+        }
+        self._reliably(lambda connection: connection.execute(statements.FAIL_EARLIER, parameters))
+
     def learning_state(self, key: str) -> LearningState:
         """Return the learning state of a key; an empty state if there is none.
 
@@ -161,7 +175,9 @@ class TelemetryStore:
         rows = self._rows(statements.REWARD_WINDOW, (clean_text(key), size))
         return [(score, uncertainty) for score, uncertainty in rows]
 
-    def persist(self, session_id: int, end: SessionEnd, merge: Merge | None = None) -> LearningState | None:
+    def persist(
+        self, session_id: int, end: SessionEnd, merge: Merge | None = None, *, again: bool = False
+    ) -> LearningState | None:
         """Store a finished session and the new learning state of its key in one transaction.
 
         After a broken connection it is retried; the session is stored once.
@@ -170,6 +186,7 @@ class TelemetryStore:
             session_id: from `begin`.
             end: the session's results.
             merge: applied to the key's current learning state while its row is locked.
+            again: an earlier try may have stored it before its connection broke.
 
         Returns:
             The merged state; None without `merge`.
@@ -181,7 +198,7 @@ class TelemetryStore:
 
         def work(connection: psycopg.Connection) -> LearningState | None:
             started.append(session_id)
-            return _persist(connection, session_id, end, merge, again=len(started) > 1)
+            return _persist(connection, session_id, end, merge, again=again or len(started) > 1)
 
         return self._reliably(work)
 

@@ -147,7 +147,7 @@ def test_what_fails_in_the_middle_leaves_nothing(store: TelemetryStore, query: Q
     with pytest.raises(ZeroDivisionError):
         store.persist(session, end(), fail)
     twice = end(steps=(end().steps[0],) * 2)
-    with pytest.raises(InfrastructureError, match=r"^The telemetry database failed \(duplicate key"):
+    with pytest.raises(InfrastructureError, match=r"^The telemetry database failed \(ERROR: duplicate key"):
         store.persist(session, twice, learn)
     assert query("SELECT status FROM sessions") == [("running",)]
     assert query("SELECT count(*) FROM plans") == [(0,)]
