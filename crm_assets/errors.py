@@ -13,6 +13,7 @@ __all__ = [
     "CrmAssetsError",
     "InfrastructureError",
     "InputError",
+    "UnfinishedError",
     "first_line",
     "last_line",
 ]
@@ -32,6 +33,10 @@ class InputError(CrmAssetsError):
 
 class ConfigError(InputError):
     """A configuration file or environment variable is missing, unknown or wrong."""
+
+
+class UnfinishedError(CrmAssetsError):
+    """A run has ended with most of its sessions not run; they are run when it goes on."""
 
 
 class InfrastructureError(CrmAssetsError):

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import orjson
 
+from crm_assets.atlas.finishing import finish_run
 from crm_assets.atlas.header import run_header
 from crm_assets.atlas.loop import AtlasLoop
 from crm_assets.atlas.model_facts import ModelRun, describe_models
@@ -95,7 +96,9 @@ def run_models(
         ConfigError: a model cannot be asked (no key), or has no known price with a budget in dollars; or
             the Atlas SDK is to drive and is not installed, or does not take the configuration.
         InputError: the tasks cannot be read, or the sessions so far are of another run.
-        InfrastructureError: a database or the disk failed for good; what is done is kept.
+        InfrastructureError: a database or the disk failed for good; what is done is kept; or most
+            sessions were lost to such failures.
+        UnfinishedError: the budget was spent before most sessions had run.
     """
     config, plan = run.config.config, run.plan
     source = TaskSource(files.tasks)
@@ -148,7 +151,7 @@ def run_models(
     if playbook is not None:
         notes["playbook"] = finish_playbook(files, run, address, playbook, items).model_dump()
     _note(files, notes)
-    files.finish()
+    finish_run(files, summary)
     return summary
 
 

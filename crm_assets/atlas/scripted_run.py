@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import partial
 
+from crm_assets.atlas.finishing import finish_run
 from crm_assets.atlas.header import run_header
 from crm_assets.atlas.records import harness_record, rescored_record
 from crm_assets.atlas.repeated_run import rescored_run
@@ -46,7 +47,8 @@ def run_sessions(
 
     Raises:
         InputError: the tasks cannot be read, or the sessions so far are of another run.
-        InfrastructureError: the database or the disk failed for good; what is done is kept.
+        InfrastructureError: the database or the disk failed for good; what is done is kept; or most
+            sessions were lost to such failures.
     """
     source = TaskSource(files.tasks)
     items = source.items()
@@ -64,5 +66,5 @@ def run_sessions(
         learning_keys=learning_keys,
         progress=progress,
     )
-    files.finish()
+    finish_run(files, summary)
     return summary

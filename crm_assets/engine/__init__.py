@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crm_assets.engine.checkpoint import Tally
+from crm_assets.engine.checkpoint import Tally, tally_of
 from crm_assets.engine.dataset_run import run_harness
 from crm_assets.engine.identity import FIRST_EPOCH, learning_key, ledger_key, session_key
 from crm_assets.engine.progress import OnProgress, Progress, ProgressReporter
@@ -29,4 +29,5 @@ __all__ = [
     "run_harness",
     "run_work",
     "session_key",
+    "tally_of",
 ]

@@ -25,7 +25,7 @@ from crm_assets.workspace.baseline_files import sidecar_of
 from crm_assets.workspace.files import atomic_writer
 from crm_assets.workspace.jsonl import open_locked, read_lines, read_lines_at, write_lines
 
-__all__ = ["Checkpoint", "Entry", "Tally"]
+__all__ = ["Checkpoint", "Entry", "Tally", "tally_of"]
 
 _TO_BE_RUN_AGAIN = frozenset({"infrastructure_error", "not_run"})
 
@@ -45,6 +45,11 @@ class Tally:
     """The budget did not suffice for them."""
     undecided: int = 0
     """Ran to their end and have no verdict."""
+
+    @property
+    def to_be_run_again(self) -> int:
+        """How many have no verdict since something around the agent failed, or the budget was spent."""
+        return self.infrastructure_errors + self.not_run
 
     def add(self, status: str, success: bool | None) -> None:
         """Count one session."""
@@ -246,9 +251,22 @@ class Checkpoint:
 
     def _disk(self, error: OSError) -> InfrastructureError:
         return InfrastructureError(
-            f"Could not write {self.path}: {error.strerror or error}; what is finished is kept, run it "
-            "again to go on."
+            f"Could not write {self.path}: {error.strerror or error}; what is finished is kept."
         )
+
+
+def tally_of(path: Path) -> Tally:
+    """Count the sessions in a results file, whole or partial; a torn last line is none.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    tally = Tally()
+    for line in read_lines(path):
+        entry = None if line.is_torn else _read_entry(line.data)
+        if entry is not None:
+            tally.add(*entry[1:])
+    return tally
 
 
 def _leaves(document: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

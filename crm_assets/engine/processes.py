@@ -70,8 +70,7 @@ def _receive(receiver: Connection, child: BaseProcess) -> list[Entry] | int:
     except (EOFError, OSError):  # at the end of a message, or in the middle of one
         child.join()
         raise InfrastructureError(
-            f"A worker process ended unexpectedly (exit code {child.exitcode}); what is finished is "
-            "kept, run it again to go on."
+            f"A worker process ended unexpectedly (exit code {child.exitcode}); what is finished is kept."
         ) from None
     if isinstance(message, Exception):
         raise message

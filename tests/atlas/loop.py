@@ -163,8 +163,9 @@ class Loop:
         )
 
     def lines(self, files: RunFiles) -> list[Document]:
-        """The sessions of a run."""
-        return [orjson.loads(line) for line in files.sessions.read_bytes().splitlines()]
+        """The sessions of a run, finished or not."""
+        file = files.sessions if files.sessions.exists() else files.partial
+        return [orjson.loads(line) for line in file.read_bytes().splitlines()]
 
     def ledger(self, files: RunFiles) -> list[LedgerEntry]:
         """The calls of a run."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crm_assets.database import Databases
-from crm_assets.errors import ConfigError
+from crm_assets.errors import ConfigError, InfrastructureError
 from crm_assets.llm import LedgerEntry, ModelClient, RetryPolicy, ledger_totals
 from crm_assets.offline_models import FaultPlan, OfflineServer
 from crm_assets.offline_models.faults import FAULT_KINDS
@@ -58,6 +58,13 @@ def play(loop: Loop, url: str, run: str, *, timeout: float = TIMEOUT, **parts: A
     config = loop.config(models_at(url, timeout_seconds=timeout), parts, name=run)
     loop.run(files, config, learning="off", concurrency=8)
     return files
+
+
+def play_lost(loop: Loop, url: str, run: str, **options: Any) -> RunFiles:
+    """Play a run whose sessions are all lost, so that it is not finished."""
+    with pytest.raises(InfrastructureError, match=r"of \d sessions have no verdict.*is kept"):
+        play(loop, url, run, **options)
+    return RunFiles(loop.project.baselines / "dev" / run / "atlas")
 
 
 def verdicts(loop: Loop, files: RunFiles) -> list[Any]:
@@ -190,7 +197,7 @@ def impatient(loop: Loop) -> Iterator[pytest.MonkeyPatch]:
 
 def test_a_provider_that_hangs_is_not_the_agents_failure(loop: Loop, impatient: pytest.MonkeyPatch):
     with ScriptedServer(hanging("student")) as server:
-        files = play(loop, server.url, "hung")
+        files = play_lost(loop, server.url, "hung")
     for line in loop.lines(files):
         assert line["status"] == "failed"
         assert line["conversation_result"]["status"] == "infrastructure_error"
@@ -198,7 +205,6 @@ def test_a_provider_that_hangs_is_not_the_agents_failure(loop: Loop, impatient: 
         assert "gave no reply in 2 attempts" in line["conversation_result"]["error_message"]
         assert line["session_reward"] is None
     # What failed is run again, and nothing else.
-    files.reopen()
     impatient.undo()
     with ScriptedServer(offline_models) as server:
         config = loop.config(models_at(server.url, timeout_seconds=TIMEOUT), name="hung")
@@ -210,14 +216,17 @@ def test_a_provider_that_hangs_is_not_the_agents_failure(loop: Loop, impatient: 
 def test_a_step_timeout_ends_a_session_that_hangs(loop: Loop):
     with ScriptedServer(hanging("student")) as server:
         patient = {"llm": {"timeout_seconds": HANG_SECONDS}}
-        files = play(loop, server.url, "late", orchestration={"step_timeout_seconds": 2}, agent=patient)
+        files = play_lost(
+            loop, server.url, "late", orchestration={"step_timeout_seconds": 2}, agent=patient
+        )
         for line in loop.lines(files):
             assert line["status"] == "failed"
             assert "longer than 2 s" in line["conversation_result"]["error_message"]
         assert {entry.error.kind for entry in loop.ledger(files) if entry.error} == {"cancelled"}
         # A replay comes to the same.
         replayed = loop.tasks(DOCUMENTS, run="late-again")
-        loop.run(replayed, loop.project.configs / "late.yaml", learning="off", replay=files.ledger)
+        with pytest.raises(InfrastructureError, match="have no verdict"):
+            loop.run(replayed, loop.project.configs / "late.yaml", learning="off", replay=files.ledger)
     results = [
         [line["conversation_result"]["error_message"] for line in loop.lines(one)]
         for one in (files, replayed)
