@@ -19,6 +19,7 @@ from crm_assets.cli.compare import compare
 from crm_assets.cli.datasets import datasets
 from crm_assets.cli.db import db
 from crm_assets.cli.doctor import doctor
+from crm_assets.cli.going_on import name_next_command
 from crm_assets.cli.harness import harness
 from crm_assets.cli.import_run import import_command
 from crm_assets.cli.label import label
@@ -48,9 +49,11 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except CrmAssetsError as error:
             click.echo(f"Error: {error}", err=True)
+            name_next_command(ctx, error)
             ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
-            click.echo("Stopped. Every file is whole; run the same command again to resume.", err=True)
+        except KeyboardInterrupt as error:
+            click.echo("Stopped.", err=True)
+            name_next_command(ctx, error)
             ctx.exit(_INTERRUPTED)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from crm_assets.cli.common import describe_agent, live_progress, progress_lines, relative
+from crm_assets.cli.going_on import flags_of, set_next_command
 from crm_assets.cli.plan_options import PlanCommand
 from crm_assets.errors import InputError
 from crm_assets.workspace.baseline_files import BaselinePaths, RunFiles, claim_run, release_run
@@ -56,8 +58,8 @@ def run(
     """
     project = find_project()
     files = RunFiles(output_dir)
-    if files.sessions.exists():
-        raise InputError(f"{files.sessions} exists and is protected; choose another --output-dir.")
+    if files.readme.exists():
+        raise InputError(f"{files.readme} exists: this run is finished; choose another --output-dir.")
     name = dataset or _dataset_beside(task_file)
     click.echo(f"{name}, agent {describe_agent(plan, project, name)}", err=True)
 
@@ -68,16 +70,20 @@ def run(
     from crm_assets.reporting.terminal import show
     from crm_assets.workspace.files import write_text
 
-    copy_tasks(task_file, files.tasks, limit=limit)
-    with live_progress(name) as progress:
-        run_plan(
-            files,
-            plan,
-            project=project,
-            databases=connect_databases(project),
-            dataset=name,
-            progress=progress,
-        )
+    words = ["--task-file", str(task_file), "--output-dir", str(output_dir), "--dataset", name]
+    words += flags_of(plan, limit=limit)
+    set_next_command(lambda: shlex.join(["crm-assets", "atlas", "run", *words]))
+    if not files.sessions.exists():
+        copy_tasks(task_file, files.tasks, limit=limit)
+        with live_progress(name) as progress:
+            run_plan(
+                files,
+                plan,
+                project=project,
+                databases=connect_databases(project),
+                dataset=name,
+                progress=progress,
+            )
     metrics = compute_metrics(files.sessions, run=RunInfo())
     write_metrics(files.metrics, metrics)
     write_text(files.readme, render_readme(metrics))
@@ -120,7 +126,7 @@ def smoke(*, dataset: str, plan: SessionPlan) -> None:
     finally:
         release_run(project, key)
     paths = BaselinePaths.of(project, key)
-    if stopped is not None and not paths.finished:
+    if stopped is not None and not paths.has_sessions:
         raise stopped
     checks = smoke_checks(paths)
     if paths.metrics.is_file():  # a failed line stops the run before it

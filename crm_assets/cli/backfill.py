@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from crm_assets.cli.common import describe_agent, progress_lines
-from crm_assets.cli.plan_options import PlanCommand
+from crm_assets.cli.going_on import flags_of, set_next_command
+from crm_assets.cli.plan_options import PlanCommand, given_options
 from crm_assets.cli.runs import free_keys
 from crm_assets.cli.ui import DEFAULT_PORT, HOST
 from crm_assets.errors import InfrastructureError, InputError
-from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.baseline_files import BaselinePaths, runs_of
 from crm_assets.workspace.datasets import require_dataset
 from crm_assets.workspace.keys import BaselineKey, parse_dataset
 from crm_assets.workspace.project import Project, find_project
+from crm_assets.workspace.states import status_of
 
 if TYPE_CHECKING:
     import dagster as dg
 
     from crm_assets.atlas.plan import SessionPlan
     from crm_assets.orchestration.backfills import Backfill
+    from crm_assets.orchestration.materialize import LineageOptions
 
 __all__ = ["backfill"]
 
@@ -64,7 +70,8 @@ def backfill(
     """Make several runs of a dataset, with the same options.
 
     If Dagster's daemon is running (crm-assets ui), it makes them as a backfill, within its limits; else
-    this process makes them one after the other. The same command again resumes: finished runs are kept.
+    this process makes them one after the other. A stopped backfill names the command that goes on:
+    finished runs are kept, and runs that had begun keep their options.
     """
     project = find_project()
     require_dataset(project, dataset)
@@ -73,53 +80,72 @@ def backfill(
     if overwrite and resume:
         raise InputError("--resume continues a baseline, --overwrite discards it: give one of them.")
     describe_agent(plan, project, dataset)  # refuses a bad configuration before anything is made
-    keys = _keys(project, dataset, named, new, label, finished=rescore or resume)
+    keys = _keys(project, dataset, named, new, label, done=rescore or resume)
     if not (rescore or overwrite or resume):
         keys = _unfinished(project, keys)
         if not keys:
             click.echo("All of these runs are finished; give --overwrite to make them again.")
             return
+    plans = {key: plan if overwrite else _plan(project, key, plan) for key in keys}
 
     from crm_assets.orchestration.backfills import Backfill, daemon_is_running, pool_is_closed
     from crm_assets.orchestration.materialize import STAGES, LineageOptions, open_instance
 
-    options = LineageOptions(plan=plan, limit=limit, overwrite=overwrite, resume=resume, retries=2)
-    wanted = Backfill(dataset, keys, options, _RESCORED if rescore else _stages(STAGES, resume=resume))
+    stages = _RESCORED if rescore else _stages(STAGES, resume=resume)
+    options = LineageOptions(plan, limit=limit, overwrite=overwrite, resume=resume, retries=2)
+    wanted = [
+        Backfill(dataset, [key for key in keys if plans[key] == each], replace(options, plan=each), stages)
+        for each in dict.fromkeys(plans.values())
+    ]
     with open_instance(project) as instance:
         if here or not daemon_is_running(instance):
-            _run_here(instance, project, wanted, asked_for=here)
+            _run_here(instance, project, wanted, options, asked_for=here)
             return
-        if not rescore and plan.asks_models and pool_is_closed(instance):
+        if not rescore and any(each.asks_models for each in plans.values()) and pool_is_closed(instance):
             raise InputError(
                 "The pool 'language_models' has the limit 0, so no run would ever start; raise it in the "
                 "UI (Deployment, Concurrency)."
             )
-        _submit(instance, wanted, wait=not detach)
+        for each in wanted:
+            _submit(instance, each, wait=not detach)
+
+
+def _plan(project: Project, key: BaselineKey, plan: SessionPlan) -> SessionPlan:
+    """Return the plan of a run: what its sessions began with, else `plan`."""
+    from crm_assets.atlas.saved_plan import plan_to_go_on_with
+
+    return plan_to_go_on_with(project, BaselinePaths.of(project, key), plan, given_options())
 
 
 def _keys(
-    project: Project, dataset: str, named: str | None, new: int | None, label: str, *, finished: bool
+    project: Project, dataset: str, named: str | None, new: int | None, label: str, *, done: bool
 ) -> list[BaselineKey]:
     if named:
         texts = [text.strip() for text in named.split(",") if text.strip()]
         return [BaselineKey.of(parse_dataset(dataset), text) for text in dict.fromkeys(texts)]
     if new:
         return free_keys(project, dataset, new, label=label)
-    from crm_assets.reporting.run_list import runs_of
-
-    keys = [paths.key for paths in runs_of(project, dataset) if paths.finished == finished]
+    known = runs_of(project, dataset)
+    keys = [paths.key for paths in known if (paths.has_sessions if done else not paths.finished)]
     if not keys:
-        what = "finished" if finished else "unfinished"
+        what = "finished" if done else "unfinished"
         raise InputError(f"Dataset {dataset} has no {what} run; ask for some with --new N or --runs K1,K2.")
     return keys
 
 
 def _unfinished(project: Project, keys: list[BaselineKey]) -> list[BaselineKey]:
-    """Return `keys` without those of finished baselines."""
-    finished = [key for key in keys if BaselinePaths.of(project, key).finished]
-    for key in finished:
-        click.echo(f"{key} is finished and is kept.", err=True)
-    return [key for key in keys if key not in finished]
+    """Return `keys` without finished baselines, and without imports: they have their own command."""
+    left = []
+    for key in keys:
+        paths = BaselinePaths.of(project, key)
+        if paths.finished:
+            click.echo(f"{key} is finished and is kept.", err=True)
+        elif paths.imported.is_file():
+            command = status_of(paths).command
+            click.echo(f"{key} is an import, which goes on with: {command}", err=True)
+        else:
+            left.append(key)
+    return left
 
 
 def _stages(stages: tuple[str, ...], *, resume: bool) -> tuple[str, ...]:
@@ -127,27 +153,46 @@ def _stages(stages: tuple[str, ...], *, resume: bool) -> tuple[str, ...]:
     return stages[stages.index("atlas_sessions") :] if resume else stages
 
 
-def _run_here(instance: dg.DagsterInstance, project: Project, wanted: Backfill, *, asked_for: bool) -> None:
+def _run_here(
+    instance: dg.DagsterInstance,
+    project: Project,
+    wanted: Sequence[Backfill],
+    options: LineageOptions,
+    *,
+    asked_for: bool,
+) -> None:
     from crm_assets.orchestration.backfills import run_here
     from crm_assets.reporting.formats import counted
 
-    total = len(wanted.keys)
+    total = sum(len(each.keys) for each in wanted)
     why = "" if asked_for else "Dagster's daemon is not running (crm-assets ui runs one): "
     click.echo(
         f"{why}{counted(total, 'run')} in this process{', one after the other' if total > 1 else ''}.",
         err=True,
     )
-    failed = []
+    left = [paths for each in wanted for paths in (BaselinePaths.of(project, key) for key in each.keys)]
+    set_next_command(lambda: _next_command(left, options))
+    failed = 0
     with progress_lines():
-        for number, (key, error) in enumerate(run_here(instance, project, wanted), start=1):
+        made = (outcome for each in wanted for outcome in run_here(instance, project, each))
+        for number, (key, error) in enumerate(made, start=1):
             click.echo(f"{number}/{total} {key}: {error or 'done'}")
-            if error is not None:
-                failed.append(key)
+            failed += error is not None
+            if error is None:
+                left = [paths for paths in left if paths.key != key]
     if failed:
-        raise InfrastructureError(
-            f"{len(failed)} of {total} runs failed, see above; resume them by the same "
-            f"command with --runs {','.join(str(key.run) for key in failed)}."
-        )
+        raise InfrastructureError(f"{failed} of {total} runs failed, see above.")
+
+
+def _next_command(left: Sequence[BaselinePaths], options: LineageOptions) -> str | None:
+    """Return the command that goes on with the runs that are left; None for none."""
+    if not left:
+        return None
+    words = ["crm-assets", "backfill", "--dataset", left[0].key.dataset]
+    words += ["--runs", ",".join(str(paths.key.run) for paths in left)]
+    if not all(paths.begun and paths.plan.is_file() for paths in left):
+        words += flags_of(options.plan, limit=options.limit)
+    return shlex.join(words)
 
 
 def _submit(instance: dg.DagsterInstance, wanted: Backfill, *, wait: bool) -> None:

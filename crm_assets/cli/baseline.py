@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 import click
 
 from crm_assets.cli.common import describe_agent, progress_lines, relative
-from crm_assets.cli.plan_options import PlanCommand
+from crm_assets.cli.going_on import command_of, set_next_command
+from crm_assets.cli.plan_options import PlanCommand, given_options
 from crm_assets.cli.ui import DEFAULT_PORT, HOST
 from crm_assets.errors import InputError
 from crm_assets.workspace.baseline_files import BaselinePaths, claim_run, release_run
 from crm_assets.workspace.datasets import require_dataset
 from crm_assets.workspace.keys import BaselineKey, RunKey
 from crm_assets.workspace.project import Project, find_project
+from crm_assets.workspace.states import RunState, status_of
 
 if TYPE_CHECKING:
     from crm_assets.atlas.plan import SessionPlan
 
 __all__ = ["baseline"]
-
-_FROM_SESSIONS = ("atlas_sessions", "baseline_metrics", "baseline_readme")
 
 
 @click.command(cls=PlanCommand)
@@ -46,27 +46,31 @@ def baseline(
 ) -> None:
     """Run a dataset through the whole lineage.
 
-    Without API keys, offline models are used. The same command with --run resumes a stopped run.
+    Without API keys, offline models are used. With --run, a stopped run goes on where it stopped, with the
+    options that it began with.
     """
     project = find_project()
-    require_dataset(project, dataset)
     if resume and (run is None or overwrite):
         raise InputError("--resume needs the --run to resume, and excludes --overwrite.")
-    agent_and_models = describe_agent(
-        plan, project, dataset
-    )  # refuses a bad configuration before anything is made
-    key = _key(project, dataset, run, keep=not (overwrite or resume))
-    click.echo(f"Baseline {key}, agent {agent_and_models}", err=True)
+    state = RunState.PLANNED
+    if run is not None and not overwrite:
+        from crm_assets.atlas.saved_plan import plan_to_go_on_with
 
-    from crm_assets.orchestration.materialize import LineageOptions, materialize
-
-    options = LineageOptions(plan=plan, limit=limit, overwrite=overwrite, resume=resume)
-    finished = BaselinePaths.of(project, key).finished
+        begun = BaselinePaths.of(project, BaselineKey.of(dataset, run))
+        begun.protect(overwrite=resume)
+        state, plan = status_of(begun).state, plan_to_go_on_with(project, begun, plan, given_options())
+    agent: str = plan.agent
+    if resume or state not in (RunState.NOT_SCORED, RunState.NOT_PUBLISHED):  # sessions are to be run
+        require_dataset(project, dataset)
+        agent = describe_agent(plan, project, dataset)  # refuses a bad configuration first
+    named = claim_run(project, dataset, RunKey.now()) if run is None else RunKey.parse(run)
+    key = BaselineKey.of(dataset, named)
+    paths = BaselinePaths.of(project, key)
+    set_next_command(lambda: command_of(paths, plan, limit=limit))
+    click.echo(f"Baseline {key}, agent {agent}{_stood(state)}", err=True)
     try:
         with progress_lines():
-            done = materialize(
-                project, key, options, stages=_FROM_SESSIONS if resume and finished else None
-            )
+            run_id = _make(project, paths, plan, limit=limit, overwrite=overwrite, resume=resume)
     finally:
         release_run(project, key)  # what failed before it wrote anything leaves no trace
 
@@ -74,16 +78,33 @@ def baseline(
     from crm_assets.reporting.history import HistoryPaths
     from crm_assets.reporting.terminal import show
 
-    show(summarize(read_metrics(done.paths.metrics)))
-    click.echo(f"README: {relative(done.paths.readme)}")
+    show(summarize(read_metrics(paths.metrics)))
+    click.echo(f"README: {relative(paths.readme)}")
     click.echo(f"History: {relative(HistoryPaths.of(project, dataset).page)}")
-    click.echo(f"UI: make ui (or crm-assets ui), then http://{HOST}:{DEFAULT_PORT}/runs/{done.run_id}")
+    page = f"runs/{run_id}" if run_id else "runs"
+    click.echo(f"UI: make ui (or crm-assets ui), then http://{HOST}:{DEFAULT_PORT}/{page}")
 
 
-def _key(project: Project, dataset: str, run: str | None, *, keep: bool) -> BaselineKey:
-    """Return the key of the baseline to make: the named one unless it is protected, else a new one."""
-    if run is None:
-        return BaselineKey(dataset, claim_run(project, dataset, RunKey.now()))
-    key = BaselineKey.of(dataset, run)
-    BaselinePaths.of(project, key).protect(overwrite=not keep)
-    return key
+def _stood(state: RunState) -> str:
+    return "" if state in (RunState.PLANNED, RunState.FINISHED) else f"; {state.value}, and goes on"
+
+
+def _make(
+    project: Project,
+    paths: BaselinePaths,
+    plan: SessionPlan,
+    *,
+    limit: int | None,
+    overwrite: bool,
+    resume: bool,
+) -> str:
+    """Make what is missing of a baseline; returns the ID of Dagster's run, empty for an import."""
+    if paths.imported.is_file() and not (overwrite or resume):
+        from crm_assets.imports import import_run
+
+        import_run(project, paths.imported, paths.key)
+        return ""
+    from crm_assets.orchestration.materialize import LineageOptions, materialize
+
+    options = LineageOptions(plan=plan, limit=limit, overwrite=overwrite, resume=resume)
+    return materialize(project, paths.key, options).run_id

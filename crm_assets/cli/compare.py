@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from crm_assets.cli.common import relative
-from crm_assets.workspace.baseline_files import require_finished
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import find_project
+from crm_assets.workspace.states import require_finished
 
 __all__ = ["compare"]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from crm_assets.cli.common import live_progress, relative
+from crm_assets.cli.going_on import flags_of, set_next_command
 from crm_assets.cli.plan_options import PlanCommand
 from crm_assets.errors import InputError
 from crm_assets.workspace.project import find_project
@@ -58,6 +60,10 @@ def harness(
     from crm_assets.reporting.document import Section
     from crm_assets.reporting.terminal import show
 
+    words = ["--dataset", str(dataset), "--output", str(output), "--seed", str(seed)]
+    words += ["--sample", str(sample)] if sample else []
+    words += flags_of(plan)
+    set_next_command(lambda: shlex.join(["crm-assets", "harness", *words]))
     with live_progress(f"{dataset.stem}, {plan.agent}") as progress:
         summary = run_harness(
             dataset,

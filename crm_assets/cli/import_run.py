@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from crm_assets.cli.common import progress_lines, relative
+from crm_assets.cli.going_on import set_next_command
 from crm_assets.errors import InputError
-from crm_assets.workspace.baseline_files import claim_run, release_run
+from crm_assets.workspace.baseline_files import BaselinePaths, claim_run, release_run
 from crm_assets.workspace.datasets import require_dataset
 from crm_assets.workspace.keys import BaselineKey, RunKey
 from crm_assets.workspace.project import Project, find_project
@@ -33,7 +35,7 @@ def import_command(*, file: Path, dataset: str, run: str | None, label: str) -> 
     FILE is one of CL-Bench's, the output of `crm-assets harness`, or a baseline's sessions.jsonl.
 
     Its calls are repeated on the sandbox and scored here; the verdicts of FILE are kept for comparison.
-    The same command resumes a stopped import.
+    The same command with --run resumes a stopped import.
     """
     project = find_project()
     require_dataset(project, dataset)
@@ -41,6 +43,10 @@ def import_command(*, file: Path, dataset: str, run: str | None, label: str) -> 
         raise InputError(f"{file} is not a file: give the results file of a past run.")
     key = _key(project, dataset, run, label)
     click.echo(f"Baseline {key}, imported from {relative(file)}", err=True)
+
+    paths = BaselinePaths.of(project, key)
+    words = ["crm-assets", "runs", "import", str(file), "--dataset", dataset, "--run", str(key.run)]
+    set_next_command(lambda: shlex.join(words) if paths.folder.exists() else None)
 
     from crm_assets.imports import import_run
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from crm_assets.cli.common import relative
-from crm_assets.workspace.baseline_files import BaselinePaths, require_finished
+from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import find_project
+from crm_assets.workspace.states import require_finished
 
 if TYPE_CHECKING:
     from crm_assets.reporting.labels.store import Unit

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from crm_assets.errors import InputError
 
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from crm_assets.atlas.choices import AgentKind
     from crm_assets.atlas.plan import PlanField
 
-__all__ = ["PlanCommand"]
+__all__ = ["PlanCommand", "given_options"]
+
+_GIVEN = "crm_assets.given_options"
 
 
 class PlanCommand(click.Command):
@@ -55,10 +58,21 @@ class PlanCommand(click.Command):
         if self._agents is not None and chosen["agent"] is None:
             chosen["agent"] = self._agents[0]
         plan = SessionPlan(**{name: value for name, value in chosen.items() if value is not None})
+        ctx.meta[_GIVEN] = {
+            name: chosen[name]
+            for name in chosen
+            if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        }
         if plan.recorded is not None and not plan.recorded.is_file():
             raise InputError(f"{plan.recorded} is not a file: give --recorded a past run's results file.")
         ctx.params["plan"] = plan
         return super().invoke(ctx)
+
+
+def given_options() -> dict[str, Any]:
+    """Return the plan's fields that the command line of a `PlanCommand` gives, without defaults."""
+    given: dict[str, Any] = click.get_current_context().meta[_GIVEN]
+    return given
 
 
 class _RunOrPath(click.ParamType[Path]):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from crm_assets.cli.common import relative
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.datasets import require_dataset
 from crm_assets.workspace.keys import BaselineKey, RunKey, parse_dataset
@@ -22,7 +23,7 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 @click.group()
 def runs() -> None:
-    """List, register and import the runs of a dataset."""
+    """List, register, restore and import the runs of a dataset."""
 
 
 @runs.command()
@@ -68,6 +69,20 @@ def list_(dataset: str, as_json: bool) -> None:
     _print(dataset, found)
 
 
+@runs.command()
+@click.argument("dataset")
+@click.argument("run")
+def restore(dataset: str, run: str) -> None:
+    """Bring back a baseline that --overwrite replaced.
+
+    What is there now is moved aside, so that a second call brings it back.
+    """
+    project = find_project()
+    paths = BaselinePaths.of(project, BaselineKey.of(dataset, run))
+    paths.restore()
+    click.echo(f"Restored: {relative(paths.folder)}")
+
+
 def free_keys(project: Project, dataset: str, count: int, *, label: str = "") -> list[BaselineKey]:
     """Return `count` unused run keys of `dataset`, from the current second on.
 
@@ -98,6 +113,8 @@ def _document(run: RunSummary) -> dict[str, object]:
     return {
         "run": str(run.key.run),
         "state": run.state,
+        "note": run.note,
+        "command": run.command,
         "agent": run.agent,
         "sample": run.sample,
         "conversations": run.conversations,
@@ -120,7 +137,7 @@ def _print(dataset: str, found: list[RunSummary]) -> None:
     rows = (
         (
             str(run.key.run),
-            run.state,
+            ", ".join(filter(None, (run.state, run.note))),
             ", ".join(filter(None, (run.agent, run.repeats))) or None,
             f"{run.sample}: {run.conversations}" if run.sample else None,
             run.strict_success,
@@ -132,6 +149,8 @@ def _print(dataset: str, found: list[RunSummary]) -> None:
     )
     note = "Sample: runs of one letter are comparable; the number is that of their conversations."
     show(Section(f"Runs of {dataset}", (Table.of(columns, rows), note)))
+    for command in filter(None, (run.command for run in found)):
+        click.echo(f"Go on with: {command}")  # by itself, so that it is not broken
 
 
 def _age(age: timedelta) -> str:

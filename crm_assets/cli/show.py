@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from crm_assets.errors import InputError
-from crm_assets.workspace.baseline_files import require_finished
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import find_project
+from crm_assets.workspace.states import require_finished
 
 __all__ = ["show"]
 

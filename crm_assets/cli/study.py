@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import click
 
 from crm_assets.cli.common import describe_agent, progress_lines, relative
+from crm_assets.cli.going_on import flags_of, set_next_command
 from crm_assets.cli.plan_options import PlanCommand
 from crm_assets.errors import InputError
 from crm_assets.workspace.datasets import require_dataset
@@ -94,7 +96,17 @@ def study(
         sessions=plan,
     )
     begin_study(project, wanted)
-    click.echo(f"Study {key}, agent {agent}; resume it with --run {key.run}", err=True)
+    options = {
+        "--dataset": dataset,
+        "--run": key.run,
+        "--arms": arms,
+        "--repeats": repeats,
+        "--split": split,
+        "--seed": seed,
+    }
+    words = [str(word) for option in options.items() for word in option]
+    set_next_command(lambda: shlex.join(["crm-assets", "study", *words, *flags_of(plan, limit=limit)]))
+    click.echo(f"Study {key}, agent {agent}", err=True)
     with open_instance(project) as instance, progress_lines():
         done = run_study(
             instance,

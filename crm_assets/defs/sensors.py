@@ -12,7 +12,7 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from crm_assets.database import read_environment
 from crm_assets.defs.alerts import ALERT_VARIABLE, Alert, send_alert
-from crm_assets.defs.assets import baseline_metrics
+from crm_assets.defs.assets import baseline_readme
 from crm_assets.defs.assets.conversations import is_observed, observation
 from crm_assets.defs.jobs import HISTORY_JOB, history
 from crm_assets.defs.partitions import DATASET_PARTITIONS
@@ -78,7 +78,7 @@ def datasets(context: dg.SensorEvaluationContext, artifacts: ArtifactsResource) 
     job=history,
     minimum_interval_seconds=_INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="After a baseline's metrics are made, however that came about, the history of its dataset "
+    description="After a baseline is finished, however that came about, the history of its dataset "
     f"is made again (job '{HISTORY_JOB}': files are read, no model is asked).",
 )
 def finished_baselines(
@@ -87,7 +87,7 @@ def finished_baselines(
     """Request a run of the job `history` for each dataset whose history is out of date."""
     after = int(context.cursor) if context.cursor else None
     records = context.instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=baseline_metrics.key, after_storage_id=after),
+        dg.AssetRecordsFilter(asset_key=baseline_readme.key, after_storage_id=after),
         limit=_EVENTS_AT_A_TIME,
         ascending=True,
     ).records

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crm_assets.atlas.plan import SessionPlan
-from crm_assets.audit import write_manifest
 from crm_assets.conversations import load_conversations
 from crm_assets.errors import InputError
 from crm_assets.harness.alignment import NotRecorded, turns_to_score
 from crm_assets.imports.annotate import mark_imported
 from crm_assets.records import ImportedFile
 from crm_assets.records.past import PastResults
-from crm_assets.reporting import page_code
 from crm_assets.workspace.baseline_files import BaselinePaths, release_run
 from crm_assets.workspace.datasets import require_dataset
 from crm_assets.workspace.files import atomic_writer, read_json, sha256_of_file, write_json
@@ -83,9 +81,10 @@ def import_run(project: Project, file: Path, key: BaselineKey) -> ImportedRun:
     _refuse_others(paths, copy, source)
     try:
         _keep(source.path, copy)
+        write_json(_early(paths), _imported(paths, source).model_dump())
         verdicts = _materialize(project, paths, source, coverage)
     except BaseException:
-        if not paths.tasks.exists() and not paths.finished:
+        if not paths.tasks.exists() and not paths.has_sessions:
             _withdraw(project, paths, copy)
         raise
     return ImportedRun(paths, coverage, verdicts)
@@ -136,13 +135,12 @@ def _refuse_others(paths: BaselinePaths, copy: Path, source: PastResults) -> Non
             f"Run {paths.key.run} of dataset {paths.key.dataset} is the import of another file; choose "
             "another run key."
         )
-    if paths.partial.exists() and not copy.is_file():
+    paths.protect(overwrite=False)
+    if paths.begun and not copy.is_file():
         raise InputError(
             f"Run {paths.key.run} of dataset {paths.key.dataset} has sessions that are no import; choose "
             "another run key."
         )
-    if not copy.is_file() or paths.readme.is_file():
-        paths.protect(overwrite=False)
 
 
 def _keep(source: Path, copy: Path) -> None:
@@ -155,6 +153,7 @@ def _keep(source: Path, copy: Path) -> None:
 def _withdraw(project: Project, paths: BaselinePaths, copy: Path) -> None:
     """Remove an import that failed before any session ran."""
     copy.unlink(missing_ok=True)
+    _early(paths).unlink(missing_ok=True)
     paths.revision.unlink(missing_ok=True)
     with suppress(OSError):
         paths.folder.rmdir()
@@ -175,14 +174,13 @@ def _materialize(
     plan = SessionPlan(agent="recorded", recorded=paths.imported)
     options = LineageOptions(plan=plan)
     with open_instance(project) as instance:
-        if not paths.finished:
+        if not paths.has_sessions:
             materialize_on(instance, project, paths.key, options, stages=_SCORED)
         verdicts = mark_imported(paths, source, _imported(paths, source))
         _write_summary(paths, source, coverage, verdicts)
         _report(instance, paths, source, coverage, verdicts)
         rest = [name for name in STAGES if name not in _SCORED]
         materialize_on(instance, project, paths.key, options, stages=rest)
-        write_manifest(paths, written_by=page_code())
         refresh_history(instance, paths.key.dataset)
     return verdicts
 
@@ -193,8 +191,13 @@ def _imported(paths: BaselinePaths, source: PastResults) -> ImportedFile:
 
 def _name_of(paths: BaselinePaths, source: PastResults) -> str:
     """Return the name of the file when the import started."""
-    summary = paths.coverage
-    return str(read_json(summary)["file"]) if summary.is_file() else source.path.name
+    known = (summary for summary in (paths.coverage, _early(paths)) if summary.is_file())
+    return next((str(read_json(summary)["file"]) for summary in known), source.path.name)
+
+
+def _early(paths: BaselinePaths) -> Path:
+    """Return the file that says what is imported until `import.json` does; no part of the baseline."""
+    return paths.coverage.with_name(f"{paths.coverage.name}.partial")
 
 
 def _write_summary(
@@ -210,6 +213,7 @@ def _write_summary(
             "verdicts": verdicts,
         },
     )
+    _early(paths).unlink(missing_ok=True)
 
 
 def _report(

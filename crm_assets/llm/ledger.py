@@ -228,8 +228,7 @@ class Ledger:
     def _disk(self, error: OSError | ValueError) -> InfrastructureError:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         return InfrastructureError(
-            f"Could not write the ledger {self.path}: {reason}; what is finished is kept, run it again to "
-            "go on."
+            f"Could not write the ledger {self.path}: {reason}; what is finished is kept."
         )
 
 

@@ -162,7 +162,9 @@ def run_here(
     try:
         for key in backfill.keys:
             try:
-                materialize_on(instance, project, key, backfill.options, stages=backfill.stages)
+                # None: what is missing of each
+                stages = None if tuple(backfill.stages) == STAGES else backfill.stages
+                materialize_on(instance, project, key, backfill.options, stages=stages)
             except CrmAssetsError as error:
                 yield key, error
             else:

@@ -32,6 +32,7 @@ from crm_assets.orchestration.launcher import PROCESS_TAG, this_process
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
+from crm_assets.workspace.states import status_of
 
 __all__ = [
     "STAGES",
@@ -46,6 +47,8 @@ __all__ = [
 
 STAGES = tuple(asset.key.to_user_string() for asset in LINEAGE)
 """The stages of the lineage, in order."""
+
+_SESSIONS = atlas_sessions.key.to_user_string()
 
 _STATEMENT_TIMEOUT_MS = 60_000
 _RECYCLE_SECONDS = 3600
@@ -152,7 +155,7 @@ def materialize(
     stages: Sequence[str] | None = None,
     job: str = BASELINE_JOB,
 ) -> LineageRun:
-    """Materialize `stages` (all of the lineage when None) of baseline `key`, for the UI to show.
+    """Materialize `stages` (when None, what is missing) of baseline `key`, for the UI to show.
 
     The history of its dataset follows.
 
@@ -176,12 +179,14 @@ def materialize_on(
     stages: Sequence[str] | None = None,
     job: str = BASELINE_JOB,
 ) -> LineageRun:
-    """Materialize `stages` (all of the lineage when None) of baseline `key` on an open instance.
+    """Materialize `stages` (when None, what is missing) of baseline `key` on an open instance.
 
     Raises:
         CrmAssetsError: an expected failure of a stage, or a check that did not pass.
         KeyboardInterrupt: Ctrl-C.
     """
+    if stages is None:
+        stages = _missing(BaselinePaths.of(project, key), options)
     selected = [name for name in STAGES if stages is None or name in stages]
     run_id = _execute(
         instance,
@@ -193,6 +198,16 @@ def materialize_on(
     )
     _tell_warnings(instance, run_id)
     return LineageRun(run_id, BaselinePaths.of(project, key))
+
+
+def _missing(paths: BaselinePaths, options: LineageOptions) -> Sequence[str] | None:
+    """Return the stages from the first that is missing on; None for all of the lineage."""
+    if options.overwrite:
+        return None
+    first = status_of(paths).next_stage
+    if options.resume and paths.has_sessions:
+        first = _SESSIONS
+    return None if first in (None, STAGES[0]) else STAGES[STAGES.index(first) :]
 
 
 def refresh_history(instance: dg.DagsterInstance, dataset: str) -> str:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
+from crm_assets.atlas.saved_plan import begun_plan
+from crm_assets.engine import tally_of
 from crm_assets.errors import InputError
 from crm_assets.reporting.formats import percent
 from crm_assets.reporting.run_figures import RunFigures, Sample, samples_of
-from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.baseline_files import BaselinePaths, runs_of
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
+from crm_assets.workspace.states import RunState, status_of
 
-__all__ = ["RunState", "RunSummary", "list_runs", "runs_of"]
-
-RunState = str
-"""`finished`, `not scored` (its sessions are done, its metrics missing), `12 of 60 sessions`,
-`tasks only` or `empty`."""
+__all__ = ["RunSummary", "list_runs"]
 
 
 @dataclass(frozen=True)
@@ -27,9 +25,14 @@ class RunSummary:
     """One run of a dataset."""
 
     key: BaselineKey
-    state: RunState
+    state: str
+    """The name of its state (see `workspace.states`); under way, with how many sessions are done."""
     age: timedelta
     """Time since its key's."""
+    command: str | None = None
+    """The command that goes on; None for a finished run."""
+    note: str | None = None
+    """What else is to be known of its state."""
     agent: str | None = None
     sample: str | None = None
     """A letter, the same for runs whose figures are comparable; A is that of the newest."""
@@ -44,39 +47,23 @@ class RunSummary:
     repeats: str | None = None
     """What it repeats, as in `replay of 20260131T093000Z`; None for a run of its own."""
 
-    @property
-    def finished(self) -> bool:
-        """True if its sessions are done."""
-        return self.state in ("finished", "not scored")
-
-
-def runs_of(project: Project, dataset: str) -> Iterator[BaselinePaths]:
-    """Yield the files of every run of `dataset` that has a folder, oldest first."""
-    folder = project.baselines / dataset
-    for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
-        try:
-            key = BaselineKey.of(dataset, entry.name)
-        except InputError:
-            continue  # no run: the history's picture, say, or notes
-        yield BaselinePaths.of(project, key)
-
 
 def list_runs(project: Project, dataset: str, *, now: datetime | None = None) -> list[RunSummary]:
     """Return every run of `dataset` that has a folder, oldest first."""
     now = now or datetime.now(timezone.utc)
     runs = sorted(runs_of(project, dataset), key=_made_by)
-    figures = {paths.key: _figures(paths) for paths in runs if paths.finished}
+    figures = {paths.key: _figures(paths) for paths in runs if paths.has_sessions}
     samples = samples_of(each for each in figures.values() if each)
     return [_summary(paths, now, figures.get(paths.key), samples) for paths in runs]
 
 
 def _made_by(paths: BaselinePaths) -> tuple[datetime, str]:
-    newest = paths.sessions if paths.finished else paths.folder
+    newest = paths.sessions if paths.has_sessions else paths.folder
     return paths.key.run.made_by(newest.stat().st_mtime_ns if newest.exists() else time.time_ns())
 
 
 def _figures(paths: BaselinePaths) -> RunFigures | None:
-    """Return the figures of a finished run; None where it is not scored."""
+    """Return the figures of a run whose sessions are done; None where it is not scored."""
     from crm_assets.reporting.metrics import read_metrics  # noqa: PLC0415  (heavy)
 
     try:
@@ -89,12 +76,17 @@ def _summary(
     paths: BaselinePaths, now: datetime, figures: RunFigures | None, samples: Mapping[Sample, str]
 ) -> RunSummary:
     age = now - paths.key.run.started
+    status = status_of(paths)
     if figures is None:
-        return RunSummary(paths.key, "not scored" if paths.finished else _progress(paths), age)
+        return RunSummary(
+            paths.key, _progress(paths, status.state), age, command=status.command, note=status.note
+        )
     return RunSummary(
         paths.key,
-        "finished",
+        status.state.value,
         age,
+        command=status.command,
+        note=status.note,
         agent=figures.who,
         sample=samples[figures.sample],
         conversations=figures.size,
@@ -106,14 +98,11 @@ def _summary(
     )
 
 
-def _progress(paths: BaselinePaths) -> RunState:
-    if not paths.tasks.is_file():
-        return "empty"
-    if not paths.partial.is_file():
-        return "tasks only"
-    return f"{_lines(paths.partial)} of {_lines(paths.tasks)} sessions"
-
-
-def _lines(path: Path) -> int:
-    with path.open("rb") as handle:
-        return sum(1 for _ in handle)
+def _progress(paths: BaselinePaths, state: RunState) -> str:
+    """Return the state in words: of a run under way, with how many of its sessions have a verdict."""
+    if state is not RunState.UNDER_WAY or not paths.tasks.is_file():
+        return state.value
+    tally, plan = tally_of(paths.partial), begun_plan(paths)
+    with paths.tasks.open("rb") as handle:
+        total = sum(1 for _ in handle) * (plan.epochs if plan else 1)
+    return f"{state.value}, {tally.total - tally.to_be_run_again} of {total} sessions"

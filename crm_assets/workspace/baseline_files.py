@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from shutil import rmtree
 
@@ -21,12 +22,12 @@ __all__ = [
     "claim_run",
     "finished_runs",
     "release_run",
-    "require_finished",
+    "runs_of",
     "sidecar_of",
 ]
 
 _CLAIM_ATTEMPTS = 600
-_MOST_NAMED = 5
+_REPLACED = ".replaced-"
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class RunFiles:
             yield
         except OSError as error:
             raise InfrastructureError(
-                f"Could not move {path}: {error.strerror or error}; correct that and run it again."
+                f"Could not move {path}: {error.strerror or error}; what is finished is kept."
             ) from error
 
 
@@ -168,9 +169,29 @@ class BaselinePaths(RunFiles):
         return self.folder / "import.json"
 
     @property
-    def finished(self) -> bool:
-        """Return True if all sessions have run; from then on the baseline is protected."""
+    def plan(self) -> Path:
+        """Return the file of the options that the run's sessions began with."""
+        return self.folder / "plan.json"
+
+    @property
+    def has_sessions(self) -> bool:
+        """Return True if all sessions have run; from then on they are protected."""
         return self.sessions.exists()
+
+    @property
+    def begun(self) -> bool:
+        """Return True if sessions have begun: revision and tasks are then theirs."""
+        return self.has_sessions or self.partial.exists()
+
+    @property
+    def finished(self) -> bool:
+        """Return True if the baseline is whole: its manifest, which is written last, is there.
+
+        The first versions wrote no manifest, and no plan: their baselines end with the README.
+        """
+        parts = (self.sessions, self.metrics, self.readme)
+        sealed = self.manifest.exists() or not self.plan.exists()
+        return all(part.exists() for part in parts) and sealed
 
     def protect(self, *, overwrite: bool) -> None:
         """Refuse to change a finished baseline.
@@ -187,24 +208,72 @@ class BaselinePaths(RunFiles):
         """Prepare for writing `stage`, one of this baseline's files.
 
         Files that were made from an older `stage` are removed, the last one first, so that the folder
-        never holds files of two runs.
+        never holds files of two runs. Where anything was run, `overwrite` moves the folder aside instead:
+        nothing that was paid for is deleted.
 
         Raises:
-            InputError: the baseline is finished and `overwrite` is False.
+            InputError: its sessions are done and `overwrite` is False.
+            InfrastructureError: the folder cannot be moved.
         """
         self.protect(overwrite=overwrite)
-        rmtree(self.plots, ignore_errors=True)  # remaining files are overwritten later
+        if self.has_sessions and not overwrite:
+            raise InputError(
+                f"The sessions of baseline {self.key} are done and protected: choose another run key, or "
+                "set overwrite."
+            )
         order = (
             *(self.revision, self.tasks, self.sessions, self.run, self.metrics, self.readme),
             *(self.report, self.manifest),
         )
+        if overwrite and (self.begun or self.ledger.exists()):
+            self._move_aside(keep=order[: order.index(stage)])
+            return
+        rmtree(self.plots, ignore_errors=True)  # remaining files are overwritten later
         for later in reversed(order[order.index(stage) :]):
             later.unlink(missing_ok=True)
         if overwrite:
-            # Unfinished sessions; without `overwrite` they are resumed.
-            for partial in self.folder.glob(f"{self.sessions.name}.partial*"):
-                partial.unlink(missing_ok=True)
-            for file in (self.ledger, self.playbook, self.imported, self.coverage):
+            for file in (self.playbook, self.plan, self.imported, self.coverage):
+                file.unlink(missing_ok=True)
+
+    @property
+    def replaced(self) -> list[Path]:
+        """Return the folders that were moved aside, oldest first."""
+        return sorted(self.folder.parent.glob(f"{_REPLACED}*"))
+
+    def _move_aside(self, *, keep: Iterable[Path]) -> None:
+        """Rename the folder; copy back the files to `keep`, as far as they are there."""
+        now = datetime.now(timezone.utc)
+        aside = self.folder.with_name(f"{_REPLACED}{now:%Y%m%dT%H%M%S.%fZ}")
+        with self._moving(self.folder):
+            self.folder.rename(aside)
+            self.folder.mkdir()
+            for file in keep:
+                if (old := aside / file.name).is_file():
+                    _copy(old, file)
+
+    def restore(self) -> None:
+        """Bring back the files that were moved aside last; those that are there now are moved aside.
+
+        Raises:
+            InputError: none were moved aside.
+            InfrastructureError: the folder cannot be moved.
+        """
+        if not (found := self.replaced):
+            raise InputError(f"Nothing of baseline {self.key} was replaced, so nothing can be restored.")
+        with self._moving(self.folder):
+            if self.folder.exists():
+                self._move_aside(keep=())
+                self.folder.rmdir()
+            found[-1].rename(self.folder)
+
+    def unpublish(self) -> None:
+        """Remove what says that the baseline is finished, before its metrics are replaced.
+
+        Raises:
+            InfrastructureError: a file cannot be removed.
+        """
+        with self._moving(self.manifest):
+            for file in (self.readme, self.manifest):
                 file.unlink(missing_ok=True)
 
 
@@ -246,13 +315,20 @@ def _make_folder(folder: Path) -> bool:
     return True
 
 
-def finished_runs(project: Project, dataset: str) -> Iterator[BaselinePaths]:
-    """Yield the finished baselines of `dataset`, oldest first."""
+def runs_of(project: Project, dataset: str) -> Iterator[BaselinePaths]:
+    """Yield the files of every run of `dataset` that has a folder, oldest first."""
     folder = project.baselines / dataset
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
-        key = _key_of(dataset, entry.name)
-        if key is not None and BaselinePaths.of(project, key).finished:
-            yield BaselinePaths.of(project, key)
+        try:
+            key = BaselineKey.of(dataset, entry.name)
+        except InputError:
+            continue  # no run: the history's picture, say, or notes
+        yield BaselinePaths.of(project, key)
+
+
+def finished_runs(project: Project, dataset: str) -> Iterator[BaselinePaths]:
+    """Yield the finished baselines of `dataset`, oldest first."""
+    return (paths for paths in runs_of(project, dataset) if paths.finished)
 
 
 def baseline_at(project: Project, folder: Path) -> BaselinePaths | None:
@@ -263,28 +339,3 @@ def baseline_at(project: Project, folder: Path) -> BaselinePaths | None:
     except InputError:
         return None
     return paths if paths.folder.resolve() == folder.resolve() else None
-
-
-def require_finished(project: Project, key: BaselineKey) -> BaselinePaths:
-    """Return the finished baseline of `key`.
-
-    Raises:
-        InputError: it is missing or not finished; the message names the latest finished runs.
-    """
-    paths = BaselinePaths.of(project, key)
-    if not paths.finished:
-        known = [str(other.key.run) for other in finished_runs(project, key.dataset)][-_MOST_NAMED:]
-        others = f"choose one of {', '.join(known)}" if known else "there are no finished runs yet"
-        raise InputError(
-            f"Run {key.run} of dataset {key.dataset} is missing or not finished: {others}, or complete it "
-            f"with `crm-assets baseline --dataset {key.dataset} --run {key.run}`."
-        )
-    return paths
-
-
-def _key_of(dataset: str, run: str) -> BaselineKey | None:
-    """Return the key; None for a folder that is not a run, such as one with notes."""
-    try:
-        return BaselineKey.of(dataset, run)
-    except InputError:
-        return None

@@ -33,7 +33,8 @@ def test_a_task_file_becomes_a_run_of_its_own(run: Run, project: Project, tasks:
     assert "small, agent atlas (offline/student, offline/teacher" in result.stderr
     assert "Strict success" in result.stdout
     assert sorted(file.name for file in output.iterdir()) == [
-        "README.md", "ledger.jsonl", "metrics.json", "run.json", "sessions.jsonl", "tasks.jsonl",
+        "README.md", "ledger.jsonl", "metrics.json", "playbook.json", "run.json", "sessions.jsonl",
+        "tasks.jsonl",
     ]  # fmt: skip
     assert (output / "tasks.jsonl").read_bytes() == b"".join(
         tasks.read_bytes().splitlines(keepends=True)[:2]
@@ -46,7 +47,7 @@ def test_a_task_file_becomes_a_run_of_its_own(run: Run, project: Project, tasks:
 
     again = run("atlas", "run", "--task-file", tasks, "--output-dir", output)
     assert again.exit_code == 2
-    assert "exists and is protected" in again.stderr
+    assert "this run is finished" in again.stderr
 
 
 def test_the_student_alone_has_no_loop_around_it(run: Run, project: Project, tasks: Path) -> None:

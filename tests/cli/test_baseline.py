@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 import crm_assets.defs.assets.sessions as sessions_module
 from crm_assets.errors import InfrastructureError
+from crm_assets.llm import ModelClient, ModelError, RetryPolicy
 from crm_assets.reporting.history import HistoryPaths
 from crm_assets.workspace.baseline_files import finished_runs
 from crm_assets.workspace.files import read_json
@@ -147,9 +150,9 @@ def test_tasks_stops_before_the_sessions_and_baseline_goes_on(run: Run, project:
     assert again == task, "the same run has the same tasks"
 
 
-def test_ctrl_c_exits_130_and_the_same_command_goes_on(project: Project, run: Run) -> None:
+def test_ctrl_c_exits_130_and_names_the_command_that_goes_on(project: Project, run: Run) -> None:
     assert run("datasets", "generate", "--count", 200, "--seed", 1, "--output", project.dataset_file("big"))
-    big = ("baseline", "--agent", "replay", "--dataset", "big", "--run", KEY)
+    big = ("baseline", "--agent", "replay", "--dataset", "big", "--run", KEY, "--overwrite")
     command = [sys.executable, "-c", program(TO_THE_PROCESS), *big]
     done = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
     assert done.returncode == 130, done.stderr
@@ -160,6 +163,81 @@ def test_ctrl_c_exits_130_and_the_same_command_goes_on(project: Project, run: Ru
     assert "sessions.jsonl" not in files
     assert 0 < len(partial.read_bytes().splitlines()) < 200
 
-    result = run(*big)
+    (command,) = re.findall("Go on with: crm-assets (.*)", done.stderr)
+    result = run(*shlex.split(command))
     assert result.exit_code == 0, result.output
+    assert read_json(partial.parent / "metrics.json")["agent_config"]["name"] == "replay"
     assert read_json(partial.parent / "metrics.json")["total_conversations"] == 200
+
+
+SMALL = ("baseline", "--agent", "replay", "--dataset", "small")
+
+
+@pytest.mark.parametrize(
+    ("stopped_at", "state"),
+    [
+        (("baseline_metrics", "compute_metrics"), "not scored"),
+        (("baseline_readme", "write_manifest"), "not published"),
+    ],
+)
+def test_a_baseline_that_stops_between_stages_goes_on_by_the_command_it_names(
+    run: Run, project: Project, monkeypatch: pytest.MonkeyPatch, stopped_at: tuple[str, str], state: str
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise InfrastructureError("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules[f"crm_assets.defs.assets.{stopped_at[0]}"], stopped_at[1], full)
+        failed = run(*SMALL, "--limit", 2)
+    assert failed.exit_code == 3
+    (folder,) = (project.baselines / "small").glob("2*/atlas")
+    sessions = (folder / "sessions.jsonl").read_bytes()
+    (listed,) = json.loads(run("runs", "list", "--dataset", "small", "--json").stdout)
+    assert listed["state"] == state
+    assert f"Go on with: {listed['command']}\n" in failed.stderr
+    other = run(*shlex.split(listed["command"])[1:], "--agent", "noop")
+    assert (other.exit_code, "agent was replay and is now noop" in other.stderr) == (2, True)
+
+    done = run(*shlex.split(listed["command"])[1:])
+    assert done.exit_code == 0, done.output
+    assert read_json(folder / "manifest.json")["baseline"] == f"small|{folder.parent.name}"
+    assert read_json(folder / "metrics.json")["total_conversations"] == 2
+    assert (folder / "sessions.jsonl").read_bytes() == sessions
+    verified = run("lineage", "small", folder.parent.name, "--verify")
+    assert verified.exit_code == 0, verified.output
+
+
+def test_overwriting_keeps_what_it_replaces_and_restore_brings_it_back(
+    run: Run, finish: Finish, project: Project
+) -> None:
+    before = {file.name: file.read_bytes() for file in finish("replay").folder.iterdir() if file.is_file()}
+    forced = run(
+        "baseline", "--dataset", "small", "--run", KEY, "--agent", "noop", "--overwrite", "--limit", 1
+    )
+    assert forced.exit_code == 0, forced.output
+    assert read_json(folder(project) / "metrics.json")["agent_config"]["name"] == "noop"
+    restored = run("runs", "restore", "small", KEY)
+    assert restored.exit_code == 0, restored.output
+    now = {file.name: file.read_bytes() for file in folder(project).iterdir() if file.is_file()}
+    assert now == before
+
+
+def test_a_model_server_that_is_down_leaves_the_sessions_to_be_run(
+    run: Run, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: Any) -> None:
+        raise ModelError("nobody listens")
+
+    student = ("baseline", "--dataset", "small", "--agent", "student", "--limit", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "crm_assets.atlas.model_run.ModelClient",
+            lambda *a, **k: ModelClient(*a, **k, retries=RetryPolicy(attempts=2, base_seconds=0.001)),
+        )
+        patch.setattr("crm_assets.offline_models.answer_request", down)
+        failed = run(*student)
+    assert failed.exit_code == 3, failed.output
+    assert "2 of 2 sessions have no verdict" in failed.stderr
+    (command,) = re.findall("Go on with: crm-assets (.*)", failed.stderr)
+    done = run(*shlex.split(command))
+    assert done.exit_code == 0, done.output

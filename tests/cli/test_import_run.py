@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.files import read_json
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
+from crm_assets.workspace.states import RunState, status_of
 
 from .conftest import KEY, Finish, Run
 
@@ -217,12 +219,18 @@ def test_an_import_that_was_stopped_is_gone_on_with(
 
     with monkeypatch.context() as patch:
         patch.setattr(importing, "mark_imported", stopped)
-        assert run(*arguments).exit_code == 3
+        failed = run(*arguments)
+    assert failed.exit_code == 3
     paths = BaselinePaths.of(project, BaselineKey.of("small", "20260201T000000Z"))
-    assert paths.finished
-    assert not paths.metrics.exists()
-    result = run(*arguments)
+    assert status_of(paths).state is RunState.NOT_SCORED
+    (command,) = re.findall("Go on with: crm-assets (.*)", failed.stderr)
+    assert command.split()[:3] == ["runs", "import", str(past)]
+    rescored = run("backfill", "--dataset", "small", "--runs", "20260201T000000Z", "--rescore")
+    assert "The import into small|20260201T000000Z has stopped; go on with" in rescored.output
+    shutil.move(past, past.with_name("moved.jsonl"))
+    result = run("baseline", "--dataset", "small", "--run", "20260201T000000Z")
     assert result.exit_code == 0, result.output
+    shutil.move(past.with_name("moved.jsonl"), past)
     assert all(each["atlas_metadata"]["imported"]["file"] == "past.jsonl" for each in sessions_of(paths))
     again = run(*arguments)
     assert again.exit_code == 2

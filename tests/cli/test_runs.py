@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from typing import Any
 
 import pytest
@@ -56,19 +58,24 @@ def test_list_says_how_far_runs_are_and_how_they_went(
     assert run("tasks", *SMALL, "--run", TWO).exit_code == 0
     paths(project, f"{TWO}-part").folder.mkdir(parents=True)
     paths(project, f"{TWO}-part").tasks.write_text("1\n2\n3\n")
-    paths(project, f"{TWO}-part").partial.write_text("1\n")
+    done, lost = ({"task_id": status, "status": status} for status in ("completed", "infrastructure_error"))
+    paths(project, f"{TWO}-part").partial.write_text(f"{json.dumps(done)}\n{json.dumps(lost)}\n")
     paths(project, f"{TWO}-void").folder.mkdir(parents=True)
     (project.baselines / "small" / "notes").mkdir()
     found = {each["run"]: each for each in json.loads(run("runs", "list", *SMALL, "--json").stdout)}
     assert {name: each["state"] for name, each in found.items()} == {
         ONE: "finished",
         TWO: "tasks only",
-        f"{TWO}-part": "1 of 3 sessions",
-        f"{TWO}-void": "empty",
+        f"{TWO}-part": "under way, 1 of 3 sessions",
+        f"{TWO}-void": "planned",
     }
+    assert found[ONE]["command"] is None
+    part = f"crm-assets baseline --dataset small --run {TWO}-part"
+    assert found[f"{TWO}-part"]["command"] == part
     assert (found[ONE]["agent"], found[ONE]["strict_success"]) == ("replay", "100.0%")
     table = run("runs", "list", *SMALL).stdout
     assert "100.0%" in table
+    assert f"Go on with: {part}\n" in table
     assert f"{TWO}-part" in table
     monkeypatch.setenv("COLUMNS", "80")
     assert f"{TWO}-part" in run("runs", "list", *SMALL).stdout, "a key is copied: it never wraps"
@@ -108,10 +115,11 @@ def test_backfill_keeps_what_is_finished_and_goes_on_with_the_rest(
     assert failed.exit_code == 3
     assert f"small|{ONE} is finished and is kept" in failed.stderr
     assert f"1/1 small|{TWO}: The disk is full." in failed.stdout
-    assert f"resume them by the same command with --runs {TWO}" in failed.stderr
-
-    again = run("backfill", *REPLAY)
+    (command,) = re.findall("Go on with: crm-assets (.*)", failed.stderr)
+    assert f"--runs {TWO}" in command
+    again = run(*shlex.split(command))
     assert again.exit_code == 0, again.output
+    assert read_json(paths(project, TWO).metrics)["agent_config"]["name"] == "replay"
     assert paths(project, TWO).finished
     assert paths(project, ONE).sessions.read_bytes() == before
     assert "no unfinished run" in run("backfill", *REPLAY).stderr

@@ -41,7 +41,7 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
         claim_run(project, "dev", RunKey.now())
 
 
-def test_finished_runs_are_those_whose_sessions_are_there(tmp_path: Path) -> None:
+def test_finished_runs_are_those_that_are_whole(tmp_path: Path) -> None:
     project = Project(tmp_path)
     for run, finished in (
         ("20260131T093000Z", True),
@@ -50,8 +50,9 @@ def test_finished_runs_are_those_whose_sessions_are_there(tmp_path: Path) -> Non
     ):
         paths = BaselinePaths.of(project, BaselineKey.of("dev", run))
         paths.folder.mkdir(parents=True)
-        if finished:
-            paths.sessions.write_text("")
+        paths.sessions.write_text("")
+        for file in (paths.metrics, paths.readme) if finished else ():
+            file.write_text("")
     (project.baselines / "dev" / "notes").mkdir()
     assert [str(paths.key.run) for paths in finished_runs(project, "dev")] == [
         "20260130T093000Z-a",

@@ -13,10 +13,12 @@ from crm_assets.defs.assets.sessions import atlas_sessions
 from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
 from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.defs.stages import GROUP, OWNERS, expected_errors, file_result, require, tags
+from crm_assets.errors import InputError
 from crm_assets.reporting import Metrics, Rate, baseline_run_info, compute_metrics, write_metrics
 from crm_assets.reporting.formats import counted, interval, of, percent, share
 from crm_assets.reporting.models import ConversationGroup
 from crm_assets.reporting.wording import STRICT_MEANING, unit_of
+from crm_assets.workspace.states import status_of
 
 __all__ = ["baseline_metrics"]
 
@@ -44,10 +46,15 @@ def baseline_metrics(
     with expected_errors():
         paths = artifacts.baseline(baseline_of(context))
         require(paths.sessions, atlas_sessions.key.to_user_string())
+        if paths.imported.exists() and not paths.coverage.exists():
+            raise InputError(
+                f"The import into {paths.key} has stopped; go on with `{status_of(paths).command}`."
+            )
         revision = read_revision_file(paths.revision)
         software = {name: version(name) for name in _SOFTWARE}
         info = baseline_run_info(artifacts.project, paths, revision, software)
         metrics = compute_metrics(paths.sessions, run=info)
+        paths.unpublish()
         write_metrics(paths.metrics, metrics)
     done = counted(metrics.total_sessions, "session")
     tell(context, f"strict success in {metrics.harness_successes:,} of {done}")

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from crm_assets.conversations import AuditReport, DatasetRevision, check_dataset, read_revision
+from crm_assets.conversations.revision import read_revision_file
 from crm_assets.crm import tool_names
 from crm_assets.defs.assets.conversations import conversations, is_observed, observation
 from crm_assets.defs.assets.progress import tell
@@ -20,10 +21,13 @@ from crm_assets.defs.stages import (
     file_result,
     tags,
 )
+from crm_assets.errors import InputError
 from crm_assets.harness import audit_dataset
 from crm_assets.reporting.formats import counted
+from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.datasets import require_dataset
 from crm_assets.workspace.files import write_json
+from crm_assets.workspace.states import prepare
 
 __all__ = ["AUDIT_FACTS", "dataset_revision"]
 
@@ -71,11 +75,28 @@ def dataset_revision(
         check_dataset(source, known_tools=tool_names())
         revision = read_revision(source, key.dataset)
         report = audit_dataset(source, databases=postgres.databases())
-        paths.begin(paths.revision, overwrite=config.overwrite)
-        write_json(paths.revision, revision.model_dump(mode="json"))
+        if prepare(paths, paths.revision, overwrite=config.overwrite):
+            write_json(paths.revision, revision.model_dump(mode="json"))
+        else:
+            revision = _unchanged(paths, revision)
     _observe(context, key.dataset, revision.sha256)
     tell(context, f"{counted(revision.conversations, 'conversation')}, sha256 {revision.sha256[:12]}")
     return file_result(paths.revision, _metadata(revision, report), version=revision.sha256)
+
+
+def _unchanged(paths: BaselinePaths, now: DatasetRevision) -> DatasetRevision:
+    """Return the revision that the sessions so far are of, if it is the current one.
+
+    Raises:
+        InputError: the dataset has changed since.
+    """
+    then = read_revision_file(paths.revision)
+    if then.sha256 != now.sha256:
+        raise InputError(
+            f"Dataset {now.dataset} has changed since run {paths.key.run} began (SHA-256 "
+            f"{then.sha256[:12]}…, now {now.sha256[:12]}…): put the old content back, or start a new run."
+        )
+    return then
 
 
 def _observe(context: dg.AssetExecutionContext, dataset: str, sha256: str) -> None:

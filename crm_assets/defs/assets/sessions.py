@@ -9,6 +9,7 @@ import dagster as dg
 from crm_assets.atlas.plan import SessionPlan
 from crm_assets.atlas.run_plan import load_run, run_plan
 from crm_assets.atlas.run_playbook import read_run_playbook
+from crm_assets.atlas.saved_plan import save_plan
 from crm_assets.defs.assets.playbook import playbook, playbook_written
 from crm_assets.defs.assets.progress import session_progress, tell
 from crm_assets.defs.assets.spending import spending_metadata
@@ -30,7 +31,7 @@ from crm_assets.defs.stages import (
     require,
     tags,
 )
-from crm_assets.engine import RunSummary
+from crm_assets.engine import Tally, tally_of
 from crm_assets.errors import InfrastructureError
 from crm_assets.llm import Spending, ledger_totals
 from crm_assets.records import SessionLog
@@ -38,6 +39,7 @@ from crm_assets.reporting.formats import counted
 from crm_assets.reporting.origin import origin_of
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.project import Project
+from crm_assets.workspace.states import prepare
 
 __all__ = ["POOL", "SessionsConfig", "atlas_sessions"]
 
@@ -73,15 +75,17 @@ def atlas_sessions(
     Read by `baseline_metrics` and by `crm-assets show`.
     """
     with expected_errors():
-        key = baseline_of(context)
-        paths = artifacts.baseline(key)
+        paths = artifacts.baseline(baseline_of(context))
         plan = config.plan()
         require(paths.tasks, atlas_tasks.key.to_user_string())
         again = context.retry_number > 0 or (context.run.parent_run_id is not None and not paths.finished)
-        if config.resume and paths.finished and not again:
+        if config.resume and paths.has_sessions and not again:
             paths.reopen()
         # What an earlier attempt has finished is resumed, whether of this run or of the one it retries.
-        paths.begin(paths.sessions, overwrite=config.overwrite and not again)
+        if not prepare(paths, paths.sessions, overwrite=config.overwrite and not again):
+            return _kept(context, paths)
+        if not paths.begun:
+            save_plan(artifacts.project, paths, plan)
         try:
             reset = sandbox.reset()
             tell(context, _described(reset))
@@ -90,7 +94,7 @@ def atlas_sessions(
                 plan,
                 project=artifacts.project,
                 databases=postgres.databases(),
-                dataset=key.dataset,
+                dataset=paths.key.dataset,
                 progress=session_progress(context),
             )
         except InfrastructureError as error:
@@ -98,6 +102,8 @@ def atlas_sessions(
                 raise
             context.log.warning(f"{error} Resuming in {_PAUSE_SECONDS:g} s; finished sessions are kept.")
             raise dg.RetryRequested(config.retries, seconds_to_wait=_PAUSE_SECONDS) from error
+        if not paths.plan.exists():
+            save_plan(artifacts.project, paths, plan)
     _tell_playbook(context, paths)
     tell(context, f"{counted(summary.total, 'session')} in {summary.seconds:.1f} s")
     return file_result(
@@ -105,6 +111,9 @@ def atlas_sessions(
         {
             "agent": plan.agent,
             **_counts(summary),
+            "done_before": summary.resumed,
+            "sandboxes_discarded": summary.sandboxes_discarded,
+            "seconds": round(summary.seconds, 3),
             **spending_metadata(paths.ledger),
             **_repeated(paths),
             **_stored(context, telemetry, plan, paths, artifacts.project),
@@ -113,6 +122,23 @@ def atlas_sessions(
             "sandbox_fingerprint": reset.fingerprint,
             "budget_usd": plan.budget_usd,
             "budget_tokens": plan.budget_tokens,
+        },
+    )
+
+
+def _kept(context: dg.AssetExecutionContext, paths: BaselinePaths) -> dg.MaterializeResult[None]:
+    """Return the result of sessions that an earlier run of Dagster made, and that stay as they are."""
+    tally = tally_of(paths.sessions)
+    tell(context, f"{counted(tally.total, 'session')} done before, and kept")
+    agent = (SessionLog(paths.sessions).header.agent_config or {}).get("name")
+    return file_result(
+        paths.sessions,
+        {
+            "agent": agent,
+            **_counts(tally),
+            "done_before": tally.total,
+            **spending_metadata(paths.ledger),
+            **_repeated(paths),
         },
     )
 
@@ -157,7 +183,7 @@ def _stored(
     }
 
 
-def _counts(summary: RunSummary) -> dict[str, Any]:
+def _counts(summary: Tally) -> dict[str, Any]:
     return {
         "sessions": summary.total,
         "strict_success": summary.succeeded,
@@ -166,9 +192,6 @@ def _counts(summary: RunSummary) -> dict[str, Any]:
         "infrastructure_failures": summary.infrastructure_errors,
         "not_recorded": summary.not_recorded,
         "not_run": summary.not_run,
-        "done_before": summary.resumed,
-        "sandboxes_discarded": summary.sandboxes_discarded,
-        "seconds": round(summary.seconds, 3),
     }
 
 

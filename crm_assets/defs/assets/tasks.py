@@ -2,6 +2,9 @@
 
 # No postponed annotations here: Dagster reads the config class off the function as it stands.
 
+import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -26,9 +29,13 @@ from crm_assets.defs.stages import (
     file_result,
     tags,
 )
+from crm_assets.errors import InputError
 from crm_assets.reporting.formats import counted
+from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.datasets import require_dataset
+from crm_assets.workspace.files import sha256_of_file
 from crm_assets.workspace.project import Project
+from crm_assets.workspace.states import prepare
 
 __all__ = ["TasksConfig", "atlas_tasks"]
 
@@ -120,17 +127,42 @@ def atlas_tasks(
     with expected_errors():
         key = baseline_of(context)
         paths = artifacts.baseline(key)
-        paths.begin(paths.tasks, overwrite=config.overwrite)
-        count = write_tasks(
+        make = partial(
+            write_tasks,
             require_dataset(artifacts.project, key.dataset),
-            paths.tasks,
             dataset_revision=read_revision_file(paths.revision).sha256,
             run_id=key.run_id,
             use_llm_judge=config.asks_judge(artifacts.project),
             limit=config.limit,
             subset=config.subset(),
         )
+        if prepare(paths, paths.tasks, overwrite=config.overwrite):
+            count, limit = make(paths.tasks), config.limit
+        else:
+            count = _kept(paths, make, chosen=config.limit is not None or config.part != "all")
+            limit = count
     tell(context, counted(count, "task"))
     return file_result(
-        paths.tasks, {"tasks": count, "limit": config.limit, "part": config.part, "run_id": key.run_id}
+        paths.tasks, {"tasks": count, "limit": limit, "part": config.part, "run_id": key.run_id}
+    )
+
+
+def _kept(paths: BaselinePaths, make: Callable[[Path], int], *, chosen: bool) -> int:
+    """Return how many tasks the run has; if some were `chosen`, they must be those that `make` writes.
+
+    Raises:
+        InputError: its sessions were begun on others.
+    """
+    with paths.tasks.open("rb") as handle:
+        before = sum(1 for _ in handle)
+    if not chosen:
+        return before
+    with tempfile.TemporaryDirectory(prefix="crm-assets-") as folder:
+        again = Path(folder) / paths.tasks.name
+        now = make(again)
+        if sha256_of_file(again) == sha256_of_file(paths.tasks):
+            return now
+    raise InputError(
+        f"Run {paths.key.run} was begun on other tasks ({before:,}, and now {now:,}): choose the same part "
+        "of the dataset (--limit) or leave it out, or start a new run."
     )

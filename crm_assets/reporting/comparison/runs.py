@@ -104,7 +104,7 @@ def read_run(paths: BaselinePaths) -> RunOutcomes:
     Raises:
         InputError: it is not finished, its sessions cannot be read or are of several runs.
     """
-    if not paths.finished:
+    if not paths.has_sessions:
         raise InputError(
             f"Baseline {paths.key} has no sessions.jsonl yet: finish it, or choose another run of "
             f"dataset {paths.key.dataset}."

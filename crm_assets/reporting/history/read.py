@@ -18,7 +18,7 @@ from crm_assets.reporting.history.page import render_history
 from crm_assets.reporting.history.paths import HistoryPaths
 from crm_assets.reporting.plots import Drawing, draw_progression, write_pictures
 from crm_assets.reporting.run_figures import RunFigures
-from crm_assets.workspace.baseline_files import BaselinePaths, finished_runs
+from crm_assets.workspace.baseline_files import BaselinePaths, runs_of
 from crm_assets.workspace.files import write_json, write_text
 from crm_assets.workspace.keys import RunKey
 from crm_assets.workspace.project import Project
@@ -55,7 +55,8 @@ def update_history(project: Project, dataset: str) -> HistoryUpdate:
 def read_history(project: Project, dataset: str) -> History:
     """Return the history of `dataset`; of runs in the last history.json, only changed files are read."""
     known = _known(HistoryPaths.of(project, dataset))
-    runs = [run_entry(paths, known.get(str(paths.key.run))) for paths in finished_runs(project, dataset)]
+    done = (paths for paths in runs_of(project, dataset) if paths.has_sessions)
+    runs = [run_entry(paths, known.get(str(paths.key.run))) for paths in done]
     runs.sort(key=lambda run: RunKey.parse(run.run).made_by(run.sessions.modified_ns))
     return History(dataset=dataset, runs=tuple(_with_changes(runs)))
 

@@ -89,9 +89,7 @@ def study_result(project: Project, plan: StudyPlan, *, seed: int = 0) -> Study:
 def _read(project: Project, run: ArmRun) -> _Finished:
     paths = BaselinePaths.of(project, run.key)
     if not paths.finished:
-        raise InputError(
-            f"Run {run.key.run} of the study is not finished; resume the study with the same command."
-        )
+        raise InputError(f"Run {run.key.run} of the study is not finished; go on with the study first.")
     metrics = read_metrics(paths.metrics)
     if metrics.subset != run.subset:
         raise InputError(f"Run {run.key.run} did not run {run.subset}; it is no run of this study.")

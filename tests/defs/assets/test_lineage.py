@@ -40,7 +40,7 @@ Finish = Callable[[], object]
 REPLAY = LineageOptions(SessionPlan(agent="replay"))
 AGAIN = LineageOptions(SessionPlan(agent="replay"), overwrite=True)
 FILES = [
-    *("README.md", "manifest.json", "metrics.json", "plots", "report.html"),
+    *("README.md", "manifest.json", "metrics.json", "plan.json", "plots", "report.html"),
     *("revision.json", "run.json", "sessions.jsonl", "tasks.jsonl"),
 ]
 
@@ -357,7 +357,8 @@ def test_ctrl_c_stops_the_run_and_leaves_nothing_half_written(
         patch.setattr(sessions_module, "run_plan", interrupted)
         with pytest.raises(KeyboardInterrupt):
             materialize_on(instance, project, key, REPLAY)
-    assert sorted(file.name for file in paths.folder.iterdir()) == ["revision.json", "tasks.jsonl"]
+    kept = ["plan.json", "revision.json", "tasks.jsonl"]
+    assert sorted(file.name for file in paths.folder.iterdir()) == kept
     assert not instance.get_runs()[0].is_success
 
     materialize_on(instance, project, key, REPLAY)

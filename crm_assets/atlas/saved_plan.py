@@ -1,0 +1,99 @@
+"""plan.json: the options that a run's sessions began with, for whatever goes on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from crm_assets.atlas.plan import SessionPlan
+from crm_assets.errors import InputError, first_line
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.files import write_json
+from crm_assets.workspace.project import Project
+
+__all__ = ["SavedPlan", "begun_plan", "plan_to_go_on_with", "save_plan"]
+
+_MAY_DIFFER = frozenset({"concurrency", "workers", "budget_usd", "budget_tokens"})
+
+
+class SavedPlan(BaseModel):
+    """The document plan.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    schema_version: Literal[1] = 1
+    """Version of this document's form."""
+    sessions: SessionPlan
+    """The options that are not at their defaults; paths in the project are relative to its folder."""
+
+
+def save_plan(project: Project, paths: BaselinePaths, plan: SessionPlan) -> None:
+    """Write the plan of a run whose sessions are about to begin.
+
+    Raises:
+        InfrastructureError: the disk refused.
+    """
+    saved = SavedPlan(sessions=_in_project(project, plan))
+    chosen = saved.sessions.model_dump(mode="json", exclude_defaults=True)
+    write_json(paths.plan, {**saved.model_dump(mode="json"), "sessions": chosen})
+
+
+def begun_plan(paths: BaselinePaths) -> SessionPlan | None:
+    """Return the plan that a run's sessions began with; None if none has begun, or it is not recorded.
+
+    Raises:
+        InputError: plan.json is damaged.
+    """
+    if not paths.begun or not paths.plan.is_file():
+        return None
+    try:
+        return SavedPlan.model_validate_json(paths.plan.read_bytes()).sessions
+    except (OSError, ValidationError) as error:
+        raise InputError(
+            f"{paths.plan} is not a plan ({first_line(error)}): remove it, and give the run's options."
+        ) from error
+
+
+def plan_to_go_on_with(
+    project: Project, paths: BaselinePaths, plan: SessionPlan, given: Mapping[str, Any]
+) -> SessionPlan:
+    """Return the plan that a run's sessions began with; if none have, `plan`.
+
+    Args:
+        project: where the run is.
+        paths: its files.
+        plan: for a run that has not begun.
+        given: the options that were given now: how much and how fast may differ, nothing else.
+
+    Raises:
+        InputError: another option differs.
+    """
+    begun = begun_plan(paths)
+    if begun is None:
+        return plan
+    now = _in_project(project, SessionPlan(**{**dict(begun), **given}))
+    for name in SessionPlan.model_fields:
+        then, wanted = getattr(begun, name), getattr(now, name)
+        if then != wanted and name not in _MAY_DIFFER:
+            raise InputError(
+                f"Run {paths.key.run} cannot go on: {name} was {_show(then)} and is now {_show(wanted)}; "
+                "leave the option out, or start a new run."
+            )
+    return now
+
+
+def _in_project(project: Project, plan: SessionPlan) -> SessionPlan:
+    """Return `plan` with paths in the project relative to its folder."""
+    inside = {
+        name: value.relative_to(project.root)
+        for name, value in plan
+        if isinstance(value, Path) and value.is_relative_to(project.root)
+    }
+    return plan.model_copy(update=inside)
+
+
+def _show(value: object) -> str:
+    return "not set" if value is None else str(value)

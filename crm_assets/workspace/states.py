@@ -1,0 +1,130 @@
+"""The states of a run: what its files say of it, what is missing, and the command that goes on.
+
+| state | its files | what goes on makes |
+| --- | --- | --- |
+| planned | no tasks, perhaps no folder | everything |
+| tasks only | tasks.jsonl | sessions, metrics, README |
+| under way | sessions.jsonl.partial | the sessions that have no verdict, then the rest |
+| not scored | sessions.jsonl | metrics, README |
+| not published | metrics.json, without README or manifest | metrics and README again |
+| finished | manifest.json, which is written last | nothing: the baseline is protected |
+
+The state is read from the files each time: nothing else remembers it, so a kill at any moment leaves one of
+these. Revision, tasks and sessions are kept as soon as there is something made from them (`prepare`).
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from crm_assets.errors import InputError
+from crm_assets.workspace.baseline_files import BaselinePaths, finished_runs
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.project import Project
+
+__all__ = ["RunState", "RunStatus", "prepare", "require_finished", "status_of"]
+
+_MOST_NAMED = 5
+
+
+class RunState(str, Enum):
+    """The states, in their order; each value is the name that people read."""
+
+    PLANNED = "planned"
+    TASKS_ONLY = "tasks only"
+    UNDER_WAY = "under way"
+    NOT_SCORED = "not scored"
+    NOT_PUBLISHED = "not published"
+    FINISHED = "finished"
+
+
+_NEXT_STAGE: dict[RunState, str | None] = {
+    RunState.PLANNED: "dataset_revision",
+    RunState.TASKS_ONLY: "dataset_revision",
+    RunState.UNDER_WAY: "dataset_revision",  # checks that the dataset is still the same, and is kept
+    RunState.NOT_SCORED: "atlas_sessions",  # is kept, and checked, which may not have happened yet
+    RunState.NOT_PUBLISHED: "baseline_metrics",  # may not be recorded in Dagster yet
+    RunState.FINISHED: None,
+}
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """The state of one run, and how it goes on."""
+
+    state: RunState
+    next_stage: str | None
+    """The first stage of the lineage that is to be made; None for a finished baseline."""
+    command: str | None
+    """The command that goes on, to be run in the project's folder; None for a finished baseline."""
+    note: str | None = None
+    """What else is to be known."""
+
+
+def status_of(paths: BaselinePaths) -> RunStatus:
+    """Return the state of a run, by its files."""
+    state = _state(paths)
+    old = state is RunState.FINISHED and not paths.manifest.exists()
+    return RunStatus(
+        state,
+        _NEXT_STAGE[state],
+        None if state is RunState.FINISHED else _command(paths),
+        "made by a version without manifests" if old else None,
+    )
+
+
+def _state(paths: BaselinePaths) -> RunState:
+    if paths.finished:
+        return RunState.FINISHED
+    if paths.has_sessions:
+        unmarked = paths.imported.exists() and not paths.coverage.exists()
+        scored = paths.metrics.exists() and not unmarked
+        return RunState.NOT_PUBLISHED if scored else RunState.NOT_SCORED
+    if paths.partial.exists():
+        return RunState.UNDER_WAY
+    return RunState.TASKS_ONLY if paths.tasks.exists() else RunState.PLANNED
+
+
+def _command(paths: BaselinePaths) -> str:
+    where = f"--dataset {paths.key.dataset} --run {paths.key.run}"
+    if paths.imported.exists():
+        return f"crm-assets runs import {shlex.quote(str(paths.imported))} {where}"
+    return f"crm-assets baseline {where}"
+
+
+def prepare(paths: BaselinePaths, stage: Path, *, overwrite: bool) -> bool:
+    """Prepare for writing `stage`, one of a baseline's files; return False if it is kept as it is.
+
+    Revision and tasks are kept once sessions have begun, the sessions once they are done: what was paid
+    for is neither lost nor made from something else.
+
+    Raises:
+        InputError: the baseline is finished and `overwrite` is False.
+    """
+    paths.protect(overwrite=overwrite)
+    used = paths.has_sessions if stage == paths.sessions else paths.begun
+    if used and stage.exists() and not overwrite:
+        return False
+    paths.begin(stage, overwrite=overwrite)
+    return True
+
+
+def require_finished(project: Project, key: BaselineKey) -> BaselinePaths:
+    """Return the finished baseline of `key`.
+
+    Raises:
+        InputError: it is missing or not finished; the message names its state and the latest finished runs.
+    """
+    paths = BaselinePaths.of(project, key)
+    if paths.finished:
+        return paths
+    known = [str(other.key.run) for other in finished_runs(project, key.dataset)][-_MOST_NAMED:]
+    others = f"choose one of {', '.join(known)}" if known else "there are no finished runs yet"
+    status = status_of(paths)
+    raise InputError(
+        f"Run {key.run} of dataset {key.dataset} is missing or not finished "
+        f"({status.state.value}): {others}, or complete it with `{status.command}`."
+    )
