@@ -1,4 +1,4 @@
-"""What Dagster loads: wiring, nothing else."""
+"""Wire the Definitions that Dagster loads, nothing else."""
 
 from __future__ import annotations
 

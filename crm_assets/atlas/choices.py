@@ -16,18 +16,18 @@ __all__ = [
 ]
 
 AgentKind = Literal["atlas", "student", "replay", "noop", "recorded"]
-"""What takes a session's turns: the whole Atlas loop, its student alone, or an agent without a model."""
+"""Agent of a session: the whole Atlas loop, its student alone, or an agent without a model."""
 
 CallsPerTurn = Literal["one", "many"]
-"""How many of its calls a student's turn makes: the first, or all of them, in several rounds."""
+"""Calls made of those in a student's turn: the first, or all of them, in several rounds."""
 
 Engine = Literal["crm_assets", "sdk"]
-"""What drives the loop: this package, or the Atlas SDK."""
+"""Driver of the loop: this package, or the Atlas SDK."""
 
 ExecutionMode = Literal["auto", "paired", "coach"]
 
 Feedback = Literal["none", "verdicts", "oracle"]
-"""What judges and learner see of the harness's verdicts and the ground truth."""
+"""The harness's verdicts and ground truth that judges and learner see."""
 
 LearningMode = Literal["on", "frozen", "off"]
 """`on`: sessions of a key run in order and each learns; `frozen`: what was learned is used and stays as

@@ -310,7 +310,7 @@ class AtlasConfig(_Section):
     storage: StorageConfig = StorageConfig()
     runtime_safety: RuntimeSafetyConfig = RuntimeSafetyConfig()
     feedback: Feedback = "verdicts"
-    """What judges and learner see: `none`, turn `verdicts`, or `oracle`: verdicts and expected calls."""
+    """Ground truth for judges and learner: `none`, turn `verdicts`, or `oracle`: expected calls, too."""
     offline: Literal["never", "without_keys"] = "never"
     """`without_keys`: use the offline models if none of the required API keys is set."""
     engine: Engine = "crm_assets"

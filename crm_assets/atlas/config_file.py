@@ -35,7 +35,7 @@ _PLACES: Mapping[ModelRole, tuple[tuple[str, str], ...]] = {
     "judge": (("rim", "small_model"), ("rim", "large_model")),
     "learner": (("learning", "llm"),),
 }
-"""Where a role's models stand."""
+"""Keys of a role's models in the configuration."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class LoadedConfig:
     path: Path
     config: AtlasConfig
     offline: bool
-    """Whether the offline models stand in for those of the file."""
+    """True if the offline models stand in for those of the file."""
     tool_mode_was_auto: bool = False
     """The agent's tool mode was found out; the settings keep `auto`."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 
-from crm_assets.engine import Tally
+from crm_assets.engine import SessionCounts
 from crm_assets.errors import InfrastructureError, UnfinishedError
 from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.workspace.jsonl import read_lines
@@ -14,7 +14,7 @@ from crm_assets.workspace.jsonl import read_lines
 __all__ = ["finish_run"]
 
 
-def finish_run(files: RunFiles, tally: Tally) -> None:
+def finish_run(files: RunFiles, tally: SessionCounts) -> None:
     """Move the sessions into place, unless most of those that should have run are to be run again.
 
     Sessions without a verdict because the past run did not record them, or because no judge decided, do

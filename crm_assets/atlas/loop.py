@@ -63,7 +63,7 @@ class SessionRun:
     plan: PlanReview | None = None
     attempts: list[Attempt] = field(default_factory=list)
     guidance: list[str] = field(default_factory=list)
-    """What the teacher told the student, in order."""
+    """The teacher's guidance for the student, in order."""
     reward: Reward | None = None
     usage: UsageReport | None = None
     learnt: LearningOutcome | None = None

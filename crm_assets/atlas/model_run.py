@@ -37,8 +37,8 @@ from crm_assets.engine import (
     OnProgress,
     ProgressReporter,
     RunSummary,
+    SessionCounts,
     SessionRunner,
-    Tally,
     Work,
     WorkItem,
     ledger_key,
@@ -194,7 +194,11 @@ def _with_tool_mode(
     async def find() -> Literal["native", "text"]:
         models = _models(run, ledger, project, items)
         reporter = ProgressReporter(
-            Tally(), len(items), callback=progress, spent=ledger.total, activity=lambda: models.progress
+            SessionCounts(),
+            len(items),
+            callback=progress,
+            spent=ledger.total,
+            activity=lambda: models.progress,
         )
         try:
             async with reporter.watching():

@@ -15,7 +15,7 @@ __all__ = [
     "PlanReview",
     "Principle",
     "Reward",
-    "RewardStats",
+    "SampleStats",
     "Validation",
 ]
 
@@ -87,7 +87,7 @@ class Judgment(_Outcome):
     """As it was sent; None if the model takes none."""
 
 
-class RewardStats(_Outcome):
+class SampleStats(_Outcome):
     """The spread of the judgments behind a score."""
 
     score: float
@@ -118,6 +118,6 @@ class Reward(_Outcome):
     """Of all usable judgments of the small model, in the order of their temperatures."""
     escalated: bool = False
     escalation_reason: str | None = None
-    stats: RewardStats | None = None
+    stats: SampleStats | None = None
     audit: tuple[dict[str, object], ...] = ()
     """Every call: stage, model, temperature, messages, response or error, usage."""

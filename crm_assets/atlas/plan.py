@@ -58,7 +58,7 @@ _Model = Annotated[str | None, Use(MODEL_AGENTS, metavar="PROVIDER/MODEL")]
 
 
 class SessionPlan(BaseModel):
-    """What a user chose for a run's sessions; None leaves a choice to the configuration or the agent.
+    """The user's choices for a run's sessions; None leaves a choice to the configuration or the agent.
 
     Relative paths start at the project's folder.
 
@@ -91,7 +91,7 @@ class SessionPlan(BaseModel):
     mode: Annotated[ExecutionMode | None, _WITH_MODELS] = None
     """Execution mode of every session."""
     feedback: Annotated[Feedback | None, _WITH_MODELS] = None
-    """What judges and learner see: no verdicts (none), which turns were right (verdicts), or the expected
+    """Ground truth shown to judges and learner: none, the turns' verdicts (verdicts), or also the expected
     calls, too (oracle)."""
     engine: Annotated[Engine | None, _WITH_MODELS] = None
     """Driver of the loop: this package (crm_assets), or the Atlas SDK (sdk)."""

@@ -15,7 +15,7 @@ from crm_assets.atlas.config import LearningConfig
 from crm_assets.atlas.learning import LearningCase, learner_messages
 from crm_assets.atlas.modes import probe_messages
 from crm_assets.atlas.outcomes import Judgment, PastSession, Principle, Reward
-from crm_assets.atlas.playbook import Action, Cue, LearningState, PlaybookEntry, render_playbook
+from crm_assets.atlas.playbook import Cue, LearningState, PlaybookAction, PlaybookEntry, render_playbook
 from crm_assets.atlas.reward_prompts import RewardCase, arbiter_messages, judge_messages
 from crm_assets.atlas.teacher import plan_messages, validation_messages
 from crm_assets.atlas.transcript import ExpectedTurn, SessionTranscript, TurnTranscript
@@ -64,7 +64,7 @@ _STATE = LearningState(
         PlaybookEntry(
             id="search",
             cue=Cue(type="keyword", pattern="find"),
-            action=Action(imperative="Search.", runtime_handle="client_search"),
+            action=PlaybookAction(imperative="Search.", runtime_handle="client_search"),
         ),
     ),
 )

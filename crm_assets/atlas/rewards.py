@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from crm_assets.atlas.config import AtlasConfig, RewardConfig
-from crm_assets.atlas.outcomes import Judgment, Principle, Reward, RewardStats
+from crm_assets.atlas.outcomes import Judgment, Principle, Reward, SampleStats
 from crm_assets.atlas.reward_prompts import RewardCase, arbiter_messages, judge_messages
 from crm_assets.concurrency import gather_all
 from crm_assets.llm import (
@@ -223,11 +223,11 @@ def _reward(
     )
 
 
-def _stats(samples: Sequence[Judgment], at: datetime) -> RewardStats:
+def _stats(samples: Sequence[Judgment], at: datetime) -> SampleStats:
     scores = [sample.score for sample in samples]
     uncertainties = [sample.uncertainty for sample in samples]
     mean = fmean(scores)
-    return RewardStats(
+    return SampleStats(
         score=mean,
         score_mean=mean,
         score_stddev=pstdev(scores),

@@ -90,7 +90,7 @@ class _StudentSession(AgentSession):
 
     @property
     def most_calls(self) -> int:
-        """How many calls of a turn are made."""
+        """Number of calls made per turn."""
         agent = self._config.agent
         return agent.max_calls_per_turn if agent.calls_per_turn == "many" else 1
 

@@ -1,4 +1,4 @@
-"""What a student has said and been told, in a form that every provider takes back."""
+"""A student's message history, in a form that every provider accepts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class AskedCall:
     arguments: Any
     """An object, or what the model wrote instead."""
     state: ProviderState | None = None
-    """What the provider wants back with the call."""
+    """Provider state to return with the call."""
 
 
 def asked_calls(reply: ChatReply, *, may_call: bool = True) -> tuple[AskedCall, ...]:

@@ -55,7 +55,7 @@ class AtlasTask(BaseModel):
     backend: Literal["postgres"] = "postgres"
     """The CRM's database."""
     use_llm_judge: bool = False
-    """Whether a judge decides on calls and replies that are not equal to the expected ones."""
+    """True if a judge decides on calls and replies that are not equal to the expected ones."""
     subset: Subset | None = None
     """The part of the dataset that the run's tasks are; None for the dataset, or the first of it."""
 

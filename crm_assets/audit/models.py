@@ -113,7 +113,7 @@ class Lineage(_Part):
     run_id: str
     """The run's name in tasks, sessions and telemetry."""
     folder: str
-    """Where its files are, in the project."""
+    """Folder of its files, in the project."""
     dataset: DatasetRevision | None
     """The data: hash, git commit, size; null where revision.json cannot be read."""
     agent: dict[str, Scalar]

@@ -40,9 +40,9 @@ def offline_server(*, port: int, latency_ms: float, fault_rate: float, seed: int
     if not port_is_free(port):
         raise InputError(f"Port {port} is in use: stop what listens there or choose --port.")
 
-    from crm_assets.offline_models import FaultPlan, serve
+    from crm_assets.offline_models import FaultMix, serve
 
-    faults = FaultPlan(fault_rate, seed=seed) if fault_rate else None
+    faults = FaultMix(fault_rate, seed=seed) if fault_rate else None
     serve(port, latency_seconds=latency_ms / 1000, faults=faults, ready=_tell)
 
 

@@ -14,7 +14,7 @@ from crm_assets.workspace.keys import BaselineKey, RunKey, parse_dataset
 from crm_assets.workspace.project import Project, find_project
 
 if TYPE_CHECKING:
-    from crm_assets.reporting.run_list import RunSummary
+    from crm_assets.reporting.run_list import ListedRun
 
 __all__ = ["free_keys", "register_keys", "runs"]
 
@@ -109,7 +109,7 @@ def register_keys(project: Project, keys: list[BaselineKey]) -> None:
             register(instance, key)
 
 
-def _document(run: RunSummary) -> dict[str, object]:
+def _document(run: ListedRun) -> dict[str, object]:
     return {
         "run": str(run.key.run),
         "state": run.state,
@@ -127,7 +127,7 @@ def _document(run: RunSummary) -> dict[str, object]:
     }
 
 
-def _print(dataset: str, found: list[RunSummary]) -> None:
+def _print(dataset: str, found: list[ListedRun]) -> None:
     from crm_assets.reporting.document import Column, Section, Table, figures
     from crm_assets.reporting.formats import dollars, number, own_and_recorded
     from crm_assets.reporting.terminal import show

@@ -1,1 +1,1 @@
-"""What Dagster loads: assets, checks, resources, partitions, jobs and sensors; no logic of its own."""
+"""Define what Dagster loads: assets, checks, resources, partitions, jobs, sensors; no logic of its own."""

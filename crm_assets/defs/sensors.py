@@ -1,4 +1,4 @@
-"""What Dagster's daemon watches: datasets, finished baselines, failed runs."""
+"""Define the sensors of Dagster's daemon: datasets, finished baselines, failed runs."""
 
 # No postponed annotations here: Dagster reads the resources off the functions as they stand.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crm_assets.engine.checkpoint import Tally, tally_of
+from crm_assets.engine.checkpoint import SessionCounts, tally_of
 from crm_assets.engine.dataset_run import run_harness
 from crm_assets.engine.identity import FIRST_EPOCH, learning_key, ledger_key, session_key
 from crm_assets.engine.progress import OnProgress, Progress, ProgressReporter
@@ -19,8 +19,8 @@ __all__ = [
     "ProgressReporter",
     "RunSummary",
     "ScriptedRunners",
+    "SessionCounts",
     "SessionRunner",
-    "Tally",
     "Work",
     "WorkItem",
     "learning_key",

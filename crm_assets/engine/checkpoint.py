@@ -25,13 +25,13 @@ from crm_assets.workspace.baseline_files import sidecar_of
 from crm_assets.workspace.files import atomic_writer
 from crm_assets.workspace.jsonl import open_locked, read_lines, read_lines_at, write_lines
 
-__all__ = ["Checkpoint", "Entry", "Tally", "tally_of"]
+__all__ = ["Checkpoint", "SessionCounts", "SessionLine", "tally_of"]
 
 _TO_BE_RUN_AGAIN = frozenset({"infrastructure_error", "not_run"})
 
 
 @dataclass
-class Tally:
+class SessionCounts:
     """Counts of the sessions that are done."""
 
     total: int = 0
@@ -62,7 +62,7 @@ class Tally:
         self.undecided += status == "completed" and success is None
 
 
-class Entry(NamedTuple):
+class SessionLine(NamedTuple):
     """The record of a finished session."""
 
     key: str
@@ -91,7 +91,7 @@ class Checkpoint:
             overwrite: start over even if `path` exists.
         """
         self.path = path
-        self.tally = Tally()
+        self.tally = SessionCounts()
         self.finished: set[str] = set()
         """Keys of the sessions that are done."""
         self._offsets: dict[str, int] = {}
@@ -162,7 +162,7 @@ class Checkpoint:
             lock.truncate(0)
             self._write(lock, [text])
 
-    def append(self, entries: Sequence[Entry]) -> None:
+    def append(self, entries: Sequence[SessionLine]) -> None:
         """Write the records of finished sessions.
 
         Raises:
@@ -255,13 +255,13 @@ class Checkpoint:
         )
 
 
-def tally_of(path: Path) -> Tally:
+def tally_of(path: Path) -> SessionCounts:
     """Count the sessions in a results file, whole or partial; a torn last line is none.
 
     Raises:
         InputError: the file cannot be read.
     """
-    tally = Tally()
+    tally = SessionCounts()
     for line in read_lines(path):
         entry = None if line.is_torn else _read_entry(line.data)
         if entry is not None:

@@ -10,18 +10,18 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from crm_assets.concurrency import deaf_to_interrupts
-from crm_assets.engine.checkpoint import Entry
+from crm_assets.engine.checkpoint import SessionLine
 from crm_assets.engine.work import TaskT
 from crm_assets.engine.worker import Job, run_job
 from crm_assets.errors import CrmAssetsError, InfrastructureError, InputError
 
 __all__ = ["run_in_processes"]
 
-Message = list[Entry] | int | Exception
+Message = list[SessionLine] | int | Exception
 """Records; at its end how many sandboxes a job discarded, or the error that ended it."""
 
 
-def run_in_processes(jobs: Sequence[Job[TaskT]]) -> Iterator[list[Entry] | int]:
+def run_in_processes(jobs: Sequence[Job[TaskT]]) -> Iterator[list[SessionLine] | int]:
     """Run each job in a process of its own; yields records as they come, and discarded sandboxes.
 
     Closing the generator, or an interrupt, stops the processes; what they have finished and not yet sent
@@ -59,7 +59,7 @@ def run_in_processes(jobs: Sequence[Job[TaskT]]) -> Iterator[list[Entry] | int]:
             receiver.close()
 
 
-def _receive(receiver: Connection, child: BaseProcess) -> list[Entry] | int:
+def _receive(receiver: Connection, child: BaseProcess) -> list[SessionLine] | int:
     """Return one message.
 
     Raises:

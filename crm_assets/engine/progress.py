@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from crm_assets.engine.checkpoint import Tally
+from crm_assets.engine.checkpoint import SessionCounts
 from crm_assets.llm import Spending
 
 __all__ = ["OnProgress", "Progress", "ProgressReporter"]
@@ -33,7 +33,7 @@ class Progress:
     spent: Spending | None = None
     """Cost of the run so far; None where no model is asked."""
     activity: str | None = None
-    """What is under way with the models, and what went wrong last; None where no model is asked."""
+    """Model calls in progress, and the last error; None if no model is called."""
 
 
 OnProgress = Callable[[Progress], None]
@@ -44,7 +44,7 @@ class ProgressReporter:
 
     def __init__(
         self,
-        tally: Tally,
+        tally: SessionCounts,
         total: int,
         *,
         callback: OnProgress | None,

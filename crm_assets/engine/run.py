@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from crm_assets.database import Databases
-from crm_assets.engine.checkpoint import Checkpoint, Entry, Tally
+from crm_assets.engine.checkpoint import Checkpoint, SessionCounts, SessionLine
 from crm_assets.engine.progress import OnProgress, ProgressReporter
 from crm_assets.engine.work import TaskT, Work, WorkItem, select
 from crm_assets.engine.worker import Job, run_job
@@ -37,7 +37,7 @@ class Limits:
 
 
 @dataclass
-class RunSummary(Tally):
+class RunSummary(SessionCounts):
     """The counts of a run that has ended."""
 
     resumed: int = 0
@@ -82,7 +82,7 @@ def run_work(
     started = time.perf_counter()
     with Checkpoint(output, identity, facts, overwrite=overwrite) as checkpoint:
         left = [item for item in work.items if item.key not in checkpoint.finished]
-        run = _Run(
+        run = _WorkRun(
             checkpoint,
             ProgressReporter(
                 checkpoint.tally,
@@ -105,7 +105,7 @@ def run_work(
 
 
 @dataclass(frozen=True)
-class _Run:
+class _WorkRun:
     """One start of a run: its records go to the checkpoint, and progress is reported."""
 
     checkpoint: Checkpoint
@@ -133,7 +133,7 @@ class _Run:
         async with self.progress.watching():
             return await run_job(job, self.put)
 
-    def put(self, entries: list[Entry]) -> None:
+    def put(self, entries: list[SessionLine]) -> None:
         """Keep records."""
         self.checkpoint.append(entries)
         self.progress.report()

@@ -16,7 +16,7 @@ class _Queue(NamedTuple):
     """The sessions that wait for each other."""
 
     priority: int
-    """How many are left, negative: the longest queue comes first."""
+    """Minus the number of items left: the longest queue comes first."""
     number: int
     items: list[WorkItem]
     """Backwards: taking the last one is cheap."""

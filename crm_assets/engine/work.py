@@ -56,11 +56,11 @@ _DEFAULTS = {
 
 
 class Task(Protocol):
-    """What a source holds for an item."""
+    """Content of a source for one item."""
 
     @property
     def conversation(self) -> Conversation:
-        """What is to be run."""
+        """The items to run."""
 
 
 TaskT = TypeVar("TaskT", bound=Task)

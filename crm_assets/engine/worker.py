@@ -14,7 +14,7 @@ from crm_assets.concurrency import in_thread, run_all
 from crm_assets.crm import SandboxPool
 from crm_assets.database import Databases, check_answers, through_outage
 from crm_assets.engine.affinity import pin_beside, pinned_to_core
-from crm_assets.engine.checkpoint import Entry
+from crm_assets.engine.checkpoint import SessionLine
 from crm_assets.engine.scheduler import Scheduler
 from crm_assets.engine.work import Finished, SessionRunner, TaskT, Work, WorkItem
 from crm_assets.harness.assembly import without_verdict
@@ -28,7 +28,7 @@ __all__ = ["Job", "run_job"]
 _AHEAD = 64  # tasks and ground truths that are fetched together
 _DELIVER_SECONDS = 0.1
 
-Deliver = Callable[[list[Entry]], None]
+Deliver = Callable[[list[SessionLine]], None]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class _Worker(Generic[TaskT]):
                 if self._outbox.put(await self._run(item)):
                     await asyncio.sleep(0)  # let an interrupt through, even if no session ever waits
 
-    async def _run(self, item: WorkItem) -> Entry:
+    async def _run(self, item: WorkItem) -> SessionLine:
         finished = None
         if self._exhausted is None:
             try:
@@ -112,7 +112,7 @@ class _Worker(Generic[TaskT]):
             task = self._work.source.parse(item, read_line_at(self._work.source.path, item.offset))
             result = without_verdict(task.conversation, "not_run", str(self._exhausted), {})
             finished = self._runner.record(item, task, result)
-        return Entry(item.key, finished.status, finished.success, json_line(finished.record))
+        return SessionLine(item.key, finished.status, finished.success, json_line(finished.record))
 
     async def _finish(self, item: WorkItem) -> Finished:
         """Run a session to its end; from its beginning again where a database went away meanwhile."""
@@ -133,10 +133,10 @@ class _Outbox:
     def __init__(self, deliver: Deliver, seconds: float) -> None:
         self._deliver = deliver
         self._seconds = seconds
-        self._held: list[Entry] = []
+        self._held: list[SessionLine] = []
         self._sent = time.perf_counter()
 
-    def put(self, entry: Entry) -> bool:
+    def put(self, entry: SessionLine) -> bool:
         """Add a record; returns whether it was time to send all that are held."""
         self._held.append(entry)
         due = time.perf_counter() - self._sent >= self._seconds

@@ -21,9 +21,9 @@ _CONNECTORS = ("Thanks. ", "OK. ", "Good. ", "Great, thank you. ", "One more thi
 _CLOSERS = (" Thanks!", " Thank you.", " That would help.")
 
 _LITERAL_ID = 0.35
-"""How often a row that a turn can refer to is still named by its ID."""
+"""Probability that a row that a turn can refer to is still named by its ID."""
 _STAY = 0.85
-"""How often the conversation stays with its current rows."""
+"""Probability that the conversation stays with its current rows."""
 _SILENT = 0.12
 """Share of the turns without an expected reply."""
 

@@ -1,4 +1,4 @@
-"""How a conversation is run and verified: agents, the turn loop, verdicts."""
+"""Run and verify a conversation: agents, the turn loop, verdicts."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class SandboxEnd(NamedTuple):
     seed_ids: frozenset[str]
     """IDs of the rows that it began with."""
     restored: bool
-    """Whether it came back to its base."""
+    """True if it returned to its base."""
 
 
 def assemble(

@@ -1,4 +1,4 @@
-"""What a conversation's calls left in the CRM's tables, seen before it was rolled back."""
+"""Record what a conversation's calls left in the CRM's tables, before the rollback."""
 
 from __future__ import annotations
 

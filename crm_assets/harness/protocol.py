@@ -1,4 +1,4 @@
-"""What an agent is to the harness: calls and their outcomes, round by round, until it replies.
+"""Define the agent protocol: calls and their outcomes, round by round, until the agent replies.
 
 An agent gets what the user says and what its calls return, never the dataset's conversation. Scripted
 agents are the exception by design: they repeat calls that are already known.
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 Facts = Mapping[str, object]
-"""What a result's metadata says, by name."""
+"""A result's metadata, by name."""
 
 TurnEnd = Literal["length", "refusal", "context_overflow"]
 """A reply cut off at the most tokens allowed; a refusal; a conversation longer than the model's context."""
@@ -49,7 +49,7 @@ class ToolCall:
 
     @property
     def writes(self) -> bool:
-        """Whether its tool can change the database."""
+        """True if its tool can change the database."""
         tool = TOOLS.get(self.name)
         return tool is not None and tool.action.writes
 
@@ -66,7 +66,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Action:
-    """What an agent does next: calls to make, or else its reply to the user."""
+    """An agent's next step: calls to make, or else its reply to the user."""
 
     calls: Sequence[ToolCall] = ()
     """In the order in which they are to be made."""
@@ -100,7 +100,7 @@ class AgentSession(ABC):
 
     @property
     def most_calls(self) -> int:
-        """How many calls of the turn under way are made, at most."""
+        """Maximum number of calls in the current turn."""
         return 1
 
     def usage(self) -> Mapping[str, TokenUsage]:

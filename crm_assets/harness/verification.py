@@ -47,7 +47,7 @@ class CallVerdict:
     matches_tool: bool
     matches_arguments: bool
     reason: str | None
-    """How the calls differ from the expected one."""
+    """Difference between the calls and the expected one."""
     success: bool
     verification: Verification
 
@@ -158,9 +158,9 @@ class TurnQuestion:
     turn: TurnResult
     """The turn as comparison left it."""
     call: bool
-    """Whether its call is to be judged: not the expected one, but it worked."""
+    """True if its call is to be judged: not the expected one, but it worked."""
     reply: bool
-    """Whether its reply is to be judged: different, or nothing that comparison can decide."""
+    """True if its reply is to be judged: different, or nothing that comparison can decide."""
     references: tuple[str, ...]
     """Wordings of the reply that count as right."""
     earlier: tuple[TurnResult, ...]

@@ -40,16 +40,16 @@ __all__ = ["Activity", "ModelClient"]
 
 @dataclass(frozen=True)
 class Activity:
-    """What a client is doing."""
+    """A client's current activity."""
 
     under_way: int = 0
     """Calls whose answer is awaited."""
     retries: int = 0
     """Attempts so far that another one followed."""
     trouble: str | None = None
-    """What went wrong last, until a call succeeds."""
+    """The last error, until a call succeeds."""
     mixed: str | None = None
-    """Which model was answered by more than one, or at more than one server."""
+    """Models answered by more than one model or server."""
 
     @property
     def words(self) -> str:
@@ -106,7 +106,7 @@ class ModelClient(RecordingModels):
 
     @property
     def activity(self) -> Activity:
-        """What is under way now."""
+        """Current activity."""
         return Activity(self._under_way, self._retried, self._seen.trouble, self._seen.mixed)
 
     @property
@@ -228,7 +228,7 @@ class ModelClient(RecordingModels):
         return CallError(kind="malformed", message=one_line(complaint, self._redact))
 
     def _asked_wait(self, failure: Failure | None) -> float | None:
-        """How long the provider asks everyone to wait, within reason."""
+        """Seconds that the provider asks all callers to wait, bounded."""
         if failure is None or failure.retry_after_seconds is None:
             return None
         return min(failure.retry_after_seconds, self._retries.longest_seconds)

@@ -65,7 +65,7 @@ class CallError(_Line):
 
 
 class RecordedReply(_Line):
-    """What the model answered, whether of use or not."""
+    """The model's reply, usable or not."""
 
     content: str | None
     tool_calls: tuple[FunctionCall, ...] = ()
@@ -75,7 +75,7 @@ class RecordedReply(_Line):
 
 
 class AnsweredBy(_Line):
-    """Who answered, in the reply's own words."""
+    """Model that answered, by the reply's own word."""
 
     model: str | None = None
     system_fingerprint: str | None = None
@@ -105,9 +105,9 @@ class LedgerEntry(_OfSession):
     cost_usd: float | None
     """US dollars; null where it is unknown."""
     estimated_tokens: int | None = None
-    """What a budget counts where the tokens are unknown."""
+    """Tokens that a budget counts where their number is unknown."""
     estimated_usd: float | None = None
-    """What a budget counts where the cost is unknown; null there where the price is."""
+    """US dollars that a budget counts where the cost is unknown; null where the price is, too."""
     error: CallError | None = None
     reply: RecordedReply | None = None
     sent: SentParameters | None = None
@@ -115,7 +115,7 @@ class LedgerEntry(_OfSession):
     """Address without secrets; null in ledgers of version 1."""
     answered_by: AnsweredBy | None = None
     note: str | None = None
-    """What does not add up in what the provider counted."""
+    """Inconsistency in the provider's counts."""
 
     @property
     def usage(self) -> Usage | None:
@@ -143,7 +143,7 @@ class LedgerEntry(_OfSession):
 
     @property
     def spending(self) -> Spending:
-        """What the attempt adds to the sums."""
+        """The attempt's contribution to the sums."""
         sums = SpendingSums()
         sums.add(self)
         return sums.total()
@@ -169,7 +169,7 @@ class LedgerNote(_OfSession):
 
     kind: Literal["note"] = "note"
     name: str
-    """What it is."""
+    """Description."""
     document: dict[str, Any]
 
 

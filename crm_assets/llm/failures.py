@@ -93,7 +93,7 @@ class Failure:
     message: str
     """One line, without secrets."""
     retry_after_seconds: float | None = None
-    """How long the provider asks to wait."""
+    """Seconds that the provider asks to wait."""
     is_down: bool = False
     """Nothing listens at the address, or the server still loads: all calls to it can wait."""
     status: int | None = None
@@ -109,7 +109,7 @@ def is_transient(kind: FailureKind) -> bool:
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often and how soon a failed call is made again."""
+    """Number and timing of a failed call's retries."""
 
     attempts: int = 8
     """Of one call, while what fails is the transport."""
@@ -119,7 +119,7 @@ class RetryPolicy:
     longest_seconds: float = 60.0
     """Of one wait, whatever the provider asks for."""
     outage_seconds: float = 600.0
-    """How long a server that has answered before may be away without a call being given up."""
+    """Seconds that a server that has answered before may be away before its calls are given up."""
 
     def delay_seconds(self, failures: int, dice: random.Random) -> float:
         """Return how long to wait after so many failures in a row: exponential backoff with full jitter.
@@ -167,7 +167,7 @@ def _kind(status: int, text: str) -> FailureKind:
 
 @dataclass(frozen=True)
 class _Error:
-    """What a server says of an error, in whichever form."""
+    """Read a server's error message, in whichever form it comes."""
 
     message: str
     code: str | None = None

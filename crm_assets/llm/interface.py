@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 Role = Literal["student", "teacher", "judge", "learner", "probe", "turn_judge"]
-"""Who asks: works, validates, judges the session's reward, learns from it, chooses a mode, judges turns."""
+"""Role of a caller: works, validates, judges the reward, learns, chooses a mode, or judges turns."""
 
 ROLES: tuple[Role, ...] = get_args(Role)
 

@@ -22,7 +22,7 @@ _REFUSED = (400, 422, 500, 501)
 
 @dataclass
 class JsonFormats:
-    """What a server takes, as far as is known."""
+    """Features that a server supports, as far as is known."""
 
     highest: ResponseFormat
     """The most that may be asked of the way there."""

@@ -173,7 +173,7 @@ class Ledger:
             self._recording.add(place, note)
 
     def noted(self, session: str, kind: str) -> dict[str, Any] | None:
-        """What a session started from, earlier starts of the run included; None if nothing was noted."""
+        """Return what a session started from, also in earlier starts of the run; None if not noted."""
         return self._recording.noted(session, kind) if self._recording else None
 
     def earlier_attempts(self, session: str, key: CallKey) -> list[LedgerEntry]:
@@ -181,16 +181,16 @@ class Ledger:
         return self._recording.attempts(session, key) if self._recording else []
 
     def spent(self, session: str) -> Mapping[Role, Spending]:
-        """What a session has cost, by role."""
+        """The cost of a session, by role."""
         sums = self._by_session.get(session)
         return sums.by_role() if sums else {}
 
     def total(self) -> Spending:
-        """What the run has cost."""
+        """The run's cost."""
         return self._all.total()
 
     def by_role(self) -> Mapping[Role, Spending]:
-        """What the run has cost, by role."""
+        """The run's cost, by role."""
         return self._all.by_role()
 
     def counted(self, session: str | None = None, *, role: Role | None = None) -> Counted:
@@ -233,7 +233,7 @@ class Ledger:
 
 
 def ledger_totals(path: Path) -> dict[Role, Spending]:
-    """What a recorded run has cost, by role.
+    """Return the cost of a recorded run, by role.
 
     Raises:
         InputError: there is no such file, or a line of it is none of a ledger's; names file and line.

@@ -34,16 +34,16 @@ _RISE = 0.05
 _SPREAD = 0.1
 _MOST_SPREAD_SECONDS = 1.0
 _WORTH_DOUBLING = 1.2
-"""How many times as much must be done with twice as many calls."""
+"""Throughput ratio that doubling the calls must reach."""
 _TOO_SLOW = 2.0
-"""How many times the latency of the best number of calls is too much."""
+"""Latency ratio to the best number of calls that is too much."""
 _STEADY_ROUNDS = 4
 """After which doubling is tried again."""
 
 
 @dataclass(frozen=True)
 class ProviderLimits:
-    """What one provider allows."""
+    """Limits of one provider."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -82,14 +82,14 @@ class Slot:
     """Leave to make one call."""
 
     period: int
-    """Which of the periods between two cuts it was given in."""
+    """Number of the period between two cuts that it was given in."""
     tokens: int
-    """What the call was thought to take."""
+    """Estimated cost of the call."""
 
 
 @dataclass
 class _Latency:
-    """How the latency of a server grows with the number of calls."""
+    """Track how a server's latency grows with the number of calls."""
 
     shortest: dict[int, float] = field(default_factory=dict)
     """Seconds, by the power of two of the reply's tokens."""
@@ -149,7 +149,7 @@ class ProviderLimiter:
 
     @property
     def calls_at_a_time(self) -> int:
-        """How many calls may be under way now."""
+        """Number of calls that may be open now."""
         return int(self._calls.total_tokens)
 
     @asynccontextmanager

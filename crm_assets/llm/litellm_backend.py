@@ -25,7 +25,7 @@ __all__ = ["LitellmBackend", "import_litellm"]
 
 _LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 _MARGIN_SECONDS = 1.0
-"""What a call gets beyond its timeout, which litellm watches over, before we cut it off ourselves."""
+"""Seconds beyond the timeout, which litellm enforces, after which we cancel the call ourselves."""
 _FIRST_MARGIN_SECONDS = 30.0
 """The same while litellm still loads what it needs for a provider."""
 _CACHE_MARK = {"cache_control": {"type": "ephemeral"}}
@@ -33,7 +33,7 @@ _CACHE_MARK = {"cache_control": {"type": "ephemeral"}}
 
 
 @dataclass
-class _Route:
+class _LitellmRoute:
     """The way to one model."""
 
     spec: ModelSpec
@@ -54,7 +54,7 @@ class LitellmBackend:
     def __init__(self, environment: Mapping[str, str], redact: Callable[[str], str]) -> None:
         self._environment = environment
         self._redact = redact
-        self._routes: dict[ModelSpec, _Route] = {}
+        self._routes: dict[ModelSpec, _LitellmRoute] = {}
         self._openai_clients: dict[tuple[str, str | None], Any] = {}
         self._session: Any = None
         self._http: Any = None
@@ -113,7 +113,7 @@ class LitellmBackend:
         self._routes.clear()
         self._session = self._http = None
 
-    def _read(self, route: _Route, request: ChatRequest, response: Any) -> Completion:
+    def _read(self, route: _LitellmRoute, request: ChatRequest, response: Any) -> Completion:
         hidden = getattr(response, "_hidden_params", None) or {}
         try:
             document = response.model_dump(warnings=False)
@@ -124,13 +124,13 @@ class LitellmBackend:
             document, request, price_for, self._redact, worked_out=hidden.get("response_cost")
         )
 
-    def _route(self, spec: ModelSpec) -> _Route:
+    def _route(self, spec: ModelSpec) -> _LitellmRoute:
         route = self._routes.get(spec)
         if route is None:
             route = self._routes[spec] = self._make_route(spec)
         return route
 
-    def _make_route(self, spec: ModelSpec) -> _Route:
+    def _make_route(self, spec: ModelSpec) -> _LitellmRoute:
         key = key_of(spec, self._environment)
         litellm = import_litellm()
         base = base_of(spec, self._environment)
@@ -145,7 +145,7 @@ class LitellmBackend:
         if client is not None:
             fixed["client"] = client
         takes = litellm.get_supported_openai_params(model=spec.model, custom_llm_provider=spec.provider)
-        return _Route(
+        return _LitellmRoute(
             spec=spec,
             server=server_of(spec, self._environment),
             own_server=is_own_server(spec, self._environment),
@@ -209,11 +209,11 @@ def import_litellm() -> ModuleType:
     return module
 
 
-def _price(route: _Route, answered: str | None) -> Price:
+def _price(route: _LitellmRoute, answered: str | None) -> Price:
     return price_of(route.spec, own_server=route.own_server, answered=answered)
 
 
-async def _complete(litellm: Any, route: _Route, arguments: dict[str, Any]) -> Any:
+async def _complete(litellm: Any, route: _LitellmRoute, arguments: dict[str, Any]) -> Any:
     if route.drop_params:
         return await litellm.acompletion(**arguments, drop_params=True)
     try:
@@ -225,7 +225,7 @@ async def _complete(litellm: Any, route: _Route, arguments: dict[str, Any]) -> A
     return await litellm.acompletion(**arguments, drop_params=True)
 
 
-def _arguments(route: _Route, request: ChatRequest, wanted: ResponseFormat) -> dict[str, Any]:
+def _arguments(route: _LitellmRoute, request: ChatRequest, wanted: ResponseFormat) -> dict[str, Any]:
     marked = route.spec.provider == "anthropic"
     arguments: dict[str, Any] = {
         "messages": [_message(message, marked=marked) for message in request.messages]
@@ -248,7 +248,7 @@ def _message(message: Message, *, marked: bool) -> dict[str, Any]:
     return document
 
 
-def _tool_arguments(route: _Route, request: ChatRequest, *, marked: bool) -> dict[str, Any]:
+def _tool_arguments(route: _LitellmRoute, request: ChatRequest, *, marked: bool) -> dict[str, Any]:
     tools = [tool.document for tool in request.tools]
     if marked:
         tools[-1] = {**tools[-1], **_CACHE_MARK}

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 ToolChoice = Literal["auto", "required", "none"]
-"""Whether a model may, must or must not call a tool."""
+"""Policy: a model may, must or must not call a tool."""
 
 ProviderState = Mapping[str, Any]
 """Fields of a provider's message or call that we do not know (thoughts, signatures) and that it wants back
@@ -121,9 +121,9 @@ class ChatRequest:
     messages: tuple[Message, ...]
     tools: tuple[FunctionTool, ...] = ()
     tool_choice: ToolChoice = "auto"
-    """Whether the model may, must or must not call one of `tools`."""
+    """Policy: the model may, must or must not call one of `tools`."""
     parallel_tool_calls: bool = False
-    """Whether it may call several of them in one reply; not every server heeds it."""
+    """True if it may call several of them in one reply; not every server heeds it."""
     temperature: float | None = None
     """Instead of the model's configured one."""
     max_output_tokens: int | None = None
@@ -152,12 +152,12 @@ class ChatRequest:
 
     @property
     def effective_temperature(self) -> float | None:
-        """What is asked for; None leaves it to the provider."""
+        """Requested value; None leaves it to the provider."""
         return self.model.temperature if self.temperature is None else self.temperature
 
     @property
     def effective_max_output_tokens(self) -> int | None:
-        """What is asked for; None leaves it to the provider."""
+        """Requested value; None leaves it to the provider."""
         return self.max_output_tokens or self.model.max_output_tokens
 
     @cached_property
@@ -209,7 +209,7 @@ class SentParameters:
 
 @dataclass(frozen=True)
 class ChatReply:
-    """What a model answered."""
+    """A model's answer."""
 
     content: str | None
     """Without thoughts that stood before it."""
@@ -221,7 +221,7 @@ class ChatReply:
     cost_usd: float | None = None
     """US dollars; None where no price of the model, or no usage, is known."""
     state: ProviderState | None = None
-    """What the provider wants back with this message."""
+    """Provider state to return with this message."""
     sent: SentParameters | None = None
     """The parameters it was asked with; None where they were not recorded."""
 

@@ -18,13 +18,13 @@ _MOST_CHARACTERS_A_TOKEN = 12
 """More characters a prompt token than any tokenizer makes of English and JSON."""
 _FEW_CHARACTERS = 2000
 _LONGEST_TIMEOUT = 10
-"""How many times its timeout a model's limit may grow to."""
+"""Maximum growth of a model's timeout, as a factor."""
 _CUT_SHORT = frozenset({"length", "content_filter", "refusal"})
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a model is, and what it costs there."""
+    """A model's route: server and prices."""
 
     server: str
     own_server: bool
@@ -32,7 +32,7 @@ class Place:
 
 
 class Observations:
-    """What is known of models so far, for later calls and for who watches."""
+    """State of the models, for later calls and for progress."""
 
     def __init__(self, answered: Mapping[str, list[str]], *, needs_usage: bool) -> None:
         """Know nothing but who has answered.
@@ -42,9 +42,9 @@ class Observations:
             needs_usage: there is a budget, which cannot be kept if a server reports no usage.
         """
         self.trouble: str | None = None
-        """What went wrong last, until a call succeeds."""
+        """The last error, until a call succeeds."""
         self.mixed: str | None = None
-        """Which model was answered by more than one, or at more than one server."""
+        """Models answered by more than one model or server."""
         self._answered = {model: list(by) for model, by in answered.items()}
         self._needs_usage = needs_usage
         self._timeouts: dict[ModelSpec, float] = {}

@@ -28,7 +28,7 @@ class Outage:
 
     @property
     def seconds(self) -> float:
-        """How long the server has been away; 0 while it is there."""
+        """Seconds that the server has been away; 0 while it answers."""
         return 0.0 if self._since is None else time.monotonic() - self._since
 
     @property

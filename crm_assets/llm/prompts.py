@@ -1,4 +1,4 @@
-"""What prompts and the replies to them have in common, whoever asks."""
+"""Share what prompts and replies of all roles have in common."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 __all__ = ["JSON_FENCE", "UnitScore", "cut", "json_block"]
 
 JSON_FENCE = "```json\n"
-"""Where a prompt's JSON block begins; it ends with a line of three backticks."""
+"""Opening of a prompt's JSON block; it ends with a line of three backticks."""
 
 _LONGEST = 4_000
 _ROUNDING = 1e-6

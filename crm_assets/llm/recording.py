@@ -48,7 +48,7 @@ class Call:
 
     @property
     def key(self) -> CallKey:
-        """What tells it from the session's other calls."""
+        """Key of the call among the session's calls."""
         return self.caller.role, self.request.sha256, self.ordinal
 
 
@@ -70,7 +70,7 @@ class Attempts:
 
     @property
     def failures_in_transport(self) -> int:
-        """How many of them failed for reasons that pass."""
+        """Number of them that failed for transient reasons."""
         return self._transient
 
     @property
@@ -224,7 +224,7 @@ class RecordingModels(ABC):
         """Get the answer that those before did not give, or say why there is none."""
 
     def _ordinal(self, caller: Caller, request: ChatRequest) -> int:
-        """Which time this is that the session asks this; what has long been quiet is forgotten."""
+        """Repetition of this request in the session; after a long quiet time it starts anew."""
         asked = self._asked.get(caller.session)
         if asked is None:
             asked = self._asked[caller.session] = {}

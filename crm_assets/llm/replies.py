@@ -29,7 +29,7 @@ _CALL_FIELDS = frozenset({"id", "type", "function", "index"})
 
 @dataclass(frozen=True)
 class Completion:
-    """What came of one request."""
+    """The outcome of one request."""
 
     reply: ChatReply | None = None
     failure: Failure | None = None
@@ -42,7 +42,7 @@ class Completion:
     server: str | None = None
     answered_by: AnsweredBy | None = None
     note: str | None = None
-    """What does not add up in what the provider counted."""
+    """Inconsistency in the provider's counts."""
 
     @classmethod
     def refused(cls, failure: Failure) -> Completion:

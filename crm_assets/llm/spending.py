@@ -77,9 +77,9 @@ class Spending:
     unknown_cost_calls: int = 0
     """Calls whose cost is unknown; where there are any, `cost_usd` is the least that was spent."""
     estimated_tokens: int = 0
-    """What budgets count for the calls of unknown usage."""
+    """Tokens that budgets count for the calls of unknown usage."""
     estimated_usd: float | None = 0.0
-    """What budgets count for the calls of unknown cost; None where a price is unknown."""
+    """US dollars that budgets count for the calls of unknown cost; None where a price is unknown."""
     answered_by: frozenset[tuple[str, str]] = frozenset()
     """The models that were asked, each with the model that answered and its server."""
 

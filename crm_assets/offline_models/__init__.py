@@ -8,14 +8,14 @@ than its request.
 from __future__ import annotations
 
 from crm_assets.offline_models.dispatch import MODELS, answer, answer_request
-from crm_assets.offline_models.faults import FaultKind, FaultPlan
+from crm_assets.offline_models.faults import FaultKind, FaultMix
 from crm_assets.offline_models.requests import OfflineRequest, count_tokens, read_messages
 from crm_assets.offline_models.server import OfflineServer, serve
 
 __all__ = [
     "MODELS",
     "FaultKind",
-    "FaultPlan",
+    "FaultMix",
     "OfflineRequest",
     "OfflineServer",
     "answer",

@@ -12,7 +12,7 @@ import orjson
 from crm_assets.errors import InputError
 from crm_assets.offline_models.requests import Document
 
-__all__ = ["FAULT_KINDS", "FaultKind", "FaultPlan", "FaultSource", "spoil", "suits"]
+__all__ = ["FAULT_KINDS", "FaultKind", "FaultMix", "FaultSource", "spoil", "suits"]
 
 FaultKind = Literal[
     "429",
@@ -43,7 +43,7 @@ _OF_SCORES = frozenset({"score_7", "score_high"})
 
 
 @dataclass(frozen=True)
-class FaultPlan:
+class FaultMix:
     """Rate and kinds of faults; the same seed and requests give the same faults."""
 
     rate: float
@@ -73,7 +73,7 @@ class FaultSource:
     retry can succeed, and the order of sessions does not matter.
     """
 
-    plan: FaultPlan
+    plan: FaultMix
     _seen: Counter[bytes] = field(default_factory=Counter)
 
     def draw(self, body: bytes) -> FaultKind | None:

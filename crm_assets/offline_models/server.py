@@ -13,7 +13,7 @@ from aiohttp import web
 from crm_assets.errors import InfrastructureError
 from crm_assets.llm.messages import ChatReply, Message, Usage
 from crm_assets.offline_models.dispatch import MODELS, answer
-from crm_assets.offline_models.faults import FaultKind, FaultPlan, FaultSource, spoil, suits
+from crm_assets.offline_models.faults import FaultKind, FaultMix, FaultSource, spoil, suits
 from crm_assets.offline_models.requests import Document, request_of
 
 __all__ = ["OfflineServer", "serve"]
@@ -26,7 +26,7 @@ _HOST = "127.0.0.1"
 class _Service:
     """Answers requests, with faults mixed in."""
 
-    def __init__(self, latency_seconds: float, faults: FaultPlan | None) -> None:
+    def __init__(self, latency_seconds: float, faults: FaultMix | None) -> None:
         self._latency = latency_seconds
         self._faults = FaultSource(faults) if faults else None
         self._served = 0
@@ -121,7 +121,7 @@ class OfflineServer:
     """
 
     def __init__(
-        self, port: int = 0, *, latency_seconds: float = 0.0, faults: FaultPlan | None = None
+        self, port: int = 0, *, latency_seconds: float = 0.0, faults: FaultMix | None = None
     ) -> None:
         """Prepare to serve on `port` of the loopback interface; 0 selects a free one."""
         self._port = port
@@ -198,7 +198,7 @@ def serve(
     port: int = 0,
     *,
     latency_seconds: float = 0.0,
-    faults: FaultPlan | None = None,
+    faults: FaultMix | None = None,
     ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve on `port` of the loopback interface until interrupted.

@@ -87,7 +87,7 @@ class PlaybookUse(BaseModel):
 
 
 class RunHeader(BaseModel):
-    """What all sessions of a run have in common. None stands for what is unknown."""
+    """Facts that all sessions of a run share. None stands for what is unknown."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
@@ -108,7 +108,7 @@ class RunHeader(BaseModel):
     code: str | None = None
     """Hex SHA-256 of the code that decides results: tools, states, verdicts and, with models, requests."""
     backend: str | None = None
-    """What the CRM runs on."""
+    """Backend of the CRM."""
     use_llm_judge: bool | None = None
     """A judge decides on calls and replies that are not equal to the expected ones."""
     config_path: str | None = None
@@ -128,11 +128,11 @@ class RunHeader(BaseModel):
     playbook: PlaybookUse | None = None
     """The playbook that was read and written; None for a run that uses none, or did not record it."""
     answered_by: dict[str, tuple[str, ...]] = {}
-    """Who answered for each model that was asked, as `<model> at <server>`; more than one: a mixed run."""
+    """Models that answered, by requested model, as `<model> at <server>`; more than one: a mixed run."""
 
     @property
     def epochs(self) -> int:
-        """How many times each task is run."""
+        """Number of times that each task is run."""
         epochs = (self.agent or {}).get("epochs", 1)
         return epochs if isinstance(epochs, int) else 1
 

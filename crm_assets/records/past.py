@@ -20,7 +20,7 @@ from crm_assets.records.past_result import Known, PastModel, PastResult, PastTur
 from crm_assets.workspace.files import sha256_of_file
 from crm_assets.workspace.jsonl import read_line_at, read_lines, refuse_multiline
 
-__all__ = ["Format", "Origin", "PastResult", "PastResults", "PastTurn"]
+__all__ = ["Format", "PastResult", "PastResults", "PastTurn", "RecordedModel"]
 
 Format = Literal["clbench", "crm_assets_results", "crm_assets_sessions"]
 """CL-Bench's results, the harness's own, or the lines of a baseline's sessions.jsonl."""
@@ -33,7 +33,7 @@ class _Agent(PastModel):
     model: Known[str] = None
 
 
-class _ResultMetadata(PastModel):
+class _PastMetadata(PastModel):
     agent: Known[_Agent] = None
 
 
@@ -42,11 +42,11 @@ class _Indexed(PastModel):
 
     conversation_id: str
     per_turn_results: list[TurnKey]
-    metadata: Known[_ResultMetadata] = None
+    metadata: Known[_PastMetadata] = None
 
 
 @dataclass(frozen=True)
-class Origin:
+class RecordedModel:
     """The model that was recorded."""
 
     provider: str | None
@@ -66,7 +66,7 @@ class PastResults:
         self.lines = 0
         """Results in it; a conversation that stands there several times counts as often."""
         self.format: Format = "clbench"
-        self.origin = Origin(None, None)
+        self.origin = RecordedModel(None, None)
         self._offsets: dict[str, int] = {}
         for line in read_lines(path):
             if not line.data.strip():
@@ -178,6 +178,6 @@ def _format_of(document: JsonObject) -> Format:
     return "crm_assets_results" if "schema_version" in document else "clbench"
 
 
-def _origin(result: _Indexed) -> Origin:
+def _origin(result: _Indexed) -> RecordedModel:
     agent = result.metadata.agent if result.metadata else None
-    return Origin(agent.provider, agent.model) if agent else Origin(None, None)
+    return RecordedModel(agent.provider, agent.model) if agent else RecordedModel(None, None)

@@ -57,7 +57,7 @@ class _CallScore(PastModel):
     rationale: Known[str] = None
 
 
-class _Judge(PastModel):
+class _PastJudge(PastModel):
     call: Known[_CallScore] = None
 
 
@@ -97,7 +97,7 @@ class PastCall(PastModel):
     made: bool = True
     """False for a call that was asked for and not made."""
     result: Any = None
-    """What the tool returned to it then."""
+    """The tool's result at that time."""
 
 
 class PastTurn(TurnKey):
@@ -118,20 +118,20 @@ class PastTurn(TurnKey):
     token_usage: Known[dict[str, Known[_Counts]]] = None
     """By role, as the file has it."""
     result: Any = None
-    """What the tool returned to it then."""
+    """The tool's result at that time."""
     error: Known[str] = None
     """The tool's refusal then."""
     calls: Known[list[PastCall]] = None
     """Of a turn with several calls, all of them."""
     ended_by: Known[Literal["length", "refusal", "context_overflow"]] = None
-    """What cut the agent short."""
+    """Reason that the agent was cut short."""
     success: Known[bool] = None
     """That run's verdict."""
     tool_success: Known[bool] = None
     response_success: Known[bool] = None
     judge_score: Known[float] = None
     judge_rationale: Known[str] = None
-    judge: Known[_Judge] = None
+    judge: Known[_PastJudge] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -196,13 +196,13 @@ class PastTurn(TurnKey):
         )
 
 
-class _Reward(PastModel):
+class _PastReward(PastModel):
     score: Known[float] = None
 
 
 class _Facts(PastModel):
     execution_mode: Known[str] = None
-    session_reward: Known[_Reward] = None
+    session_reward: Known[_PastReward] = None
     cost_usd: Known[dict[str, float]] = None
     dataset_revision: Known[str] = None
 

@@ -1,4 +1,4 @@
-"""What the harness writes: one JSON line a conversation.
+"""Define the harness's output: one JSON line per conversation.
 
 Field names are CL-Bench's where it has them. Null means "no verdict": it is counted, never averaged in.
 """
@@ -66,33 +66,33 @@ class TokenUsage:
 
 @dataclass(frozen=True)
 class CallScore:
-    """What a judge said of a call that is not the expected one."""
+    """A judge's verdict on a call that is not the expected one."""
 
     goal: float
-    """Whether the user got what they asked for, 0–1."""
+    """Degree to which the user got what they asked for, 0–1."""
     process: float
-    """Whether the way there was sound, 0–1."""
+    """Soundness of the way there, 0–1."""
     score: float
     """Both, weighed."""
     success: bool
-    """Whether that is enough."""
+    """True if the score is enough."""
     rationale: str
 
 
 @dataclass(frozen=True)
 class ReplyScore:
-    """What a judge said of a reply that is not the reference."""
+    """A judge's verdict on a reply that is not the reference."""
 
     score: float
     """0–1."""
     success: bool
-    """Whether that is enough."""
+    """True if the score is enough."""
     rationale: str
 
 
 @dataclass(frozen=True)
 class JudgeVerdict:
-    """What a judge said of a turn; None for what it was not asked or could not say."""
+    """A judge's verdict on a turn; None for what it was not asked or could not say."""
 
     call: CallScore | None = None
     reply: ReplyScore | None = None
@@ -110,9 +110,9 @@ class TurnCall:
     made: bool
     """False for a call beyond the most of a turn."""
     writes: bool
-    """Whether its tool can change the database."""
+    """True if its tool can change the database."""
     result: Any = None
-    """What the tool returned; None if it refused or was not called."""
+    """The tool's result; None if it refused or was not called."""
     error: str | None = None
     """The tool's refusal, one sentence."""
     error_kind: str | None = None
@@ -148,7 +148,7 @@ class TurnResult:
     matches_expected_arguments: bool
     argument_mismatch_reason: str | None
     result: Any
-    """What the tool returned; None if it refused or was not called."""
+    """The tool's result; None if it refused or was not called."""
     error: str | None
     """The tool's refusal, one sentence."""
     error_kind: str | None
@@ -166,7 +166,7 @@ class TurnResult:
     judge: JudgeVerdict | None = None
     """None where no judge was asked."""
     ended_by: str | None = None
-    """What cut the agent short: `length`, `refusal` or `context_overflow`; None for nothing."""
+    """Reason that the agent was cut short: `length`, `refusal`, `context_overflow`; None if it was not."""
     calls: tuple[TurnCall, ...] | None = None
     """All calls of a turn that asked for more than one, in order; empty where it did not, None if that was
     not recorded."""
@@ -223,13 +223,13 @@ class ConversationResult:
     reward_signal: float | None
     """Share of the decided turns that succeeded; None without any."""
     error_message: str | None
-    """What went wrong around the agent; its own failures are in the turns."""
+    """Infrastructure error; the agent's own failures are in the turns."""
     metadata: Mapping[str, Any]
     per_segment_results: tuple[SegmentResult, ...]
     chain_success: bool | None
     """Every segment succeeded; None for conversations that are no chain."""
     state_match: bool | None
-    """Whether the end state is the one that the ground truth leaves."""
+    """True if the end state is the one that the ground truth leaves."""
     state_diff: Mapping[str, Any]
     """By table: rows missing, unexpected and changed; {} where the states match."""
     turns_right: bool | None = None
@@ -247,6 +247,6 @@ class ConversationResult:
 
 
 def all_right(verdicts: Iterable[bool | None]) -> bool | None:
-    """Whether all are yes: no if any is no, else None if any is None."""
+    """Combine verdicts: False if any is False, else None if any is None, else True."""
     found = set(verdicts)
     return False if False in found else None if None in found else True

@@ -47,7 +47,7 @@ class RoleUsage:
 
 @dataclass(frozen=True)
 class PastVerdicts:
-    """What a past results file itself says of a conversation."""
+    """A past results file's own verdicts on a conversation."""
 
     recorded_status: str | None = None
     recorded_overall_success: bool | None = None
@@ -66,7 +66,7 @@ class PastVerdicts:
 
 @dataclass(frozen=True)
 class PastTurnVerdicts:
-    """What a past results file itself says of a turn."""
+    """A past results file's own verdicts on a turn."""
 
     turn_id: int | None = None
     recorded_success: bool | None = None
@@ -80,7 +80,7 @@ class PastTurnVerdicts:
 
 @dataclass(frozen=True)
 class ImportedVerdicts:
-    """Where an imported session was taken from, and the verdicts that stood there."""
+    """Source of an imported session, and the verdicts recorded there."""
 
     file: str
     sha256: str
@@ -94,7 +94,7 @@ class ImportedVerdicts:
 
 @dataclass(frozen=True)
 class SessionFacts:
-    """What the run says of a session. What all sessions of the run have in common is in run.json."""
+    """The run's facts about a session. Facts that all its sessions share are in run.json."""
 
     workflow_category: str | None = None
     complexity_level: str | None = None
@@ -115,7 +115,7 @@ class SessionFacts:
 
 @dataclass(frozen=True)
 class LoopFacts(SessionFacts):
-    """What the Atlas loop adds; None where a session did not come that far."""
+    """Facts that the Atlas loop adds; None where a session did not get that far."""
 
     adaptive_summary: AdaptiveSummary | None = None
     """The mode and why it was chosen."""
@@ -127,7 +127,7 @@ class LoopFacts(SessionFacts):
     small_judge_scores: tuple[float, ...] | None = None
     """Of all usable judgements of the small model, those that the large one overruled included."""
     attempts: int | None = None
-    """How many times the student ran."""
+    """Number of times that the student ran."""
     teacher_intervened: bool | None = None
     """The student got guidance."""
     teacher_valid: bool | None = None
@@ -147,7 +147,7 @@ class LoopFacts(SessionFacts):
 
 @dataclass(frozen=True)
 class FinalPayload:
-    """How a session ended, in short."""
+    """The end of a session, in short."""
 
     final_answer: str | None = None
     """The agent's last reply."""
@@ -158,14 +158,14 @@ class FinalPayload:
 
 @dataclass(frozen=True)
 class SessionRecord:
-    """What every line has, whichever agent ran."""
+    """A session's line, with the fields that all agents have."""
 
     schema_version: int
     conversation_id: str
     task_id: str
     """`<conversation_id>::<run_id>`."""
     epoch: int
-    """Which time the task was run, from 1."""
+    """Repetition of the task, from 1."""
     status: SessionStatus
     final_payload: FinalPayload
     conversation_result: ConversationResult

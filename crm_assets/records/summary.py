@@ -81,7 +81,7 @@ class TurnSummary(_Summary, frozen=True, kw_only=True, gc=False):
     turn_id: Ordinal
     """From 1."""
     user_utterance: str = ""
-    """What the user said."""
+    """The user's utterance."""
     tool_name: str | None = None
     """The tool that the agent called; None for no call."""
     expected_tool: str | None = None
@@ -89,7 +89,7 @@ class TurnSummary(_Summary, frozen=True, kw_only=True, gc=False):
     expect_success: bool = True
     """False for a call that is meant to be refused."""
     argument_mismatch_reason: str | None = None
-    """How the arguments differ from the expected ones."""
+    """Difference between the arguments and the expected ones."""
     error: str | None = None
     """The tool's refusal."""
     tool_success: bool | None
@@ -97,11 +97,11 @@ class TurnSummary(_Summary, frozen=True, kw_only=True, gc=False):
     response_success: bool | None = None
     """None where the reply has no verdict."""
     response_status: Literal["match", "mismatch", "unscored", "not_applicable"]
-    """What the reply was found to be."""
+    """Status of the reply's verdict."""
     success: bool | None
     """None where a judge was needed and failed."""
     verification: str | None = None
-    """How the turn was judged."""
+    """Kind of the turn's verdict."""
     token_usage: dict[str, UsageSummary] = {}
     """By role."""
     calls: tuple[CallSummary, ...] | None = None
@@ -133,7 +133,7 @@ class ResultSummary(_Summary, frozen=True, kw_only=True, gc=False):
     schema_version: int = 1
     """Version of the result; of version 1, `overall_success` is `turns_right`."""
     status: Literal["completed", "infrastructure_error", "not_recorded", "not_run"]
-    """How the conversation ended."""
+    """The conversation's end."""
     overall_success: bool | None = None
     """Strict success; None where nothing is known to be wrong and a turn is undecided."""
     turns_right: bool | None = None
@@ -153,7 +153,7 @@ class ResultSummary(_Summary, frozen=True, kw_only=True, gc=False):
     work_hash: str | None = None
     """Hex SHA-256 of the conversation's seeds and turns; None in older results."""
     error_message: str | None = None
-    """What went wrong around the agent."""
+    """Infrastructure error."""
     metadata: _ResultMetadata = field(default_factory=_ResultMetadata)
     """Planned turns, and seconds that the conversation took."""
 
@@ -204,7 +204,7 @@ class _AdaptiveSummary(_Summary, frozen=True, kw_only=True, gc=False):
 
 
 class FactsSummary(_Summary, frozen=True, kw_only=True, gc=False):
-    """What a run says about a session."""
+    """The run's facts about a session."""
 
     workflow_category: str | None = None
     """The dataset's workflow category."""
@@ -227,11 +227,11 @@ class FactsSummary(_Summary, frozen=True, kw_only=True, gc=False):
     small_judge_scores: tuple[float, ...] | None = None
     """The small judges' scores, overruled or not; None where that was not recorded."""
     attempts: Whole | None = None
-    """How many times the student ran."""
+    """Number of times that the student ran."""
     teacher_intervened: bool | None = None
     """The student got guidance."""
     teacher_valid: bool | None = None
-    """What the teacher made of the last attempt."""
+    """The teacher's verdict on the last attempt."""
     first_attempt_success: bool | None = None
     """Strict success of the first attempt."""
     entries_available: Whole | None = None
@@ -280,13 +280,13 @@ class SessionSummary(_Summary, frozen=True, kw_only=True, gc=False):
     task_id: str
     """`<conversation_id>::<run_id>`."""
     epoch: Ordinal = 1
-    """Which time the task was run, from 1."""
+    """Repetition of the task, from 1."""
     status: SessionStatus
-    """How the session ended."""
+    """The session's end."""
     conversation_result: ResultSummary | None = None
     """The harness's result."""
     atlas_metadata: FactsSummary
-    """What the run says about it."""
+    """The run's facts about it."""
 
     @property
     def ran(self) -> ResultSummary | None:

@@ -1,4 +1,4 @@
-"""What the Atlas loop adds to a session, in the Atlas SDK's names: reward, plan, steps, events."""
+"""Define what the Atlas loop adds to a session, in the Atlas SDK's names: reward, plan, steps, events."""
 
 from __future__ import annotations
 
@@ -122,9 +122,9 @@ class PlanStep:
 
     id: int
     description: str = ""
-    """What the user said."""
+    """The user's utterance."""
     tool: str | None = None
-    """What the student called."""
+    """The tool that the student called."""
     tool_params: Mapping[str, object] | None = None
     depends_on: tuple[int, ...] = ()
 
@@ -144,7 +144,7 @@ class TraceStep:
     step_id: int
     description: str = ""
     trace: str = ""
-    """What came of the call, as JSON."""
+    """The call's outcome, as JSON."""
     output: str = ""
     """The student's reply."""
     reward: Mapping[str, object] = field(default_factory=dict)
@@ -154,9 +154,9 @@ class TraceStep:
     validation: Mapping[str, object] = field(default_factory=dict)
     """The teacher's; empty where it was not asked."""
     attempts: Any = 1
-    """How many times the student ran; the SDK's own lines hold a list."""
+    """Number of times that the student ran; the SDK's own lines hold a list."""
     guidance: tuple[Any, ...] = ()
-    """What the teacher told the student, in order, on the first step."""
+    """The teacher's guidance for the student, in order, on the first step."""
     metadata: Mapping[str, object] = field(default_factory=dict)
     """The harness's verdicts."""
     depends_on: tuple[int, ...] = ()
@@ -203,7 +203,7 @@ class SessionTrace:
     """A session as the Atlas SDK's exporter writes it; None for what a session does not have."""
 
     task: str | None = None
-    """What is to be done, as text. It is the first key of the trace: readers of summaries stop here."""
+    """The task, as text. It is the first key of the trace: readers of summaries stop here."""
     final_answer: str | None = None
     plan: Plan | None = None
     steps: tuple[TraceStep, ...] | None = None
@@ -216,14 +216,14 @@ class SessionTrace:
     learning_key: str | None = None
     adaptive_summary: AdaptiveSummary | None = None
     student_learning: str | None = None
-    """What the student was found to have learnt."""
+    """The lesson for the student."""
     teacher_learning: str | None = None
-    """What the teacher was."""
+    """The lesson for the teacher."""
     trajectory_events: tuple[TraceEvent, ...] | None = None
     review_notes: str | None = None
     triage_dossier: Mapping[str, object] | None = None
     drift: Mapping[str, object] | None = None
-    """How far the reward is from those before it."""
+    """The reward's distance from those before it."""
     drift_alert: bool | None = None
 
     def events(self, name: str) -> list[TraceEvent]:

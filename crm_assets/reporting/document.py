@@ -164,7 +164,7 @@ class Document:
 
     title: Text
     lead: tuple[Block, ...]
-    """What stands before the first section."""
+    """Blocks before the first section."""
     sections: tuple[Section, ...] = ()
 
 

@@ -79,7 +79,7 @@ class RunInfo(Model):
     backend: str | None = None
     """The backend of the CRM."""
     use_llm_judge: bool | None = None
-    """Whether a model judged replies."""
+    """True if a model judged replies."""
     config_path: str | None = None
     """Configuration file of the run; null when there was none."""
     conversations_path: str | None = None

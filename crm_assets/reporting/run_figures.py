@@ -50,7 +50,7 @@ class Sample(NamedTuple):
 
 
 class RunFigures(Model):
-    """How a run went, as its metrics.json has it."""
+    """The headline figures of a run, from its metrics.json."""
 
     run_id: str | None
     agent: str | None

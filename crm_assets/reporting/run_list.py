@@ -17,11 +17,11 @@ from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
 from crm_assets.workspace.states import RunState, status_of
 
-__all__ = ["RunSummary", "list_runs"]
+__all__ = ["ListedRun", "list_runs"]
 
 
 @dataclass(frozen=True)
-class RunSummary:
+class ListedRun:
     """One run of a dataset."""
 
     key: BaselineKey
@@ -48,7 +48,7 @@ class RunSummary:
     """What it repeats, as in `replay of 20260131T093000Z`; None for a run of its own."""
 
 
-def list_runs(project: Project, dataset: str, *, now: datetime | None = None) -> list[RunSummary]:
+def list_runs(project: Project, dataset: str, *, now: datetime | None = None) -> list[ListedRun]:
     """Return every run of `dataset` that has a folder, oldest first."""
     now = now or datetime.now(timezone.utc)
     runs = sorted(runs_of(project, dataset), key=_made_by)
@@ -74,14 +74,14 @@ def _figures(paths: BaselinePaths) -> RunFigures | None:
 
 def _summary(
     paths: BaselinePaths, now: datetime, figures: RunFigures | None, samples: Mapping[Sample, str]
-) -> RunSummary:
+) -> ListedRun:
     age = now - paths.key.run.started
     status = status_of(paths)
     if figures is None:
-        return RunSummary(
+        return ListedRun(
             paths.key, _progress(paths, status.state), age, command=status.command, note=status.note
         )
-    return RunSummary(
+    return ListedRun(
         paths.key,
         status.state.value,
         age,

@@ -14,10 +14,10 @@ from crm_assets.reporting.models import RoleCost, RoleTokens
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Spending", "role_costs", "role_tokens", "spending", "total_cost"]
+__all__ = ["SpendingFigures", "role_costs", "role_tokens", "spending", "total_cost"]
 
 
-class Spending(NamedTuple):
+class SpendingFigures(NamedTuple):
     """An amount by session of a conversation and by success; empty and None if nothing was reported."""
 
     per_conversation: Mean
@@ -63,7 +63,7 @@ def total_cost(costs: pd.DataFrame) -> float | None:
     return _dollars(costs["usd"]) if len(costs) else None
 
 
-def spending(sessions: pd.DataFrame, amounts: pd.DataFrame, column: str) -> Spending:
+def spending(sessions: pd.DataFrame, amounts: pd.DataFrame, column: str) -> SpendingFigures:
     """Relate `column` of `amounts`, a row for each session and role, to the sessions.
 
     Sessions that report nothing are unknown, not free: they are in neither figure. What failed
@@ -77,7 +77,7 @@ def spending(sessions: pd.DataFrame, amounts: pd.DataFrame, column: str) -> Spen
     reporting = known["session"].unique()
     successes = int((sessions["overall"] == 1).to_numpy()[reporting].sum())
     spent = math.fsum(known[column].tolist())
-    return Spending(
+    return SpendingFigures(
         per_conversation=Mean.of(
             values, missing=int(ran["conversation"].nunique()) - len(values), at_least=0.0
         ),

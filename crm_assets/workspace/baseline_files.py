@@ -109,7 +109,7 @@ class RunFiles:
 
     @property
     def _partial_run(self) -> Path:
-        """Which run the partial sessions are of."""
+        """The run of the partial sessions."""
         return sidecar_of(self.partial)
 
     @contextmanager

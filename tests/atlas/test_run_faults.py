@@ -11,7 +11,7 @@ import pytest
 from crm_assets.database import Databases
 from crm_assets.errors import ConfigError, InfrastructureError
 from crm_assets.llm import LedgerEntry, ModelClient, RetryPolicy, ledger_totals
-from crm_assets.offline_models import FaultPlan, OfflineServer
+from crm_assets.offline_models import FaultMix, OfflineServer
 from crm_assets.offline_models.faults import FAULT_KINDS
 from crm_assets.reporting import RunInfo, compute_metrics
 from crm_assets.workspace.baseline_files import RunFiles
@@ -126,7 +126,7 @@ def check_sums(files: RunFiles) -> None:
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_faults_change_no_verdict_and_no_reward(loop: Loop, undisturbed: RunFiles, seed: int):
-    faults = FaultPlan(rate=0.3, kinds=NO_WORDS, seed=seed, retry_after="0")
+    faults = FaultMix(rate=0.3, kinds=NO_WORDS, seed=seed, retry_after="0")
     with OfflineServer(faults=faults) as server:
         files = play(loop, server.url, f"seed{seed}")
     assert verdicts(loop, files) == verdicts(loop, undisturbed)

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from crm_assets.engine.checkpoint import Checkpoint, Entry
+from crm_assets.engine.checkpoint import Checkpoint, SessionLine
 from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.workspace.baseline_files import sidecar_of
 from crm_assets.workspace.files import json_line
@@ -22,12 +22,12 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "deep" / "results.jsonl"
 
 
-def entry(key: str, *, status: str = "completed", success: bool | None = True, pad: int = 0) -> Entry:
+def entry(key: str, *, status: str = "completed", success: bool | None = True, pad: int = 0) -> SessionLine:
     document = {"conversation_id": key, "status": status, "overall_success": success, "pad": "x" * pad}
-    return Entry(key, status, success, json_line(document))
+    return SessionLine(key, status, success, json_line(document))
 
 
-def write(path: Path, *entries: Entry, order: list[str] | None = None, **identity: Any) -> Checkpoint:
+def write(path: Path, *entries: SessionLine, order: list[str] | None = None, **identity: Any) -> Checkpoint:
     with Checkpoint(path, {**IDENTITY, **identity}) as results:
         results.append(entries)
         if order is not None:

@@ -13,7 +13,7 @@ import pytest
 from crm_assets.conversations import Conversation
 from crm_assets.database import Databases
 from crm_assets.engine import ScriptedRunners, worker
-from crm_assets.engine.checkpoint import Entry
+from crm_assets.engine.checkpoint import SessionLine
 from crm_assets.engine.work import Work
 from crm_assets.harness import AgentSpec, GroundTruthStore
 from crm_assets.records import ConversationResult
@@ -35,15 +35,15 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return asked
 
 
-def run(work: Work[Talk], databases: Databases, *, concurrency: int = 1) -> list[list[Entry]]:
+def run(work: Work[Talk], databases: Databases, *, concurrency: int = 1) -> list[list[SessionLine]]:
     """Run a job; returns what it delivered."""
-    delivered: list[list[Entry]] = []
+    delivered: list[list[SessionLine]] = []
     job = worker.Job(work, databases, concurrency)
     assert asyncio.run(worker.run_job(job, delivered.append)) == 0
     return delivered
 
 
-def keys(delivered: list[list[Entry]]) -> list[str]:
+def keys(delivered: list[list[SessionLine]]) -> list[str]:
     return [entry.key for entries in delivered for entry in entries]
 
 
@@ -99,7 +99,7 @@ def test_what_is_done_is_handed_over_once_when_a_session_fails(
         return result
 
     runners = ScriptedRunners(AgentSpec("replay"), failing, database_is_local=True)
-    delivered: list[list[Entry]] = []
+    delivered: list[list[SessionLine]] = []
     with pytest.raises(ZeroDivisionError):
         job = worker.Job(replace(work, runners=runners), databases, 1)
         asyncio.run(worker.run_job(job, delivered.append))
@@ -108,9 +108,9 @@ def test_what_is_done_is_handed_over_once_when_a_session_fails(
 
 def test_a_delivery_that_fails_is_not_repeated(databases: Databases, tmp_path: Path):
     work = work_of(write_dataset(tmp_path / "d.jsonl", many(6, turns=1)))
-    tried: list[list[Entry]] = []
+    tried: list[list[SessionLine]] = []
 
-    def refuse(entries: list[Entry]) -> None:
+    def refuse(entries: list[SessionLine]) -> None:
         tried.append(entries)
         raise OSError("full")
 

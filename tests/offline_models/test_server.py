@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from crm_assets.errors import InfrastructureError, InputError
-from crm_assets.offline_models import FaultPlan, OfflineServer, serve
+from crm_assets.offline_models import FaultMix, OfflineServer, serve
 from crm_assets.offline_models.faults import FAULT_KINDS
 from tests.waiting import HANG_SECONDS
 
@@ -47,7 +47,7 @@ def message(server: OfflineServer, body: Mapping[str, Any]) -> Any:
 
 
 def always(*kinds: Any) -> OfflineServer:
-    return OfflineServer(faults=FaultPlan(1.0, kinds))
+    return OfflineServer(faults=FaultMix(1.0, kinds))
 
 
 def test_it_speaks_openais_language():
@@ -155,7 +155,7 @@ def outcomes(server: OfflineServer, numbers: range, repeats: int = 1) -> dict[in
     return found
 
 
-PLAN = FaultPlan(0.3, ("429", "500"), seed=4)
+PLAN = FaultMix(0.3, ("429", "500"), seed=4)
 
 
 def test_faults_are_the_same_in_every_run_whatever_the_order():
@@ -163,7 +163,7 @@ def test_faults_are_the_same_in_every_run_whatever_the_order():
         first = outcomes(server, range(40), 2)
     with OfflineServer(faults=PLAN) as server:
         assert outcomes(server, range(39, -1, -1), 2) == first
-    with OfflineServer(faults=FaultPlan(0.3, ("429", "500"), seed=5)) as server:
+    with OfflineServer(faults=FaultMix(0.3, ("429", "500"), seed=5)) as server:
         assert outcomes(server, range(40), 2) != first
 
 
@@ -181,7 +181,7 @@ def test_faults_come_at_their_rate_and_a_retry_can_succeed():
 )
 def test_a_plan_that_makes_no_sense_is_refused(rate, kinds):
     with pytest.raises(InputError):
-        FaultPlan(rate, kinds)
+        FaultMix(rate, kinds)
 
 
 def test_a_port_that_is_taken_is_told_in_one_sentence():
@@ -194,6 +194,6 @@ def test_a_port_that_is_taken_is_told_in_one_sentence():
 
 
 def test_no_thread_is_left_behind():
-    with OfflineServer(faults=FaultPlan(1.0, ("hang",))) as server, pytest.raises(TimeoutError):
+    with OfflineServer(faults=FaultMix(1.0, ("hang",))) as server, pytest.raises(TimeoutError):
         post(server, STUDENT, timeout=0.2)
     assert not [thread for thread in threading.enumerate() if thread.name == "offline-models"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from crm_assets.atlas.playbook.cues import cue_matches
 from crm_assets.atlas.playbook.gates import check_entry, one_line
 from crm_assets.atlas.playbook.learning_state import (
-    Action,
     Audience,
     Cue,
     EntryUsage,
     LearningState,
     LearningUpdate,
+    PlaybookAction,
     PlaybookEntry,
     Provenance,
     RejectedEntry,
@@ -34,7 +34,6 @@ __all__ = [
     "LONGEST_BLOCK",
     "MOST_ENTRIES",
     "SHARED",
-    "Action",
     "Audience",
     "Cue",
     "EntryCounts",
@@ -43,6 +42,7 @@ __all__ = [
     "LearningUpdate",
     "Lesson",
     "Playbook",
+    "PlaybookAction",
     "PlaybookEntry",
     "Provenance",
     "RejectedEntry",

@@ -14,10 +14,10 @@ from crm_assets.atlas.config import LearningConfig
 from crm_assets.atlas.playbook.cues import cue_problem
 from crm_assets.atlas.playbook.generality import particulars
 from crm_assets.atlas.playbook.learning_state import (
-    Action,
     Audience,
     Cue,
     Gate,
+    PlaybookAction,
     PlaybookEntry,
     RejectedEntry,
     Scope,
@@ -145,7 +145,7 @@ def _entry(form: _EntryForm, kind: Any) -> PlaybookEntry:
         id=form.id if 0 < len(form.id) <= _LONGEST_ID else _made_id(form, kind, handle),
         audience=form.audience,
         cue=Cue(type=kind, pattern=form.cue.pattern, description=form.cue.description or None),
-        action=Action(
+        action=PlaybookAction(
             imperative=form.action.imperative,
             runtime_handle=handle,
             tool_name=form.action.tool_name or None,

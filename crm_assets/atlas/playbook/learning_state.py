@@ -7,13 +7,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 __all__ = [
-    "Action",
     "Audience",
     "Cue",
     "EntryUsage",
     "Gate",
     "LearningState",
     "LearningUpdate",
+    "PlaybookAction",
     "PlaybookEntry",
     "Provenance",
     "RejectedEntry",
@@ -39,7 +39,7 @@ class Cue(_Learnt):
     description: str | None = None
 
 
-class Action(_Learnt):
+class PlaybookAction(_Learnt):
     """The action that an entry recommends."""
 
     imperative: str
@@ -109,7 +109,7 @@ class PlaybookEntry(_Learnt):
     id: str
     audience: Audience = "student"
     cue: Cue
-    action: Action
+    action: PlaybookAction
     expected_effect: str = ""
     scope: Scope = Scope()
     provenance: Provenance = Provenance()

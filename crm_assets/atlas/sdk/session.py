@@ -69,7 +69,7 @@ _GRACE_SECONDS = 0.1
 
 
 class _Judgment(BaseModel):
-    """What the SDK reads from a judge's reply; it does not check the range itself."""
+    """The SDK's fields of a judge's reply; it does not check the range itself."""
 
     score: UnitScore
     uncertainty: UnitScore
@@ -88,7 +88,7 @@ def enter_session(session: SdkSession) -> None:
     _CURRENT.set(session)
 
 
-class PlanStep(TypedDict):
+class SdkPlanStep(TypedDict):
     """A step of the SDK's plan."""
 
     id: int
@@ -99,7 +99,7 @@ class PlanStep(TypedDict):
 class PlanDocument(TypedDict):
     """The SDK's plan."""
 
-    steps: list[PlanStep]
+    steps: list[SdkPlanStep]
 
 
 class StepAnswer(TypedDict):
@@ -305,7 +305,7 @@ def _no_object(reply: ChatReply) -> str | None:
 
 
 _CHECKS: Mapping[Role, ReplyCheck] = {"judge": json_check(_Judgment)}
-"""What is wrong with a reply, where the SDK itself would not see it."""
+"""Return what is wrong with a reply, where the SDK itself would not see it."""
 
 
 def storable(document: Mapping[str, object]) -> Document:
@@ -325,7 +325,7 @@ def reviewed_plan(description: str) -> str | None:
     return description.partition(_PLAN)[2].strip() or None
 
 
-def plan_steps(text: str) -> list[PlanStep]:
+def plan_steps(text: str) -> list[SdkPlanStep]:
     """Split a plan into steps, one a line, each depending on the one before."""
     lines = [_NUMBER.sub("", line).strip() for line in text.splitlines() if line.strip()]
     return [

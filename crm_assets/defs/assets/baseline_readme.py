@@ -38,7 +38,7 @@ _SHOWN = ("success_by_complexity", "success_by_workflow", "learning_curve")
 def baseline_readme(
     context: dg.AssetExecutionContext, artifacts: ArtifactsResource
 ) -> dg.MaterializeResult[None]:
-    """What ran, on what, how well, how sure, and what failed most: `README.md`, `report.html`, `plots/`.
+    """Summarize agent, data, scores, intervals, common failures: `README.md`, `report.html`, `plots/`.
 
     Made from `metrics.json` alone. For people: the README beside the data, the same as one HTML page to
     send around, and the pictures of both. `manifest.json` then says what every file of the baseline holds.

@@ -42,7 +42,7 @@ AUDIT_FACTS = (
     "seeds_created_later",
     "ground_truth_failures",
 )
-"""What the audit finds wrong with a dataset, each a number in the metadata."""
+"""Kinds of findings of the audit, each a number in the metadata."""
 
 
 @dg.asset(

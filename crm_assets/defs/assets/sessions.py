@@ -31,7 +31,7 @@ from crm_assets.defs.stages import (
     require,
     tags,
 )
-from crm_assets.engine import Tally, tally_of
+from crm_assets.engine import SessionCounts, tally_of
 from crm_assets.errors import InfrastructureError
 from crm_assets.llm import Spending, ledger_totals
 from crm_assets.records import SessionLog
@@ -183,7 +183,7 @@ def _stored(
     }
 
 
-def _counts(summary: Tally) -> dict[str, Any]:
+def _counts(summary: SessionCounts) -> dict[str, Any]:
     return {
         "sessions": summary.total,
         "strict_success": summary.succeeded,

@@ -1,4 +1,4 @@
-"""What a run's calls of models cost, as metadata of an asset."""
+"""Describe the cost of a run's model calls as an asset's metadata."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from crm_assets.reporting.comparison.flips import find_flips
 from crm_assets.reporting.comparison.models import (
     MEASURES,
     Comparison,
-    Outcome,
+    RunOutcome,
     RunSide,
     SliceComparison,
 )
@@ -29,7 +29,7 @@ _SHOWN = 12  # digits of a hash
 _ONE_SAMPLE = (
     ", so they are one sample: a difference is one of code, settings or data, and chance has no part in it."
 )
-Pairs = Sequence[tuple[Outcome, Outcome]]
+Pairs = Sequence[tuple[RunOutcome, RunOutcome]]
 
 
 Content = tuple[str, ...]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from crm_assets.conversations.patterns import UUID, strings_in
 from crm_assets.records import SessionLog, TurnResult
-from crm_assets.reporting.comparison.models import Call, Change, Flip, Measure, Outcome, TurnPair
+from crm_assets.reporting.comparison.models import Change, ComparedCall, Flip, Measure, RunOutcome, TurnPair
 from crm_assets.reporting.comparison.runs import RunOutcomes, SessionRef
 from crm_assets.workspace.jsonl import read_line_at
 
@@ -80,10 +80,10 @@ def _read_turns(log: SessionLog, wanted: set[int]) -> dict[int, _Recorded]:
     return recorded
 
 
-def _shown_call(turn: TurnResult | None) -> Call | None:
+def _shown_call(turn: TurnResult | None) -> ComparedCall | None:
     if turn is None:
         return None
-    return Call(
+    return ComparedCall(
         tool=turn.tool_name,
         arguments=turn.arguments,
         error=turn.error,
@@ -94,7 +94,7 @@ def _shown_call(turn: TurnResult | None) -> Call | None:
 
 
 def _flip(
-    outcome: Outcome,
+    outcome: RunOutcome,
     strict: Change | None,
     state: Change | None,
     a: tuple[SessionRef, _Recorded],

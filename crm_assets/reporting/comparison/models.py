@@ -14,14 +14,14 @@ from crm_assets.reporting.origin import Origin
 __all__ = [
     "COMPARISON_VERSION",
     "MEASURES",
-    "Call",
+    "ComparedCall",
     "Comparison",
     "FactChange",
     "Flip",
     "Measure",
     "MeasureComparison",
-    "Outcome",
     "PairedDifference",
+    "RunOutcome",
     "RunSide",
     "SliceComparison",
     "TurnPair",
@@ -37,7 +37,7 @@ Test = Literal["mcnemar_exact", "sign_flip_exact", "sign_flip_monte_carlo"]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """The result of one conversation in one run, as means over its sessions; None without a verdict.
 
     Epochs are sessions of one conversation, and so are copies of its content under other IDs.
@@ -48,7 +48,7 @@ class Outcome:
     workflow: str
     complexity: str
     sessions: int
-    """How often the run ran it."""
+    """Number of times that the run ran it."""
     strict_success: float | None = None
     """Share of the sessions with a verdict that have strict success."""
     turns_right: float | None = None
@@ -134,7 +134,7 @@ class FactChange(Model):
     """Run B's value; null where it is not recorded."""
 
 
-class Call(Model):
+class ComparedCall(Model):
     """The agent's call in one turn, with the harness's verdict."""
 
     tool: str | None
@@ -148,7 +148,7 @@ class Call(Model):
     verification: str | None
     """The harness's verdict, as in `argument_mismatch`."""
     success: bool | None
-    """Whether the turn succeeded; null without a verdict."""
+    """True if the turn succeeded; null without a verdict."""
 
 
 class TurnPair(Model):
@@ -160,9 +160,9 @@ class TurnPair(Model):
     """The user's text (run A's, where references were filled differently)."""
     expected_tool: str | None
     """The tool of the ground truth."""
-    a: Call | None
+    a: ComparedCall | None
     """Run A's; null if it did not reach this turn."""
-    b: Call | None
+    b: ComparedCall | None
     """Run B's; null if it did not reach this turn."""
     call_differs: bool
     """True for different calls; IDs that the sessions generated themselves do not count."""

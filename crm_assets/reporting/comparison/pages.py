@@ -9,7 +9,7 @@ import orjson
 
 from crm_assets.reporting import markdown
 from crm_assets.reporting.comparison.models import (
-    Call,
+    ComparedCall,
     Comparison,
     Flip,
     Measure,
@@ -219,7 +219,7 @@ def _turn(turn: TurnPair, *, first: bool) -> tuple[Cell, ...]:
     return number, turn.user_utterance, turn.expected_tool, _call(turn.a), _call(turn.b)
 
 
-def _call(call: Call | None) -> Text:
+def _call(call: ComparedCall | None) -> Text:
     if call is None:
         return "not reached"
     style: Style = "plain" if call.success is None else "good" if call.success else "bad"

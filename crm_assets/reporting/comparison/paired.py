@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from crm_assets.reporting.comparison.models import (
     Measure,
     MeasureComparison,
-    Outcome,
     PairedDifference,
+    RunOutcome,
     Test,
 )
 from crm_assets.reporting.comparison.power import detectable_difference, detectable_share
@@ -70,7 +70,7 @@ class _Tested(NamedTuple):
 
 
 def compare_measure(
-    pairs: Sequence[tuple[Outcome, Outcome]], measure: Measure, *, seed: int, resamples: int
+    pairs: Sequence[tuple[RunOutcome, RunOutcome]], measure: Measure, *, seed: int, resamples: int
 ) -> MeasureComparison:
     """Compare two runs by `measure`, given the outcomes of the conversations that both ran."""
     values = [(a, a.value(measure), b.value(measure)) for a, b in pairs]

@@ -12,7 +12,7 @@ from crm_assets.conversations.revision import read_revision_file
 from crm_assets.errors import InputError
 from crm_assets.records import RunHeader, Scalar, SessionLog, SessionSummary
 from crm_assets.records.results import StrictFormula
-from crm_assets.reporting.comparison.models import Outcome, RunSide
+from crm_assets.reporting.comparison.models import RunOutcome, RunSide
 from crm_assets.reporting.comparison.provenance import RunFacts
 from crm_assets.reporting.origin import origin_of
 from crm_assets.workspace.baseline_files import BaselinePaths
@@ -81,10 +81,10 @@ class RunOutcomes:
         """Return the sessions of one content: of the conversations whose IDs are `copies`."""
         return [session for name in copies for session in self.conversations[name].sessions]
 
-    def outcome(self, copies: Sequence[str]) -> Outcome:
+    def outcome(self, copies: Sequence[str]) -> RunOutcome:
         """Return the outcome of one content, as means over its sessions, named by the first of `copies`."""
         first, sessions = self.conversations[copies[0]], self.sessions(copies)
-        return Outcome(
+        return RunOutcome(
             conversation=copies[0],
             workflow=first.workflow,
             complexity=first.complexity,
@@ -149,7 +149,7 @@ def _conversation(session: SessionSummary) -> RunConversation:
     )
 
 
-def outcomes_of(paths: BaselinePaths) -> list[Outcome]:
+def outcomes_of(paths: BaselinePaths) -> list[RunOutcome]:
     """Return the outcomes of a finished baseline, one for each conversation ID.
 
     Raises:

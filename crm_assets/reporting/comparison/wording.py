@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from crm_assets.reporting.comparison.models import (
-    Call,
+    ComparedCall,
     Comparison,
     FactChange,
     Flip,
@@ -195,7 +195,7 @@ def counts_of_flips(comparison: Comparison) -> str:
     )
 
 
-def describe_call(call: Call | None) -> str:
+def describe_call(call: ComparedCall | None) -> str:
     """Return a call on one line."""
     if call is None:
         return "not reached"
@@ -204,7 +204,7 @@ def describe_call(call: Call | None) -> str:
     return plain(f"{call.tool} {orjson.dumps(call.arguments).decode()}")
 
 
-def verdict_of(call: Call | None) -> str:
+def verdict_of(call: ComparedCall | None) -> str:
     """Return the verdict on a call."""
     if call is None:
         return NOTHING

@@ -63,7 +63,7 @@ class Drawing:
     name: str
     """One of `NAMES`; the stem of its file."""
     caption: str
-    """What the picture shows; plain text."""
+    """Caption; plain text."""
     svg: str
     """An SVG document with a transparent background, text as outlines."""
     png: bytes

@@ -25,7 +25,7 @@ class PictureFile:
     path: Path
     """The SVG file."""
     caption: str
-    """What it shows; plain text."""
+    """Caption; plain text."""
 
     @property
     def figure(self) -> Figure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from crm_assets.atlas.config import LearningConfig
-from crm_assets.atlas.playbook import Action, Cue, EntryUsage, PlaybookEntry, Rubric
+from crm_assets.atlas.playbook import Cue, EntryUsage, PlaybookAction, PlaybookEntry, Rubric
 
 HANDLES = ("clone_opportunity", "client_search", "modify_client")
 
@@ -55,7 +55,7 @@ def entry(
         id=name,
         audience=audience,
         cue=Cue(type=kind, pattern=pattern, description=description),
-        action=Action(imperative=imperative, runtime_handle=handle),
+        action=PlaybookAction(imperative=imperative, runtime_handle=handle),
         rubric=Rubric(actionability=1, generality=1, hookability=1, concision=1, weighted=weighted),
         impact=EntryUsage(**usage),
     )

@@ -10,7 +10,7 @@ from crm_assets.atlas.outcomes import (
     ModeDecision,
     Principle,
     Reward,
-    RewardStats,
+    SampleStats,
     Validation,
 )
 from crm_assets.atlas.playbook import Action, Cue, LearningState, PlaybookEntry, Provenance
@@ -62,7 +62,7 @@ def reward(score: float = 0.75, uncertainty: float = 0.1, **changes: Any) -> Rew
         rationale=samples[0].rationale,
         principles=PRINCIPLES,
         samples=samples,
-        stats=RewardStats(
+        stats=SampleStats(
             score=score,
             score_mean=score,
             score_stddev=0.0,

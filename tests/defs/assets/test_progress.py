@@ -13,7 +13,7 @@ import pytest
 
 from crm_assets.cli.common import live_progress
 from crm_assets.defs.assets.progress import describe, session_progress
-from crm_assets.engine import Progress, ProgressReporter, Tally
+from crm_assets.engine import Progress, ProgressReporter, SessionCounts
 from crm_assets.llm import Spending, Usage
 from tests.llm.virtual_time import run_in_virtual_time
 
@@ -75,7 +75,7 @@ def test_no_more_than_fifteen_seconds_go_by_without_a_word(
                 else as_dagsters_log(tell, now)
             )
             reporter = ProgressReporter(
-                Tally(),
+                SessionCounts(),
                 60,
                 callback=callback,
                 spent=lambda: None,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crm_assets.reporting.comparison import paired
-from crm_assets.reporting.comparison.models import Outcome, PairedDifference
+from crm_assets.reporting.comparison.models import PairedDifference, RunOutcome
 from crm_assets.reporting.comparison.paired import (
     Pair,
     bootstrap_interval,
@@ -129,8 +129,8 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(
 
 
 def test_what_has_no_verdict_is_counted_and_in_no_figure() -> None:
-    def outcome(name: str, value: float | None) -> Outcome:
-        return Outcome(name, "w", "simple", sessions=1, state_match=value)
+    def outcome(name: str, value: float | None) -> RunOutcome:
+        return RunOutcome(name, "w", "simple", sessions=1, state_match=value)
 
     pairs = [
         (outcome("c-1", 1.0), outcome("c-1", 0.0)),
