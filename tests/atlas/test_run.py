@@ -21,7 +21,7 @@ from crm_assets.atlas.run_plan import load_run
 from crm_assets.atlas.telemetry import TelemetryStore
 from crm_assets.database import Databases, connect_databases
 from crm_assets.engine import RunSummary, learning_key
-from crm_assets.errors import InputError
+from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.llm import ledger_totals
 from crm_assets.records.trace import SessionTrace
 from crm_assets.reporting.metrics import compute_metrics
@@ -254,8 +254,8 @@ def test_another_prompt_is_another_run(run: Run):
     config = run.loop.config(
         models_at(run.server.url), {"agent": {"system_prompt": "Be brief."}}, name="brief"
     )
-    summary = run.loop.run(files, config, replay=run.files.ledger)
-    assert summary.infrastructure_errors == 2
+    with pytest.raises(InfrastructureError, match="2 of 2 sessions have no verdict"):
+        run.loop.run(files, config, replay=run.files.ledger)
     for line in run.loop.lines(files):
         assert "holds no such call of the student" in line["conversation_result"]["error_message"]
 

@@ -174,7 +174,8 @@ def test_a_teacher_that_cannot_be_had_is_not_held_against_the_student(
 ) -> None:
     server.script = answering("teacher", text("Fine!"))
     files = loop.tasks(DATASET[:1])
-    process.run(loop, files, loop.config(models_at(server.url)), learning="off")
+    process.start(loop, files, loop.config(models_at(server.url)), learning="off")
+    assert "1 of 1 sessions have no verdict" in process.outcome()["message"]
     (line,) = loop.lines(files)
     result = line["conversation_result"]
     assert (line["status"], result["status"]) == ("failed", "infrastructure_error")
@@ -207,10 +208,8 @@ def test_a_budget_that_is_spent_in_the_middle_of_a_session_ends_the_run_cleanly(
     before_the_judges = sum(tokens[: limit + 1]) - 100  # stamps of time take more tokens or less
     files = loop.tasks(DATASET, run="short")
     server.requests.clear()
-    outcome = process.run(
-        loop, files, config, learning="off", concurrency=1, budget_tokens=before_the_judges
-    )
-    assert outcome["not_run"] == len(DATASET)
+    process.start(loop, files, config, learning="off", concurrency=1, budget_tokens=before_the_judges)
+    assert f"before {len(DATASET)} of {len(DATASET)} sessions" in process.outcome()["message"]
     assert {line["status"] for line in loop.lines(files)} == {"not_run"}
     assert calls(server)["judge"] == 0
     ours = (
@@ -240,7 +239,8 @@ def test_a_student_that_takes_too_long_says_nothing_of_it(
     server.script = answering("student", hang())
     files = loop.tasks(DATASET[:1])
     config = loop.config(models_at(server.url), {"orchestration": {"step_timeout_seconds": 0.5}})
-    process.run(loop, files, config, learning="off")
+    process.start(loop, files, config, learning="off")
+    assert "1 of 1 sessions have no verdict" in process.outcome()["message"]
     (line,) = loop.lines(files)
     assert line["status"] == "failed"
     assert "step_timeout_seconds" in line["conversation_result"]["error_message"]

@@ -13,7 +13,7 @@ from crm_assets.atlas.outcomes import (
     SampleStats,
     Validation,
 )
-from crm_assets.atlas.playbook import Action, Cue, LearningState, PlaybookEntry, Provenance
+from crm_assets.atlas.playbook import Cue, LearningState, PlaybookAction, PlaybookEntry, Provenance
 from crm_assets.atlas.telemetry import SessionEnd, SessionStart, Step, StepAttempt, TrajectoryEvent
 from crm_assets.llm.messages import Usage
 from crm_assets.llm.spending import Spending
@@ -147,7 +147,7 @@ def entry(name: str = "e-1") -> PlaybookEntry:
     return PlaybookEntry(
         id=name,
         cue=Cue(type="keyword", pattern="client"),
-        action=Action(imperative="Search for the client first.", runtime_handle="client_search"),
+        action=PlaybookAction(imperative="Search for the client first.", runtime_handle="client_search"),
         provenance=Provenance(created_at="2026-01-01T00:00:00Z"),
     )
 
