@@ -276,10 +276,12 @@ def _kept_sessions(kept: list[Stored]) -> Iterator[None]:
         starts[number] = start
         return number
 
-    def keeping_persist(store: TelemetryStore, number: int, end: SessionEnd, merge: Any = None) -> Any:
+    def keeping_persist(
+        store: TelemetryStore, number: int, end: SessionEnd, merge: Any = None, **options: Any
+    ) -> Any:
         if len(kept) < _MOST_KEPT:
             kept.append(Stored(starts[number], end, merge))
-        return persist(store, number, end, merge)
+        return persist(store, number, end, merge, **options)
 
     with mock.patch.multiple(TelemetryStore, begin=keeping_begin, persist=keeping_persist):
         yield
