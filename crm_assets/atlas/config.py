@@ -275,7 +275,7 @@ class ReviewConfig(_Section):
     """Approval of sessions before their lessons are merged into the playbook."""
 
     require_approval: bool = True
-    """What a session taught reaches no prompt before approval (`crm-assets review`); `false`: approve
+    """Keep lessons out of prompts until their session is approved (`crm-assets review`); `false`: approve
     sessions automatically, except those with a drift alert."""
 
 

@@ -49,8 +49,8 @@ def run_plan(
             dataset=dataset,
             progress=progress,
         )
-    from crm_assets.atlas.scripted_run import run_sessions  # noqa: PLC0415
-    from crm_assets.engine import Limits  # noqa: PLC0415
+    from crm_assets.atlas.scripted_run import run_sessions  # noqa: PLC0415  (not for agents with models)
+    from crm_assets.engine import Limits  # noqa: PLC0415  (likewise)
 
     return run_sessions(
         files,
@@ -70,9 +70,9 @@ def load_run(plan: SessionPlan, project: Project, dataset: str) -> ModelRun:
         ConfigError: the configuration cannot be used.
         InputError: there is no such ledger.
     """
-    from crm_assets.atlas.config_file import load_config  # noqa: PLC0415
-    from crm_assets.atlas.model_facts import ModelRun  # noqa: PLC0415
-    from crm_assets.database import read_environment  # noqa: PLC0415
+    from crm_assets.atlas.config_file import load_config  # noqa: PLC0415  (heavy)
+    from crm_assets.atlas.model_facts import ModelRun  # noqa: PLC0415  (likewise)
+    from crm_assets.database import read_environment  # noqa: PLC0415  (likewise)
 
     loaded = load_config(_config_path(plan, project), environment=read_environment(project), plan=plan)
     return ModelRun(
@@ -91,8 +91,8 @@ def asks_judge(plan: SessionPlan, project: Project) -> bool:
     """
     if not plan.asks_models:
         return False
-    from crm_assets.atlas.config_file import load_config  # noqa: PLC0415
-    from crm_assets.database import read_environment  # noqa: PLC0415
+    from crm_assets.atlas.config_file import load_config  # noqa: PLC0415  (heavy)
+    from crm_assets.database import read_environment  # noqa: PLC0415  (likewise)
 
     return load_config(
         _config_path(plan, project), environment=read_environment(project), plan=plan
@@ -105,7 +105,7 @@ def _config_path(plan: SessionPlan, project: Project) -> Path:
 
 def scripted_agent(plan: SessionPlan, project: Project) -> AgentSpec:
     """Return the agent of a plan without models."""
-    from crm_assets.harness import AgentSpec  # noqa: PLC0415
+    from crm_assets.harness import AgentSpec  # noqa: PLC0415  (likewise)
 
     recorded = project.root / plan.recorded if plan.recorded else None
     return AgentSpec(name=cast("AgentName", plan.agent), recorded=recorded)

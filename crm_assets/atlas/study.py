@@ -3,8 +3,7 @@
 The arm `on` learns on the part to teach. Then every arm is scored, with what was learned frozen or absent:
 on the held-out part, again and again in interleaved order, so that a server that changes meanwhile changes
 all arms; and the arm `on` and its control on the part that was taught, for the gain through memory. Each
-arm
-has a namespace of playbooks of its own, empty at the start.
+arm has a playbook namespace of its own, empty at the start.
 """
 
 from __future__ import annotations
@@ -23,9 +22,10 @@ from crm_assets.workspace.keys import BaselineKey, RunKey
 __all__ = ["STUDY_VERSION", "ArmRun", "StudyPlan", "Use"]
 
 STUDY_VERSION: Final = 1
+_FEWEST = 2  # arms: one to study, one to compare it with
 
 Use = Literal["teach", "held-out", "seen"]
-"""What a run is for: to learn; to be scored on conversations never seen; or on those it learned on."""
+"""Purpose of a run: learning, scoring on unseen conversations, or scoring on those it learned from."""
 
 
 class ArmRun(NamedTuple):
@@ -52,9 +52,9 @@ class StudyPlan(BaseModel):
     dataset_revision: str
     """Hex SHA-256 of the dataset's file."""
     arms: tuple[LearningMode, ...] = get_args(LearningMode)
-    """What is compared: learning `on`, `frozen` with an empty playbook, and `off`."""
+    """Arms to compare: learning `on`, `frozen` with an empty playbook, and `off`."""
     repeats: int = Field(default=3, ge=1)
-    """How often each arm is scored."""
+    """Number of times that each arm is scored."""
     split: Split = Split()
     """The parts to teach and to hold out."""
     sessions: SessionPlan = SessionPlan()
@@ -62,7 +62,7 @@ class StudyPlan(BaseModel):
 
     @model_validator(mode="after")
     def _comparable(self) -> StudyPlan:
-        if "on" not in self.arms or len(set(self.arms)) != len(self.arms) or len(self.arms) < 2:  # noqa: PLR2004
+        if "on" not in self.arms or len(set(self.arms)) != len(self.arms) or len(self.arms) < _FEWEST:
             raise InputError("A study compares the arm on with off, frozen, or both: --arms off,frozen,on.")
         taken = [
             name for name in ("learning", "namespace", "replay") if getattr(self.sessions, name) is not None

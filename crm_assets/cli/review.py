@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -17,6 +18,23 @@ if TYPE_CHECKING:
 __all__ = ["review"]
 
 _STATUSES = ("pending", "approved", "quarantined", "all")
+
+
+_Command = TypeVar("_Command", bound=Callable[..., None])
+
+
+def _of_sessions(command: _Command) -> _Command:
+    """Give a command the arguments that name the sessions to decide on."""
+    for parameter in (
+        click.option("--note", help="Why, for the record."),
+        click.option(
+            "--run", "run", metavar="KEY", help="All pending sessions of this run; needs --dataset."
+        ),
+        click.option("--dataset", help="All pending sessions of this dataset."),
+        click.argument("sessions", nargs=-1, type=int),
+    ):
+        command = parameter(command)
+    return command
 
 
 @click.group()
@@ -53,10 +71,7 @@ def list_(*, dataset: str | None, run: str | None, status: str, as_json: bool) -
 
 
 @review.command()
-@click.argument("sessions", nargs=-1, type=int)
-@click.option("--dataset", help="All pending sessions of this dataset.")
-@click.option("--run", "run", metavar="KEY", help="All pending sessions of this run; needs --dataset.")
-@click.option("--note", help="Why, for the record.")
+@_of_sessions
 def approve(*, sessions: tuple[int, ...], dataset: str | None, run: str | None, note: str | None) -> None:
     """Approve sessions, by ID or all of a run.
 
@@ -66,10 +81,7 @@ def approve(*, sessions: tuple[int, ...], dataset: str | None, run: str | None, 
 
 
 @review.command()
-@click.argument("sessions", nargs=-1, type=int)
-@click.option("--dataset", help="All pending sessions of this dataset.")
-@click.option("--run", "run", metavar="KEY", help="All pending sessions of this run; needs --dataset.")
-@click.option("--note", help="Why, for the record.")
+@_of_sessions
 def reject(*, sessions: tuple[int, ...], dataset: str | None, run: str | None, note: str | None) -> None:
     """Reject sessions, by ID or all of a run.
 

@@ -34,7 +34,7 @@ class Amount(NamedTuple):
     tokens: float = 0
     nano: float = 0
 
-    def __add__(self, other: Amount) -> Amount:  # type: ignore[override]
+    def __add__(self, other: Amount) -> Amount:  # type: ignore[override]  # not a tuple's
         return Amount(self.tokens + other.tokens, self.nano + other.nano)
 
     def __sub__(self, other: Amount) -> Amount:

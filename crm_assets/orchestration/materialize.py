@@ -125,7 +125,7 @@ def open_instance(project: Project) -> Iterator[dg.DagsterInstance]:
         )
         try:
             yield instance
-        except Exception as error:
+        except Exception as error:  # Dagster wraps them in its own; others are raised again as they are
             if (reason := _storage_failure(error)) is None:
                 raise
             raise InfrastructureError(

@@ -90,7 +90,7 @@ def area_under_curve(scores: Numbers, right: Numbers, clusters: Numbers, weights
 
 def _weight_below(values: Numbers, others: Numbers, weights: Numbers) -> Numbers:
     """Return which share of the weight of `others`, sorted, each of `values` is above; ties count half."""
-    import numpy as np  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415  (heavy)
 
     sums = np.concatenate(([0.0], np.cumsum(weights)))
     left, right = (sums[np.searchsorted(others, values, side)] for side in ("left", "right"))
@@ -146,7 +146,7 @@ def kappa_of(one: Numbers, other: Numbers, clusters: Numbers, weights: Numbers) 
         clusters: number of each verdict's conversation.
         weights: of each verdict.
     """
-    import numpy as np  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415  (heavy)
 
     cells = [(one == a) & (other == b) for a, b in ((1, 1), (1, 0), (0, 1), (0, 0))]
     rows = np.stack([cell * weights for cell in cells], axis=1) if len(one) else np.zeros((0, 4))
@@ -161,7 +161,7 @@ def intraclass_correlation(scores: Numbers, subjects: Numbers, clusters: Numbers
         subjects: number of what each score was given to.
         clusters: number of the conversation of each score's subject.
     """
-    import numpy as np  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415  (heavy)
 
     if not len(scores):
         return Statistic(None, None)
@@ -188,7 +188,7 @@ def _icc(sums: Sequence[float]) -> float | None:
 
 def summed_by(clusters: Numbers, rows: Numbers) -> Numbers:
     """Return the sums of `rows` by cluster, one row each, smallest first."""
-    import numpy as np  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415  (heavy)
 
     if not len(rows):
         return rows

@@ -67,8 +67,8 @@ class Columns:
     def frame(self) -> pd.DataFrame:
         """Build the frame; nothing can be added any more."""
         # Half a second and 60 MB that reading metrics alone does not need.
-        import numpy as np  # noqa: PLC0415
-        import pandas as pd  # noqa: PLC0415
+        import numpy as np  # noqa: PLC0415  (heavy)
+        import pandas as pd  # noqa: PLC0415  (heavy)
 
         self._flush()
         columns: dict[str, object] = {}

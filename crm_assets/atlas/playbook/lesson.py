@@ -1,4 +1,4 @@
-"""What one session taught: merged into its key's learning state once the session is approved."""
+"""The lesson of one session: merged into its key's learning state once the session is approved."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Lesson(BaseModel):
     reward: float | None
     """0 to 1; None for a session without a reward."""
     now: str
-    """When the session ended, ISO 8601, UTC."""
+    """End of the session, ISO 8601, UTC."""
     update: LearningUpdate | None
-    """What the learner proposed and the gates accepted; None without it."""
+    """Entries that the learner proposed and the gates accepted; None if nothing was proposed."""
     usage: UsageReport | None
     """Uses of the entries in its prompts; None if usage is not tracked."""
     pruning: PruningConfig
-    """The run's."""
+    """Pruning settings of the run."""
 
     def merged_into(self, state: LearningState) -> LearningState:
         """Return `state` with this lesson. Pure."""

@@ -36,25 +36,25 @@ class _Document(BaseModel):
 
 
 class Playbook(_Document):
-    """What the sessions of some learning keys of one namespace were taught."""
+    """Learning states of one namespace, by learning key."""
 
     namespace: str
     keys: dict[str, LearningState]
     """By learning key, without the namespace; keys that never learned are left out."""
 
-    @computed_field  # type: ignore[prop-decorator]
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated properties
     @property
     def entries(self) -> int:
         """Number of active entries of all keys."""
         return sum(len(state.entries) for state in self.keys.values())
 
-    @computed_field  # type: ignore[prop-decorator]
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated properties
     @property
     def version(self) -> int:
         """Number of changes of pamphlets or entries, of all keys."""
         return sum(state.version for state in self.keys.values())
 
-    @computed_field  # type: ignore[prop-decorator]
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated properties
     @property
     def sha256(self) -> str:
         """Hex SHA-256 of everything that sessions and merges depend on; equal playbooks have equal ones."""
@@ -76,7 +76,7 @@ class RunPlaybook(_Document):
 
     schema_version: Literal[1] = PLAYBOOK_VERSION
     learning: Literal["on", "frozen"]
-    """Whether the run added to it."""
+    """`on`: the run added to it; `frozen`: the run only used it."""
     before: Playbook
     """As it was before the run's first session."""
     after: Playbook | None = None

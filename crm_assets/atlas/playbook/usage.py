@@ -19,7 +19,7 @@ class TurnFacts:
     user: str
     """The user's text."""
     called: Mapping[str, bool]
-    """Whether a call succeeded, by the tools that the student called."""
+    """Success of a call, by the tool that the student called."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ WHERE metadata ->> 'learning_key' = ANY(%s) AND status = 'succeeded'
 
 
 def fetch_state(connection: psycopg.Connection, key: str) -> LearningState:
-    """Return the learning state of a registered key; an empty one if there is none."""
+    """Return the learning state of a registered key, or an empty state."""
     row = connection.execute(_STATE.encode(), (clean_text(key),), prepare=True).fetchone()
     return LearningState() if row is None else read_row(*row).state
 
@@ -104,7 +104,7 @@ def waiting_lessons(connection: psycopg.Connection, run_id: str) -> int:
 
 
 def _locked(connection: psycopg.Connection, key: str) -> RegistryRow:
-    """Lock the row of a key, which is made where there is none."""
+    """Lock the row of a key; create it first if it is missing."""
     locked = f"{_STATE} FOR UPDATE".encode()
     row = connection.execute(locked, (key,), prepare=True).fetchone()
     if row is None:

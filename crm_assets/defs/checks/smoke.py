@@ -55,7 +55,7 @@ def smoke_checklist(
     """Evaluate the checklist of a smoke run; other runs skip it."""
     if context.run.job_name != SMOKE_JOB:
         return
-    from crm_assets.atlas.smoke import append_smoke_log, smoke_checks  # noqa: PLC0415
+    from crm_assets.atlas.smoke import append_smoke_log, smoke_checks  # noqa: PLC0415  (heavy)
 
     paths = artifacts.baseline(baseline_of(context))
     try:
@@ -81,7 +81,7 @@ def smoke_metrics(
     """Look at the metrics of a smoke run; other runs skip it."""
     if context.run.job_name != SMOKE_JOB:
         return
-    from crm_assets.atlas.smoke import smoke_metrics_check  # noqa: PLC0415
+    from crm_assets.atlas.smoke import smoke_metrics_check  # noqa: PLC0415  (heavy)
 
     try:
         check = smoke_metrics_check(artifacts.baseline(baseline_of(context)))
