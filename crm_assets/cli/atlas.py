@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crm_assets.cli.common import describe_agent, live_progress, progress_lines, relative
+from crm_assets.cli.common import (
+    describe_agent,
+    json_option,
+    live_progress,
+    print_figures,
+    print_json,
+    progress_lines,
+    relative,
+)
 from crm_assets.cli.going_on import flags_of, set_next_command
 from crm_assets.cli.plan_options import PlanCommand
 from crm_assets.errors import InputError
@@ -44,6 +52,7 @@ def atlas() -> None:
 )
 @click.option("--dataset", help="Name of the dataset; left out, the one in revision.json beside the tasks.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many tasks.")
+@json_option
 def run(
     *,
     task_file: Path,
@@ -51,6 +60,7 @@ def run(
     dataset: str | None,
     plan: SessionPlan,
     limit: int | None,
+    as_json: bool,
 ) -> None:
     """Run a task file as a baseline does, without Dagster.
 
@@ -66,8 +76,7 @@ def run(
     from crm_assets.atlas.run_plan import run_plan
     from crm_assets.atlas.tasks import copy_tasks
     from crm_assets.database import connect_databases
-    from crm_assets.reporting import RunInfo, compute_metrics, render_readme, summarize, write_metrics
-    from crm_assets.reporting.terminal import show
+    from crm_assets.reporting import RunInfo, compute_metrics, render_readme, write_metrics
     from crm_assets.workspace.files import write_text
 
     words = ["--task-file", str(task_file), "--output-dir", str(output_dir), "--dataset", name]
@@ -87,8 +96,8 @@ def run(
     metrics = compute_metrics(files.sessions, run=RunInfo())
     write_metrics(files.metrics, metrics)
     write_text(files.readme, render_readme(metrics))
-    show(summarize(metrics))
-    click.echo(f"README: {relative(files.readme)}")
+    print_figures(files, as_json=as_json)
+    click.echo(f"README: {relative(files.readme)}", err=as_json)
 
 
 def _dataset_beside(task_file: Path) -> str:
@@ -101,7 +110,8 @@ def _dataset_beside(task_file: Path) -> str:
 
 @atlas.command("smoke", cls=PlanCommand, agents=("atlas",))
 @click.option("--dataset", default="dev", show_default=True, help="A file's stem in data/conversations.")
-def smoke(*, dataset: str, plan: SessionPlan) -> None:
+@json_option
+def smoke(*, dataset: str, plan: SessionPlan, as_json: bool) -> None:
     """Run one conversation through the loop; check every output.
 
     It becomes a baseline of its own, labelled `smoke`. Exit code 1 if a line of the checklist fails.
@@ -131,8 +141,11 @@ def smoke(*, dataset: str, plan: SessionPlan) -> None:
     checks = smoke_checks(paths)
     if paths.metrics.is_file():  # a failed line stops the run before it
         checks = (*checks, smoke_metrics_check(paths))
-    _tell(checks)
-    click.echo(f"Log: {relative(smoke_log(project))}")
+    if as_json:
+        print_json(checks)
+    else:
+        _tell(checks)
+    click.echo(f"Log: {relative(smoke_log(project))}", err=as_json)
     if not all(check.passed for check in checks):
         click.get_current_context().exit(1)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crm_assets.cli.common import describe_agent, progress_lines, relative
+from crm_assets.cli.common import describe_agent, json_option, print_figures, progress_lines, relative
 from crm_assets.cli.going_on import command_of, set_next_command
 from crm_assets.cli.plan_options import PlanCommand, given_options
 from crm_assets.cli.ui import DEFAULT_PORT, HOST
@@ -35,6 +35,7 @@ __all__ = ["baseline"]
 @click.option(
     "--resume", is_flag=True, help="Run again the sessions of a finished baseline that have no verdict."
 )
+@json_option
 def baseline(
     *,
     dataset: str,
@@ -43,6 +44,7 @@ def baseline(
     limit: int | None,
     overwrite: bool,
     resume: bool,
+    as_json: bool,
 ) -> None:
     """Run a dataset through the whole lineage.
 
@@ -74,15 +76,16 @@ def baseline(
     finally:
         release_run(project, key)  # what failed before it wrote anything leaves no trace
 
-    from crm_assets.reporting import read_metrics, summarize
     from crm_assets.reporting.history import HistoryPaths
-    from crm_assets.reporting.terminal import show
 
-    show(summarize(read_metrics(paths.metrics)))
-    click.echo(f"README: {relative(paths.readme)}")
-    click.echo(f"History: {relative(HistoryPaths.of(project, dataset).page)}")
+    print_figures(paths, as_json=as_json)
     page = f"runs/{run_id}" if run_id else "runs"
-    click.echo(f"UI: make ui (or crm-assets ui), then http://{HOST}:{DEFAULT_PORT}/{page}")
+    for line in (
+        f"README: {relative(paths.readme)}",
+        f"History: {relative(HistoryPaths.of(project, dataset).page)}",
+        f"UI: make ui (or crm-assets ui), then http://{HOST}:{DEFAULT_PORT}/{page}",
+    ):
+        click.echo(line, err=as_json)
 
 
 def _stood(state: RunState) -> str:

@@ -1,4 +1,4 @@
-"""Helpers of several commands: the agent in words, progress, paths."""
+"""Helpers of several commands: the agent in words, progress, paths, JSON."""
 
 from __future__ import annotations
 
@@ -14,9 +14,39 @@ import click
 if TYPE_CHECKING:
     from crm_assets.atlas.plan import SessionPlan
     from crm_assets.engine import Progress
+    from crm_assets.workspace.baseline_files import RunFiles
     from crm_assets.workspace.project import Project
 
-__all__ = ["describe_agent", "live_progress", "progress_lines", "relative"]
+__all__ = [
+    "describe_agent",
+    "json_option",
+    "live_progress",
+    "print_figures",
+    "print_json",
+    "progress_lines",
+    "relative",
+]
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+def print_json(value: object) -> None:
+    """Print models, dataclasses and plain values as JSON."""
+    from pydantic_core import to_json
+
+    click.echo(to_json(value, indent=2).decode())
+
+
+def print_figures(paths: RunFiles, *, as_json: bool) -> None:
+    """Print the headline figures of a scored run, or all of its metrics as JSON."""
+    from crm_assets.reporting import read_metrics, summarize
+    from crm_assets.reporting.terminal import show
+
+    metrics = read_metrics(paths.metrics)
+    if as_json:
+        print_json(metrics)
+    else:
+        show(summarize(metrics))
 
 
 def describe_agent(plan: SessionPlan, project: Project, dataset: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from crm_assets.cli.common import relative
+from crm_assets.cli.common import json_option, print_json, relative
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import find_project
 from crm_assets.workspace.states import require_finished
@@ -19,7 +19,7 @@ __all__ = ["compare"]
 @click.argument("run_a")
 @click.argument("run_b")
 @click.option("--html", type=click.Path(path_type=Path), help="HTML file to write the whole comparison to.")
-@click.option("--json", "as_json", is_flag=True, help="Print the whole comparison as JSON.")
+@json_option
 @click.option(
     "--intersection",
     is_flag=True,
@@ -62,7 +62,7 @@ def compare(
 
         write_text(html, render_page(found))
     if as_json:
-        click.echo(found.model_dump_json(indent=2))
+        print_json(found)
     else:
         from crm_assets.reporting.terminal import show
 

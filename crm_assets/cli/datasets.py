@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from crm_assets.cli.common import relative
+from crm_assets.cli.common import json_option, print_json, relative
 from crm_assets.errors import InputError
 from crm_assets.workspace.baseline_files import finished_runs
 from crm_assets.workspace.datasets import available_datasets
-from crm_assets.workspace.project import find_project
+from crm_assets.workspace.project import Project, find_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,43 +22,73 @@ if TYPE_CHECKING:
 
 __all__ = ["datasets"]
 
+_SHORT = 12  # characters of a hash
+
 
 @click.group()
 def datasets() -> None:
     """List, audit and generate datasets of conversations."""
 
 
+@dataclass(frozen=True)
+class _Listed:
+    """A dataset, and the finished baselines made of it."""
+
+    dataset: str
+    conversations: int
+    bytes: int
+    sha256: str
+    baselines: int
+    last_run: str | None
+
+
 @datasets.command(name="list")
-def list_() -> None:
+@json_option
+def list_(*, as_json: bool) -> None:
     """List the project's datasets and the baselines made of them."""
-    from crm_assets.conversations import read_revision
+    project = find_project()
+    found = [_listed(project, name) for name in available_datasets(project)]
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        click.echo(f"No dataset in {relative(project.conversations)}: put a <name>.jsonl there.")
+        return
+
     from crm_assets.reporting.document import Column, Table, figures
     from crm_assets.reporting.terminal import show
 
-    project = find_project()
-    names = available_datasets(project)
-    if not names:
-        click.echo(f"No dataset in {relative(project.conversations)}: put a <name>.jsonl there.")
-        return
-    rows = []
-    for name in names:
-        revision = read_revision(project.dataset_file(name), name)
-        runs = [str(paths.key.run) for paths in finished_runs(project, name)]
-        last = runs[-1] if runs else None
-        rows.append((name, revision.conversations, revision.bytes, revision.sha256[:12], len(runs), last))
     columns = (
-        Column("Dataset"),
-        *figures("Conversations", "Bytes"),
-        Column("SHA-256"),
-        *figures("Baselines"),
-        Column("Last run"),
+        Column("Dataset", "code"),
+        *figures("Conversations", "Baselines"),
+        Column("Last run", "code"),
+        Column("SHA-256", "code"),
+    )
+    rows = (
+        (each.dataset, each.conversations, each.baselines, each.last_run, each.sha256[:_SHORT])
+        for each in found
     )
     show(Table.of(columns, rows))
 
 
+def _listed(project: Project, name: str) -> _Listed:
+    from crm_assets.conversations import read_revision
+
+    revision = read_revision(project.dataset_file(name), name)
+    runs = [str(paths.key.run) for paths in finished_runs(project, name)]
+    return _Listed(
+        name,
+        revision.conversations,
+        revision.bytes,
+        revision.sha256,
+        len(runs),
+        runs[-1] if runs else None,
+    )
+
+
 @datasets.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
+@json_option
 def audit(file: Path, as_json: bool) -> None:
     """Count what FILE holds and what is wrong with it.
 
@@ -71,7 +102,7 @@ def audit(file: Path, as_json: bool) -> None:
 
     report = audit_dataset(file, databases=connect_databases(find_project()))
     if as_json:
-        click.echo(report.model_dump_json(indent=2))
+        print_json(report)
         return
 
     from crm_assets.reporting.terminal import show

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crm_assets.cli.common import live_progress, relative
+from crm_assets.cli.common import json_option, live_progress, print_json, relative
 from crm_assets.cli.going_on import flags_of, set_next_command
 from crm_assets.cli.plan_options import PlanCommand
 from crm_assets.errors import InputError
@@ -40,6 +40,7 @@ __all__ = ["harness"]
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of --sample.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output file.")
+@json_option
 def harness(
     *,
     dataset: Path,
@@ -48,6 +49,7 @@ def harness(
     sample: int | None,
     seed: int,
     overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Run every conversation of a file and verify its turns."""
     if not dataset.is_file():
@@ -76,6 +78,9 @@ def harness(
             overwrite=overwrite,
             progress=progress,
         )
+    if as_json:
+        print_json(summary)
+        return
     show(Section(f"{plan.agent} on {dataset.name}", (_table(summary),)))
     if summary.not_recorded:
         for line in _not_recorded(output):

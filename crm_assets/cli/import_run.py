@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crm_assets.cli.common import progress_lines, relative
+from crm_assets.cli.common import json_option, print_figures, progress_lines, relative
 from crm_assets.cli.going_on import set_next_command
 from crm_assets.errors import InputError
 from crm_assets.workspace.baseline_files import BaselinePaths, claim_run, release_run
@@ -29,7 +29,8 @@ __all__ = ["import_command"]
 )
 @click.option("--run", "run", metavar="KEY", help="YYYYMMDDTHHMMSSZ[-label]; left out, a new one.")
 @click.option("--label", default="", help="Added to the run key, as in 20260131T093000Z-label.")
-def import_command(*, file: Path, dataset: str, run: str | None, label: str) -> None:
+@json_option
+def import_command(*, file: Path, dataset: str, run: str | None, label: str, as_json: bool) -> None:
     """Make a baseline of the results file of a past run.
 
     FILE is one of CL-Bench's, the output of `crm-assets harness`, or a baseline's sessions.jsonl.
@@ -56,13 +57,9 @@ def import_command(*, file: Path, dataset: str, run: str | None, label: str) -> 
     finally:
         release_run(project, key)  # what failed before it wrote anything leaves no trace
 
-    from crm_assets.reporting import read_metrics, summarize
-    from crm_assets.reporting.terminal import show
-
-    show(summarize(read_metrics(made.paths.metrics)))
-    for line in _overlap_lines(made):
-        click.echo(line)
-    click.echo(f"README: {relative(made.paths.readme)}")
+    print_figures(made.paths, as_json=as_json)
+    for line in (*_overlap_lines(made), f"README: {relative(made.paths.readme)}"):
+        click.echo(line, err=as_json)
 
 
 def _key(project: Project, dataset: str, run: str | None, label: str) -> BaselineKey:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crm_assets.cli.common import relative
+from crm_assets.cli.common import json_option, print_json, relative
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import find_project
@@ -81,7 +81,7 @@ def import_command(*, dataset: str, run: str, file: Path, replace: bool) -> None
 @label.command(name="show")
 @click.argument("dataset")
 @click.argument("run")
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@json_option
 def show_command(*, dataset: str, run: str, as_json: bool) -> None:
     """Show who agrees with people's labels, with intervals."""
     paths = _baseline(dataset, run)
@@ -91,7 +91,7 @@ def show_command(*, dataset: str, run: str, as_json: bool) -> None:
 
     from crm_assets.reporting.labels import label_figures
 
-    click.echo(label_figures(paths).model_dump_json(indent=2))
+    print_json(label_figures(paths))
 
 
 def _baseline(dataset: str, run: str) -> BaselinePaths:

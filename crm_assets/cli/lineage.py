@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from crm_assets.cli.common import json_option, print_json
 from crm_assets.errors import CrmAssetsError
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import find_project
@@ -20,7 +21,7 @@ class VerificationFailed(CrmAssetsError):
 @click.argument("dataset")
 @click.argument("run")
 @click.option("--verify", is_flag=True, help="Check every hash and figure; exit code 1 if one changed.")
-@click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
+@json_option
 def lineage(*, dataset: str, run: str, verify: bool, as_json: bool) -> None:
     """Show the origin of a baseline, or verify its files.
 
@@ -45,7 +46,7 @@ def lineage(*, dataset: str, run: str, verify: bool, as_json: bool) -> None:
         checked = verify_baseline(project, paths, found.dagster)
         found = found.model_copy(update={"verification": checked})
     if as_json:
-        click.echo(found.model_dump_json(indent=2))
+        print_json(found)
     else:
         from crm_assets.audit.text import lineage_blocks, verification_blocks
         from crm_assets.reporting.terminal import show

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crm_assets.cli.common import relative
+from crm_assets.cli.common import json_option, print_json, relative
 from crm_assets.errors import InputError
 from crm_assets.workspace.keys import parse_namespace
 from crm_assets.workspace.project import Project, find_project
@@ -32,7 +32,7 @@ def playbook() -> None:
 
 @playbook.command()
 @click.option("--namespace", help="Whose playbook, with its entries; left out, all in short.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 def show(*, namespace: str | None, as_json: bool) -> None:
     """Show the playbooks by namespace and learning key."""
     from crm_assets.atlas.telemetry.learning import read_playbooks
@@ -41,10 +41,7 @@ def show(*, namespace: str | None, as_json: bool) -> None:
         known = read_playbooks(connection)
     found = known if namespace is None else {namespace: _of(known, parse_namespace(namespace))}
     if as_json:
-        import orjson
-
-        documents = [each.model_dump(mode="json") for each in found.values()]
-        click.echo(orjson.dumps(documents, option=orjson.OPT_INDENT_2).decode())
+        print_json(list(found.values()))
     elif not found:
         click.echo("No session has taught anything yet.")
     else:
@@ -58,7 +55,8 @@ def show(*, namespace: str | None, as_json: bool) -> None:
 @playbook.command()
 @click.argument("before")
 @click.argument("after")
-def diff(*, before: str, after: str) -> None:
+@json_option
+def diff(*, before: str, after: str, as_json: bool) -> None:
     """Show what differs between two playbooks.
 
     Each is a namespace (as it is now), a snapshot's file, or a baseline's playbook, as in
@@ -67,10 +65,13 @@ def diff(*, before: str, after: str) -> None:
     project = find_project()
     a, b = (_named(project, name) for name in (before, after))
 
-    from crm_assets.reporting.playbook_view import difference_blocks
+    from crm_assets.reporting.playbook_view import difference_blocks, playbook_difference
     from crm_assets.reporting.terminal import show as print_blocks
 
-    print_blocks(*difference_blocks(a, b))
+    if as_json:
+        print_json(playbook_difference(a, b))
+    else:
+        print_blocks(*difference_blocks(a, b))
 
 
 @playbook.command()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from crm_assets.cli.common import json_option, print_json
 from crm_assets.cli.playbook import telemetry
 from crm_assets.errors import InputError
 from crm_assets.workspace.keys import BaselineKey
@@ -51,7 +52,7 @@ def review() -> None:
 @click.option(
     "--status", type=click.Choice(_STATUSES), default="pending", show_default=True, help="Review status."
 )
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 def list_(*, dataset: str | None, run: str | None, status: str, as_json: bool) -> None:
     """List sessions by their review status."""
     from crm_assets.atlas.telemetry.reviews import list_sessions
@@ -60,10 +61,7 @@ def list_(*, dataset: str | None, run: str | None, status: str, as_json: bool) -
     with telemetry(find_project()) as connection:
         found = list_sessions(connection, status=wanted, dataset=dataset, run_id=_run_id(dataset, run))
     if as_json:
-        import orjson
-
-        documents = [session._asdict() for session in found]
-        click.echo(orjson.dumps(documents, option=orjson.OPT_INDENT_2).decode())
+        print_json([session._asdict() for session in found])
     elif not found:
         click.echo(f"No session is {status}." if wanted else "There are no sessions.")
     else:

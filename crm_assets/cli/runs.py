@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crm_assets.cli.common import relative
+from crm_assets.cli.common import json_option, print_json, relative
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.datasets import require_dataset
 from crm_assets.workspace.keys import BaselineKey, RunKey, parse_dataset
@@ -45,7 +45,7 @@ def new(dataset: str, label: str, count: int) -> None:
 
 @runs.command(name="list")
 @click.option("--dataset", required=True, help="A file's stem in data/conversations.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 def list_(dataset: str, as_json: bool) -> None:
     """List the runs of a dataset with state, score and cost."""
     project = find_project()
@@ -56,10 +56,7 @@ def list_(dataset: str, as_json: bool) -> None:
     if not found:
         require_dataset(project, dataset)  # runs outlive the file
     if as_json:
-        import orjson
-
-        documents = [_document(run) for run in found]
-        click.echo(orjson.dumps(documents, option=orjson.OPT_INDENT_2).decode())
+        print_json([_document(run) for run in found])
         return
     if not found:
         click.echo(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from crm_assets.cli.common import json_option, print_json
 from crm_assets.errors import InputError
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import find_project
@@ -27,8 +28,16 @@ __all__ = ["show"]
     show_default=True,
     help="Maximum number of sessions to list.",
 )
+@json_option
 def show(
-    *, dataset: str, run: str, conversation: str | None, epoch: int | None, failed: bool, limit: int
+    *,
+    dataset: str,
+    run: str,
+    conversation: str | None,
+    epoch: int | None,
+    failed: bool,
+    limit: int,
+    as_json: bool,
 ) -> None:
     """List a baseline's sessions, or show one turn by turn.
 
@@ -39,11 +48,24 @@ def show(
     if conversation is None and epoch is not None:
         raise InputError("--epoch needs a CONVERSATION.")
 
-    from crm_assets.reporting.sessions_view import find_session, session_blocks, sessions_blocks
+    from crm_assets.reporting.sessions_view import (
+        find_session,
+        list_sessions,
+        session_blocks,
+        sessions_blocks,
+    )
     from crm_assets.reporting.terminal import show as print_blocks
 
     sessions = require_finished(project, key).sessions
-    if conversation is None:
-        print_blocks(*sessions_blocks(sessions, limit=limit, failed=failed))
+    if conversation is not None:
+        found = find_session(sessions, conversation, epoch)
+        if as_json:
+            print_json(found.session)
+        else:
+            print_blocks(*session_blocks(found))
+        return
+    listed = list_sessions(sessions, limit=limit, failed=failed)
+    if as_json:
+        print_json([row.facts() for row in listed.rows])
     else:
-        print_blocks(*session_blocks(find_session(sessions, conversation, epoch)))
+        print_blocks(*sessions_blocks(sessions, listed, failed=failed))

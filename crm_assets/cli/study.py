@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crm_assets.cli.common import describe_agent, progress_lines, relative
+from crm_assets.cli.common import describe_agent, json_option, print_json, progress_lines, relative
 from crm_assets.cli.going_on import flags_of, set_next_command
 from crm_assets.cli.plan_options import PlanCommand
 from crm_assets.errors import InputError
@@ -52,6 +52,7 @@ _ARMS = ("off", "frozen", "on")
     "--run", "run", metavar="KEY", help="Key of the study, YYYYMMDDTHHMMSSZ[-label]; left out, a new one."
 )
 @click.option("--unrecorded", is_flag=True, help="Do not record the study as an asset of Dagster.")
+@json_option
 def study(
     *,
     dataset: str,
@@ -63,6 +64,7 @@ def study(
     run: str | None,
     plan: SessionPlan,
     unrecorded: bool,
+    as_json: bool,
 ) -> None:
     """Study what learning gains, with a control.
 
@@ -115,6 +117,9 @@ def study(
             tell=lambda line: click.echo(line, err=True),
             record=not unrecorded,
         )
-    show(*study_summary(done))
+    if as_json:
+        print_json(done)
+    else:
+        show(*study_summary(done))
     paths = StudyPaths.of(project, key)
-    click.echo(f"Page: {relative(paths.readme)}, {relative(paths.report)}")
+    click.echo(f"Page: {relative(paths.readme)}, {relative(paths.report)}", err=as_json)

@@ -58,7 +58,7 @@ class Column:
 
     name: str
     kind: Literal["text", "code", "figure"] = "text"
-    """`figure` columns are aligned to the right and never wrap; short `code` does not, either."""
+    """`figure` columns are aligned to the right; they and `code` never wrap."""
     wide: bool = False
     """Left out in a terminal, which has no room for it."""
 

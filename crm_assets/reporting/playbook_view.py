@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from crm_assets.reporting.document import Block, Column, Section, Table, figures
@@ -11,7 +12,7 @@ from crm_assets.reporting.formats import counted, plain
 if TYPE_CHECKING:
     from crm_assets.atlas.playbook import LearningState, Playbook, PlaybookEntry
 
-__all__ = ["difference_blocks", "playbook_blocks"]
+__all__ = ["KeyDifference", "difference_blocks", "playbook_blocks", "playbook_difference"]
 
 _SHORT = 12  # characters of a key or hash
 
@@ -40,20 +41,33 @@ def difference_blocks(a: Playbook, b: Playbook) -> Iterator[Block]:
     if a.sha256 == b.sha256:
         yield "The playbooks are the same."
         return
-    changed = False
-    for key in sorted({*a.keys, *b.keys}):
-        lines = list(_changes(a.keys.get(key), b.keys.get(key)))
-        if lines:
-            changed = True
-            yield Section(key[:_SHORT], tuple(lines))
+    changed = playbook_difference(a, b)
+    for each in changed:
+        lines = (*(f"- {line}" for line in each.only_before), *(f"+ {line}" for line in each.only_after))
+        yield Section(each.learning_key[:_SHORT], lines)
     if not changed:
         yield "The same pamphlets and entries; only counts of their use differ."
 
 
-def _changes(a: LearningState | None, b: LearningState | None) -> Iterator[str]:
-    before, after = (list(_lines(state)) for state in (a, b))
-    yield from (f"- {line}" for line in before if line not in after)
-    yield from (f"+ {line}" for line in after if line not in before)
+@dataclass(frozen=True)
+class KeyDifference:
+    """What differs between two playbooks for one learning key: pamphlets and entries, a line each."""
+
+    learning_key: str
+    only_before: list[str]
+    only_after: list[str]
+
+
+def playbook_difference(a: Playbook, b: Playbook) -> list[KeyDifference]:
+    """Return the learning keys whose pamphlets or entries differ between `a` (before) and `b` (after)."""
+    found = []
+    for key in sorted({*a.keys, *b.keys}):
+        before, after = (list(_lines(each.keys.get(key))) for each in (a, b))
+        gone = [line for line in before if line not in after]
+        new = [line for line in after if line not in before]
+        if gone or new:
+            found.append(KeyDifference(key, gone, new))
+    return found
 
 
 def _lines(state: LearningState | None) -> Iterator[str]:

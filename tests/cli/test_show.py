@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from crm_assets.cli import cli
@@ -31,6 +34,29 @@ def test_sessions_are_listed_and_one_is_shown(shown: Run) -> None:
     assert "expected" in one.stdout
     for result in (listed, one):
         assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "holds"),
+    [
+        (["show", "small", KEY, "--limit", "2"], '"conversation_id": "crm-s11-00000'),
+        (["show", "small", KEY, "crm-s11-000002"], '"final_payload": {'),
+        (["datasets", "list"], f'"last_run": "{KEY}"'),
+        (["runs", "list", "--dataset", "small"], f'"run": "{KEY}"'),
+        (["lineage", "small", KEY], f'"baseline": "small|{KEY}"'),
+        (["label", "show", "small", KEY], '"session_raters": {}'),
+        (["playbook", "show"], "[]"),
+        (["playbook", "diff", "empty.json", "empty.json"], "[]"),
+        (["review", "list"], "[]"),
+    ],
+)
+def test_what_is_a_table_is_json_on_request(shown: Run, arguments: list[str], holds: str) -> None:
+    empty = {"namespace": "dev", "keys": {}}
+    Path("empty.json").write_text(json.dumps(empty))
+    result = shown(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    json.loads(result.stdout)
+    assert holds in result.stdout
 
 
 def test_what_cannot_be_shown_is_told_in_a_sentence(shown: Run) -> None:

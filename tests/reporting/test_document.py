@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import sys
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -81,6 +86,68 @@ def test_a_terminal_leaves_wide_columns_out_and_breaks_names_of_figures() -> Non
     assert "better/" in text and "better / worse" not in text
     assert "[b]" in text, "a name, not markup"
     assert "wide" in markdown.render_blocks([TABLE]) and "wide" in page(TABLE)
+
+
+KEYS = ("20260131T093000Z", "20260131T093000Z-with-a-label-of-some-length")
+AGENT = "crm-student (openai/gpt-4.1-mini), Atlas loop"
+
+
+def runs() -> Table:
+    columns = (Column("Run", "code"), Column("State"), Column("Agent"), *figures("Strict success", "Cost"))
+    return Table.of(columns, [(key, "finished", AGENT, "40.0%", "$1.2000") for key in KEYS])
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140])
+def test_keys_and_names_are_whole_however_narrow_the_terminal_is(width: int) -> None:
+    lines = printed(runs(), width=width).splitlines()
+    assert max(map(len, lines)) <= width
+    for key in KEYS:
+        assert sum(line.split()[:1] == [key] for line in lines) == 1
+    assert sum("(openai/gpt-4.1-mini)," in line for line in lines) == 2
+
+
+def test_a_table_that_does_not_fit_is_written_row_by_row_with_its_names() -> None:
+    assert printed(runs(), width=80).splitlines()[1:4] == [
+        KEYS[0],
+        f"    State finished  Agent {AGENT}",
+        "    Strict success 40.0%  Cost $1.2000",
+    ]
+
+
+def test_texts_share_the_room_that_keys_and_figures_leave() -> None:
+    columns = (Column("Key", "code"), Column("Short"), Column("Long"))
+    text = printed(Table.of(columns, [("k" * 20, "a b c", "word " * 12)]), width=60)
+    assert f" {'k' * 20}  a b c  word word word word word word\n" in text
+
+
+def test_a_hash_that_does_not_fit_beside_its_name_stands_below_it() -> None:
+    pairs = Table.pairs([("sha256", "f" * 64), ("file", "a.jsonl")])
+    assert printed(pairs, width=70) == f"  sha256\n    {'f' * 64}\n  file    a.jsonl\n"
+
+
+@pytest.mark.parametrize(("rows", "pages"), [(200, 1), (3, 0)])
+def test_what_is_longer_than_the_terminal_goes_to_a_pager(
+    rows: int, pages: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paged = tmp_path / "paged"
+    monkeypatch.setenv("PAGER", f"cat >> {paged}; echo page >> {paged}")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    script = (
+        "from crm_assets.reporting.document import Column, Table\n"
+        "from crm_assets.reporting.terminal import show\n"
+        f"show(Table.of((Column('N'),), [(str(n),) for n in range({rows})]))"
+    )
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(sys.executable, [sys.executable, "-c", script])
+    with suppress(OSError):  # how Linux says that the other end is closed
+        while os.read(terminal, 4096):
+            pass
+    assert os.waitpid(process, 0)[1] == 0
+    text = paged.read_text() if paged.exists() else ""
+    assert text.count("page") == pages
+    assert f" {rows - 1}\n" in text or not pages
 
 
 def test_a_table_without_a_header_is_a_list_of_names_and_values() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crm_assets.reporting import render_readme, summarize
-from crm_assets.reporting.sessions_view import sessions_blocks
+from crm_assets.reporting.sessions_view import list_sessions, sessions_blocks
 from crm_assets.reporting.wording import headline_rates
 
 from .conftest import Measure, Record, Write, failed_turn, session, turn
@@ -75,6 +75,6 @@ def test_a_floor_that_nobody_computed_is_not_zero(measure: Measure) -> None:
 
 def test_the_list_of_sessions_shows_strict_turns_and_floor(write: Write) -> None:
     path = write([newer("a", state=False, floor=True), newer("b")])
-    table, *words = sessions_blocks(path, limit=5, failed=False)
+    table, *words = sessions_blocks(path, list_sessions(path, limit=5, failed=False), failed=False)
     assert "An agent that calls nothing would match 1 of 2 end states" in str(words)
     assert "('a\\nClient Management', 'finished', '✗', '✓', '✗'" in str(table)

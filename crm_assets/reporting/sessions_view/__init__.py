@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from crm_assets.reporting.sessions_view.finding import Found, SessionRow, find_session, read_rows
 from crm_assets.reporting.sessions_view.session import session_blocks
-from crm_assets.reporting.sessions_view.table import sessions_blocks
+from crm_assets.reporting.sessions_view.table import SessionList, list_sessions, sessions_blocks
 
 __all__ = [
     "Found",
+    "SessionList",
     "SessionRow",
     "find_session",
+    "list_sessions",
     "read_rows",
     "session_blocks",
     "sessions_blocks",

@@ -14,6 +14,7 @@ from crm_assets.records import LoopSession, RunHeader, SessionLog
 __all__ = ["Found", "SessionRow", "find_session", "read_rows"]
 
 _MOST_NAMED = 5
+_FOR_ORDER = frozenset({"rank", "reward", "line", "content"})
 
 
 class SessionRow(NamedTuple):
@@ -39,6 +40,10 @@ class SessionRow(NamedTuple):
     """The same for all sessions of one content."""
     noop: bool | None
     """An agent that calls nothing leaves the expected end state; None where that is not known."""
+
+    def facts(self) -> dict[str, object]:
+        """Return the row without what only orders it."""
+        return {name: value for name, value in self._asdict().items() if name not in _FOR_ORDER}
 
 
 def read_rows(sessions: Path) -> Iterator[SessionRow]:

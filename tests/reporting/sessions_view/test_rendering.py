@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from crm_assets.reporting.document import Block
-from crm_assets.reporting.sessions_view import find_session, session_blocks, sessions_blocks
+from crm_assets.reporting.sessions_view import find_session, list_sessions, session_blocks, sessions_blocks
 from crm_assets.reporting.terminal import show
 
 from ..conftest import Record, Write, failed_turn, session, turn, unrun
@@ -208,7 +208,7 @@ def test_nothing_in_the_data_is_taken_for_markup_or_moves_the_cursor(write: Writ
     path = write([record])
     for text in (
         printed(session_blocks(find_session(path, "c-"))),
-        printed(sessions_blocks(path, limit=9, failed=False)),
+        printed(sessions_blocks(path, list_sessions(path, limit=9, failed=False), failed=False)),
     ):
         assert "[bold]x[/bold]" in words(text)
         assert ":smile:" in text
@@ -230,11 +230,11 @@ def test_the_list_shows_the_worst_first_and_says_what_it_leaves_out(write: Write
     records = [session(f"right-{number}") for number in range(5)]
     records += [session("wrong-1", [failed_turn()]), unrun("ended-1"), unrun("unknown-1", "not_recorded")]
     path = write(records)
-    text = printed(sessions_blocks(path, limit=3, failed=False))
+    text = printed(sessions_blocks(path, list_sessions(path, limit=3, failed=False), failed=False))
     assert text.index("wrong-1") < text.index("ended-1") < text.index("unknown-1")
     assert "right-" not in text
     assert "3 of 8 sessions, the worst first; 5 more with --limit." in words(text)
-    failed = printed(sessions_blocks(path, limit=40, failed=True))
+    failed = printed(sessions_blocks(path, list_sessions(path, limit=40, failed=True), failed=True))
     assert "right-" not in failed
     assert "3 of 8 sessions without strict success, the worst first." in words(failed)
     assert "not recorded" in failed
