@@ -18,6 +18,7 @@ from crm_assets.cli.common import (
     relative,
 )
 from crm_assets.cli.going_on import flags_of, set_next_command
+from crm_assets.cli.names import dataset_option
 from crm_assets.cli.plan_options import PlanCommand
 from crm_assets.errors import InputError
 from crm_assets.workspace.baseline_files import BaselinePaths, RunFiles, claim_run, release_run
@@ -50,7 +51,9 @@ def atlas() -> None:
     required=True,
     help="Folder for tasks.jsonl (a copy), sessions.jsonl, ledger.jsonl, metrics.json and README.md.",
 )
-@click.option("--dataset", help="Name of the dataset; left out, the one in revision.json beside the tasks.")
+@dataset_option(
+    required=False, help="Name of the dataset; left out, the one in revision.json beside the tasks."
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many tasks.")
 @json_option
 def run(
@@ -109,7 +112,7 @@ def _dataset_beside(task_file: Path) -> str:
 
 
 @atlas.command("smoke", cls=PlanCommand, agents=("atlas",))
-@click.option("--dataset", default="dev", show_default=True, help="A file's stem in data/conversations.")
+@dataset_option(required=False, default="dev")
 @json_option
 def smoke(*, dataset: str, plan: SessionPlan, as_json: bool) -> None:
     """Run one conversation through the loop; check every output.

@@ -11,14 +11,16 @@ import click
 
 from crm_assets.cli.common import describe_agent, progress_lines
 from crm_assets.cli.going_on import flags_of, set_next_command
+from crm_assets.cli.names import RUN, dataset_option
 from crm_assets.cli.plan_options import PlanCommand, given_options
 from crm_assets.cli.runs import free_keys
 from crm_assets.cli.ui import DEFAULT_PORT, HOST
 from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.workspace.baseline_files import BaselinePaths, runs_of
 from crm_assets.workspace.datasets import require_dataset
-from crm_assets.workspace.keys import BaselineKey, parse_dataset
+from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project, find_project
+from crm_assets.workspace.run_names import find_run
 from crm_assets.workspace.states import status_of
 
 if TYPE_CHECKING:
@@ -34,10 +36,11 @@ _RESCORED = ("baseline_metrics", "baseline_readme")
 
 
 @click.command(cls=PlanCommand)
-@click.option("--dataset", required=True, help="A file's stem in data/conversations.")
+@dataset_option()
 @click.option(
     "--runs",
     "named",
+    type=RUN,
     metavar="K1,K2,…",
     help="Run keys; left out, the unfinished runs (with --rescore or --resume, the finished ones).",
 )
@@ -122,7 +125,7 @@ def _keys(
 ) -> list[BaselineKey]:
     if named:
         texts = [text.strip() for text in named.split(",") if text.strip()]
-        return [BaselineKey.of(parse_dataset(dataset), text) for text in dict.fromkeys(texts)]
+        return list(dict.fromkeys(find_run(project, dataset, text) for text in texts))
     if new:
         return free_keys(project, dataset, new, label=label)
     known = runs_of(project, dataset)

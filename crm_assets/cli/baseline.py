@@ -8,6 +8,7 @@ import click
 
 from crm_assets.cli.common import describe_agent, json_option, print_figures, progress_lines, relative
 from crm_assets.cli.going_on import command_of, set_next_command
+from crm_assets.cli.names import dataset_option, run_option
 from crm_assets.cli.plan_options import PlanCommand, given_options
 from crm_assets.cli.ui import DEFAULT_PORT, HOST
 from crm_assets.errors import InputError
@@ -15,6 +16,7 @@ from crm_assets.workspace.baseline_files import BaselinePaths, claim_run, releas
 from crm_assets.workspace.datasets import require_dataset
 from crm_assets.workspace.keys import BaselineKey, RunKey
 from crm_assets.workspace.project import Project, find_project
+from crm_assets.workspace.run_names import find_run
 from crm_assets.workspace.states import RunState, status_of
 
 if TYPE_CHECKING:
@@ -24,8 +26,8 @@ __all__ = ["baseline"]
 
 
 @click.command(cls=PlanCommand)
-@click.option("--dataset", required=True, help="A file's stem in data/conversations.")
-@click.option("--run", "run", metavar="KEY", help="YYYYMMDDTHHMMSSZ[-label]; left out, a new one.")
+@dataset_option()
+@run_option()
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
@@ -58,15 +60,17 @@ def baseline(
     if run is not None and not overwrite:
         from crm_assets.atlas.saved_plan import plan_to_go_on_with
 
-        begun = BaselinePaths.of(project, BaselineKey.of(dataset, run))
+        begun = BaselinePaths.of(project, find_run(project, dataset, run))
         begun.protect(overwrite=resume)
         state, plan = status_of(begun).state, plan_to_go_on_with(project, begun, plan, given_options())
     agent: str = plan.agent
     if resume or state not in (RunState.NOT_SCORED, RunState.NOT_PUBLISHED):  # sessions are to be run
         require_dataset(project, dataset)
         agent = describe_agent(plan, project, dataset)  # refuses a bad configuration first
-    named = claim_run(project, dataset, RunKey.now()) if run is None else RunKey.parse(run)
-    key = BaselineKey.of(dataset, named)
+    if run is None:
+        key = BaselineKey.of(dataset, claim_run(project, dataset, RunKey.now()))
+    else:
+        key = find_run(project, dataset, run)
     paths = BaselinePaths.of(project, key)
     set_next_command(lambda: command_of(paths, plan, limit=limit))
     click.echo(f"Baseline {key}, agent {agent}{_stood(state)}", err=True)

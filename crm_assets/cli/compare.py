@@ -7,17 +7,17 @@ from pathlib import Path
 import click
 
 from crm_assets.cli.common import json_option, print_json, relative
-from crm_assets.workspace.keys import BaselineKey
+from crm_assets.cli.names import DATASET, RUN
 from crm_assets.workspace.project import find_project
-from crm_assets.workspace.states import require_finished
+from crm_assets.workspace.run_names import find_finished
 
 __all__ = ["compare"]
 
 
 @click.command()
-@click.argument("dataset")
-@click.argument("run_a")
-@click.argument("run_b")
+@click.argument("dataset", type=DATASET)
+@click.argument("run_a", type=RUN)
+@click.argument("run_b", type=RUN)
 @click.option("--html", type=click.Path(path_type=Path), help="HTML file to write the whole comparison to.")
 @json_option
 @click.option(
@@ -49,10 +49,10 @@ def compare(
     """Compare two runs of a dataset.
 
     Only conversations that both ran are compared. Every difference is B − A. RUN_A and RUN_B are
-    run keys, as in 20260131T093000Z.
+    run keys, starts of them, or latest.
     """
     project = find_project()
-    a, b = (require_finished(project, BaselineKey.of(dataset, run)) for run in (run_a, run_b))
+    a, b = (find_finished(project, dataset, run) for run in (run_a, run_b))
 
     from crm_assets.reporting.comparison import compare_baselines, comparison_blocks, render_page
 

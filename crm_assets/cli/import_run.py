@@ -10,11 +10,13 @@ import click
 
 from crm_assets.cli.common import json_option, print_figures, progress_lines, relative
 from crm_assets.cli.going_on import set_next_command
+from crm_assets.cli.names import dataset_option, run_option
 from crm_assets.errors import InputError
 from crm_assets.workspace.baseline_files import BaselinePaths, claim_run, release_run
 from crm_assets.workspace.datasets import require_dataset
 from crm_assets.workspace.keys import BaselineKey, RunKey
 from crm_assets.workspace.project import Project, find_project
+from crm_assets.workspace.run_names import find_run
 
 if TYPE_CHECKING:
     from crm_assets.imports import ImportedRun
@@ -24,10 +26,8 @@ __all__ = ["import_command"]
 
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--dataset", required=True, help="Dataset of the past run: a file's stem in data/conversations."
-)
-@click.option("--run", "run", metavar="KEY", help="YYYYMMDDTHHMMSSZ[-label]; left out, a new one.")
+@dataset_option(help="Dataset of the past run: a file's stem in data/conversations.")
+@run_option()
 @click.option("--label", default="", help="Added to the run key, as in 20260131T093000Z-label.")
 @json_option
 def import_command(*, file: Path, dataset: str, run: str | None, label: str, as_json: bool) -> None:
@@ -65,7 +65,7 @@ def import_command(*, file: Path, dataset: str, run: str | None, label: str, as_
 def _key(project: Project, dataset: str, run: str | None, label: str) -> BaselineKey:
     if run is None:
         return BaselineKey(dataset, claim_run(project, dataset, RunKey.now(label)))
-    key = RunKey.parse(run)
+    key = find_run(project, dataset, run).run
     if label and key.label and key.label != label:
         raise InputError(f"The run key {run} has a label already; give it, or --label, but not both.")
     return BaselineKey.of(dataset, f"{key.timestamp}-{label}" if label else key)

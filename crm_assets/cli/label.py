@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from crm_assets.cli.common import json_option, print_json, relative
+from crm_assets.cli.names import DATASET, RUN
 from crm_assets.workspace.baseline_files import BaselinePaths
-from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import find_project
-from crm_assets.workspace.states import require_finished
+from crm_assets.workspace.run_names import find_finished
 
 if TYPE_CHECKING:
     from crm_assets.reporting.labels.store import Unit
@@ -25,8 +25,8 @@ def label() -> None:
 
 
 @label.command(name="export")
-@click.argument("dataset")
-@click.argument("run")
+@click.argument("dataset", type=DATASET)
+@click.argument("run", type=RUN)
 @click.option(
     "--output",
     "-o",
@@ -60,8 +60,8 @@ def export_command(
 
 
 @label.command(name="import")
-@click.argument("dataset")
-@click.argument("run")
+@click.argument("dataset", type=DATASET)
+@click.argument("run", type=RUN)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--replace", is_flag=True, help="Let the file's labels replace different ones.")
 def import_command(*, dataset: str, run: str, file: Path, replace: bool) -> None:
@@ -79,8 +79,8 @@ def import_command(*, dataset: str, run: str, file: Path, replace: bool) -> None
 
 
 @label.command(name="show")
-@click.argument("dataset")
-@click.argument("run")
+@click.argument("dataset", type=DATASET)
+@click.argument("run", type=RUN)
 @json_option
 def show_command(*, dataset: str, run: str, as_json: bool) -> None:
     """Show who agrees with people's labels, with intervals."""
@@ -95,7 +95,7 @@ def show_command(*, dataset: str, run: str, as_json: bool) -> None:
 
 
 def _baseline(dataset: str, run: str) -> BaselinePaths:
-    return require_finished(find_project(), BaselineKey.of(dataset, run))
+    return find_finished(find_project(), dataset, run)
 
 
 def _show(paths: BaselinePaths) -> None:

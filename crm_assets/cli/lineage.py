@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from crm_assets.cli.common import json_option, print_json
+from crm_assets.cli.names import DATASET, RUN
 from crm_assets.errors import CrmAssetsError
-from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import find_project
-from crm_assets.workspace.states import require_finished
+from crm_assets.workspace.run_names import find_finished
 
 __all__ = ["VerificationFailed", "lineage"]
 
@@ -18,22 +18,22 @@ class VerificationFailed(CrmAssetsError):
 
 
 @click.command()
-@click.argument("dataset")
-@click.argument("run")
+@click.argument("dataset", type=DATASET)
+@click.argument("run", type=RUN)
 @click.option("--verify", is_flag=True, help="Check every hash and figure; exit code 1 if one changed.")
 @json_option
 def lineage(*, dataset: str, run: str, verify: bool, as_json: bool) -> None:
     """Show the origin of a baseline, or verify its files.
 
-    RUN is a run's key, as in 20260131T093000Z.
+    RUN is a run's key, the start of it, or latest.
     """
     project = find_project()
-    key = BaselineKey.of(dataset, run)
+    paths = find_finished(project, dataset, run)
+    key = paths.key
 
     from crm_assets.audit.lineage import read_lineage
     from crm_assets.orchestration.event_log import read_dagster, read_telemetry
 
-    paths = require_finished(project, key)
     found = read_lineage(
         project,
         paths,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from crm_assets.cli.names import dataset_option, run_option
 from crm_assets.cli.runs import free_keys, register_keys
 from crm_assets.workspace.datasets import require_dataset
 from crm_assets.workspace.keys import BaselineKey
@@ -18,8 +19,8 @@ def partitions() -> None:
 
 
 @partitions.command()
-@click.option("--dataset", required=True, help="A file's stem in data/conversations.")
-@click.option("--run", "run", help="YYYYMMDDTHHMMSSZ[-label]; left out, the current second.")
+@dataset_option()
+@run_option(help="YYYYMMDDTHHMMSSZ[-label]; left out, the current second.")
 def add(dataset: str, run: str | None) -> None:
     """Register a baseline's keys and print its partition key.
 

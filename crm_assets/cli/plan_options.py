@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from crm_assets.cli.names import MODEL, RUN
 from crm_assets.errors import InputError
+from crm_assets.workspace.project import find_project
+from crm_assets.workspace.run_names import find_run
 
 if TYPE_CHECKING:
     from crm_assets.atlas.choices import AgentKind
@@ -63,6 +66,9 @@ class PlanCommand(click.Command):
             for name in chosen
             if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
         }
+        if plan.replay is not None and not plan.replay.exists() and ctx.params.get("dataset"):
+            named = find_run(find_project(), str(ctx.params["dataset"]), str(plan.replay)).run
+            plan = plan.model_copy(update={"replay": Path(str(named))})
         if plan.recorded is not None and not plan.recorded.is_file():
             raise InputError(f"{plan.recorded} is not a file: give --recorded a past run's results file.")
         ctx.params["plan"] = plan
@@ -79,6 +85,7 @@ class _RunOrPath(click.ParamType[Path]):
     """A run's key, or the path of its folder or ledger: a path that exists is made absolute."""
 
     name = "run"
+    shell_complete = RUN.shell_complete
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         path = Path(value)
@@ -112,12 +119,16 @@ def _offered(agents: Sequence[AgentKind] | None) -> list[PlanField]:
 
 def _type(field: PlanField) -> click.ParamType[Any]:
     """Return click's type of a field: its choices or bounds; paths are made absolute."""
+    from crm_assets.atlas.choices import MODEL_ROLES
+
     if field.choices:
         return click.Choice(field.choices)
     if field.name == "replay":
         return _RunOrPath()
     if field.type is Path:
         return click.Path(path_type=Path, resolve_path=True)
+    if field.name in MODEL_ROLES:
+        return MODEL
     if field.type is str:
         return click.STRING
     bound = next(iter(field.bounds), None)

@@ -166,11 +166,11 @@ def _named(project: Project, name: str) -> Playbook:
 def _of_baseline(project: Project, name: str) -> Playbook:
     from crm_assets.atlas.run_playbook import read_run_playbook
     from crm_assets.workspace.baseline_files import BaselinePaths
-    from crm_assets.workspace.keys import BaselineKey
+    from crm_assets.workspace.run_names import find_run
 
     key, _, when = name.partition(":")
     dataset, _, run = key.partition("/")
-    paths = BaselinePaths.of(project, BaselineKey.of(dataset, run))
+    paths = BaselinePaths.of(project, find_run(project, dataset, run))
     if when not in ("before", "after", ""):
         raise InputError(f"{name!r} names no playbook: end it with :before or :after.")
     if not paths.playbook.is_file():

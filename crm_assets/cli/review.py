@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from crm_assets.cli.common import json_option, print_json
+from crm_assets.cli.names import dataset_option, run_option
 from crm_assets.cli.playbook import telemetry
 from crm_assets.errors import InputError
-from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import find_project
+from crm_assets.workspace.run_names import find_run
 
 if TYPE_CHECKING:
     from crm_assets.atlas.telemetry.reviews import Decision, ReviewedSession
@@ -28,10 +29,8 @@ def _of_sessions(command: _Command) -> _Command:
     """Give a command the arguments that name the sessions to decide on."""
     for parameter in (
         click.option("--note", help="Why, for the record."),
-        click.option(
-            "--run", "run", metavar="KEY", help="All pending sessions of this run; needs --dataset."
-        ),
-        click.option("--dataset", help="All pending sessions of this dataset."),
+        run_option(help="All pending sessions of this run; needs --dataset."),
+        dataset_option(required=False, help="All pending sessions of this dataset."),
         click.argument("sessions", nargs=-1, type=int),
     ):
         command = parameter(command)
@@ -47,8 +46,8 @@ def review() -> None:
 
 
 @review.command(name="list")
-@click.option("--dataset", help="Only sessions of this dataset.")
-@click.option("--run", "run", metavar="KEY", help="Only sessions of this run; needs --dataset.")
+@dataset_option(required=False, help="Only sessions of this dataset.")
+@run_option(help="Only sessions of this run; needs --dataset.")
 @click.option(
     "--status", type=click.Choice(_STATUSES), default="pending", show_default=True, help="Review status."
 )
@@ -120,7 +119,7 @@ def _run_id(dataset: str | None, run: str | None) -> str | None:
         return None
     if dataset is None:
         raise InputError("--run needs the --dataset of the run.")
-    return BaselineKey.of(dataset, run).run_id
+    return find_run(find_project(), dataset, run).run_id
 
 
 def _print(found: list[ReviewedSession]) -> None:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from crm_assets.cli.common import json_option, print_json, relative
+from crm_assets.cli.names import DATASET, RUN, dataset_option
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.datasets import require_dataset
 from crm_assets.workspace.keys import BaselineKey, RunKey, parse_dataset
 from crm_assets.workspace.project import Project, find_project
+from crm_assets.workspace.run_names import find_run
 
 if TYPE_CHECKING:
     from crm_assets.reporting.run_list import ListedRun
@@ -27,7 +29,7 @@ def runs() -> None:
 
 
 @runs.command()
-@click.option("--dataset", required=True, help="A file's stem in data/conversations.")
+@dataset_option()
 @click.option("--label", default="", help="Added to the run key, as in 20260131T093000Z-label.")
 @click.option("--count", type=click.IntRange(1, 1000), default=1, show_default=True, help="Number of keys.")
 def new(dataset: str, label: str, count: int) -> None:
@@ -44,7 +46,7 @@ def new(dataset: str, label: str, count: int) -> None:
 
 
 @runs.command(name="list")
-@click.option("--dataset", required=True, help="A file's stem in data/conversations.")
+@dataset_option()
 @json_option
 def list_(dataset: str, as_json: bool) -> None:
     """List the runs of a dataset with state, score and cost."""
@@ -67,15 +69,15 @@ def list_(dataset: str, as_json: bool) -> None:
 
 
 @runs.command()
-@click.argument("dataset")
-@click.argument("run")
+@click.argument("dataset", type=DATASET)
+@click.argument("run", type=RUN)
 def restore(dataset: str, run: str) -> None:
     """Bring back a baseline that --overwrite replaced.
 
     What is there now is moved aside, so that a second call brings it back.
     """
     project = find_project()
-    paths = BaselinePaths.of(project, BaselineKey.of(dataset, run))
+    paths = BaselinePaths.of(project, find_run(project, dataset, run))
     paths.restore()
     click.echo(f"Restored: {relative(paths.folder)}")
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import click
 
 from crm_assets.cli.common import json_option, print_json
+from crm_assets.cli.names import DATASET, RUN
 from crm_assets.errors import InputError
-from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import find_project
-from crm_assets.workspace.states import require_finished
+from crm_assets.workspace.run_names import find_finished
 
 __all__ = ["show"]
 
 
 @click.command()
-@click.argument("dataset")
-@click.argument("run")
+@click.argument("dataset", type=DATASET)
+@click.argument("run", type=RUN)
 @click.argument("conversation", required=False)
 @click.option(
     "--epoch", type=click.IntRange(min=1), help="Epoch of the session, from 1; left out, the first."
@@ -41,10 +41,11 @@ def show(
 ) -> None:
     """List a baseline's sessions, or show one turn by turn.
 
-    CONVERSATION is an ID, or the start of one if it is unique.
+    RUN is a run's key, the start of it, or latest; CONVERSATION is an ID, or the start of one if it is
+    unique.
     """
     project = find_project()
-    key = BaselineKey.of(dataset, run)
+    sessions = find_finished(project, dataset, run).sessions
     if conversation is None and epoch is not None:
         raise InputError("--epoch needs a CONVERSATION.")
 
@@ -56,7 +57,6 @@ def show(
     )
     from crm_assets.reporting.terminal import show as print_blocks
 
-    sessions = require_finished(project, key).sessions
     if conversation is not None:
         found = find_session(sessions, conversation, epoch)
         if as_json:

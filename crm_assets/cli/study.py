@@ -9,6 +9,7 @@ import click
 
 from crm_assets.cli.common import describe_agent, json_option, print_json, progress_lines, relative
 from crm_assets.cli.going_on import flags_of, set_next_command
+from crm_assets.cli.names import dataset_option, run_option
 from crm_assets.cli.plan_options import PlanCommand
 from crm_assets.errors import InputError
 from crm_assets.workspace.datasets import require_dataset
@@ -24,7 +25,7 @@ _ARMS = ("off", "frozen", "on")
 
 
 @click.command(cls=PlanCommand, agents=("atlas",))
-@click.option("--dataset", required=True, help="A file's stem in data/conversations.")
+@dataset_option()
 @click.option(
     "--arms", default=",".join(_ARMS), show_default=True, help="Arms to compare: on, with off or frozen."
 )
@@ -48,9 +49,7 @@ _ARMS = ("off", "frozen", "on")
     type=click.IntRange(min=1),
     help="Conversations, from the start of the dataset; left out, all.",
 )
-@click.option(
-    "--run", "run", metavar="KEY", help="Key of the study, YYYYMMDDTHHMMSSZ[-label]; left out, a new one."
-)
+@run_option(help="Key of the study, YYYYMMDDTHHMMSSZ[-label]; left out, a new one.")
 @click.option("--unrecorded", is_flag=True, help="Do not record the study as an asset of Dagster.")
 @json_option
 def study(

@@ -5,17 +5,18 @@ from __future__ import annotations
 import click
 
 from crm_assets.cli.common import progress_lines, relative
+from crm_assets.cli.names import dataset_option, run_option
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.datasets import require_dataset
-from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import find_project
+from crm_assets.workspace.run_names import find_run
 
 __all__ = ["tasks"]
 
 
 @click.command()
-@click.option("--dataset", required=True, help="A file's stem in data/conversations.")
-@click.option("--run", "run", metavar="KEY", required=True, help="YYYYMMDDTHHMMSSZ[-label].")
+@dataset_option()
+@run_option(required=True, help="YYYYMMDDTHHMMSSZ[-label], the start of a run's key, or latest.")
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
@@ -29,7 +30,7 @@ def tasks(dataset: str, run: str, limit: int | None, overwrite: bool) -> None:
     """
     project = find_project()
     require_dataset(project, dataset)
-    key = BaselineKey.of(dataset, run)
+    key = find_run(project, dataset, run)
     BaselinePaths.of(project, key).protect(overwrite=overwrite)
 
     from crm_assets.orchestration.materialize import LineageOptions, materialize

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -12,9 +11,10 @@ from crm_assets.engine import tally_of
 from crm_assets.errors import InputError
 from crm_assets.reporting.formats import percent
 from crm_assets.reporting.run_figures import RunFigures, Sample, samples_of
-from crm_assets.workspace.baseline_files import BaselinePaths, runs_of
+from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
+from crm_assets.workspace.run_names import in_order
 from crm_assets.workspace.states import RunState, status_of
 
 __all__ = ["ListedRun", "list_runs"]
@@ -51,15 +51,10 @@ class ListedRun:
 def list_runs(project: Project, dataset: str, *, now: datetime | None = None) -> list[ListedRun]:
     """Return every run of `dataset` that has a folder, oldest first."""
     now = now or datetime.now(timezone.utc)
-    runs = sorted(runs_of(project, dataset), key=_made_by)
+    runs = in_order(project, dataset)
     figures = {paths.key: _figures(paths) for paths in runs if paths.has_sessions}
     samples = samples_of(each for each in figures.values() if each)
     return [_summary(paths, now, figures.get(paths.key), samples) for paths in runs]
-
-
-def _made_by(paths: BaselinePaths) -> tuple[datetime, str]:
-    newest = paths.sessions if paths.has_sessions else paths.folder
-    return paths.key.run.made_by(newest.stat().st_mtime_ns if newest.exists() else time.time_ns())
 
 
 def _figures(paths: BaselinePaths) -> RunFigures | None:

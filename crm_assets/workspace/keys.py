@@ -21,6 +21,7 @@ __all__ = [
     "RunKey",
     "ends_like_epoch",
     "is_name",
+    "is_run_key",
     "parse_dataset",
     "parse_namespace",
 ]
@@ -44,6 +45,15 @@ def ends_like_epoch(key: str) -> bool:
 def is_name(text: str) -> bool:
     """Return True if `text` can name a dataset or a namespace: lower-case letters, digits, `_` and `-`."""
     return _DATASET.fullmatch(text) is not None and len(text) <= _MAX_LENGTH
+
+
+def is_run_key(text: str) -> bool:
+    """Return True if `text` is a whole run key."""
+    try:
+        RunKey.parse(text)
+    except InputError:
+        return False
+    return True
 
 
 def parse_namespace(text: str) -> str:

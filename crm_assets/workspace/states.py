@@ -20,14 +20,9 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from crm_assets.errors import InputError
-from crm_assets.workspace.baseline_files import BaselinePaths, finished_runs
-from crm_assets.workspace.keys import BaselineKey
-from crm_assets.workspace.project import Project
+from crm_assets.workspace.baseline_files import BaselinePaths
 
-__all__ = ["RunState", "RunStatus", "prepare", "require_finished", "status_of"]
-
-_MOST_NAMED = 5
+__all__ = ["RunState", "RunStatus", "prepare", "status_of"]
 
 
 class RunState(str, Enum):
@@ -110,21 +105,3 @@ def prepare(paths: BaselinePaths, stage: Path, *, overwrite: bool) -> bool:
         return False
     paths.begin(stage, overwrite=overwrite)
     return True
-
-
-def require_finished(project: Project, key: BaselineKey) -> BaselinePaths:
-    """Return the finished baseline of `key`.
-
-    Raises:
-        InputError: it is missing or not finished; the message names its state and the latest finished runs.
-    """
-    paths = BaselinePaths.of(project, key)
-    if paths.finished:
-        return paths
-    known = [str(other.key.run) for other in finished_runs(project, key.dataset)][-_MOST_NAMED:]
-    others = f"choose one of {', '.join(known)}" if known else "there are no finished runs yet"
-    status = status_of(paths)
-    raise InputError(
-        f"Run {key.run} of dataset {key.dataset} is missing or not finished "
-        f"({status.state.value}): {others}, or complete it with `{status.command}`."
-    )

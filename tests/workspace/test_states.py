@@ -23,7 +23,7 @@ from crm_assets.errors import InputError
 from crm_assets.workspace.baseline_files import BaselinePaths, sidecar_of
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
-from crm_assets.workspace.states import RunState, prepare, require_finished, status_of
+from crm_assets.workspace.states import RunState, prepare, status_of
 
 KEY = BaselineKey.of("dev", "20260131T093000Z")
 TASKS = ("t1", "t2", "t3")
@@ -228,12 +228,6 @@ def test_a_baseline_from_before_manifests_is_finished(paths: BaselinePaths) -> N
     assert (status.state, status.note) == (RunState.FINISHED, "made by a version without manifests")
     paths.unpublish()
     assert status_of(paths).state is RunState.NOT_PUBLISHED
-
-
-def test_who_wants_a_finished_run_is_told_how_to_finish_it(paths: BaselinePaths, tmp_path: Path) -> None:
-    paths.sessions.write_text("")
-    with pytest.raises(InputError, match=r"\(not scored\).*`crm-assets baseline --dataset dev --run 2026"):
-        require_finished(Project(tmp_path), KEY)
 
 
 def test_what_is_replaced_can_be_restored_and_that_undone(paths: BaselinePaths) -> None:
