@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 from crm_assets.crm import Sandbox, SandboxPool
 from crm_assets.database import Databases, connect_databases
 from crm_assets.workspace.project import Project
-from tests.projects import REPOSITORY, Snapshots, copy_database, draw_once, fresh_project
+from tests.projects import REPOSITORY, ProjectDatabases, Snapshots, draw_once, fresh_project
 from tests.servers import drop_databases, server_project
 
 # Deadlines and slow draws measure the machine, not the code: a busy one would fail tests at random.
@@ -75,16 +75,22 @@ def databases(embedded_project: Project) -> Databases:
     return connect_databases(embedded_project)
 
 
+@pytest.fixture(scope="session")
+def project_databases(databases: Databases) -> ProjectDatabases:
+    """Databases to lend to projects."""
+    return ProjectDatabases(databases)
+
+
 @pytest.fixture
 def project(
-    databases: Databases, dagster_template: str, drawn_once: object, monkeypatch: pytest.MonkeyPatch
+    project_databases: ProjectDatabases, drawn_once: object, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Project]:
-    """A fresh project folder, current by `CRM_ASSETS_HOME`, on databases of its own.
+    """A fresh project folder, current by `CRM_ASSETS_HOME`, on databases that it has for itself.
 
     It shares the embedded server of the session, by DB_HOST, since starting one takes a second.
     """
     monkeypatch.setattr("crm_assets.reporting.plots.drawing._drawn", drawn_once)
-    with fresh_project(databases, monkeypatch, dagster_template=dagster_template) as fresh:
+    with fresh_project(project_databases, monkeypatch) as fresh:
         yield fresh
 
 
@@ -95,26 +101,11 @@ def drawn_once() -> object:
 
 
 @pytest.fixture(scope="session")
-def snapshots(databases: Databases) -> Iterator[Snapshots]:
+def snapshots() -> Iterator[Snapshots]:
     """States of projects to start from, made once."""
-    made = Snapshots(databases)
+    made = Snapshots()
     yield made
     made.close()
-
-
-@pytest.fixture(scope="session")
-def dagster_template(databases: Databases) -> str:
-    """A database with Dagster's tables, to copy: making them takes a second."""
-    from crm_assets.orchestration.materialize import open_instance
-
-    with pytest.MonkeyPatch.context() as patch, fresh_project(databases, patch) as project:
-        with open_instance(project) as instance:  # each of its storages makes its tables when it is asked
-            instance.get_runs_count()
-            instance.get_asset_keys()
-            instance.all_instigator_state()
-        made = os.environ["DAGSTER_DATABASE_URL"].partition("?")[0].rpartition("/")[2]
-        copy_database(databases.sandbox, made, "dagster_template")
-    return "dagster_template"
 
 
 @pytest.fixture(scope="session")

@@ -5,29 +5,39 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
-from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
-from crm_assets.database import Databases
+from crm_assets.atlas.telemetry import migrate
+from crm_assets.crm import SandboxPool
+from crm_assets.database import Databases, connect_databases
+from crm_assets.harness import GroundTruthStore
 from crm_assets.workspace.project import Project
-from tests.servers import drop_databases, short_folder
+from tests.databases import DatabasePool, DatabaseState, bring, take
+from tests.servers import short_folder
 
 if TYPE_CHECKING:
     from crm_assets.reporting.plots import drawing
 
-__all__ = ["REPOSITORY", "Snapshots", "copy_database", "draw_once", "fresh_project", "lay_out_project"]
+__all__ = [
+    "ADDRESSES",
+    "REPOSITORY",
+    "SANDBOXES",
+    "ProjectDatabases",
+    "Snapshots",
+    "draw_once",
+    "fresh_project",
+    "lay_out_project",
+]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-
-_KINDS = ("sandbox", "atlas", "dagster")
 
 
 def lay_out_project(project: Project) -> None:
@@ -39,45 +49,88 @@ def lay_out_project(project: Project) -> None:
     shutil.copytree(REPOSITORY / "configs", project.root / "configs")
 
 
+ADDRESSES = {"atlas": "STORAGE__DATABASE_URL", "dagster": "DAGSTER_DATABASE_URL"}
+
+SANDBOXES = 8
+"""Number of sandboxes that a lent database has."""
+
+
+class ProjectDatabases:
+    """Lends the databases of projects as before a first run: all tables are there, without rows."""
+
+    def __init__(self, server: Databases) -> None:
+        self._server = server.sandbox
+        self._pools = {
+            "sandbox": DatabasePool(self._server, "sandbox", self._make_sandbox),
+            "atlas": DatabasePool(self._server, "atlas", self._make_atlas),
+            "dagster": DatabasePool(self._server, "dagster", self._make_dagster),
+        }
+
+    @contextmanager
+    def lend(self, *kinds: str) -> Iterator[dict[str, str]]:
+        """Yield the variables that name a database of each of `kinds`; of all, where there are none."""
+        with ExitStack() as stack:
+            variables: dict[str, str] = {}
+            for kind in kinds or self._pools:
+                variables |= self._variables(kind, stack.enter_context(self._pools[kind].lend()))
+            yield variables
+
+    def _variables(self, kind: str, conninfo: str) -> dict[str, str]:
+        parts = {name: str(value) for name, value in conninfo_to_dict(conninfo).items()}
+        if kind == "sandbox":
+            return {f"DB_{name.upper()}": parts[name] for name in ("host", "port", "user")} | {
+                "DB_NAME": parts["dbname"]
+            }
+        return {ADDRESSES[kind]: self._url(kind, parts["dbname"])}
+
+    def _url(self, kind: str, name: str) -> str:
+        driver = "postgresql+psycopg2" if kind == "dagster" else "postgresql"
+        return "{}://{user}@/{}?host={host}&port={port}".format(
+            driver, name, **conninfo_to_dict(self._server)
+        )
+
+    def _make_sandbox(self, name: str) -> None:
+        made = connect_databases(Project(Path()), sandbox_url=self._url("sandbox", name)).sandbox
+        with SandboxPool(made, size=SANDBOXES) as pool:
+            leased = [pool.acquire() for _ in range(SANDBOXES)]
+            for sandbox in leased:
+                pool.release(sandbox)
+            GroundTruthStore(made, pool).close()
+
+    def _make_atlas(self, name: str) -> None:
+        self._create(name)
+        with psycopg.connect(self._server, dbname=name, autocommit=True) as connection:
+            migrate(connection)
+
+    def _make_dagster(self, name: str) -> None:
+        from crm_assets.orchestration.storage import ProjectPostgresStorage
+
+        self._create(name)
+        storage = ProjectPostgresStorage(self._url("dagster", name))
+        # Each of its parts makes its tables when it is asked.
+        storage.run_storage.get_run_storage_id()
+        storage.event_log_storage.all_asset_keys()
+        storage.schedule_storage.all_instigator_state()
+
+    def _create(self, name: str) -> None:
+        with psycopg.connect(self._server, autocommit=True) as admin:
+            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+
 @contextmanager
-def fresh_project(
-    server: Databases, patch: pytest.MonkeyPatch, *, dagster_template: str = "template1"
-) -> Iterator[Project]:
-    """Yield a project, current by `CRM_ASSETS_HOME`, on new databases of `server`."""
+def fresh_project(databases: ProjectDatabases, patch: pytest.MonkeyPatch) -> Iterator[Project]:
+    """Yield a project, current by `CRM_ASSETS_HOME`, on databases that nobody else has meanwhile."""
     project = Project(short_folder())
     lay_out_project(project)
     patch.setenv("CRM_ASSETS_HOME", str(project.root))
     patch.setenv("DAGSTER_HOME", str(project.dagster_home))
-    parts = psycopg.conninfo.conninfo_to_dict(server.sandbox)
-    user, host, port = (str(parts[name]) for name in ("user", "host", "port"))
-    suffix = uuid4().hex[:8]
-    names = {kind: f"{kind}_{suffix}" for kind in _KINDS}
-    for name, template in ((names["atlas"], "template1"), (names["dagster"], dagster_template)):
-        copy_database(server.sandbox, template, name)
-    patch.setenv("DB_HOST", host)
-    patch.setenv("DB_PORT", port)
-    patch.setenv("DB_USER", user)
-    patch.setenv("DB_NAME", names["sandbox"])
-    where = f"?host={host}&port={port}"
-    patch.setenv("STORAGE__DATABASE_URL", f"postgresql://{user}@/{names['atlas']}{where}")
-    patch.setenv("DAGSTER_DATABASE_URL", f"postgresql+psycopg2://{user}@/{names['dagster']}{where}")
     try:
-        yield project
+        with databases.lend() as variables:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            yield project
     finally:
-        drop_databases(server.sandbox, *names.values())
         shutil.rmtree(project.root, ignore_errors=True)
-
-
-def copy_database(server: str, template: str, name: str) -> None:
-    """Make the database `name` from another one."""
-    with psycopg.connect(server, autocommit=True) as admin:
-        if template != "template1":  # what somebody is connected to cannot be copied
-            admin.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s",
-                (template,),
-            )
-        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        admin.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
 
 
 def draw_once() -> Callable[[Iterable[drawing.Plot]], tuple[drawing.Drawing, ...]]:
@@ -100,20 +153,11 @@ def draw_once() -> Callable[[Iterable[drawing.Plot]], tuple[drawing.Drawing, ...
     return draw
 
 
-_ADDRESSES = {"atlas": "STORAGE__DATABASE_URL", "dagster": "DAGSTER_DATABASE_URL"}
-
-
-def _database(kind: str) -> str:
-    """Return the name of a database of the current project."""
-    return urlsplit(os.environ[_ADDRESSES[kind]]).path.removeprefix("/")
-
-
 @dataclass
 class Snapshots:
     """States of projects, made once a session: their files, and their databases' contents."""
 
-    server: Databases
-    _taken: dict[str, tuple[Path, dict[str, str]]] = field(default_factory=dict)
+    _taken: dict[str, tuple[Path, dict[str, DatabaseState]]] = field(default_factory=dict)
 
     def bring(self, project: Project, name: str, make: Callable[[], object]) -> None:
         """Bring a fresh project into the state `name`, which `make` makes where it is not known yet."""
@@ -121,24 +165,23 @@ class Snapshots:
             make()
             self._taken[name] = self._take(project)
             return
-        folder, databases = self._taken[name]
+        folder, states = self._taken[name]
         shutil.copytree(folder, project.root, dirs_exist_ok=True)
-        for kind, template in databases.items():
-            current = _database(kind)
-            drop_databases(self.server.sandbox, current)
-            copy_database(self.server.sandbox, template, current)
+        for kind, state in states.items():
+            bring(_conninfo(kind), state)
 
-    def _take(self, project: Project) -> tuple[Path, dict[str, str]]:
+    def _take(self, project: Project) -> tuple[Path, dict[str, DatabaseState]]:
         folder = short_folder("snap")
         for part in (project.conversations, project.baselines.parent):
             shutil.copytree(part, folder / part.relative_to(project.root), dirs_exist_ok=True)
-        copies = {}
-        for kind in _ADDRESSES:
-            copies[kind] = f"snapshot_{kind}_{uuid4().hex[:8]}"
-            copy_database(self.server.sandbox, _database(kind), copies[kind])
-        return folder, copies
+        return folder, {kind: take(_conninfo(kind)) for kind in ADDRESSES}
 
     def close(self) -> None:
-        """Remove the files; the databases go with their server."""
+        """Remove the files."""
         for folder, _ in self._taken.values():
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _conninfo(kind: str) -> str:
+    """Return the address of a database of the current project."""
+    return os.environ[ADDRESSES[kind]].replace("+psycopg2", "")

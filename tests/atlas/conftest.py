@@ -7,6 +7,7 @@ import pytest
 from crm_assets.crm import SandboxPool
 from crm_assets.database import Databases
 from crm_assets.harness import GroundTruthStore
+from tests.projects import ProjectDatabases
 
 from .loop import Loop, loop_project
 from .play import Stage
@@ -23,7 +24,7 @@ def stage(databases: Databases) -> Iterator[Stage]:
 
 
 @pytest.fixture
-def loop(databases: Databases) -> Iterator[Loop]:
+def loop(project_databases: ProjectDatabases) -> Iterator[Loop]:
     """A project to run the loop in, for one test."""
-    with loop_project(databases) as made:
+    with loop_project(project_databases) as made:
         yield made

@@ -9,17 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import orjson
 import psycopg
 import yaml
-from psycopg import sql
 
 from crm_assets.atlas.plan import SessionPlan
 from crm_assets.atlas.run_plan import run_plan
 from crm_assets.atlas.tasks import write_tasks
-from crm_assets.database import Databases, connect_databases
+from crm_assets.database import connect_databases
 from crm_assets.engine import RunSummary
 from crm_assets.generator import generate
 from crm_assets.llm import LedgerEntry, Message, read_ledger
@@ -29,7 +27,8 @@ from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.workspace.files import sha256_of_file
 from crm_assets.workspace.project import Project
 from tests.llm.scripted_server import Recorded, Scripted
-from tests.servers import drop_databases, short_folder
+from tests.projects import ADDRESSES, ProjectDatabases
+from tests.servers import short_folder
 from tests.waiting import HANG_SECONDS
 
 __all__ = [
@@ -187,29 +186,16 @@ def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> Document:
 
 
 @contextmanager
-def loop_project(shared: Databases, **environment: str) -> Iterator[Loop]:
+def loop_project(databases: ProjectDatabases, **environment: str) -> Iterator[Loop]:
     """A project on databases of its own, named in its `.env`: runs need nothing of the environment."""
     root = short_folder("loop")
-    parts = psycopg.conninfo.conninfo_to_dict(shared.sandbox)
-    suffix = uuid4().hex[:8]
-    with psycopg.connect(shared.sandbox, autocommit=True) as admin:
-        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(f"telemetry_{suffix}")))
-    url = f"postgresql://{parts['user']}@/telemetry_{suffix}?host={parts['host']}&port={parts['port']}"
-    values = {
-        "DB_HOST": str(parts["host"]),
-        "DB_PORT": str(parts["port"]),
-        "DB_USER": str(parts["user"]),
-        "DB_NAME": f"sandbox_{suffix}",
-        "STORAGE__DATABASE_URL": url,
-        "OPENAI_API_KEY": KEY,
-        **environment,
-    }
-    (root / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in values.items()))
     (root / "workspace.yaml").write_text("load_from: []\n")
     try:
-        yield Loop(Project(root), url)
+        with databases.lend("sandbox", "atlas") as variables:
+            values = {**variables, "OPENAI_API_KEY": KEY, **environment}
+            (root / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in values.items()))
+            yield Loop(Project(root), variables[ADDRESSES["atlas"]])
     finally:
-        drop_databases(shared.sandbox, f"telemetry_{suffix}", f"sandbox_{suffix}")
         shutil.rmtree(root, ignore_errors=True)
 
 

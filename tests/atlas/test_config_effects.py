@@ -19,13 +19,13 @@ from crm_assets.atlas.plan import SessionPlan
 from crm_assets.atlas.playbook import LearningState
 from crm_assets.atlas.rewards import JUDGE_TEMPERATURES
 from crm_assets.atlas.telemetry import TelemetryStore
-from crm_assets.database import Databases
 from crm_assets.llm import ChatRequest, ModelClient, ModelError, ModelSpec, ProviderLimits
 from tests.atlas.configs import config, model
 from tests.atlas.loop import loop_project, without_times
 from tests.atlas.play import Say, Stage, context, document_of
 from tests.atlas.playbook.build import entry, raw
 from tests.harness.build import ACME, answered, conversation, turn
+from tests.projects import ProjectDatabases
 
 Sections = Mapping[str, Any]
 Script = Mapping[str, Any]
@@ -216,7 +216,7 @@ class Client(ModelClient):
 
 
 def test_storage_and_limits_make_a_difference_to_a_run(
-    databases: Databases, monkeypatch: pytest.MonkeyPatch
+    project_databases: ProjectDatabases, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("crm_assets.atlas.run_playbook.TelemetryStore", Opened)
     monkeypatch.setattr("crm_assets.atlas.model_run.ModelClient", Client)
@@ -232,7 +232,10 @@ def test_storage_and_limits_make_a_difference_to_a_run(
         )
     }
     limits = {"requests_per_minute": 30_000, "tokens_per_minute": 40_000_000, "max_connections": 5}
-    with loop_project(databases) as elsewhere, loop_project(databases, STORAGE__DATABASE_URL="") as loop:
+    with (
+        loop_project(project_databases) as elsewhere,
+        loop_project(project_databases, STORAGE__DATABASE_URL="") as loop,
+    ):
         storage = {
             "database_url": elsewhere.telemetry,
             "min_connections": 2,

@@ -19,7 +19,7 @@ from crm_assets.atlas.model_run import run_models
 from crm_assets.atlas.plan import SessionPlan
 from crm_assets.atlas.run_plan import load_run
 from crm_assets.atlas.telemetry import TelemetryStore
-from crm_assets.database import Databases, connect_databases
+from crm_assets.database import connect_databases
 from crm_assets.engine import RunSummary, learning_key
 from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.llm import ledger_totals
@@ -38,6 +38,7 @@ from tests.atlas.loop import (
     without_times,
 )
 from tests.llm.scripted_server import Recorded, ScriptedServer
+from tests.projects import ProjectDatabases
 
 EPOCHS = 2
 RUN_ID = "20260101T000000Z-one"
@@ -57,9 +58,9 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def run(databases: Databases) -> Iterator[Run]:
+def run(project_databases: ProjectDatabases) -> Iterator[Run]:
     """Six conversations, twice each, paired, learning on."""
-    with loop_project(databases) as loop, ScriptedServer(offline_models) as server:
+    with loop_project(project_databases) as loop, ScriptedServer(offline_models) as server:
         files = loop.tasks(small_dataset(6))
         config = loop.config(models_at(server.url))
         summary = loop.run(files, config, epochs=EPOCHS)
@@ -326,13 +327,13 @@ def test_two_runs_at_once_lose_nothing(loop: Loop):
     assert {entry["id"] for entry in entries} == learnt
 
 
-def test_a_shard_runs_all_sessions_of_its_learning_keys(databases: Databases):
+def test_a_shard_runs_all_sessions_of_its_learning_keys(project_databases: ProjectDatabases):
     documents = small_dataset(8)
     keys = [learning_key(one["workflow_category"], one["complexity_level"]) for one in documents]
     shard = {keys[0], keys[-1]}
     wanted = [one["conversation_id"] for one, key in zip(documents, keys, strict=True) if key in shard]
     assert len(wanted) < len(documents)
-    with loop_project(databases) as loop, ScriptedServer(offline_models) as server:
+    with loop_project(project_databases) as loop, ScriptedServer(offline_models) as server:
         files = loop.tasks(documents)
         plan = SessionPlan(config=loop.config(models_at(server.url)), epochs=EPOCHS, concurrency=4)
         summary = run_models(

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from crm_assets.database import Databases
 from crm_assets.errors import ConfigError, InputError
 from crm_assets.llm import LedgerEntry
 from crm_assets.reporting.metrics import compute_metrics
 from crm_assets.reporting.models import RunInfo
 from tests.atlas.loop import Loop, loop_project, models_at, offline_models, small_dataset
 from tests.llm.scripted_server import ScriptedServer
+from tests.projects import ProjectDatabases
 
 DOCUMENTS = small_dataset(6)
 
@@ -24,9 +24,9 @@ def amount(entry: LedgerEntry, kind: str) -> float:
 
 
 @pytest.fixture(scope="module")
-def whole(databases: Databases) -> list[LedgerEntry]:
+def whole(project_databases: ProjectDatabases) -> list[LedgerEntry]:
     """The calls of a run without a budget."""
-    with loop_project(databases) as loop, ScriptedServer(offline_models) as server:
+    with loop_project(project_databases) as loop, ScriptedServer(offline_models) as server:
         files = loop.tasks(DOCUMENTS)
         loop.run(files, loop.config(models_at(server.url)))
         return loop.ledger(files)

@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
-from crm_assets.database import Databases
 from tests.atlas.loop import asked, loop_project, models_at, offline_models, role_of, telemetry_rows
 from tests.harness.build import ACME, BETA, SEEDS
 from tests.llm.scripted_server import Recorded, ScriptedServer
+from tests.projects import ProjectDatabases
 
 CANARY = "canary"
 
@@ -84,13 +84,13 @@ class Played:
 
 
 @pytest.fixture(scope="module")
-def runs(databases: Databases) -> dict[str, Played]:
+def runs(project_databases: ProjectDatabases) -> dict[str, Played]:
     """By `feedback`."""
-    return {feedback: play(databases, feedback) for feedback in ("none", "verdicts", "oracle")}
+    return {feedback: play(project_databases, feedback) for feedback in ("none", "verdicts", "oracle")}
 
 
-def play(databases: Databases, feedback: str) -> Played:
-    with loop_project(databases) as loop, ScriptedServer(offline_models) as server:
+def play(project_databases: ProjectDatabases, feedback: str) -> Played:
+    with loop_project(project_databases) as loop, ScriptedServer(offline_models) as server:
         config = loop.config(models_at(server.url), {"agent": {"use_llm_judge": True}})
         files = loop.tasks([DOCUMENT])
         loop.run(files, config, feedback=feedback, mode="coach", epochs=2)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from crm_assets.database import Databases
 from crm_assets.errors import ConfigError, InfrastructureError
 from crm_assets.llm import LedgerEntry, ModelClient, RetryPolicy, ledger_totals
 from crm_assets.offline_models import FaultMix, OfflineServer
@@ -29,6 +28,7 @@ from tests.llm.scripted_server import (
     reset,
     truncated,
 )
+from tests.projects import ProjectDatabases
 from tests.waiting import HANG_SECONDS
 
 DOCUMENTS = small_dataset(6)
@@ -40,9 +40,9 @@ TIMEOUT = 0.8
 
 
 @pytest.fixture(scope="module")
-def loop(databases: Databases) -> Iterator[Loop]:
+def loop(project_databases: ProjectDatabases) -> Iterator[Loop]:
     """Retries come at once, and time stands still: what a seed's faults hit is always the same."""
-    with pytest.MonkeyPatch.context() as patch, loop_project(databases) as made:
+    with pytest.MonkeyPatch.context() as patch, loop_project(project_databases) as made:
         patch.setattr("crm_assets.atlas.store._now", lambda: NOW)
         patch.setattr("crm_assets.atlas.model_run.ModelClient", _hasty)
         yield made

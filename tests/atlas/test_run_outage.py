@@ -15,6 +15,7 @@ from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.workspace.project import Project
 from tests.atlas.loop import Loop, loop_project, models_at, offline_models, small_dataset
 from tests.llm.scripted_server import Recorded, Scripted, ScriptedServer
+from tests.projects import ProjectDatabases
 from tests.servers import server_project
 
 DOCUMENTS = small_dataset(4)
@@ -25,6 +26,12 @@ def own() -> Iterator[Project]:
     """A project with a server that a test may stop."""
     with server_project() as project:
         yield project
+
+
+@pytest.fixture(scope="module")
+def own_databases(own: Project) -> ProjectDatabases:
+    """Databases of that server."""
+    return ProjectDatabases(connect_databases(own))
 
 
 def once_at(request_number: int, happens: Callable[[], None]) -> Callable[[Recorded], Scripted]:
@@ -79,7 +86,7 @@ def test_a_run_goes_on_when_its_backends_are_terminated(loop: Loop):
     assert terminated[0] > 4, "no sandbox lost its backend"
 
 
-def test_a_run_goes_on_when_its_server_was_away(own: Project):
+def test_a_run_goes_on_when_its_server_was_away(own: Project, own_databases: ProjectDatabases):
     restarts: list[threading.Thread] = []
 
     def restart() -> None:
@@ -88,7 +95,7 @@ def test_a_run_goes_on_when_its_server_was_away(own: Project):
         thread.start()
         restarts.append(thread)
 
-    with loop_project(connect_databases(own)) as loop:
+    with loop_project(own_databases) as loop:
         try:
             with ScriptedServer(latency_seconds=0.02) as server:
                 check_finished(loop, server, restart)
@@ -98,8 +105,8 @@ def test_a_run_goes_on_when_its_server_was_away(own: Project):
                 thread.join()
 
 
-def test_a_run_ends_in_a_sentence_when_its_server_stays_away(own: Project):
-    with loop_project(connect_databases(own), DB_OUTAGE_SECONDS="0.5") as loop:
+def test_a_run_ends_in_a_sentence_when_its_server_stays_away(own: Project, own_databases: ProjectDatabases):
+    with loop_project(own_databases, DB_OUTAGE_SECONDS="0.5") as loop:
         files = loop.tasks(DOCUMENTS)
         try:
             with ScriptedServer(latency_seconds=0.02) as server:

@@ -9,12 +9,12 @@ import pytest
 
 from crm_assets.atlas.playbook import RunPlaybook
 from crm_assets.atlas.run_playbook import read_run_playbook
-from crm_assets.database import Databases
 from crm_assets.errors import ConfigError
 from crm_assets.records import PlaybookUse, SessionLog
 from crm_assets.workspace.baseline_files import RunFiles
 from tests.atlas.loop import Loop, loop_project, models_at, offline_models, small_dataset
 from tests.llm.scripted_server import ScriptedServer
+from tests.projects import ProjectDatabases
 
 COUNT = 4
 
@@ -30,8 +30,8 @@ class Runs:
 
 
 @pytest.fixture(scope="module")
-def runs(databases: Databases) -> Iterator[Runs]:
-    with loop_project(databases) as loop, ScriptedServer(offline_models) as server:
+def runs(project_databases: ProjectDatabases) -> Iterator[Runs]:
+    with loop_project(project_databases) as loop, ScriptedServer(offline_models) as server:
         config, documents = loop.config(models_at(server.url)), small_dataset(COUNT)
         made = {}
         for dataset, run, learning in (("demo", "d", "on"), ("dev", "one", "on"), ("dev", "two", "frozen")):

@@ -11,7 +11,6 @@ import dagster as dg
 import pytest
 
 from crm_assets.atlas.plan import SessionPlan
-from crm_assets.database import Databases
 from crm_assets.errors import ConfigError
 from crm_assets.llm import ModelClient, RetryPolicy
 from crm_assets.orchestration.materialize import LineageOptions, materialize_on
@@ -28,6 +27,7 @@ from tests.atlas.loop import (
     telemetry_rows,
 )
 from tests.llm.scripted_server import Recorded, Scripted, ScriptedServer, broken, refused
+from tests.projects import ProjectDatabases
 
 SECRETS = {
     "GEMINI_API_KEY": "canary-gemini-4711",
@@ -97,11 +97,11 @@ class Leavings:
 
 
 @pytest.fixture
-def loop(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> Any:
+def loop(project_databases: ProjectDatabases, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(
         "crm_assets.atlas.model_run.ModelClient", lambda *a, **k: ModelClient(*a, **k, retries=FAST)
     )
-    with loop_project(databases, **SECRETS) as made:
+    with loop_project(project_databases, **SECRETS) as made:
         yield made
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from crm_assets.atlas.config_file import load_config
 from crm_assets.audit.leakage import find_leaks
-from crm_assets.database import Databases
 from crm_assets.reporting import RunInfo, compute_metrics
 from crm_assets.workspace.baseline_files import RunFiles
 from tests.atlas.loop import (
@@ -26,6 +25,7 @@ from tests.atlas.loop import (
     without_times,
 )
 from tests.llm.scripted_server import Recorded, Scripted, ScriptedServer
+from tests.projects import ProjectDatabases
 
 SEARCH = {"id": "first", "type": "function", "function": {"name": "quote_prefixes", "arguments": "{}"}}
 
@@ -48,8 +48,8 @@ class Played:
 
 
 @pytest.fixture(scope="module", params=["one", "many"])
-def played(request: pytest.FixtureRequest, databases: Databases) -> Any:
-    with loop_project(databases) as loop, ScriptedServer(looks_first) as server:
+def played(request: pytest.FixtureRequest, project_databases: ProjectDatabases) -> Any:
+    with loop_project(project_databases) as loop, ScriptedServer(looks_first) as server:
         setting = {"agent": {"calls_per_turn": request.param}, "orchestration": {"max_retries": 0}}
         config = loop.config(models_at(server.url), setting, name=request.param)
         files = loop.tasks(small_dataset(2), run=request.param)

@@ -19,6 +19,7 @@ from crm_assets.defs.resources import EMPTY_BASE, PostgresResource, SandboxResou
 from crm_assets.generator import write_dataset
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
+from tests.projects import SANDBOXES
 
 from .resources.test_resources import leave_a_row
 
@@ -71,8 +72,8 @@ def test_a_run_uses_the_databases_that_the_launchpad_names(
     result = run(instance, "atlas", postgres={"sandbox_url": elsewhere, "telemetry_url": elsewhere})
     assert result.success
     assert {"sandbox_001", "ground_truth"} <= schemas(elsewhere)
-    usual = connect_databases(project)
-    assert not schemas(usual.sandbox) & {"sandbox_001", "ground_truth"}
+    with psycopg.connect(connect_databases(project).sandbox) as usual:
+        assert usual.execute("SELECT count(*) FROM ground_truth.end_states").fetchone() == (0,)
     with psycopg.connect(elsewhere) as connection:
         assert connection.execute("SELECT count(*) FROM sessions").fetchone() == (2,)
     checks = {each.check_name: each for each in result.get_asset_check_evaluations()}
@@ -85,7 +86,7 @@ def test_sessions_show_the_reset_and_their_row_in_the_telemetry(
 ) -> None:
     shown = metadata(run(instance, "atlas"), "atlas_sessions")
     assert shown["sandbox_fingerprint"] == EMPTY_BASE
-    assert (shown["sandboxes_reset"], shown["sandboxes_remade"]) == (1, 0)
+    assert (shown["sandboxes_reset"], shown["sandboxes_remade"]) == (SANDBOXES, 0)
     assert shown["telemetry_sessions"] == 2
     row = shown["telemetry_row"]
     assert (row["status"], row["execution_mode"]) == ("succeeded", "paired")
@@ -112,4 +113,4 @@ def test_a_row_that_stays_in_a_sandbox_is_removed_before_sessions_and_reported_a
     assert metadata(result, "atlas_sessions")["sandboxes_remade"] == 1
     (reset,) = [each for each in result.get_asset_check_evaluations() if each.check_name == "sandbox_reset"]
     assert not reset.passed
-    assert reset.description == "1 of 1 sandboxes held rows."
+    assert reset.description == f"1 of {SANDBOXES} sandboxes held rows."

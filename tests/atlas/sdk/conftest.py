@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from crm_assets.database import Databases
 from tests.atlas.loop import Loop, loop_project
+from tests.projects import ProjectDatabases
 
 from .environment import SdkProcess
 
@@ -20,7 +20,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SdkProcess]:
 
 
 @pytest.fixture
-def loop(databases: Databases) -> Iterator[Loop]:
+def loop(project_databases: ProjectDatabases) -> Iterator[Loop]:
     """A project of its own."""
-    with loop_project(databases) as made:
+    with loop_project(project_databases) as made:
         yield made

@@ -27,6 +27,7 @@ from tests.atlas.loop import (
     without_times,
 )
 from tests.llm.scripted_server import Recorded, ScriptedServer
+from tests.projects import ProjectDatabases
 
 from .environment import REPOSITORY, SdkProcess
 
@@ -52,9 +53,11 @@ class Run:
         return Counter(role_of(request) for request in self.requests)
 
 
-def run(process: SdkProcess, databases: Databases, server: ScriptedServer, engine: str) -> Iterator[Run]:
+def run(
+    process: SdkProcess, project_databases: ProjectDatabases, server: ScriptedServer, engine: str
+) -> Iterator[Run]:
     documents = (REPOSITORY / "data" / "conversations" / "dev.jsonl").read_bytes().splitlines()[:COUNT]
-    with loop_project(databases) as loop:
+    with loop_project(project_databases) as loop:
         files = loop.tasks([orjson.loads(line) for line in documents])
         before = len(server.requests)
         outcome = process.run(

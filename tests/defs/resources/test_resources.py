@@ -19,6 +19,7 @@ from crm_assets.defs.resources import (
 from crm_assets.errors import ConfigError, InfrastructureError
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
+from tests.projects import SANDBOXES
 
 EMPTY = hashlib.sha256(b"").hexdigest()
 
@@ -60,15 +61,22 @@ def leave_a_row(postgres: PostgresResource, schema: str) -> None:
 
 def test_a_reset_empties_every_free_sandbox(postgres: PostgresResource) -> None:
     resource = SandboxResource(postgres=postgres)
-    assert resource.reset() == (1, 0, EMPTY)
+    assert resource.reset() == (SANDBOXES, 0, EMPTY)
     with resource.lease() as one, resource.lease() as other:
         schemas = (one.schema, other.schema)
-    assert resource.reset() == (2, 0, EMPTY)
     for schema in schemas:
         leave_a_row(postgres, schema)
     assert resource.fingerprint() != EMPTY
-    assert resource.reset() == (2, 2, EMPTY)
+    assert resource.reset() == (SANDBOXES, 2, EMPTY)
     assert resource.fingerprint() == EMPTY
+
+
+def test_a_reset_makes_the_first_sandbox_of_a_database(lonely_project: Project) -> None:
+    resource = SandboxResource(postgres=PostgresResource.of(lonely_project))
+    assert resource.reset() == (1, 0, EMPTY)
+    with resource.lease() as one, resource.lease() as other:
+        assert one.schema != other.schema
+    assert resource.reset() == (2, 0, EMPTY)
 
 
 def test_a_reset_leaves_a_sandbox_in_use_alone(postgres: PostgresResource) -> None:
