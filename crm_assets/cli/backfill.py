@@ -110,7 +110,7 @@ def backfill(
                 "UI (Deployment, Concurrency)."
             )
         for each in wanted:
-            _submit(instance, each, wait=not detach)
+            _submit(instance, project, each, wait=not detach)
 
 
 def _plan(project: Project, key: BaselineKey, plan: SessionPlan) -> SessionPlan:
@@ -127,7 +127,7 @@ def _keys(
         texts = [text.strip() for text in named.split(",") if text.strip()]
         return list(dict.fromkeys(find_run(project, dataset, text) for text in texts))
     if new:
-        return free_keys(project, dataset, new, label=label)
+        return free_keys(project, [dataset], new, label=label)
     known = runs_of(project, dataset)
     keys = [paths.key for paths in known if (paths.has_sessions if done else not paths.finished)]
     if not keys:
@@ -198,10 +198,10 @@ def _next_command(left: Sequence[BaselinePaths], options: LineageOptions) -> str
     return shlex.join(words)
 
 
-def _submit(instance: dg.DagsterInstance, wanted: Backfill, *, wait: bool) -> None:
+def _submit(instance: dg.DagsterInstance, project: Project, wanted: Backfill, *, wait: bool) -> None:
     from crm_assets.orchestration.backfills import follow, submit
 
-    backfill_id = submit(instance, wanted)
+    backfill_id = submit(instance, project, wanted)
     keys = ", ".join(str(key.run) for key in wanted.keys)
     click.echo(f"Backfill {backfill_id} of {wanted.dataset}: {keys}")
     click.echo(f"UI: http://{HOST}:{DEFAULT_PORT}/runs/b/{backfill_id}")

@@ -78,7 +78,8 @@ def baseline(
         with progress_lines():
             run_id = _make(project, paths, plan, limit=limit, overwrite=overwrite, resume=resume)
     finally:
-        release_run(project, key)  # what failed before it wrote anything leaves no trace
+        if run is None:
+            release_run(project, key)  # what failed before it wrote anything leaves no trace
 
     from crm_assets.reporting.history import HistoryPaths
 

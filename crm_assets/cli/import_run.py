@@ -55,7 +55,8 @@ def import_command(*, file: Path, dataset: str, run: str | None, label: str, as_
         with progress_lines():
             made = import_run(project, file, key)
     finally:
-        release_run(project, key)  # what failed before it wrote anything leaves no trace
+        if run is None:
+            release_run(project, key)  # what failed before it wrote anything leaves no trace
 
     print_figures(made.paths, as_json=as_json)
     for line in (*_overlap_lines(made), f"README: {relative(made.paths.readme)}"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from crm_assets.cli.names import dataset_option, run_option
-from crm_assets.cli.runs import free_keys, register_keys
+from crm_assets.cli.runs import free_keys, plan_keys
 from crm_assets.workspace.datasets import require_dataset
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import find_project
@@ -24,10 +24,10 @@ def partitions() -> None:
 def add(dataset: str, run: str | None) -> None:
     """Register a baseline's keys and print its partition key.
 
-    The UI and `dagster asset` then offer it.
+    The UI and `dagster asset` then offer it. `crm-assets runs new` plans several at once.
     """
     project = find_project()
     require_dataset(project, dataset)
-    keys = [BaselineKey.of(dataset, run)] if run else free_keys(project, dataset, 1)
-    register_keys(project, keys)
+    keys = [BaselineKey.of(dataset, run)] if run else free_keys(project, [dataset], 1)
+    plan_keys(project, keys)
     click.echo(keys[0])

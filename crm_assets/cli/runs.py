@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
 
 from crm_assets.cli.common import json_option, print_json, relative
-from crm_assets.cli.names import DATASET, RUN, dataset_option
-from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.cli.names import DATASET, RUN, dataset_option, run_option
+from crm_assets.errors import InputError
+from crm_assets.workspace.baseline_files import BaselinePaths, is_planned, plan_run
 from crm_assets.workspace.datasets import require_dataset
 from crm_assets.workspace.keys import BaselineKey, RunKey, parse_dataset
 from crm_assets.workspace.project import Project, find_project
@@ -18,7 +20,7 @@ from crm_assets.workspace.run_names import find_run
 if TYPE_CHECKING:
     from crm_assets.reporting.run_list import ListedRun
 
-__all__ = ["free_keys", "register_keys", "runs"]
+__all__ = ["free_keys", "plan_keys", "runs"]
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
@@ -29,18 +31,26 @@ def runs() -> None:
 
 
 @runs.command()
-@dataset_option()
+@dataset_option(help="Datasets, separated by commas: each run key is planned for all of them.")
+@run_option(help="Run key to plan, YYYYMMDDTHHMMSSZ[-label]; left out, new ones.")
 @click.option("--label", default="", help="Added to the run key, as in 20260131T093000Z-label.")
 @click.option("--count", type=click.IntRange(1, 1000), default=1, show_default=True, help="Number of keys.")
-def new(dataset: str, label: str, count: int) -> None:
-    """Register new run keys and print their partition keys.
+def new(dataset: str, run: str | None, label: str, count: int) -> None:
+    """Plan runs for later and print their partition keys.
 
-    The UI's partition pickers then offer them.
+    The UI's partition pickers then offer them; a backfill makes no others.
     """
     project = find_project()
-    require_dataset(project, dataset)
-    keys = free_keys(project, dataset, count, label=label)
-    register_keys(project, keys)
+    names = list(dict.fromkeys(name.strip() for name in dataset.split(",")))
+    for name in names:
+        require_dataset(project, name)
+    if run is not None and (label or count > 1):
+        raise InputError("--run names one key, so it excludes --label and --count.")
+    if run is None:
+        keys = free_keys(project, names, count, label=label)
+    else:
+        keys = [BaselineKey.of(name, run) for name in names]
+    plan_keys(project, keys)
     for key in keys:
         click.echo(key)
 
@@ -82,30 +92,32 @@ def restore(dataset: str, run: str) -> None:
     click.echo(f"Restored: {relative(paths.folder)}")
 
 
-def free_keys(project: Project, dataset: str, count: int, *, label: str = "") -> list[BaselineKey]:
-    """Return `count` unused run keys of `dataset`, from the current second on.
+def free_keys(
+    project: Project, datasets: Sequence[str], count: int, *, label: str = ""
+) -> list[BaselineKey]:
+    """Return `count` run keys that none of `datasets` uses, for each of them, from the current second on.
 
     Raises:
         InputError: `label` cannot be part of a run key.
     """
-    keys: list[BaselineKey] = []
+    found: list[RunKey] = []
     run = RunKey.now(label)
-    while len(keys) < count:
-        key = BaselineKey(dataset, run)
-        if not BaselinePaths.of(project, key).folder.parent.exists():
-            keys.append(key)
+    while len(found) < count:
+        if not any(is_planned(BaselinePaths.of(project, BaselineKey(each, run))) for each in datasets):
+            found.append(run)
         run = run.next_second()
-    return keys
+    return [BaselineKey(dataset, run) for run in found for dataset in datasets]
 
 
-def register_keys(project: Project, keys: list[BaselineKey]) -> None:
-    """Register `keys` in Dagster."""
+def plan_keys(project: Project, keys: Sequence[BaselineKey]) -> None:
+    """Plan the runs `keys`: give them folders, and register them in Dagster."""
     from crm_assets.defs.partitions import register
     from crm_assets.orchestration.materialize import open_instance
 
     with open_instance(project) as instance:
         for key in keys:
             register(instance, key)
+            plan_run(project, key)
 
 
 def _document(run: ListedRun) -> dict[str, object]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dagster as dg
+from dagster._core.storage.tags import BACKFILL_ID_TAG
 
+from crm_assets.errors import InputError
+from crm_assets.workspace.baseline_files import BaselinePaths, is_planned
 from crm_assets.workspace.keys import DATASET_DIMENSION, RUN_DIMENSION, BaselineKey
 
 __all__ = [
@@ -14,6 +17,7 @@ __all__ = [
     "multi_partition",
     "register",
     "register_dataset",
+    "require_planned",
 ]
 
 DATASET_PARTITIONS = dg.DynamicPartitionsDefinition(name="crm_dataset")
@@ -30,6 +34,25 @@ def baseline_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContex
         InputError: the partition's key is not a baseline's.
     """
     return BaselineKey.parse(str(context.partition_key))
+
+
+def require_planned(run: dg.DagsterRun, paths: BaselinePaths) -> None:
+    """Refuse a run of a Dagster backfill that nobody planned.
+
+    The grid of partitions is dataset × run, so "Materialize missing" also selects the runs of all other
+    datasets. A run that was launched by itself was chosen by itself.
+
+    Raises:
+        InputError: nobody planned the run; the message says how to plan it.
+    """
+    if BACKFILL_ID_TAG not in run.tags or is_planned(paths):
+        return
+    key = paths.key
+    raise InputError(
+        f"Nobody planned run {key.run} of dataset {key.dataset} (a backfill also selects the runs of other "
+        f"datasets): plan it with `crm-assets runs new --dataset {key.dataset} --run {key.run}` and launch "
+        "it again, or leave it out."
+    )
 
 
 def register_dataset(instance: dg.DagsterInstance, dataset: str) -> None:

@@ -20,6 +20,7 @@ from crm_assets.defs.assets.sessions import POOL
 from crm_assets.defs.partitions import register
 from crm_assets.errors import CrmAssetsError, InfrastructureError
 from crm_assets.orchestration.materialize import STAGES, LineageOptions, materialize_on, refresh_history
+from crm_assets.workspace.baseline_files import plan_run
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
 
@@ -84,8 +85,10 @@ def pool_is_closed(instance: dg.DagsterInstance) -> bool:
     return limits.get(POOL) == 0
 
 
-def submit(instance: dg.DagsterInstance, backfill: Backfill) -> str:
+def submit(instance: dg.DagsterInstance, project: Project, backfill: Backfill) -> str:
     """Hand a backfill to the daemon, which makes a run for each key; returns its ID."""
+    for key in backfill.keys:
+        plan_run(project, key)
     partitions = [register(instance, key) for key in backfill.keys]
     backfill_id = make_new_backfill_id()
     stages = [name for name in STAGES if name in backfill.stages]

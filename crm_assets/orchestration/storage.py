@@ -7,22 +7,42 @@ whichever comes first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dagster import Field, StringSource
 from dagster._serdes import ConfigurableClassData
-from dagster_postgres import DagsterPostgresStorage
+from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from crm_assets.database import connect_databases
+from crm_assets.defs.partitions import DATASET_PARTITIONS, RUN_PARTITIONS
 from crm_assets.errors import ConfigError, InfrastructureError, last_line
+from crm_assets.workspace.keys import RunKey, parse_dataset
 from crm_assets.workspace.project import find_project
 
 __all__ = ["ProjectPostgresStorage"]
 
+_PARSERS = {RUN_PARTITIONS.name: RunKey.parse, DATASET_PARTITIONS.name: parse_dataset}
+"""What reads the keys of a dimension, by the dimension's name in Dagster."""
+
 _CONNECT_TIMEOUT = 10
+
+
+class _EventLogStorage(PostgresEventLogStorage):
+    """Dagster's, which takes no key that is not one: the UI's pickers let people type any text."""
+
+    def add_dynamic_partitions(self, partitions_def_name: str, partition_keys: Sequence[str]) -> None:
+        """Register partition keys.
+
+        Raises:
+            InputError: one of them is no key of a dataset or a run.
+        """
+        if (parse := _PARSERS.get(partitions_def_name)) is not None:
+            for key in partition_keys:
+                parse(key)
+        super().add_dynamic_partitions(partitions_def_name, partition_keys)
 
 
 class ProjectPostgresStorage(DagsterPostgresStorage):
@@ -31,6 +51,17 @@ class ProjectPostgresStorage(DagsterPostgresStorage):
     `postgres_url` in `dagster.yaml` takes precedence; without it, the database of the project that this
     process works in (which `DAGSTER_DATABASE_URL` may name).
     """
+
+    def __init__(
+        self,
+        postgres_url: str,
+        should_autocreate_tables: bool = True,
+        inst_data: ConfigurableClassData | None = None,
+    ) -> None:
+        """Open the storages at `postgres_url`, whose tables are made if they are missing."""
+        super().__init__(postgres_url, should_autocreate_tables, inst_data)
+        self._event_log_storage.dispose()
+        self._event_log_storage = _EventLogStorage(postgres_url, should_autocreate_tables=False)
 
     @classmethod
     def config_type(cls) -> Mapping[str, Field]:

@@ -21,6 +21,8 @@ __all__ = [
     "baseline_at",
     "claim_run",
     "finished_runs",
+    "is_planned",
+    "plan_run",
     "release_run",
     "runs_of",
     "sidecar_of",
@@ -293,6 +295,20 @@ def claim_run(project: Project, dataset: str, run: RunKey) -> RunKey:
     raise InputError(
         f"No free run key for dataset {dataset} from {run.timestamp} on; set another one with --run."
     )
+
+
+def plan_run(project: Project, key: BaselineKey) -> None:
+    """Create the folder of a run that is to be made later: it is planned from then on.
+
+    Raises:
+        InfrastructureError: the folder cannot be created.
+    """
+    _make_folder(project.baselines / key.dataset / str(key.run))
+
+
+def is_planned(paths: BaselinePaths) -> bool:
+    """Return True if somebody planned or began this run: it has a folder."""
+    return paths.folder.parent.is_dir()
 
 
 def release_run(project: Project, key: BaselineKey) -> None:

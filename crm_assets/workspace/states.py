@@ -2,7 +2,7 @@
 
 | state | its files | what goes on makes |
 | --- | --- | --- |
-| planned | no tasks, perhaps no folder | everything |
+| planned | a folder without tasks | everything |
 | tasks only | tasks.jsonl | sessions, metrics, README |
 | under way | sessions.jsonl.partial | the sessions that have no verdict, then the rest |
 | not scored | sessions.jsonl | metrics, README |

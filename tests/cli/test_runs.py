@@ -11,6 +11,7 @@ import pytest
 
 import crm_assets.defs.assets.sessions as sessions_module
 from crm_assets.errors import InfrastructureError
+from crm_assets.generator import write_dataset
 from crm_assets.orchestration.materialize import open_instance
 from crm_assets.reporting.history import HistoryPaths
 from crm_assets.workspace.baseline_files import BaselinePaths
@@ -37,7 +38,22 @@ def test_new_registers_keys_and_prints_them(run: Run, project: Project) -> None:
     assert {key.run.label for key in keys} == {"trial"}
     with open_instance(project) as instance:
         assert set(instance.get_dynamic_partitions("crm_run")) == {str(key.run) for key in keys}
-    assert not project.baselines.exists()
+    listed = json.loads(run("runs", "list", *SMALL, "--json").stdout)
+    assert {(each["run"], each["state"]) for each in listed} == {(str(key.run), "planned") for key in keys}
+
+
+def test_new_plans_one_key_for_several_datasets(run: Run, project: Project) -> None:
+    write_dataset(project.dataset_file("other"), 2, seed=3)
+    both = run("runs", "new", "--dataset", "small,other")
+    (a, b) = map(BaselineKey.parse, both.stdout.split())
+    assert (a.dataset, b.dataset, a.run) == ("small", "other", b.run)
+    named = run("runs", "new", *SMALL, "--run", ONE)
+    assert named.stdout == f"small|{ONE}\n", named.output
+    assert "excludes" in run("runs", "new", *SMALL, "--run", ONE, "--count", 2).stderr
+    assert "There is no dataset 'more'" in run("runs", "new", "--dataset", "small,more").stderr
+    failed = run("baseline", *SMALL, "--run", ONE, "--agent", "recorded", "--recorded", "none")
+    assert failed.exit_code == 2
+    assert paths(project, ONE).folder.parent.is_dir(), "still planned"
 
 
 def test_list_knows_the_runs_of_a_dataset_whose_file_is_gone(run: Run, project: Project) -> None:

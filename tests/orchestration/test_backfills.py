@@ -89,8 +89,10 @@ def test_a_pool_with_no_places_is_noticed(instance: dg.DagsterInstance) -> None:
     assert not pool_is_closed(instance)
 
 
-def test_a_submitted_backfill_is_what_the_daemon_needs(instance: dg.DagsterInstance) -> None:
-    backfill = instance.get_backfill(submit(instance, WANTED))
+def test_a_submitted_backfill_is_what_the_daemon_needs(
+    instance: dg.DagsterInstance, project: Project
+) -> None:
+    backfill = instance.get_backfill(submit(instance, project, WANTED))
     assert backfill is not None
     assert backfill.status == BulkActionStatus.REQUESTED
     assert backfill.is_asset_backfill
@@ -104,24 +106,26 @@ def test_a_submitted_backfill_is_what_the_daemon_needs(instance: dg.DagsterInsta
     assert set(instance.get_dynamic_partitions("crm_run")) == {str(key.run) for key in KEYS}
 
 
-def test_rescoring_targets_metrics_and_readme_alone(instance: dg.DagsterInstance) -> None:
+def test_rescoring_targets_metrics_and_readme_alone(instance: dg.DagsterInstance, project: Project) -> None:
     wanted = Backfill("small", KEYS, REPLAY, ("baseline_metrics", "baseline_readme"))
-    backfill = instance.get_backfill(submit(instance, wanted))
+    backfill = instance.get_backfill(submit(instance, project, wanted))
     assert backfill is not None
     assert {key.to_user_string() for key in backfill.asset_selection or []} == set(wanted.stages)
     assert backfill.run_config == {} or not backfill.run_config.get("ops")
 
 
-def test_following_a_backfill_whose_daemon_is_gone_says_so(instance: dg.DagsterInstance) -> None:
-    backfill_id = submit(instance, WANTED)
+def test_following_a_backfill_whose_daemon_is_gone_says_so(
+    instance: dg.DagsterInstance, project: Project
+) -> None:
+    backfill_id = submit(instance, project, WANTED)
     states = follow(instance, backfill_id, poll_seconds=0)
     assert next(states).status == "requested"
     with pytest.raises(InfrastructureError, match=r"daemon has stopped; start .* continue backfill \w+"):
         next(states)
 
 
-def test_following_ends_when_the_backfill_is_over(instance: dg.DagsterInstance) -> None:
-    backfill_id = submit(instance, WANTED)
+def test_following_ends_when_the_backfill_is_over(instance: dg.DagsterInstance, project: Project) -> None:
+    backfill_id = submit(instance, project, WANTED)
     backfill = instance.get_backfill(backfill_id)
     assert backfill is not None
     instance.update_backfill(backfill.with_status(BulkActionStatus.COMPLETED_FAILED))

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from crm_assets.database import connect_databases
-from crm_assets.errors import ConfigError, InfrastructureError
+from crm_assets.errors import ConfigError, InfrastructureError, InputError
 from crm_assets.orchestration.materialize import open_instance, refresh_history
 from crm_assets.orchestration.storage import ProjectPostgresStorage
 from crm_assets.workspace.project import Project
@@ -33,6 +33,23 @@ def test_an_instance_survives_the_way_to_another_process(project: Project) -> No
         reference = instance.get_ref()
     with dg.DagsterInstance.from_ref(reference) as there:
         assert there.get_dynamic_partitions("crm_dataset") == ["dev"]
+
+
+@pytest.mark.parametrize(
+    ("dimension", "key", "sentence"),
+    [
+        ("crm_run", "yesterday", "'yesterday' is not a run key: use a UTC time.*'20260131T093000Z'"),
+        ("crm_run", "20261399T000000Z", "is not a run key: there is no such time"),
+        ("crm_dataset", "My Data", "'My Data' is not a dataset key"),
+    ],
+)
+def test_what_is_no_key_is_refused_where_the_ui_adds_it(
+    project: Project, dimension: str, key: str, sentence: str
+) -> None:
+    with open_instance(project) as instance:
+        with pytest.raises(InputError, match=sentence):
+            instance.add_dynamic_partitions(dimension, [key])
+        assert instance.get_dynamic_partitions(dimension) == []
 
 
 def test_it_takes_the_projects_database(project: Project) -> None:

@@ -11,7 +11,7 @@ from crm_assets.conversations.revision import read_revision_file
 from crm_assets.crm import tool_names
 from crm_assets.defs.assets.conversations import conversations, is_observed, observation
 from crm_assets.defs.assets.progress import tell
-from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
+from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of, require_planned
 from crm_assets.defs.resources import ArtifactsResource, PostgresResource
 from crm_assets.defs.stages import (
     GROUP,
@@ -71,6 +71,7 @@ def dataset_revision(
         project = artifacts.project
         source = require_dataset(project, key.dataset)
         paths = artifacts.baseline(key)
+        require_planned(context.run, paths)
         paths.protect(overwrite=config.overwrite)  # before the work, not after it
         check_dataset(source, known_tools=tool_names())
         revision = read_revision(source, key.dataset)

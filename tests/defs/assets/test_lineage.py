@@ -19,6 +19,8 @@ from crm_assets.atlas.plan import SessionPlan
 from crm_assets.conversations import DatasetError
 from crm_assets.definitions import defs
 from crm_assets.defs.assets import conversations
+from crm_assets.defs.jobs import BASELINE_JOB
+from crm_assets.defs.partitions import register
 from crm_assets.errors import CrmAssetsError, InfrastructureError, InputError
 from crm_assets.generator import write_dataset
 from crm_assets.orchestration.materialize import (
@@ -28,7 +30,7 @@ from crm_assets.orchestration.materialize import (
     materialize_on,
     open_instance,
 )
-from crm_assets.workspace.baseline_files import BaselinePaths, RunFiles
+from crm_assets.workspace.baseline_files import BaselinePaths, RunFiles, plan_run
 from crm_assets.workspace.files import read_json, sha256_of_file
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
@@ -260,6 +262,25 @@ def test_a_stage_without_the_one_before_says_which_is_missing(
 ) -> None:
     with pytest.raises(InputError, match=f"materialize {missing}"):
         materialize_on(instance, project, key, REPLAY, stages=[stage])
+
+
+@pytest.mark.parametrize("planned", [False, True])
+def test_a_backfill_makes_no_run_that_nobody_planned(
+    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths, planned: bool
+) -> None:
+    if planned:
+        plan_run(project, key)
+    result = defs.resolve_job_def(BASELINE_JOB).execute_in_process(
+        instance=instance,
+        partition_key=register(instance, key),
+        asset_selection=[dg.AssetKey("dataset_revision")],
+        tags={"dagster/backfill": "abcdefgh"},
+        raise_on_error=False,
+    )
+    assert result.success == paths.revision.exists() == planned
+    if not planned:
+        (failure,) = (event.step_failure_data for event in result.get_step_failure_events())
+        assert f"`crm-assets runs new --dataset small --run {key.run}`" in str(failure.user_failure_data)
 
 
 def test_a_malformed_dataset_ends_the_run_before_anything_is_written(
