@@ -14,7 +14,14 @@ from typing import TypeVar
 
 import anyio
 
-__all__ = ["deaf_to_interrupts", "gather_all", "in_thread", "run_all", "usable_cores"]
+__all__ = [
+    "deaf_to_interrupts",
+    "gather_all",
+    "in_thread",
+    "process_lives",
+    "run_all",
+    "usable_cores",
+]
 
 _Result = TypeVar("_Result")
 
@@ -107,3 +114,14 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def process_lives(pid: int) -> bool:
+    """Return True if a process of this machine has the number `pid`."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # of another user
+    return True

@@ -59,12 +59,12 @@ from crm_assets.llm import (
     answers_by_model,
     make_redactor,
 )
-from crm_assets.records import ReplayedRun
+from crm_assets.records import ReplayedRun, RunHeader
 from crm_assets.workspace.baseline_files import RunFiles, sidecar_of
 from crm_assets.workspace.files import write_json
 from crm_assets.workspace.project import Project
 
-__all__ = ["run_models"]
+__all__ = ["model_header", "require_models", "run_models"]
 
 
 def run_models(
@@ -114,27 +114,15 @@ def run_models(
         require_sdk()  # before any file is made
     address = databases.telemetry_for(config.storage.database_url)
     playbook = begin_playbook(files, run, address, items)
-    replay_of = None if run.replay is None else replayed_run(project, run.replay)
     with Ledger(files.ledger) as ledger:
         run = _with_tool_mode(run, ledger, project, items, progress)
-        description = describe_models(run)
-        header = run_header(
-            files,
-            project,
-            dataset,
-            databases,
-            description,
-            config=run.config.path,
-            settings=run.config.settings,
-            judged=config.agent.use_llm_judge,
-            replay_of=replay_of,
-        )
+        header = model_header(files, run, project=project, databases=databases, dataset=dataset)
         models = _models(run, ledger, project, items)
         summary = run_work(
             Work(
                 items,
                 source,
-                ModelRunners(run, models, project, databases, dataset, replay_of),
+                ModelRunners(run, models, project, databases, dataset, header.replay_of),
                 in_order=run.in_order,
                 # Not where a budget may end the run: what was done by then would be the long ones.
                 longest_first=not plan.has_budget,
@@ -153,6 +141,27 @@ def run_models(
     _note(files, notes)
     finish_run(files, summary)
     return summary
+
+
+def model_header(
+    files: RunFiles, run: ModelRun, *, project: Project, databases: Databases, dataset: str
+) -> RunHeader:
+    """Return what the sessions of a run with models have in common.
+
+    Raises:
+        InputError: the tasks, or the run that is replayed, cannot be read.
+    """
+    return run_header(
+        files,
+        project,
+        dataset,
+        databases,
+        describe_models(run),
+        config=run.config.path,
+        settings=run.config.settings,
+        judged=run.config.config.agent.use_llm_judge,
+        replay_of=None if run.replay is None else replayed_run(project, run.replay),
+    )
 
 
 def _with_key(item: WorkItem, namespace: str, override: str | None) -> WorkItem:
@@ -220,15 +229,25 @@ def _models(run: ModelRun, ledger: Ledger, project: Project, items: Sequence[Wor
             raise InputError(f"{run.replay} is this run's own ledger; replay it into another run.")
         return ReplayModels(run.replay, ledger=ledger)
     config, plan = run.config.config, run.plan
-    client = ModelClient(
+    require_models(run, project)
+    return ModelClient(
         read_environment(project),
         ledger=ledger,
         limits={name: ProviderLimits(**limits.model_dump()) for name, limits in config.limits.items()},
         budget=Budget(plan.budget_usd, plan.budget_tokens),
         turns={_ledger_key(item): item.turns for item in items},
     )
-    client.require(_asked(run))
-    return client
+
+
+def require_models(run: ModelRun, project: Project) -> None:
+    """Check, before anything is made, that the models of a run can be asked.
+
+    Raises:
+        ConfigError: a key is missing, or a budget in dollars meets a model of unknown price.
+    """
+    if run.replay is None:
+        budget = Budget(run.plan.budget_usd, run.plan.budget_tokens)
+        ModelClient(read_environment(project), budget=budget).require(_asked(run))
 
 
 def _asked(run: ModelRun) -> list[ModelSpec]:

@@ -13,10 +13,11 @@ from crm_assets.atlas.tasks import TaskSource
 from crm_assets.database import Databases
 from crm_assets.engine import Limits, OnProgress, RunSummary, ScriptedRunners, Work, run_work
 from crm_assets.harness import AgentSpec, make_agent
+from crm_assets.records import RunHeader
 from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.workspace.project import Project
 
-__all__ = ["run_sessions"]
+__all__ = ["run_sessions", "scripted_header"]
 
 
 def run_sessions(
@@ -52,9 +53,8 @@ def run_sessions(
     """
     source = TaskSource(files.tasks)
     items = source.items()
-    description = dict(make_agent(agent).describe())
-    replay_of = None if agent.recorded is None else rescored_run(project, agent.recorded)
-    header = run_header(files, project, dataset, databases, description, config=None, replay_of=replay_of)
+    header = scripted_header(files, project=project, databases=databases, dataset=dataset, agent=agent)
+    replay_of = header.replay_of
     record = harness_record if replay_of is None else partial(rescored_record, replayed=replay_of.name)
     summary = run_work(
         Work(items, source, ScriptedRunners(agent, record, databases.sandbox_is_local)),
@@ -68,3 +68,16 @@ def run_sessions(
     )
     finish_run(files, summary)
     return summary
+
+
+def scripted_header(
+    files: RunFiles, *, project: Project, databases: Databases, dataset: str, agent: AgentSpec
+) -> RunHeader:
+    """Return what the sessions of a scripted agent have in common.
+
+    Raises:
+        InputError: the tasks, or the agent's file, cannot be read.
+    """
+    description = dict(make_agent(agent).describe())
+    replay_of = None if agent.recorded is None else rescored_run(project, agent.recorded)
+    return run_header(files, project, dataset, databases, description, config=None, replay_of=replay_of)

@@ -29,6 +29,7 @@ from crm_assets.workspace.project import find_project
 if TYPE_CHECKING:
     from crm_assets.atlas.plan import SessionPlan
     from crm_assets.atlas.smoke import SmokeCheck
+    from crm_assets.workspace.project import Project
 
 __all__ = ["atlas"]
 
@@ -71,36 +72,52 @@ def run(
     """
     project = find_project()
     files = RunFiles(output_dir)
-    if files.readme.exists():
-        raise InputError(f"{files.readme} exists: this run is finished; choose another --output-dir.")
     name = dataset or _dataset_beside(task_file)
-    click.echo(f"{name}, agent {describe_agent(plan, project, name)}", err=True)
 
+    from crm_assets.database import a_command, hold
+
+    with hold(project, output_dir, a_command()):
+        if files.readme.exists():
+            raise InputError(f"{files.readme} exists: this run is finished; choose another --output-dir.")
+        click.echo(f"{name}, agent {describe_agent(plan, project, name)}", err=True)
+        words = ["--task-file", str(task_file), "--output-dir", str(output_dir), "--dataset", name]
+        words += flags_of(plan, limit=limit)
+        set_next_command(lambda: shlex.join(["crm-assets", "atlas", "run", *words]))
+        _run(project, files, plan, task_file=task_file, dataset=name, limit=limit)
+    print_figures(files, as_json=as_json)
+    click.echo(f"README: {relative(files.readme)}", err=as_json)
+
+
+def _run(
+    project: Project,
+    files: RunFiles,
+    plan: SessionPlan,
+    *,
+    task_file: Path,
+    dataset: str,
+    limit: int | None,
+) -> None:
+    """Make what is missing of a run's files."""
     from crm_assets.atlas.run_plan import run_plan
     from crm_assets.atlas.tasks import copy_tasks
     from crm_assets.database import connect_databases
     from crm_assets.reporting import RunInfo, compute_metrics, render_readme, write_metrics
     from crm_assets.workspace.files import write_text
 
-    words = ["--task-file", str(task_file), "--output-dir", str(output_dir), "--dataset", name]
-    words += flags_of(plan, limit=limit)
-    set_next_command(lambda: shlex.join(["crm-assets", "atlas", "run", *words]))
     if not files.sessions.exists():
         copy_tasks(task_file, files.tasks, limit=limit)
-        with live_progress(name) as progress:
+        with live_progress(dataset) as progress:
             run_plan(
                 files,
                 plan,
                 project=project,
                 databases=connect_databases(project),
-                dataset=name,
+                dataset=dataset,
                 progress=progress,
             )
     metrics = compute_metrics(files.sessions, run=RunInfo())
     write_metrics(files.metrics, metrics)
     write_text(files.readme, render_readme(metrics))
-    print_figures(files, as_json=as_json)
-    click.echo(f"README: {relative(files.readme)}", err=as_json)
 
 
 def _dataset_beside(task_file: Path) -> str:

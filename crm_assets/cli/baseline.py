@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -56,27 +56,20 @@ def baseline(
     project = find_project()
     if resume and (run is None or overwrite):
         raise InputError("--resume needs the --run to resume, and excludes --overwrite.")
-    state = RunState.PLANNED
-    if run is not None and not overwrite:
-        from crm_assets.atlas.saved_plan import plan_to_go_on_with
-
-        begun = BaselinePaths.of(project, find_run(project, dataset, run))
-        begun.protect(overwrite=resume)
-        state, plan = status_of(begun).state, plan_to_go_on_with(project, begun, plan, given_options())
-    agent: str = plan.agent
-    if resume or state not in (RunState.NOT_SCORED, RunState.NOT_PUBLISHED):  # sessions are to be run
-        require_dataset(project, dataset)
-        agent = describe_agent(plan, project, dataset)  # refuses a bad configuration first
     if run is None:
+        require_dataset(project, dataset)
+        describe_agent(plan, project, dataset)  # refuses a bad configuration before anything is made
         key = BaselineKey.of(dataset, claim_run(project, dataset, RunKey.now()))
     else:
         key = find_run(project, dataset, run)
     paths = BaselinePaths.of(project, key)
-    set_next_command(lambda: command_of(paths, plan, limit=limit))
-    click.echo(f"Baseline {key}, agent {agent}{_stood(state)}", err=True)
+    options = _Options(plan, limit=limit, overwrite=overwrite, resume=resume)
+
+    from crm_assets.database import a_command, hold
+
     try:
-        with progress_lines():
-            run_id = _make(project, paths, plan, limit=limit, overwrite=overwrite, resume=resume)
+        with hold(project, paths.folder, a_command()):
+            run_id = _make(project, paths, options)
     finally:
         if run is None:
             release_run(project, key)  # what failed before it wrote anything leaves no trace
@@ -93,26 +86,39 @@ def baseline(
         click.echo(line, err=as_json)
 
 
-def _stood(state: RunState) -> str:
-    return "" if state in (RunState.PLANNED, RunState.FINISHED) else f"; {state.value}, and goes on"
+class _Options(NamedTuple):
+    """The options of the command."""
+
+    plan: SessionPlan
+    limit: int | None
+    overwrite: bool
+    resume: bool
 
 
-def _make(
-    project: Project,
-    paths: BaselinePaths,
-    plan: SessionPlan,
-    *,
-    limit: int | None,
-    overwrite: bool,
-    resume: bool,
-) -> str:
-    """Make what is missing of a baseline; returns the ID of Dagster's run, empty for an import."""
-    if paths.imported.is_file() and not (overwrite or resume):
-        from crm_assets.imports import import_run
+def _make(project: Project, paths: BaselinePaths, options: _Options) -> str:
+    """Make what is missing of a baseline, under its lease; return the ID of Dagster's run, if any.
 
-        import_run(project, paths.imported, paths.key)
-        return ""
-    from crm_assets.orchestration.materialize import LineageOptions, materialize
+    All that can be refused is refused before anything is changed.
+    """
+    plan, state = options.plan, RunState.PLANNED
+    if not options.overwrite:
+        from crm_assets.atlas.saved_plan import plan_to_go_on_with
 
-    options = LineageOptions(plan=plan, limit=limit, overwrite=overwrite, resume=resume)
-    return materialize(project, paths.key, options).run_id
+        paths.protect(overwrite=options.resume)
+        state, plan = status_of(paths).state, plan_to_go_on_with(project, paths, plan, given_options())
+    agent: str = plan.agent
+    if options.resume or state not in (RunState.NOT_SCORED, RunState.NOT_PUBLISHED):  # runs sessions
+        require_dataset(project, paths.key.dataset)
+        agent = describe_agent(plan, project, paths.key.dataset)
+    set_next_command(lambda: command_of(paths, plan, limit=options.limit))
+    begun = "" if state in (RunState.PLANNED, RunState.FINISHED) else f"; {state.value}, and goes on"
+    click.echo(f"Baseline {paths.key}, agent {agent}{begun}", err=True)
+    with progress_lines():
+        if paths.imported.is_file() and not (options.overwrite or options.resume):
+            from crm_assets.imports import import_run
+
+            import_run(project, paths.imported, paths.key)
+            return ""
+        from crm_assets.orchestration.materialize import LineageOptions, materialize
+
+        return materialize(project, paths.key, LineageOptions(**{**options._asdict(), "plan": plan})).run_id

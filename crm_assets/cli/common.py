@@ -53,15 +53,22 @@ def describe_agent(plan: SessionPlan, project: Project, dataset: str) -> str:
     """Return the agent and its models, which a user with keys must see before they are called.
 
     Raises:
-        ConfigError: the configuration cannot be used.
-        InputError: the run to replay has no ledger.
+        ConfigError: the configuration cannot be used, or a model cannot be called.
+        InputError: the run to replay has no ledger, or the agent's file cannot be read.
     """
+    from crm_assets.atlas.run_plan import load_run, scripted_agent
+
     if not plan.asks_models:
+        from crm_assets.harness import make_agent
+
+        make_agent(scripted_agent(plan, project))
         return plan.agent
 
-    from crm_assets.atlas.run_plan import load_run
+    from crm_assets.atlas.model_run import require_models
 
-    models = load_run(plan, project, dataset).config.models()
+    run = load_run(plan, project, dataset)
+    require_models(run, project)
+    models = run.config.models()
     named = models.values() if plan.agent == "atlas" else [models["student"]]
     return f"{plan.agent} ({', '.join(dict.fromkeys(spec.name for spec in named))})"
 

@@ -66,11 +66,13 @@ def export_command(
 @click.option("--replace", is_flag=True, help="Let the file's labels replace different ones.")
 def import_command(*, dataset: str, run: str, file: Path, replace: bool) -> None:
     """Take the labels of a CSV file; all of them or none."""
-    paths = _baseline(dataset, run)
+    project, paths = find_project(), _baseline(dataset, run)
 
+    from crm_assets.database import a_command, hold
     from crm_assets.reporting.labels import import_labels
 
-    done = import_labels(paths, file, replace=replace)
+    with hold(project, paths.folder, a_command()):
+        done = import_labels(paths, file, replace=replace)
     click.echo(
         f"{done.labels:,} labels ({done.new:,} new, {done.changed:,} changed); {done.empty:,} rows without "
         f"one. Stored in {relative(paths.labels)}"

@@ -88,7 +88,11 @@ def restore(dataset: str, run: str) -> None:
     """
     project = find_project()
     paths = BaselinePaths.of(project, find_run(project, dataset, run))
-    paths.restore()
+
+    from crm_assets.database import a_command, hold
+
+    with hold(project, paths.folder, a_command()):
+        paths.restore()
     click.echo(f"Restored: {relative(paths.folder)}")
 
 

@@ -80,6 +80,7 @@ def study(
 
     from crm_assets.atlas.study import StudyPlan
     from crm_assets.conversations.split import Split
+    from crm_assets.database import a_command, hold
     from crm_assets.orchestration.materialize import open_instance
     from crm_assets.orchestration.study import begin_study, run_study
     from crm_assets.reporting.study import study_summary
@@ -96,7 +97,6 @@ def study(
         split=Split(share=split, seed=seed, limit=limit),
         sessions=plan,
     )
-    begin_study(project, wanted)
     options = {
         "--dataset": dataset,
         "--run": key.run,
@@ -106,19 +106,21 @@ def study(
         "--seed": seed,
     }
     words = [str(word) for option in options.items() for word in option]
-    set_next_command(lambda: shlex.join(["crm-assets", "study", *words, *flags_of(plan, limit=limit)]))
-    click.echo(f"Study {key}, agent {agent}", err=True)
-    with open_instance(project) as instance, progress_lines():
-        done = run_study(
-            instance,
-            project,
-            wanted,
-            tell=lambda line: click.echo(line, err=True),
-            record=not unrecorded,
-        )
+    paths = StudyPaths.of(project, key)
+    with hold(project, paths.folder, a_command()):
+        begin_study(project, wanted)
+        set_next_command(lambda: shlex.join(["crm-assets", "study", *words, *flags_of(plan, limit=limit)]))
+        click.echo(f"Study {key}, agent {agent}", err=True)
+        with open_instance(project) as instance, progress_lines():
+            done = run_study(
+                instance,
+                project,
+                wanted,
+                tell=lambda line: click.echo(line, err=True),
+                record=not unrecorded,
+            )
     if as_json:
         print_json(done)
     else:
         show(*study_summary(done))
-    paths = StudyPaths.of(project, key)
     click.echo(f"Page: {relative(paths.readme)}, {relative(paths.report)}", err=as_json)

@@ -7,6 +7,7 @@ Three logical databases: `crm_sandbox` (case state), `atlas` (telemetry, rewards
 from __future__ import annotations
 
 from crm_assets.database.embedded import embedded_address, start_embedded, stop_embedded
+from crm_assets.database.lease import InUse, LeaseLost, a_command, hold
 from crm_assets.database.logical import Databases, connect_databases
 from crm_assets.database.outage import (
     DatabaseGone,
@@ -21,11 +22,15 @@ __all__ = [
     "DEFAULT_OUTAGE_SECONDS",
     "DatabaseGone",
     "Databases",
+    "InUse",
+    "LeaseLost",
     "ServerSettings",
+    "a_command",
     "check_answers",
     "connect_databases",
     "embedded_address",
     "failure",
+    "hold",
     "is_gone",
     "read_environment",
     "start_embedded",

@@ -48,6 +48,11 @@ class Databases:
         return configured if configured and not self.telemetry_is_set else self.telemetry
 
     @property
+    def leases(self) -> str:
+        """Return the psycopg URL of the database that leases are in: Dagster's."""
+        return self.dagster.replace("postgresql+psycopg2://", "postgresql://", 1)
+
+    @property
     def sandbox_is_local(self) -> bool:
         """Return True if the sandbox is on this machine, so that a statement takes microseconds."""
         host = str(conninfo_to_dict(self.sandbox).get("host") or "")

@@ -1,4 +1,4 @@
-"""Helpers of the stages: group, owners, options, errors, and the result for a file."""
+"""Helpers of the stages: group, owners, options, errors, the lease, and the result for a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from crm_assets.database import hold
+from crm_assets.defs.partitions import baseline_of
+from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.errors import CrmAssetsError, InputError
+from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.files import sha256_of_file
 
 __all__ = [
@@ -19,6 +23,7 @@ __all__ = [
     "StageConfig",
     "expected_errors",
     "file_result",
+    "leased",
     "require",
     "tags",
 ]
@@ -52,6 +57,22 @@ def expected_errors() -> Iterator[None]:
         yield
     except CrmAssetsError as error:
         raise dg.Failure(description=str(error), allow_retries=not isinstance(error, InputError)) from error
+
+
+@contextmanager
+def leased(context: dg.AssetExecutionContext, artifacts: ArtifactsResource) -> Iterator[BaselinePaths]:
+    """Yield the files of the step's baseline, under its run's lease; show expected errors as sentences.
+
+    A command that made the run holds the lease already. Else the run holds it until its last stage or a
+    failure; a retry counts as the same run.
+    """
+    with expected_errors():
+        paths = artifacts.baseline(baseline_of(context))
+        layer = context.job_def.asset_layer
+        later = layer.asset_graph.get(context.asset_key).child_keys & layer.selected_asset_keys
+        holder = f"Dagster run {context.run.root_run_id or context.run.run_id}"
+        with hold(artifacts.project, paths.folder, holder, keep=bool(later)):
+            yield paths
 
 
 def require(path: Path, stage: str) -> Path:

@@ -25,7 +25,7 @@ from crm_assets.workspace.baseline_files import sidecar_of
 from crm_assets.workspace.files import atomic_writer
 from crm_assets.workspace.jsonl import open_locked, read_lines, read_lines_at, write_lines
 
-__all__ = ["Checkpoint", "SessionCounts", "SessionLine", "tally_of"]
+__all__ = ["Checkpoint", "SessionCounts", "SessionLine", "require_same_run", "tally_of"]
 
 _TO_BE_RUN_AGAIN = frozenset({"infrastructure_error", "not_run"})
 
@@ -207,17 +207,7 @@ class Checkpoint:
                 f"{self.path} exists and does not say which run it is of ({self._sidecar.name} is "
                 "missing); choose another output file or overwrite it."
             )
-        known = {name: value for name, value in before.items() if name not in self._facts}
-        then, now = dict(_leaves(known)), dict(_leaves(self._identity))
-        names = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
-        # A hash tells a reader nothing where the setting behind it is there, too.
-        names.sort(key=lambda name: name.endswith("_sha256"))
-        if names:
-            name = names[0]
-            raise InputError(
-                f"{self.path} cannot be resumed: {name} was {_show(then.get(name))} and is now "
-                f"{_show(now.get(name))}; choose another output file or overwrite it."
-            )
+        require_same_run(self.path, before, self._identity, self._facts)
         return before
 
     def _recover(self) -> None:
@@ -252,6 +242,33 @@ class Checkpoint:
     def _disk(self, error: OSError) -> InfrastructureError:
         return InfrastructureError(
             f"Could not write {self.path}: {error.strerror or error}; what is finished is kept."
+        )
+
+
+def require_same_run(
+    path: Path, before: Mapping[str, Any], identity: Mapping[str, Any], facts: Mapping[str, Any]
+) -> None:
+    """Compare a run with the one that the records in `path` are of.
+
+    Args:
+        path: their file, for the message.
+        before: what is kept of their run.
+        identity: of the run that is to go on.
+        facts: what else is kept of it, which may differ.
+
+    Raises:
+        InputError: they are not the same run.
+    """
+    known = {name: value for name, value in before.items() if name not in facts}
+    then, now = dict(_leaves(known)), dict(_leaves(identity))
+    names = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+    # A hash tells a reader nothing where the setting behind it is there, too.
+    names.sort(key=lambda name: name.endswith("_sha256"))
+    if names:
+        name = names[0]
+        raise InputError(
+            f"{path} cannot be resumed: {name} was {_show(then.get(name))} and is now "
+            f"{_show(now.get(name))}; choose another output file or overwrite it."
         )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from crm_assets.atlas.plan import SessionPlan
 from crm_assets.conversations import load_conversations
+from crm_assets.database import a_command, hold
 from crm_assets.errors import InputError
 from crm_assets.harness.alignment import NotRecorded, turns_to_score
 from crm_assets.imports.annotate import mark_imported
@@ -72,22 +73,30 @@ def import_run(project: Project, file: Path, key: BaselineKey) -> ImportedRun:
     Raises:
         InputError: the file holds no results, none of the dataset's conversations, or the baseline is
             there already.
+        InUse: somebody else works on the baseline.
         InfrastructureError: a database or the disk failed; the same call resumes.
     """
     source = PastResults(file)
     coverage = _coverage(source, require_dataset(project, key.dataset))
     paths = BaselinePaths.of(project, key)
+    with hold(project, paths.folder, a_command()):
+        verdicts = _import(project, paths, source, coverage)
+    return ImportedRun(paths, coverage, verdicts)
+
+
+def _import(
+    project: Project, paths: BaselinePaths, source: PastResults, coverage: Coverage
+) -> dict[str, dict[str, int]]:
     copy = paths.imported
     _refuse_others(paths, copy, source)
     try:
         _keep(source.path, copy)
         write_json(_early(paths), _imported(paths, source).model_dump())
-        verdicts = _materialize(project, paths, source, coverage)
+        return _materialize(project, paths, source, coverage)
     except BaseException:
         if not paths.tasks.exists() and not paths.has_sessions:
             _withdraw(project, paths, copy)
         raise
-    return ImportedRun(paths, coverage, verdicts)
 
 
 def _coverage(source: PastResults, dataset: Path) -> Coverage:

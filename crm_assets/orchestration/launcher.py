@@ -15,6 +15,8 @@ from dagster import DagsterRun
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
 
+from crm_assets.concurrency import process_lives
+
 if TYPE_CHECKING:
     from dagster._grpc.client import DagsterGrpcClient
 
@@ -47,19 +49,9 @@ class ProjectRunLauncher(DefaultRunLauncher):
 
 def _of_process(tag: str) -> CheckRunHealthResult:
     host, _, process = tag.rpartition(":")
-    if host == socket.gethostname() and process.isdigit() and not _lives(int(process)):
+    if host == socket.gethostname() and process.isdigit() and not process_lives(int(process)):
         return _lost(f"process {process} of the command line")
     return CheckRunHealthResult(WorkerStatus.RUNNING)
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True  # of another user
-    return True
 
 
 def _of_server(client: DagsterGrpcClient, run: DagsterRun) -> CheckRunHealthResult:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from crm_assets.atlas.plan import SessionPlan
 from crm_assets.conversations.split import Subset
+from crm_assets.database import a_command, hold
 from crm_assets.definitions import defs
 from crm_assets.defs.assets import LINEAGE, atlas_sessions, baseline_metrics
 from crm_assets.defs.assets.progress import PROGRESS_LOGGER
@@ -181,23 +182,28 @@ def materialize_on(
 ) -> LineageRun:
     """Materialize `stages` (when None, what is missing) of baseline `key` on an open instance.
 
+    It is done under the baseline's lease: the caller's, or one of its own.
+
     Raises:
+        InUse: somebody else works on the baseline.
         CrmAssetsError: an expected failure of a stage, or a check that did not pass.
         KeyboardInterrupt: Ctrl-C.
     """
-    if stages is None:
-        stages = _missing(BaselinePaths.of(project, key), options)
-    selected = [name for name in STAGES if stages is None or name in stages]
-    run_id = _execute(
-        instance,
-        job,
-        partition=register(instance, key),
-        # A job's own selection leaves the smoke checks to smoke runs; any other one would bring them in.
-        assets=None if stages is None else selected,
-        ops=options.ops(selected),
-    )
-    _tell_warnings(instance, run_id)
-    return LineageRun(run_id, BaselinePaths.of(project, key))
+    paths = BaselinePaths.of(project, key)
+    with hold(project, paths.folder, a_command()):
+        if stages is None:
+            stages = _missing(paths, options)
+        selected = [name for name in STAGES if stages is None or name in stages]
+        run_id = _execute(
+            instance,
+            job,
+            partition=register(instance, key),
+            # A job's own selection leaves the smoke checks to smoke runs; any other would bring them in.
+            assets=None if stages is None else selected,
+            ops=options.ops(selected),
+        )
+        _tell_warnings(instance, run_id)
+    return LineageRun(run_id, paths)
 
 
 def _missing(paths: BaselinePaths, options: LineageOptions) -> Sequence[str] | None:

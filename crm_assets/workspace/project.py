@@ -30,6 +30,11 @@ class Project:
         return self.root / "artifacts" / "baselines"
 
     @property
+    def identity(self) -> Path:
+        """Return the file of the project's identity."""
+        return self.root / "artifacts" / "project.json"
+
+    @property
     def playbooks(self) -> Path:
         """Return the folder of the playbooks' snapshots, `<namespace>/<time>.json` each."""
         return self.root / "artifacts" / "playbooks"

@@ -10,9 +10,9 @@ import dagster as dg
 from crm_assets.conversations.revision import read_revision_file
 from crm_assets.defs.assets.progress import tell
 from crm_assets.defs.assets.sessions import atlas_sessions
-from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
+from crm_assets.defs.partitions import BASELINE_PARTITIONS
 from crm_assets.defs.resources import ArtifactsResource
-from crm_assets.defs.stages import GROUP, OWNERS, expected_errors, file_result, require, tags
+from crm_assets.defs.stages import GROUP, OWNERS, file_result, leased, require, tags
 from crm_assets.errors import InputError
 from crm_assets.reporting import Metrics, Rate, baseline_run_info, compute_metrics, write_metrics
 from crm_assets.reporting.formats import counted, interval, of, percent, share
@@ -43,8 +43,7 @@ def baseline_metrics(
     Computed from its sessions alone, so that it can be made again at any time. Read by `baseline_readme`,
     `baseline_history` and comparisons; its numbers are plotted over the runs here.
     """
-    with expected_errors():
-        paths = artifacts.baseline(baseline_of(context))
+    with leased(context, artifacts) as paths:
         require(paths.sessions, atlas_sessions.key.to_user_string())
         if paths.imported.exists() and not paths.coverage.exists():
             raise InputError(

@@ -7,13 +7,13 @@ import dagster as dg
 from crm_assets.audit import write_manifest
 from crm_assets.conversations.revision import read_revision_file
 from crm_assets.defs.assets.baseline_metrics import baseline_metrics
-from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
+from crm_assets.defs.partitions import BASELINE_PARTITIONS
 from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.defs.stages import (
     GROUP,
     OWNERS,
-    expected_errors,
     file_result,
+    leased,
     require,
     tags,
 )
@@ -43,8 +43,7 @@ def baseline_readme(
     Made from `metrics.json` alone. For people: the README beside the data, the same as one HTML page to
     send around, and the pictures of both. `manifest.json` then says what every file of the baseline holds.
     """
-    with expected_errors():
-        paths = artifacts.baseline(baseline_of(context))
+    with leased(context, artifacts) as paths:
         metrics = read_metrics(require(paths.metrics, baseline_metrics.key.to_user_string()))
         drawings = draw(metrics)
         revision = read_revision_file(paths.revision).model_dump(mode="json")

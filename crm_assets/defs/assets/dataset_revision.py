@@ -11,14 +11,14 @@ from crm_assets.conversations.revision import read_revision_file
 from crm_assets.crm import tool_names
 from crm_assets.defs.assets.conversations import conversations, is_observed, observation
 from crm_assets.defs.assets.progress import tell
-from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of, require_planned
+from crm_assets.defs.partitions import BASELINE_PARTITIONS, require_planned
 from crm_assets.defs.resources import ArtifactsResource, PostgresResource
 from crm_assets.defs.stages import (
     GROUP,
     OWNERS,
     StageConfig,
-    expected_errors,
     file_result,
+    leased,
     tags,
 )
 from crm_assets.errors import InputError
@@ -66,11 +66,9 @@ def dataset_revision(
     `atlas_tasks`, by the checks that compare later stages with it, and by everyone who asks on which data a
     score was made. Its data version is the dataset's hash: stale means that the file has changed since.
     """
-    with expected_errors():
-        key = baseline_of(context)
-        project = artifacts.project
+    with leased(context, artifacts) as paths:
+        key, project = paths.key, artifacts.project
         source = require_dataset(project, key.dataset)
-        paths = artifacts.baseline(key)
         require_planned(context.run, paths)
         paths.protect(overwrite=config.overwrite)  # before the work, not after it
         check_dataset(source, known_tools=tool_names())

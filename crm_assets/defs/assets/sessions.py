@@ -7,14 +7,14 @@ from typing import Any
 import dagster as dg
 
 from crm_assets.atlas.plan import SessionPlan
-from crm_assets.atlas.run_plan import load_run, run_plan
+from crm_assets.atlas.run_plan import load_run, require_resumable, run_plan
 from crm_assets.atlas.run_playbook import read_run_playbook
 from crm_assets.atlas.saved_plan import save_plan
 from crm_assets.defs.assets.playbook import playbook, playbook_written
 from crm_assets.defs.assets.progress import session_progress, tell
 from crm_assets.defs.assets.spending import spending_metadata
 from crm_assets.defs.assets.tasks import atlas_tasks
-from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
+from crm_assets.defs.partitions import BASELINE_PARTITIONS
 from crm_assets.defs.resources import (
     ArtifactsResource,
     PostgresResource,
@@ -26,8 +26,8 @@ from crm_assets.defs.sessions_config import SessionsConfig
 from crm_assets.defs.stages import (
     GROUP,
     OWNERS,
-    expected_errors,
     file_result,
+    leased,
     require,
     tags,
 )
@@ -74,12 +74,18 @@ def atlas_sessions(
     telemetry database keeps all of it. The file appears when all sessions are done; a stopped run resumes.
     Read by `baseline_metrics` and by `crm-assets show`.
     """
-    with expected_errors():
-        paths = artifacts.baseline(baseline_of(context))
+    with leased(context, artifacts) as paths:
         plan = config.plan()
         require(paths.tasks, atlas_tasks.key.to_user_string())
         again = context.retry_number > 0 or (context.run.parent_run_id is not None and not paths.finished)
         if config.resume and paths.has_sessions and not again:
+            require_resumable(
+                paths,
+                plan,
+                project=artifacts.project,
+                databases=postgres.databases(),
+                dataset=paths.key.dataset,
+            )
             paths.reopen()
         # What an earlier attempt has finished is resumed, whether of this run or of the one it retries.
         if not prepare(paths, paths.sessions, overwrite=config.overwrite and not again):

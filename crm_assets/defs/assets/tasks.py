@@ -19,14 +19,14 @@ from crm_assets.conversations.revision import read_revision_file
 from crm_assets.conversations.split import Split, Subset
 from crm_assets.defs.assets.dataset_revision import dataset_revision
 from crm_assets.defs.assets.progress import tell
-from crm_assets.defs.partitions import BASELINE_PARTITIONS, baseline_of
+from crm_assets.defs.partitions import BASELINE_PARTITIONS
 from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.defs.stages import (
     GROUP,
     OWNERS,
     StageConfig,
-    expected_errors,
     file_result,
+    leased,
     tags,
 )
 from crm_assets.errors import InputError
@@ -124,9 +124,8 @@ def atlas_tasks(
     Read by `atlas_sessions`, which runs them in this order, and by comparisons between runs, which align
     conversations by it.
     """
-    with expected_errors():
-        key = baseline_of(context)
-        paths = artifacts.baseline(key)
+    with leased(context, artifacts) as paths:
+        key = paths.key
         make = partial(
             write_tasks,
             require_dataset(artifacts.project, key.dataset),
