@@ -31,7 +31,7 @@ from crm_assets.errors import InfrastructureError, InputError, first_line
 from crm_assets.workspace.identity import project_id
 from crm_assets.workspace.project import Project
 
-__all__ = ["InUse", "LeaseLost", "a_command", "hold"]
+__all__ = ["InUse", "LeaseLost", "a_command", "hold", "make_lease_table"]
 
 HEARTBEAT_SECONDS = 5.0
 LIMIT_SECONDS = 60.0
@@ -188,7 +188,6 @@ class _Lease:
             DatabaseGone: the database does not answer.
         """
         try:
-            self._make_table()
             if self.beat() or (other := self._look()) is None:
                 return
             if not other.is_dead or not self.beat(instead_of=other):
@@ -223,19 +222,13 @@ class _Lease:
         row = self._execute(_LOOK).fetchone()
         return None if row is None else _Held(*row)
 
-    def _make_table(self) -> None:
-        if self._execute("SELECT to_regclass('crm_assets_leases') IS NOT NULL").fetchone() == (True,):
-            return
-        # CREATE … IF NOT EXISTS is not safe against itself; the lock makes it so.
-        self._execute(f"BEGIN; SELECT pg_advisory_xact_lock({_LOCK}); {_MAKE}; COMMIT")
-
     def _execute(self, statement: str, **more: str | int | None) -> psycopg.Cursor[TupleRow]:
         """Execute a statement that may be executed twice; on a new connection where the last one broke.
 
         Raises:
             DatabaseGone: the database does not answer.
         """
-        parameters = {**self._row, **more} if "%(" in statement else None
+        parameters = {**self._row, **more}
         while True:
             is_new = self._connection is None
             try:
@@ -258,12 +251,22 @@ class _Lease:
             application_name="crm_assets lease",
         )
         connection.execute(f"SET statement_timeout = '{_PATIENCE_SECONDS}s'")
+        make_lease_table(connection)
         return connection
 
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def make_lease_table(connection: psycopg.Connection[TupleRow]) -> None:
+    """Make the table of leases in a database, unless it is there."""
+    found = connection.execute("SELECT to_regclass('crm_assets_leases') IS NOT NULL")
+    if found.fetchone() != (True,):
+        # CREATE … IF NOT EXISTS is not safe against itself; the lock makes it so.
+        statement = f"BEGIN; SELECT pg_advisory_xact_lock({_LOCK}); {_MAKE}; COMMIT"
+        connection.execute(statement.encode())
 
 
 class _Heart(threading.Thread):
