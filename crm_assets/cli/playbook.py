@@ -125,12 +125,14 @@ def telemetry(project: Project) -> Iterator[psycopg.Connection]:
     import psycopg
 
     from crm_assets.atlas.telemetry.schema import migrate
-    from crm_assets.database import connect_databases
+    from crm_assets.database import connect_creating, connect_databases
     from crm_assets.errors import InfrastructureError, last_line
 
     address = connect_databases(project).telemetry
     try:
-        connection = psycopg.connect(address, autocommit=True, connect_timeout=10)
+        connection = connect_creating(
+            address, lambda: psycopg.connect(address, autocommit=True, connect_timeout=10)
+        )
     except psycopg.OperationalError as error:
         raise InfrastructureError(
             f"The telemetry database does not answer ({last_line(error)}); correct "

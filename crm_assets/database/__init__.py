@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from crm_assets.database.embedded import embedded_address, start_embedded, stop_embedded
 from crm_assets.database.lease import InUse, LeaseLost, a_command, hold
-from crm_assets.database.logical import Databases, connect_databases
+from crm_assets.database.logical import Databases, connect_creating, connect_databases, create_database
 from crm_assets.database.outage import (
     DatabaseGone,
     check_answers,
@@ -27,7 +27,9 @@ __all__ = [
     "ServerSettings",
     "a_command",
     "check_answers",
+    "connect_creating",
     "connect_databases",
+    "create_database",
     "embedded_address",
     "failure",
     "hold",

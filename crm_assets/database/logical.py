@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 import psycopg
@@ -14,7 +16,9 @@ from crm_assets.database.settings import DEFAULT_OUTAGE_SECONDS, ServerSettings,
 from crm_assets.errors import ConfigError, InfrastructureError, last_line
 from crm_assets.workspace.project import Project, find_project
 
-__all__ = ["Databases", "connect_databases"]
+__all__ = ["Databases", "connect_creating", "connect_databases", "create_database"]
+
+_Connection = TypeVar("_Connection")
 
 TELEMETRY_DATABASE = "atlas"
 DAGSTER_DATABASE = "dagster"
@@ -170,6 +174,47 @@ def _connect_any(server: str, names: list[str]) -> psycopg.Connection:
             if "does not exist" not in str(error):
                 raise
     return psycopg.connect(server, dbname=names[-1], autocommit=True, connect_timeout=_CONNECT_TIMEOUT)
+
+
+def connect_creating(conninfo: str, connect: Callable[[], _Connection]) -> _Connection:
+    """Return what `connect` returns; if its server does not have the database, create that first.
+
+    Args:
+        conninfo: the address that `connect` connects to.
+        connect: raises `psycopg.OperationalError` if it fails.
+
+    Raises:
+        InfrastructureError: the database is missing and cannot be created.
+        psycopg.OperationalError: the server does not answer.
+    """
+    name = str(conninfo_to_dict(conninfo).get("dbname"))
+    try:
+        return connect()
+    except psycopg.OperationalError as error:
+        if f'database "{name}" does not exist' not in str(error):
+            raise
+    create_database(conninfo)
+    return connect()
+
+
+def create_database(conninfo: str) -> None:
+    """Create the database that `conninfo` names.
+
+    Raises:
+        InfrastructureError: the server does not let this user create it.
+    """
+    name = str(conninfo_to_dict(conninfo).get("dbname"))
+    try:
+        connection = psycopg.connect(
+            conninfo, dbname="postgres", autocommit=True, connect_timeout=_CONNECT_TIMEOUT
+        )
+    except psycopg.OperationalError as error:
+        raise InfrastructureError(
+            f"Database {name!r} does not exist and cannot be created ({last_line(error)}); create it with "
+            f"`createdb {name}`."
+        ) from None  # psycopg's own text may hold parts of the address
+    with connection:
+        _create_database(connection, name)
 
 
 def _create_database(connection: psycopg.Connection, name: str) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 from dagster import Field, StringSource
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
-from sqlalchemy import NullPool, create_engine
+from psycopg.conninfo import make_conninfo
+from sqlalchemy import URL, NullPool, create_engine
 from sqlalchemy.exc import ArgumentError, OperationalError
 
-from crm_assets.database import connect_databases
+from crm_assets.database import connect_databases, create_database
 from crm_assets.defs.partitions import DATASET_PARTITIONS, RUN_PARTITIONS
 from crm_assets.errors import ConfigError, InfrastructureError, last_line
 from crm_assets.workspace.keys import RunKey, parse_dataset
@@ -103,11 +104,26 @@ def _project_url() -> str:
     return connect_databases(project).dagster
 
 
+def _libpq(url: URL) -> str:
+    """Return SQLAlchemy's URL as libpq reads it."""
+    query = {name: str(value) for name, value in url.query.items()}
+    return make_conninfo("", **url.translate_connect_args(username="user", database="dbname"), **query)
+
+
 def _probe(url: str) -> None:
-    """Connect once: Dagster itself would try for long seconds and then end in a traceback."""
+    """Connect once, and create a missing database.
+
+    Dagster itself would try for long seconds and then end in a traceback.
+    """
     try:
         engine = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": _CONNECT_TIMEOUT})
-        engine.connect().close()
+        try:
+            engine.connect().close()
+        except OperationalError as error:
+            if f'database "{engine.url.database}" does not exist' not in str(error.orig):
+                raise
+            create_database(_libpq(engine.url))
+            engine.connect().close()
     except ArgumentError as error:
         raise ConfigError(
             "The URL of Dagster's storage must read postgresql+psycopg2://user:password@host:5432/dagster."

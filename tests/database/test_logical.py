@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 from uuid import uuid4
 
 import psycopg
@@ -13,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy.engine import make_url
 
 from crm_assets.crm import SandboxPool
-from crm_assets.database import Databases, connect_databases
+from crm_assets.database import Databases, connect_databases, create_database
 from crm_assets.database.logical import _sqlalchemy_url
 from crm_assets.errors import ConfigError, InfrastructureError
 from crm_assets.workspace.project import Project
@@ -107,6 +108,38 @@ def test_a_missing_database_is_made_and_works(
         assert session.call("client_search", {}) == []
     assert connect_databases(elsewhere) == databases, "the second time they are there"
     assert not elsewhere.state.exists(), "no embedded server was started"
+
+
+def test_databases_that_urls_name_are_created_when_they_are_needed(
+    project: Project, sandbox_conninfo: str, names: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crm_assets.atlas.telemetry.store import TelemetryStore
+    from crm_assets.defs.resources import PostgresResource, TelemetryResource
+    from crm_assets.orchestration.materialize import open_instance
+
+    telemetry, checked, dagster = names(), names(), names()
+    with TelemetryStore(url_of(sandbox_conninfo, quote(telemetry))) as store:
+        assert not store.learning_state("a").entries
+    monkeypatch.setenv("STORAGE__DATABASE_URL", url_of(sandbox_conninfo, quote(checked)))
+    assert TelemetryResource(postgres=PostgresResource.of(project)).check().database == checked
+    url = url_of(sandbox_conninfo, dagster).replace("postgresql://", "postgresql+psycopg2://")
+    monkeypatch.setenv("DAGSTER_DATABASE_URL", url)
+    with open_instance(project) as instance:
+        assert instance.get_runs_count() == 0
+    assert all(exists(sandbox_conninfo, name) for name in (telemetry, checked, dagster))
+
+
+def test_a_user_who_may_not_create_a_database_is_told_how_it_is_created(databases: Databases) -> None:
+    user, missing = f"crm_user_{uuid4().hex[:8]}", f"crm_missing_{uuid4().hex[:8]}"
+    with psycopg.connect(databases.sandbox, autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(user)))
+        try:
+            with pytest.raises(InfrastructureError, match=f"CREATE DATABASE {missing}$"):
+                create_database(make_conninfo(databases.sandbox, user=user, dbname=missing))
+        finally:
+            admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(user)))
+    with pytest.raises(InfrastructureError, match=f"`createdb {missing}`"):
+        create_database(make_conninfo(databases.sandbox, user=user, dbname=missing))
 
 
 def test_the_env_file_names_the_server(

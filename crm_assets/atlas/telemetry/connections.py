@@ -12,7 +12,7 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import set_json_loads
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from crm_assets.database import DatabaseGone, failure
+from crm_assets.database import DatabaseGone, connect_creating, failure
 from crm_assets.errors import ConfigError, InfrastructureError, first_line, last_line
 
 __all__ = ["Connection", "Connections", "check_if_idle", "database_failure"]
@@ -83,7 +83,9 @@ class Connections(ConnectionPool[Connection]):
             DatabaseGone: the database does not answer. The message does not contain the password.
         """
         try:
-            connection = Connection.connect(self._address, autocommit=True)
+            connection = connect_creating(
+                self._address, lambda: Connection.connect(self._address, autocommit=True)
+            )
             self._configure_connection(connection)
         except psycopg.OperationalError as error:
             raise DatabaseGone(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import dagster as dg
 import psycopg
 
+from crm_assets.database import connect_creating
 from crm_assets.defs.resources.postgres import PostgresResource
 from crm_assets.errors import InfrastructureError, last_line
 
@@ -55,7 +56,9 @@ class TelemetryResource(dg.ConfigurableResource[None]):
         """
         address = self.postgres.databases().telemetry_for(configured)
         try:
-            connection = psycopg.connect(address, connect_timeout=_CONNECT_TIMEOUT)
+            connection = connect_creating(
+                address, lambda: psycopg.connect(address, connect_timeout=_CONNECT_TIMEOUT)
+            )
         except psycopg.OperationalError as error:
             raise InfrastructureError(
                 f"The telemetry database does not answer ({last_line(error)}); correct "
