@@ -25,7 +25,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from crm_assets.concurrency import process_lives
-from crm_assets.database.logical import connect_databases
+from crm_assets.database.logical import connect_creating, connect_databases
 from crm_assets.database.outage import failure, is_gone
 from crm_assets.errors import InfrastructureError, InputError, first_line
 from crm_assets.workspace.identity import project_id
@@ -244,11 +244,14 @@ class _Lease:
                     ) from error
 
     def _connect(self) -> psycopg.Connection[TupleRow]:
-        connection = psycopg.connect(
+        connection = connect_creating(
             self._conninfo,
-            autocommit=True,
-            connect_timeout=_PATIENCE_SECONDS,
-            application_name="crm_assets lease",
+            lambda: psycopg.connect(
+                self._conninfo,
+                autocommit=True,
+                connect_timeout=_PATIENCE_SECONDS,
+                application_name="crm_assets lease",
+            ),
         )
         connection.execute(f"SET statement_timeout = '{_PATIENCE_SECONDS}s'")
         make_lease_table(connection)
