@@ -22,6 +22,7 @@ from crm_assets.cli.doctor import doctor
 from crm_assets.cli.going_on import name_next_command
 from crm_assets.cli.harness import harness
 from crm_assets.cli.import_run import import_command
+from crm_assets.cli.init import init
 from crm_assets.cli.label import label
 from crm_assets.cli.lineage import lineage
 from crm_assets.cli.offline_server import offline_server
@@ -64,6 +65,7 @@ def cli() -> None:
 
 
 for _command in (
+    init,
     baseline,
     backfill,
     runs,

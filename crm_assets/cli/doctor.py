@@ -38,10 +38,13 @@ class Diagnosis(NamedTuple):
     type=click.Path(path_type=Path),
     help="Also ask the student's model of this configuration for a tool call: one call, which is paid for.",
 )
-def doctor(*, config: Path | None) -> None:
+@click.option(
+    "--start", is_flag=True, help="Start the embedded server if it does not run, and look into it."
+)
+def doctor(*, config: Path | None, start: bool) -> None:
     """Check every prerequisite, a line each. Exit code 1 if one is broken."""
     broken = False
-    for diagnosis in diagnose(find_project(), config):
+    for diagnosis in diagnose(find_project(), config, start=start):
         mark = click.style(f"{diagnosis.state:6}", fg=_COLOURS[diagnosis.state])
         click.echo(f"{mark}  {diagnosis.what}: {diagnosis.finding}")
         broken = broken or diagnosis.state == "broken"
@@ -49,24 +52,28 @@ def doctor(*, config: Path | None) -> None:
         click.get_current_context().exit(1)
 
 
-def diagnose(project: Project, config: Path | None = None) -> Iterator[Diagnosis]:
+def diagnose(project: Project, config: Path | None = None, *, start: bool = False) -> Iterator[Diagnosis]:
     """Yield the state of each prerequisite, in the order in which they depend on each other.
 
     Args:
         project: where.
         config: of the student whose model is asked; None asks no model.
+        start: start the embedded server if it does not run; otherwise nothing is known of what it holds.
     """
-    for what, examine in (
-        ("python", _python),
-        ("project", _project),
+    databases: tuple[tuple[str, _Examination], ...] = (
         ("database", _database),
         ("sandbox schema", _sandbox),
         ("telemetry database", _telemetry),
         ("dagster storage", _dagster_storage),
-        ("datasets", _datasets),
-        ("model keys", _model_keys),
-        ("UI port", _port),
-    ):
+    )
+    yield _examined("python", _python, project)
+    yield _examined("project", _project, project)
+    server = _examined("database", _server, project)
+    if start or server.state == "ok":
+        yield from (_examined(what, examine, project) for what, examine in databases)
+    else:
+        yield server
+    for what, examine in (("datasets", _datasets), ("model keys", _model_keys), ("UI port", _port)):
         yield _examined(what, examine, project)
     if config is not None:
         yield _examined("tool calls", partial(_tool_calls, config=project.root / config), project)
@@ -102,6 +109,18 @@ def _project(project: Project) -> tuple[Literal["ok", "broken"], str]:
             "CRM_ASSETS_HOME to it."
         )
     return "ok", str(project.root)
+
+
+def _server(project: Project) -> tuple[Literal["ok", "note"], str]:
+    from crm_assets.database import ServerSettings, embedded_address, read_environment
+
+    settings = ServerSettings.from_environment(read_environment(project))
+    if settings.host is None and embedded_address(project) is None:
+        return "note", (
+            "the embedded server is not running; it starts when it is needed. crm-assets doctor --start "
+            "starts it and looks into its databases."
+        )
+    return "ok", ""
 
 
 def _database(project: Project) -> tuple[Literal["ok"], str]:

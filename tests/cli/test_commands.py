@@ -200,6 +200,17 @@ def test_doctor_finds_nothing_broken_here(run: Run, monkeypatch: pytest.MonkeyPa
     assert "small (6)" in result.stdout
 
 
+def test_doctor_starts_no_server_unless_told(
+    run: Run, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DB_HOST")
+    result = run("doctor")
+    assert result.exit_code == 0, result.output
+    assert "database: the embedded server is not running" in result.stdout
+    assert "sandbox schema" not in result.stdout
+    assert not project.state.exists()
+
+
 def test_doctor_names_files_that_are_no_datasets_by_their_name(run: Run, project: Project) -> None:
     for name in ("My Data.jsonl", "old.JSONL", "notes.txt"):
         (project.conversations / name).write_text("")
