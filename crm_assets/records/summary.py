@@ -15,9 +15,12 @@ from crm_assets.records.results import StrictFormula
 
 __all__ = [
     "FactsSummary",
+    "ModeSummary",
     "ResultSummary",
+    "RewardSummary",
     "SessionStatus",
     "SessionSummary",
+    "SpreadSummary",
     "TurnSummary",
     "UsageSummary",
 ]
@@ -66,6 +69,22 @@ class UsageSummary(_Summary, frozen=True, kw_only=True, gc=False):
         if self.prompt_tokens is None and self.completion_tokens is None:
             return None
         return (self.prompt_tokens or 0) + (self.completion_tokens or 0)
+
+    def __add__(self, other: UsageSummary) -> UsageSummary:
+        """Return the tokens of both; of a count that one does not report, the other's."""
+        return UsageSummary(
+            prompt_tokens=_add(self.prompt_tokens, other.prompt_tokens),
+            completion_tokens=_add(self.completion_tokens, other.completion_tokens),
+            total_tokens=_add(self.total, other.total),
+            cached_tokens=_add(self.cached_tokens, other.cached_tokens),
+            reasoning_tokens=_add(self.reasoning_tokens, other.reasoning_tokens),
+            calls=_add(self.calls, other.calls),
+            failed_calls=_add(self.failed_calls, other.failed_calls),
+        )
+
+
+def _add(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else one + other
 
 
 class CallSummary(_Summary, frozen=True, kw_only=True, gc=False):
@@ -119,6 +138,13 @@ class TurnSummary(_Summary, frozen=True, kw_only=True, gc=False):
         """The verdict on the reply; None where it has none."""
         return self.response_success if self.response_status in ("match", "mismatch") else None
 
+    @property
+    def reply_status(self) -> Literal["scored", "unscored", "not_applicable"]:
+        """`scored`: it has a verdict; `unscored`: a judge was needed and gave none."""
+        if self.response_status == "not_applicable":
+            return "not_applicable"
+        return "unscored" if self.reply_verdict is None else "scored"
+
 
 class _ResultMetadata(_Summary, frozen=True, kw_only=True, gc=False):
     total_turns: Whole | None = None
@@ -163,6 +189,11 @@ class ResultSummary(_Summary, frozen=True, kw_only=True, gc=False):
         return "turns" if self.schema_version == 1 else "turns_and_state"
 
     @property
+    def every_turn_right(self) -> bool | None:
+        """Every turn succeeded, in results of any version."""
+        return self.overall_success if self.strict_formula == "turns" else self.turns_right
+
+    @property
     def first_failed_turn(self) -> int | None:
         """The first turn that failed."""
         if self.failed_at_turn is not None:
@@ -181,7 +212,9 @@ class _RewardJudge(_Summary, frozen=True, kw_only=True, gc=False):
     escalation_reason: str | None = None
 
 
-class _Reward(_Summary, frozen=True, kw_only=True, gc=False):
+class RewardSummary(_Summary, frozen=True, kw_only=True, gc=False):
+    """The judges' reward of a session."""
+
     score: float | None = None
     judges: tuple[_RewardJudge, ...] = ()
 
@@ -191,13 +224,17 @@ class _Reward(_Summary, frozen=True, kw_only=True, gc=False):
         return any((judge.rationale or "").strip() for judge in self.judges)
 
 
-class _RewardStats(_Summary, frozen=True, kw_only=True, gc=False):
+class SpreadSummary(_Summary, frozen=True, kw_only=True, gc=False):
+    """How far the judgments of a session are apart."""
+
     score_stddev: float | None = None
     sample_count: Whole | None = None
     uncertainty_mean: float | None = None
 
 
-class _AdaptiveSummary(_Summary, frozen=True, kw_only=True, gc=False):
+class ModeSummary(_Summary, frozen=True, kw_only=True, gc=False):
+    """The mode of a session, and why it was chosen."""
+
     adaptive_mode: str | None = None
     source: str | None = None
     confidence: float | None = None
@@ -214,11 +251,11 @@ class FactsSummary(_Summary, frozen=True, kw_only=True, gc=False):
     """`harness`, `imported`, or the Atlas loop's mode."""
     learning_key: str | None = None
     """The stream of sessions that it learns in; None without a loop."""
-    session_reward: _Reward | None = None
+    session_reward: RewardSummary | None = None
     """The judges' reward; None where they gave none."""
-    reward_stats: _RewardStats | None = None
+    reward_stats: SpreadSummary | None = None
     """The spread of their judgments."""
-    adaptive_summary: _AdaptiveSummary | None = None
+    adaptive_summary: ModeSummary | None = None
     """The mode and why it was chosen; None without a loop, and in older sessions."""
     reward_status: Literal["scored", "failed"] | None = None
     """`failed`: no judgement could be used."""
@@ -248,6 +285,11 @@ class FactsSummary(_Summary, frozen=True, kw_only=True, gc=False):
     """By role."""
     cost_usd: dict[str, Annotated[float, Meta(ge=0)]] | None = None
     """US dollars by role; a role with a call of unknown price is left out."""
+
+    @property
+    def learner_failed(self) -> bool:
+        """The learner was asked, and nothing could be learnt."""
+        return self.learning_error is not None
 
     @property
     def small_scores(self) -> tuple[float, ...]:
@@ -307,10 +349,7 @@ class SessionSummary(_Summary, frozen=True, kw_only=True, gc=False):
     @property
     def turns_right(self) -> bool | None:
         """Every turn succeeded; None without a verdict."""
-        ran = self.ran
-        if ran is None:
-            return None
-        return ran.overall_success if ran.strict_formula == "turns" else ran.turns_right
+        return self.ran.every_turn_right if self.ran else None
 
     @property
     def state_match(self) -> bool | None:
@@ -322,6 +361,20 @@ class SessionSummary(_Summary, frozen=True, kw_only=True, gc=False):
         """The judges' reward, 0–1; None where they gave none."""
         given = self.atlas_metadata.session_reward
         return given.score if given else None
+
+    @property
+    def usage_by_role(self) -> dict[str, UsageSummary]:
+        """Tokens by role: the session's own account, else the sum over its turns.
+
+        A role whose counts are all 0 and that called no model has no usage, rather than a usage of 0.
+        """
+        roles = self.atlas_metadata.token_usage
+        if not roles and self.conversation_result is not None:
+            roles = {}
+            for turn in self.conversation_result.per_turn_results:
+                for role, used in turn.token_usage.items():
+                    roles[role] = roles[role] + used if role in roles else used
+        return {role: used for role, used in (roles or {}).items() if used.total or used.calls}
 
     @property
     def cost_usd(self) -> float | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crm_assets.reporting.figures import Mean, Rate
 from crm_assets.reporting.intervals import Tally
@@ -25,6 +26,7 @@ __all__ = [
     "rate",
     "rates_by",
     "session_means",
+    "sums_by",
     "turn_groups",
 ]
 
@@ -33,42 +35,51 @@ _COMPLEXITIES = ("simple", "medium", "complex")
 
 def rate(frame: pd.DataFrame, verdict: str) -> Rate:
     """Return the rate of `verdict` over the rows that have one, those of a conversation taken together."""
-    return Rate.of(_tally(*_keys(frame, frame[verdict].to_numpy())))
+    return Rate.of(_tally(*_keys(frame), frame[verdict].to_numpy()))
 
 
-def rates_by(frame: pd.DataFrame, verdict: str, column: str) -> dict[str, Rate]:
-    """Return the same for each value of `column`; values without any verdict are left out."""
+def rates_by(frame: pd.DataFrame, verdicts: Sequence[str], column: str) -> dict[str, dict[str, Rate]]:
+    """Return, by value of `column`, the same for each of the `verdicts`."""
+    import numpy as np  # noqa: PLC0415  (heavy)
+
     groups, names = frame[column].factorize()
-    columns = _keys(frame, frame[verdict].to_numpy())
-    tallies = {}
-    for number, name in enumerate(names):
-        chosen = groups == number
-        tallies[str(name)] = _tally(*(each[chosen] for each in columns))
-    return {name: Rate.of(tally) for name, tally in tallies.items() if tally.verdicts}
+    order = np.argsort(groups.astype(np.min_scalar_type(len(names))), kind="stable")  # a radix sort
+    ends = np.cumsum(np.bincount(groups, minlength=len(names))).tolist()
+    parts = {
+        str(name): slice(start, end) for name, start, end in zip(names, [0, *ends], ends, strict=False)
+    }
+    conversations, sessions = (keys[order] for keys in _keys(frame))
+    columns = {verdict: frame[verdict].to_numpy()[order] for verdict in verdicts}
+    return {
+        name: {
+            verdict: Rate.of(_tally(conversations[part], sessions[part], values[part]))
+            for verdict, values in columns.items()
+        }
+        for name, part in parts.items()
+    }
 
 
-def _keys(frame: pd.DataFrame, verdicts: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    return frame["conversation"].to_numpy(), frame["session"].to_numpy(), verdicts
+def _keys(frame: pd.DataFrame) -> tuple[Numbers, Numbers]:
+    return frame["conversation"].to_numpy(), frame["session"].to_numpy()
 
 
 def _tally(conversations: Numbers, sessions: Numbers, verdicts: Numbers) -> Tally:
-    """Return the tally of verdicts, 1 or 0 (others are none), by the conversation of their session."""
+    """Return the tally of verdicts, 1 or 0 (others are none), by the conversation of their session.
+
+    Rows stand in the order of their sessions.
+    """
     import numpy as np  # noqa: PLC0415  (heavy)
 
     decided = verdicts >= 0
     if not decided.any():
         return Tally()
-    sessions = sessions[decided]
-    of_session = np.bincount(sessions)
-    right = np.bincount(sessions[verdicts[decided] == 1], minlength=len(of_session))
-    owners = np.zeros(len(of_session), dtype=np.int64)
-    owners[sessions] = conversations[decided]
-    known = np.flatnonzero(of_session)
-    owners = owners[known]
-    repeats = np.bincount(owners)
+    sessions, right = sessions[decided], (verdicts[decided] == 1).astype(np.int64)
+    starts = np.flatnonzero(np.diff(sessions, prepend=-1))
+    _, owners = np.unique(conversations[decided][starts], return_inverse=True)
+    m = np.bincount(owners)
     # Sums of whole numbers, which floats hold exactly.
-    sums = [np.bincount(owners, weights=each[known]).astype(np.int64) for each in (right, of_session)]
-    y, n, m = (each[repeats > 0] for each in (*sums, repeats))
+    of_sessions = (np.add.reduceat(right, starts), np.diff(starts, append=len(sessions)))
+    y, n = (np.bincount(owners, weights=each).astype(np.int64) for each in of_sessions)
     width, height = int(n.max()) + 1, int(m.max()) + 1
     kinds, counts = np.unique((y * width + n) * height + m, return_counts=True)
     return Tally.of_counts(
@@ -81,17 +92,31 @@ def _tally(conversations: Numbers, sessions: Numbers, verdicts: Numbers) -> Tall
 
 def session_means(frame: pd.DataFrame, values: pd.Series[float]) -> list[float]:
     """Return a mean for each conversation: of its sessions (rows of `frame`) that have a value."""
+    known = values.notna().to_numpy()
+    sums = sums_by(frame["conversation"].to_numpy()[known], values.to_numpy()[known])
+    means: list[float] = (sums.sums / sums.counts).tolist()
+    return means
+
+
+class Sums(NamedTuple):
+    """Sums of numbers by their owners."""
+
+    owners: Numbers
+    """Each once, in their order."""
+    sums: NDArray[np.float64]
+    counts: Numbers
+    """How many numbers each has."""
+
+
+def sums_by(owners: Numbers, numbers: NDArray[np.float64]) -> Sums:
+    """Return the sums of `numbers` by their `owners`, the same in whatever order they stand."""
     import numpy as np  # noqa: PLC0415  (heavy)
 
-    known = values.notna().to_numpy()
-    numbers, owners = values.to_numpy()[known], frame["conversation"].to_numpy()[known]
-    if not len(numbers):
-        return []
     order = np.lexsort((numbers, owners))  # sums of floats depend on their order
-    starts = np.flatnonzero(np.diff(owners[order], prepend=-1))
-    sums = np.add.reduceat(numbers[order], starts)
-    means: list[float] = (sums / np.diff(starts, append=len(order))).tolist()
-    return means
+    owners = owners[order]
+    starts = np.flatnonzero(np.diff(owners, prepend=-1))
+    sums = np.add.reduceat(numbers[order], starts) if len(order) else np.empty(0)
+    return Sums(owners[starts], sums, np.diff(starts, append=len(order)))
 
 
 def mean(frame: pd.DataFrame, column: str, *, at_most: float = float("inf")) -> Mean:
@@ -114,20 +139,19 @@ def conversation_groups(frames: SessionFrames, column: str) -> dict[str, Convers
     ran = sessions[sessions["status"] == "succeeded"]
     everything, finished = _conversations_by(sessions, column), _conversations_by(ran, column)
     counts = sessions[column].value_counts()
-    strict = rates_by(sessions, "overall", column)
-    state = rates_by(sessions, "state", column)
-    tool = rates_by(turns, "tool_success", column)
-    reply = rates_by(turns, "reply", column)
+    of_sessions = rates_by(sessions, ("overall", "state"), column)
+    of_turns = rates_by(turns, ("tool_success", "reply"), column)
     none = Rate.of(Tally())
+    without_turns = {"tool_success": none, "reply": none}
     return {
         name: ConversationGroup(
             conversations=everything[name],
             ran=finished.get(name, 0),
             sessions=int(counts[name]),
-            strict_success=strict.get(name, none),
-            state_match=state.get(name, none),
-            turn_tool_success=tool.get(name, none),
-            turn_response_success=reply.get(name, none),
+            strict_success=of_sessions[name]["overall"],
+            state_match=of_sessions[name]["state"],
+            turn_tool_success=of_turns.get(name, without_turns)["tool_success"],
+            turn_response_success=of_turns.get(name, without_turns)["reply"],
         )
         for name in sorted(everything, key=_by_complexity)
     }
@@ -142,40 +166,33 @@ def _conversations_by(sessions: pd.DataFrame, column: str) -> dict[str, int]:
 def turn_groups(turns: pd.DataFrame, column: str) -> dict[str, TurnGroup]:
     """Return executed turns by tool or by position."""
     counts = {str(name): int(count) for name, count in turns[column].value_counts().items()}
-    success = rates_by(turns, "success", column)
-    tool = rates_by(turns, "tool_success", column)
-    reply = rates_by(turns, "reply", column)
-    none = Rate.of(Tally())
+    rates = rates_by(turns, ("success", "tool_success", "reply"), column)
     return {
         name: TurnGroup(
             turns=counts[name],
-            turn_success=success.get(name, none),
-            turn_tool_success=tool.get(name, none),
-            turn_response_success=reply.get(name, none),
+            turn_success=rates[name]["success"],
+            turn_tool_success=rates[name]["tool_success"],
+            turn_response_success=rates[name]["reply"],
         )
-        for name in sorted(counts, key=_by_number)
-        if counts[name]
+        for name in sorted(rates, key=_by_number)
     }
 
 
 def failure_kinds(frames: SessionFrames) -> tuple[FailureKind, ...]:
     """Return the reasons why turns failed, most frequent first."""
-    turns = frames.turns
-    failed = turns[turns["success"] == 0]
+    columns = ["session", "conversation", "kind", "success", "first_failure"]
+    decided = frames.turns.loc[frames.turns["success"] >= 0, columns]
+    of_kinds: Any = decided[decided["success"] == 0].groupby("kind", observed=True)
     found = []
-    for kind, count in failed["kind"].value_counts().items():
-        if not count:
-            continue
-        of_kind = failed[failed["kind"] == kind]
-        so = ((turns["kind"] == kind) & (turns["success"] == 0)).astype("int8")
-        marked = so.where(turns["success"] >= 0, -1).to_numpy()
+    for kind, failed in of_kinds:
+        decided["failed"] = ((decided["kind"] == kind) & (decided["success"] == 0)).astype("int8")
         found.append(
             FailureKind(
                 kind=str(kind),
-                turns=int(count),
-                share_of_turns=Rate.of(_tally(*_keys(turns, marked))),
-                conversations=int(of_kind["conversation"].nunique()),
-                first_failures=int(of_kind.loc[of_kind["first_failure"] == 1, "conversation"].nunique()),
+                turns=len(failed),
+                share_of_turns=rate(decided, "failed"),
+                conversations=int(failed["conversation"].nunique()),
+                first_failures=int(failed.loc[failed["first_failure"], "conversation"].nunique()),
                 examples=frames.failures.examples(str(kind)),
             )
         )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from crm_assets.records import SessionSummary, TurnSummary
+from crm_assets.records.summary import ResultSummary
 from crm_assets.reporting.models import FailureExample, InfrastructureFailure
 
 __all__ = ["UNNAMED_KIND", "FailureLog"]
@@ -29,22 +31,28 @@ class FailureLog:
     """Conversation and message, by the reason without its numbers."""
     _not_recorded: Counter[str] = field(default_factory=Counter)
 
-    def add_turns(self, session: SessionSummary) -> None:
-        """Look at the failed turns of a session that ran."""
-        result = session.ran
-        if result is None or False not in [turn.success for turn in result.per_turn_results]:
+    def add(self, session: SessionSummary) -> None:
+        """Look at a session: its failed turns, or why it did not run."""
+        if session.ran is not None:
+            self._add_turns(session.conversation_id, session.ran)
+        elif session.status == "failed":
+            self._add_infrastructure(session)
+        elif session.status == "not_recorded":
+            self._add_not_recorded(session)
+
+    def _add_turns(self, conversation_id: str, result: ResultSummary) -> None:
+        failed = [turn for turn in result.per_turn_results if turn.success is False]
+        if not failed:
             return
         first = result.first_failed_turn
         offered: set[str] = set()
-        for turn in sorted(result.per_turn_results, key=lambda turn: turn.turn_id):
+        for turn in sorted(failed, key=attrgetter("turn_id")):
             kind = turn.verification or UNNAMED_KIND
-            if turn.success is not False or kind in offered:
-                continue
-            offered.add(kind)  # one a conversation: three turns of the same one teach little
-            self._offer(kind, session.conversation_id, turn, first=turn.turn_id == first)
+            if kind not in offered:
+                offered.add(kind)  # one a conversation: three turns of the same one teach little
+                self._offer(kind, conversation_id, turn, first=turn.turn_id == first)
 
-    def add_infrastructure(self, session: SessionSummary) -> None:
-        """Look at a session that could not run."""
+    def _add_infrastructure(self, session: SessionSummary) -> None:
         result = session.conversation_result
         message = shorten(result.error_message if result else None) or "no message"
         kind = _NUMBER.sub("#", message)  # "1,234 tokens" and "987 tokens" are one reason
@@ -52,8 +60,7 @@ class FailureLog:
         known = self._reason_example.get(kind, (session.conversation_id, message))
         self._reason_example[kind] = min(known, (session.conversation_id, message))
 
-    def add_not_recorded(self, session: SessionSummary) -> None:
-        """Look at a session of which a past run holds nothing to score."""
+    def _add_not_recorded(self, session: SessionSummary) -> None:
         result = session.conversation_result
         if result is not None and result.metadata.not_recorded is not None:  # older versions did not say
             self._not_recorded[result.metadata.not_recorded] += 1

@@ -50,7 +50,7 @@ def judge_figures(frames: SessionFrames) -> JudgeFigures | None:
     turns = turns.loc[turns["session"].isin(ran["session"]), ["session", "conversation", "success"]]
     turns = turns.assign(reward=sessions["reward"].to_numpy()[turns["session"]])
     # A second attempt is made only of what the teacher rejected.
-    first = ran["valid"].where(ran["attempts"] <= 1, 0)
+    first = ran["valid"].mask(ran["attempts"] > 1, 0)
     return JudgeFigures(
         rewards={
             "strict_success": rewards_against(ran, "overall"),

@@ -189,7 +189,7 @@ def _at_least_one(turns: pd.DataFrame, verdict: str, *, among: int | None) -> Ra
 
 def _planned(ran: pd.DataFrame) -> int | None:
     planned = ran["planned"]
-    return int(planned.sum()) if len(planned) and (planned >= 0).all() else None
+    return int(planned.sum()) if len(planned) and planned.notna().all() else None
 
 
 def _replies(turns: pd.DataFrame) -> ReplyCounts:
@@ -198,5 +198,5 @@ def _replies(turns: pd.DataFrame) -> ReplyCounts:
 
 
 def _first_failed_turn(ran: pd.DataFrame) -> dict[str, int]:
-    failed = ran.loc[(ran["turns_right"] == 0) & (ran["failed_at"] > 0), "failed_at"]
+    failed = ran.loc[(ran["turns_right"] == 0) & ran["failed_at"].notna(), "failed_at"].astype("int64")
     return {str(turn): int(count) for turn, count in failed.value_counts().sort_index().items()}

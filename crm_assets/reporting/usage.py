@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from itertools import groupby
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crm_assets.reporting.breakdowns import session_means
+from crm_assets.reporting.breakdowns import session_means, sums_by
 from crm_assets.reporting.figures import Mean, tidy
 from crm_assets.reporting.models import RoleCost, RoleTokens
 
@@ -69,12 +67,13 @@ def spending(sessions: pd.DataFrame, amounts: pd.DataFrame, column: str) -> Spen
     Sessions that report nothing are unknown, not free: they are in neither figure. What failed
     sessions used was paid for: it counts towards the price of a success.
     """
+    import pandas as pd  # noqa: PLC0415  (heavy)
+
     known = amounts[amounts[column].notna()]
-    rows = groupby(zip(known["session"].tolist(), known[column].tolist(), strict=True), key=itemgetter(0))
-    total = {session: math.fsum(amount for _, amount in parts) for session, parts in rows}
+    reporting, sums, _ = sums_by(known["session"].to_numpy(), known[column].to_numpy())
     ran = sessions[sessions["status"] == "succeeded"]
-    values = session_means(ran, ran["session"].map(total).astype("float64"))
-    reporting = known["session"].unique()
+    totals = pd.Series(sums, index=reporting).reindex(ran["session"])
+    values = session_means(ran, totals)
     successes = int((sessions["overall"] == 1).to_numpy()[reporting].sum())
     spent = math.fsum(known[column].tolist())
     return SpendingFigures(
