@@ -104,6 +104,10 @@ class SessionLog:
             path = self.sessions.with_name(RUN_NAME)
             raise InputError(f"{path} is no run header ({_reason(error)}); {_REMEDY}.") from None
 
+    @cached_property
+    def _task_suffix(self) -> str:
+        return f"::{self._current.run_id}"
+
     def summaries(self) -> Iterator[Entry]:
         """Read the sessions in short, in the file's order and in constant memory.
 
@@ -138,7 +142,7 @@ class SessionLog:
         if old is not None:
             assert isinstance(session, SummaryOfVersion1)
             old.add(line.number, session)
-        elif not session.task_id.endswith(f"::{self.header.run_id}"):
+        elif not session.task_id.endswith(self._task_suffix):
             raise InputError(
                 f"{self.sessions}, line {line.number}: task {session.task_id!r} is not of run "
                 f"{self.header.run_id}; {_REMEDY}."
@@ -146,16 +150,17 @@ class SessionLog:
         return session
 
     def _check(self, number: int, session: SessionSummary, version: int) -> None:
-        place = f"{self.sessions}, line {number}"
         if session.schema_version != version:
             raise InputError(
-                f"{place} has schema_version {session.schema_version}, and {RUN_NAME} beside it goes with "
-                f"{version}; {_REMEDY}, or use the version that wrote it."
+                f"{self.sessions}, line {number} has schema_version {session.schema_version}, and "
+                f"{RUN_NAME} beside it goes with {version}; {_REMEDY}, or use the version that wrote it."
             )
         result = session.conversation_result
         if session.status == "succeeded" and (result is None or result.status != "completed"):
             held = "no conversation_result" if result is None else f"a result that is {result.status!r}"
-            raise InputError(f"{place} is a session that succeeded, yet holds {held}; {_REMEDY}.")
+            raise InputError(
+                f"{self.sessions}, line {number} is a session that succeeded, yet holds {held}; {_REMEDY}."
+            )
 
     def search(self, text: str) -> Iterator[Entry]:
         """Read the sessions in short whose line holds `text`; other lines are not parsed.
@@ -226,7 +231,7 @@ def _parse(kind: type[_Summary], line: bytes) -> _Summary:
             return _decode(kind, body + b"}")
         except msgspec.DecodeError:
             pass  # what was found is part of a call, say: closing one object too few is no JSON
-    return _decode(kind, line.rstrip(b"\r\n"))
+    return _decode(kind, line)
 
 
 def _decode(kind: type[_Summary], line: bytes) -> _Summary:

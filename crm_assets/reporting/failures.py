@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 from crm_assets.records import SessionSummary, TurnSummary
 from crm_assets.records.summary import ResultSummary
@@ -45,12 +45,15 @@ class FailureLog:
         if not failed:
             return
         first = result.first_failed_turn
-        offered: set[str] = set()
-        for turn in sorted(failed, key=attrgetter("turn_id")):
-            kind = turn.verification or UNNAMED_KIND
-            if kind not in offered:
-                offered.add(kind)  # one a conversation: three turns of the same one teach little
-                self._offer(kind, conversation_id, turn, first=turn.turn_id == first)
+        failed.sort(key=attrgetter("turn_id"), reverse=True)
+        # The first of a kind: three turns of the same one in a conversation teach little.
+        for kind, turn in {turn.verification or UNNAMED_KIND: turn for turn in failed}.items():
+            rank = (turn.turn_id != first, conversation_id, turn.turn_id)
+            kept = self._examples.setdefault(kind, [])
+            if len(kept) < _EXAMPLES or rank < kept[-1][0]:
+                kept.append((rank, _example(conversation_id, turn, first=turn.turn_id == first)))
+                kept.sort(key=itemgetter(0))
+                del kept[_EXAMPLES:]
 
     def _add_infrastructure(self, session: SessionSummary) -> None:
         result = session.conversation_result
@@ -83,23 +86,17 @@ class FailureLog:
             )
         )
 
-    def _offer(self, kind: str, conversation_id: str, turn: TurnSummary, *, first: bool) -> None:
-        kept = self._examples.setdefault(kind, [])
-        rank = (not first, conversation_id, turn.turn_id)
-        if len(kept) == _EXAMPLES and rank > kept[-1][0]:
-            return
-        example = FailureExample(
-            conversation_id=conversation_id,
-            turn_id=turn.turn_id,
-            first_failure=first,
-            user_utterance=shorten(turn.user_utterance) or "",
-            expected_tool=turn.expected_tool,
-            called_tool=shorten(turn.tool_name),
-            detail=shorten(turn.argument_mismatch_reason or turn.error),
-        )
-        kept.append((rank, example))
-        kept.sort(key=lambda pair: pair[0])
-        del kept[_EXAMPLES:]
+
+def _example(conversation_id: str, turn: TurnSummary, *, first: bool) -> FailureExample:
+    return FailureExample(
+        conversation_id=conversation_id,
+        turn_id=turn.turn_id,
+        first_failure=first,
+        user_utterance=shorten(turn.user_utterance) or "",
+        expected_tool=turn.expected_tool,
+        called_tool=shorten(turn.tool_name),
+        detail=shorten(turn.argument_mismatch_reason or turn.error),
+    )
 
 
 def shorten(text: str | None) -> str | None:
