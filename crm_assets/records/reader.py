@@ -231,7 +231,7 @@ def _parse(kind: type[_Summary], line: bytes) -> _Summary:
             return _decode(kind, body + b"}")
         except msgspec.DecodeError:
             pass  # what was found is part of a call, say: closing one object too few is no JSON
-    return _decode(kind, line)
+    return _decode(kind, line.rstrip(b"\r\n"))  # so that a line that was cut off is called truncated
 
 
 def _decode(kind: type[_Summary], line: bytes) -> _Summary:
