@@ -142,13 +142,6 @@ class LedgerEntry(_OfSession):
         return self.model, f"{self.answered_by.model}{through} at {self.server}"
 
     @property
-    def spending(self) -> Spending:
-        """The attempt's contribution to the sums."""
-        sums = SpendingSums()
-        sums.add(self)
-        return sums.total()
-
-    @property
     def chat_reply(self) -> ChatReply | None:
         """The reply as it was handed on."""
         if self.reply is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -20,17 +20,35 @@ COMPLAINT = "Your reply cannot be used: "
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-def json_check(model: type[BaseModel]) -> ReplyCheck:
-    """Return a check that a reply is one JSON object of the form of `model`."""
+class _Reader(Generic[_Model]):
+    """Reads replies of one form; a reply that was checked is not read a second time."""
 
-    def check(reply: ChatReply) -> str | None:
+    def __init__(self, model: type[_Model]) -> None:
+        self._model = model
+        self._last: tuple[str | None, _Model] | None = None
+
+    def read(self, reply: ChatReply) -> _Model:
+        """Return the object in a reply.
+
+        Raises:
+            ValueError: it has another form; one sentence says what is wrong.
+        """
+        if self._last is None or self._last[0] != reply.content:
+            self._last = reply.content, _read(self._model, reply)
+        return self._last[1]
+
+    def check(self, reply: ChatReply) -> str | None:
+        """Return what is wrong with a reply; None for nothing."""
         try:
-            _read(model, reply)
+            self.read(reply)
         except ValueError as error:
             return str(error)
         return None
 
-    return check
+
+def json_check(model: type[BaseModel]) -> ReplyCheck:
+    """Return a check that a reply is one JSON object of the form of `model`."""
+    return _Reader(model).check
 
 
 async def ask(
@@ -50,9 +68,10 @@ async def ask(
         BudgetExhausted: the run's budget is spent.
     """
     request = dataclasses.replace(request, json_object=True, json_schema=_schema(model))
-    answer = await models.complete(caller, request, check=json_check(model))
+    reader = _Reader(model)
+    answer = await models.complete(caller, request, check=reader.check)
     try:
-        return _read(model, answer.reply), answer
+        return reader.read(answer.reply), answer
     except ValueError as error:
         raise MalformedReply(str(error), reply=answer.reply, spending=answer.spending) from None
 

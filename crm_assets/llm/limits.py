@@ -163,18 +163,21 @@ class ProviderLimiter:
         try:
             await self._wait_for_rates(tokens)
             await self._wait_till_open()
+            if not self.outage.is_on:
+                yield Slot(self._period, tokens)
+                return
             async with self.outage.waited_off():
                 yield Slot(self._period, tokens)
         finally:
             self._calls.release_on_behalf_of(borrower)
 
     async def _wait_for_rates(self, tokens: int) -> None:
-        waits = [0.0]
+        wait = 0.0
         if self._requests is not None:
-            waits.append(self._requests.take(1))
+            wait = self._requests.take(1)
         if self._tokens is not None:
-            waits.append(self._tokens.take(tokens))
-        if (wait := max(waits)) > 0:
+            wait = max(wait, self._tokens.take(tokens))
+        if wait > 0:
             await anyio.sleep(wait)
 
     async def _wait_till_open(self) -> None:

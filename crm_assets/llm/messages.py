@@ -80,6 +80,11 @@ class Message:
         document = self.document()
         return orjson.dumps(document if self.content is not None else {**document, "content": ""})
 
+    @cached_property
+    def canonical(self) -> bytes:
+        """The document as JSON with sorted keys: later requests of a session hash it again."""
+        return _canonical(self.document())
+
 
 @dataclass(frozen=True)
 class FunctionTool:
@@ -110,7 +115,7 @@ class FunctionTool:
     @cached_property
     def sha256(self) -> str:
         """Hex SHA-256 of the document."""
-        return _sha256(self.document)
+        return hashlib.sha256(_canonical(self.document)).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ class ChatRequest:
         """Hex SHA-256 of all that can change the reply; no key and no address is part of it."""
         parts: dict[str, Any] = {
             "model": self.model.name,
-            "messages": [message.document() for message in self.messages],
+            "messages": [orjson.Fragment(message.canonical) for message in self.messages],
             "tools": [tool.sha256 for tool in self.tools],  # of texts that are longer than all the rest
             "tool_choice": self.tool_choice if self.tools else None,
             "temperature": self.effective_temperature,
@@ -148,7 +153,7 @@ class ChatRequest:
         }
         if self.parallel_tool_calls and self.tools:
             parts["parallel_tool_calls"] = True
-        return _sha256(parts)
+        return hashlib.sha256(_canonical(parts)).hexdigest()
 
     @property
     def effective_temperature(self) -> float | None:
@@ -226,5 +231,5 @@ class ChatReply:
     """The parameters it was asked with; None where they were not recorded."""
 
 
-def _sha256(document: Mapping[str, Any]) -> str:
-    return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()
+def _canonical(document: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from crm_assets.errors import ConfigError, CrmAssetsError
-from crm_assets.llm.entries import CallError, LedgerEntry
+from crm_assets.llm.entries import CallError, LedgerEntry, SpendingSums
 from crm_assets.llm.failures import RetryPolicy, is_transient
 from crm_assets.llm.interface import (
     Answer,
@@ -58,7 +58,8 @@ class Attempts:
     def __init__(self, request: ChatRequest, policy: RetryPolicy) -> None:
         self._request = request
         self._policy = policy
-        self._spending: list[Spending] = []
+        self._sums = SpendingSums()
+        self._made = 0
         self._last: LedgerEntry | None = None
         self._last_reply: ChatReply | None = None
         self._malformed = 0
@@ -66,7 +67,7 @@ class Attempts:
         self._transient = 0
 
     def __len__(self) -> int:
-        return len(self._spending)
+        return self._made
 
     @property
     def failures_in_transport(self) -> int:
@@ -82,13 +83,14 @@ class Attempts:
 
     def add(self, entry: LedgerEntry) -> Answer | None:
         """Count an attempt; returns the answer if it gave a usable reply."""
-        self._spending.append(entry.spending)
+        self._sums.add(entry)
+        self._made += 1
         self._last = entry
         reply = entry.chat_reply
         if reply is not None:
             self._last_reply = reply
         if entry.error is None and reply is not None:
-            return Answer(reply, Spending.total(self._spending))
+            return Answer(reply, self._sums.total())
         if entry.error is not None:
             self._malformed += entry.error.kind == "malformed"
             self._unsupported += entry.error.kind == "unsupported"
@@ -127,7 +129,7 @@ class Attempts:
             f"{self._request.model.name} gave no reply of the form asked for in {len(self)} attempts; the "
             f"last one: {message}.",
             reply=self._last_reply,
-            spending=Spending.total(self._spending),
+            spending=self._sums.total(),
         )
 
     def _never_there(self, message: str) -> ModelError:

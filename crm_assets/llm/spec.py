@@ -68,6 +68,10 @@ class ModelSpec(BaseModel):
             raise ValueError("usd_per_million_cached_prompt_tokens needs usd_per_million_prompt_tokens")
         return self
 
+    def __hash__(self) -> int:
+        """Return a hash of the name alone: several tables have a model as their key in every call."""
+        return hash((self.provider, self.model))
+
     @property
     def name(self) -> str:
         """Return `provider/model`, litellm's name of the model."""

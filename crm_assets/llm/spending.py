@@ -90,6 +90,8 @@ class Spending:
     def total(parts: Iterable[Spending]) -> Spending:
         """Return the sum, exact in whatever order."""
         every = tuple(parts)
+        if len(every) == 1:
+            return every[0]
         usage = Usage()
         for part in every:
             usage = usage + part.usage

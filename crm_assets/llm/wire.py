@@ -12,7 +12,7 @@ import json
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -90,9 +90,7 @@ class OpenAIBackend:
     ) -> Completion:
         import aiohttp  # noqa: PLC0415  (takes a while, and replays need none)
 
-        timeout = aiohttp.ClientTimeout(
-            total=timeout_seconds, sock_connect=min(_CONNECT_SECONDS, timeout_seconds)
-        )
+        timeout = _timeout(timeout_seconds)
         try:
             async with self._open_session().post(
                 route.url, data=body, headers=route.headers, proxy=route.proxy, timeout=timeout
@@ -166,6 +164,13 @@ class OpenAIBackend:
             refused=refused,
             max_tokens=takes.max_tokens,
         )
+
+
+@lru_cache(maxsize=64)
+def _timeout(seconds: float) -> aiohttp.ClientTimeout:
+    import aiohttp  # noqa: PLC0415
+
+    return aiohttp.ClientTimeout(total=seconds, sock_connect=min(_CONNECT_SECONDS, seconds))
 
 
 def _price(spec: ModelSpec, own_server: bool, answered: str | None) -> Price:
@@ -259,5 +264,4 @@ def _learn_parameter(route: _Route, request: ChatRequest, completion: Completion
 
 
 def _with(completion: Completion, sent: SentParameters, server: str) -> Completion:
-    reply = completion.reply and replace(completion.reply, sent=sent)
-    return replace(completion, reply=reply, sent=sent, server=server)
+    return replace(completion, sent=sent, server=server)

@@ -19,6 +19,7 @@ from crm_assets.llm import (
     RetryPolicy,
     Usage,
     answers_by_model,
+    ledger_totals,
     read_ledger,
 )
 from crm_assets.llm.pricing import price_of
@@ -244,7 +245,7 @@ def test_it_is_kept_who_answered(path: Path):
         "provider": "Elsewhere",
     }
     assert "secret" not in path.read_text()
-    assert answers_by_model([entry.spending]) == {
+    assert answers_by_model(ledger_totals(path).values()) == {
         "openai/gpt-4.1-mini": [f"gpt-4.1 through Elsewhere at {address}"]
     }
 
@@ -266,8 +267,7 @@ def test_two_servers_or_models_in_one_run_are_seen(path: Path):
         assert seen[0] is None
         answers = " and by ".join(sorted(f"scripted at {each.url}" for each in (one, two)))
         assert seen[1] == f"openai/gpt-4.1-mini was answered by {answers}"
-        spendings = [entry.spending for entry in read_ledger(path)]
-    assert len(answers_by_model(spendings)["openai/gpt-4.1-mini"]) == 2
+    assert len(answers_by_model(ledger_totals(path).values())["openai/gpt-4.1-mini"]) == 2
 
 
 def test_parameters_are_recorded_as_they_were_sent(path: Path):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.llm import ROLES, Ledger, LedgerEntry, Role, Spending, Usage, ledger_totals, read_ledger
-from crm_assets.llm.entries import CallError, RecordedReply
+from crm_assets.llm.entries import CallError, RecordedReply, SpendingSums
 from crm_assets.llm.ledger import CallKey
 
 
@@ -92,6 +92,12 @@ def test_sums_are_found_again(path: Path):
         assert set(again.by_role()) == {"student", "judge"}
 
 
+def _spending(one: LedgerEntry) -> Spending:
+    sums = SpendingSums()
+    sums.add(one)
+    return sums.total()
+
+
 @given(
     st.lists(
         st.tuples(
@@ -108,9 +114,9 @@ def test_sums_are_those_of_the_entries_to_the_last_digit(calls: list[tuple[Role,
     for one in recorded:
         ledger.append(one)
     for role in ROLES:
-        of_role = [one.spending for one in recorded if one.role == role]
+        of_role = [_spending(one) for one in recorded if one.role == role]
         assert ledger.by_role().get(role, Spending()) == Spending.total(of_role)
-    assert ledger.total() == Spending.total(one.spending for one in recorded)
+    assert ledger.total() == Spending.total(_spending(one) for one in recorded)
 
 
 @pytest.mark.parametrize("torn", [b'{"kind":"call","sess', b"{", entry().model_dump_json().encode()])

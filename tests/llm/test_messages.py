@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crm_assets.llm import ChatRequest, FunctionTool, Message, ModelSpec
+from crm_assets.llm import ChatRequest, FunctionCall, FunctionTool, Message, ModelSpec
 
 
 def tool(**changes: Any) -> FunctionTool:
@@ -48,3 +48,16 @@ def test_whatever_can_change_the_reply_changes_the_hash(changes: dict[str, Any])
 def test_where_the_model_is_and_with_which_key_does_not() -> None:
     model = request().model.model_copy(update={"api_base": "http://other/v1", "api_key_env": "OTHER_KEY"})
     assert request(model=model).sha256 == request().sha256
+
+
+def test_the_hash_is_the_one_that_ledgers_hold() -> None:
+    """Another one would let no run be resumed or replayed that was begun before."""
+    made = FunctionCall("call_1", "client_search", '{"name":"Acme"}', {"thought": "é"})
+    state = {"reasoning_content": "z", "a": 1}
+    messages = (
+        Message("user", "Find Acme."),
+        Message("assistant", None, (made,), state=state),
+        Message("tool", '{"result":[]}', tool_call_id="call_1"),
+    )
+    known = "2baca68ea61e5ea203fb393e2586d7ba26aca40464a08d80498d1e4553e187bd"
+    assert request(messages=messages, temperature=0.2).sha256 == known

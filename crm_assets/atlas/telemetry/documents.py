@@ -249,13 +249,14 @@ def trace_of(
 
 def _trace_steps(end: SessionEnd) -> tuple[TraceStep, ...]:
     reward = reward_document(end)
+    shown = {} if reward is None else asdict(reward)
     return tuple(
         TraceStep(
             step_id=step.id,
             description=step.description,
             trace=step.trace,
             output=step.output or "",
-            reward={} if reward is None else asdict(reward),
+            reward=shown,
             tool=step.tool,
             tool_params=_parameters(step) or {},
             validation=_validation(end.validation),
