@@ -13,6 +13,7 @@ from crm_assets.harness import MODEL_CODE, SCORING_CODE, code_fingerprint
 from crm_assets.records import ReplayedRun, RunHeader
 from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.workspace.files import sha256_of_file
+from crm_assets.workspace.identity import project_id
 from crm_assets.workspace.project import Project
 
 __all__ = ["run_header"]
@@ -60,6 +61,7 @@ def run_header(
         tasks_path=project.relative(files.tasks),
         subset=task.subset,
         replay_of=replay_of,
+        project=project_id(project),
         # Only runs that ask models have a configuration, and only for them litellm matters.
         software=software_versions(databases.sandbox, code, more=("litellm",) if config else ()),
     )

@@ -28,6 +28,8 @@ class ModelRun:
     """Whose playbooks its sessions use and extend."""
     replay: Path | None = None
     """The ledger of a recorded run over the same tasks: no model is called, only files are written."""
+    project: str | None = None
+    """Identity of the project, for the telemetry; None before the run begins."""
 
     @property
     def by_sdk(self) -> bool:

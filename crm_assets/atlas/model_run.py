@@ -62,6 +62,7 @@ from crm_assets.llm import (
 from crm_assets.records import ReplayedRun, RunHeader
 from crm_assets.workspace.baseline_files import RunFiles, sidecar_of
 from crm_assets.workspace.files import write_json
+from crm_assets.workspace.identity import project_id
 from crm_assets.workspace.project import Project
 
 __all__ = ["model_header", "require_models", "run_models"]
@@ -100,6 +101,7 @@ def run_models(
             sessions were lost to such failures.
         UnfinishedError: the budget was spent before most sessions had run.
     """
+    run = replace(run, project=project_id(project))
     config, plan = run.config.config, run.plan
     source = TaskSource(files.tasks)
     items = source.items(check=True)

@@ -23,6 +23,7 @@ def open_telemetry(run: ModelRun, address: str) -> TelemetryStore:
     storage = run.config.config.storage
     return TelemetryStore(
         address,
+        project=run.project,
         min_connections=storage.min_connections,
         max_connections=storage.max_connections,
         statement_timeout_seconds=storage.statement_timeout_seconds,

@@ -72,6 +72,8 @@ class DagsterRecords(_Part):
     """Oldest first."""
     materializations: tuple[Materialized, ...]
     """The last one of each asset, in the lineage's order."""
+    published: tuple[dict[str, str], ...] = ()
+    """{file: hex SHA-256} of the whole baseline, each time its README was made, newest first."""
 
 
 class Check(_Part):

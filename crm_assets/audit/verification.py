@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 from crm_assets.audit.models import Check, DagsterRecords, Verification
 from crm_assets.audit.rechecks import CannotTell, Finding, Rechecks
@@ -45,6 +45,7 @@ def verify_baseline(project: Project, paths: BaselinePaths, dagster: DagsterReco
     for name, sha256 in again.imported():
         work.check(name, "hash as in the sessions", partial(work.hash, name, sha256))
     work.materialized(dagster)
+    work.strangers()
     return Verification(checks=tuple(work.checks), notes=tuple(work.notes))
 
 
@@ -56,6 +57,9 @@ class _Verifier:
         self.notes: list[str] = []
         self._paths = paths
         self._there = dict(baseline_files(paths.folder))
+        if paths.manifest.is_file():
+            self._there[MANIFEST_NAME] = paths.manifest
+        self._hashes: dict[str, str] = {}
 
     def check(self, file: str, what: str, find: Finding) -> None:
         """Note what `find` finds wrong with `file`."""
@@ -82,11 +86,7 @@ class _Verifier:
         for manifest in found:
             for name, record in manifest.files.items():
                 self.check(name, f"hash as in {MANIFEST_NAME}", partial(self.hash, name, record.sha256))
-            self.notes += [
-                f"{name} is not in {MANIFEST_NAME}: it came later, and nothing says what it was."
-                for name in self._there
-                if name not in manifest.files
-            ]
+            self._note_others(manifest.files, MANIFEST_NAME)
         return found[0] if found else None
 
     def changed(self) -> frozenset[str]:
@@ -98,6 +98,9 @@ class _Verifier:
         if dagster is None:
             self.notes.append("Dagster's storage does not answer: the hashes in it could not be checked.")
             return
+        if dagster.published:
+            self._published(dagster.published)
+            return
         recorded = [each for each in dagster.materializations if each.file and each.sha256]
         if not recorded:
             self.notes.append("Dagster's storage knows nothing of this baseline: it was made without it.")
@@ -106,12 +109,42 @@ class _Verifier:
             what = f"hash as when {each.asset} was materialized"
             self.check(name, what, partial(self.hash, name, sha256))
 
+    def _published(self, published: Sequence[Mapping[str, str]]) -> None:
+        """Compare all files with the record of them that has this manifest, else with the newest one.
+
+        Older ones count, since a baseline that was replaced can be restored.
+        """
+        manifest = self._sha256(MANIFEST_NAME)
+        files = next((each for each in published if each.get(MANIFEST_NAME) == manifest), published[0])
+        for name, sha256 in files.items():
+            self.check(name, "hash as Dagster recorded it", partial(self.hash, name, sha256))
+        self._note_others(files, "what Dagster recorded")
+
+    def strangers(self) -> None:
+        """Note files that are no baseline's: hidden ones, and ones that are still being written."""
+        for path in sorted(self._paths.folder.rglob("*")):
+            name = path.relative_to(self._paths.folder).as_posix()
+            if path.is_file() and name not in self._there:
+                self.notes.append(f"{name} is hidden or unfinished, and no part of the baseline.")
+
+    def _note_others(self, known: Collection[str], where: str) -> None:
+        self.notes += [
+            f"{name} is not in {where}: it came later, and nothing says what it was."
+            for name in self._there
+            if name not in known and name != MANIFEST_NAME
+        ]
+
     def hash(self, name: str, sha256: str) -> str | None:
         """Return a sentence if a file of the baseline is missing or has another hash than `sha256`."""
-        path: Path | None = self._there.get(name)
-        if path is None:
+        found = self._sha256(name)
+        if found is None:
             return f"{name} is gone."
-        found = sha256_of_file(path)
         if found == sha256:
             return None
         return f"{name} was changed: its SHA-256 is {found[:_SHORT]}…, and was {sha256[:_SHORT]}…."
+
+    def _sha256(self, name: str) -> str | None:
+        """Return the hash of a file as it is now; None for a missing one."""
+        if name not in self._hashes and name in self._there:
+            self._hashes[name] = sha256_of_file(self._there[name])
+        return self._hashes.get(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -11,6 +12,7 @@ from crm_assets.cli.common import json_option, print_json
 from crm_assets.cli.names import dataset_option, run_option
 from crm_assets.cli.playbook import telemetry
 from crm_assets.errors import InputError
+from crm_assets.workspace.identity import known_project_id
 from crm_assets.workspace.project import find_project
 from crm_assets.workspace.run_names import find_run
 
@@ -57,8 +59,15 @@ def list_(*, dataset: str | None, run: str | None, status: str, as_json: bool) -
     from crm_assets.atlas.telemetry.reviews import list_sessions
 
     wanted = None if status == "all" else status
-    with telemetry(find_project()) as connection:
-        found = list_sessions(connection, status=wanted, dataset=dataset, run_id=_run_id(dataset, run))
+    project = find_project()
+    with telemetry(project) as connection:
+        found = list_sessions(
+            connection,
+            project=known_project_id(project),
+            status=wanted,
+            dataset=dataset,
+            run_id=_run_id(dataset, run),
+        )
     if as_json:
         print_json([session._asdict() for session in found])
     elif not found:
@@ -101,12 +110,12 @@ def _decide(
         raise InputError(
             "Name sessions by their IDs (crm-assets review list), or a --dataset with or without --run."
         )
-    with telemetry(find_project()) as connection:
-        pending = list_sessions(connection, status="pending", dataset=dataset, run_id=_run_id(dataset, run))
+    project = find_project()
+    with telemetry(project) as connection:
+        own = partial(list_sessions, connection, project=known_project_id(project))
+        pending = own(status="pending", dataset=dataset, run_id=_run_id(dataset, run))
         ids = sessions or tuple(session.id for session in pending)
-        already = [
-            session.id for session in list_sessions(connection, status=decision) if session.id in ids
-        ]
+        already = [session.id for session in own(status=decision) if session.id in ids]
         merged = decide(connection, [each for each in ids if each not in already], decision, note)
     word = "approved" if decision == "approved" else "rejected"
     taught = f"; {merged:,} of them taught something, which is in their playbooks now" if merged else ""

@@ -16,11 +16,13 @@ from crm_assets.defs.assets import baseline_readme
 from crm_assets.defs.assets.conversations import is_observed, observation
 from crm_assets.defs.jobs import HISTORY_JOB, history
 from crm_assets.defs.partitions import DATASET_PARTITIONS
+from crm_assets.defs.records import is_own
 from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.errors import CrmAssetsError
 from crm_assets.reporting.history import HistoryPaths, read_history
 from crm_assets.workspace.datasets import available_datasets
 from crm_assets.workspace.files import sha256_of_file
+from crm_assets.workspace.identity import known_project_id
 from crm_assets.workspace.keys import BaselineKey
 
 __all__ = ["SENSORS", "datasets", "failed_runs", "finished_baselines"]
@@ -95,7 +97,12 @@ def finished_baselines(
         return dg.SkipReason("No baseline was finished since.")
     last = records[-1].storage_id
     with _one_sentence():
-        keys = (BaselineKey.parse(str(record.partition_key)) for record in records if record.partition_key)
+        own = known_project_id(artifacts.project)
+        keys = (
+            BaselineKey.parse(str(record.partition_key))
+            for record in records
+            if record.partition_key and is_own(record, own)
+        )
         wanted = sorted({key.dataset for key in keys} - _about_to_be_made(context.instance))
         behind = [dataset for dataset in wanted if not _up_to_date(artifacts, dataset)]
     return dg.SensorResult(

@@ -12,10 +12,13 @@ from pydantic import Field
 
 from crm_assets.database import hold
 from crm_assets.defs.partitions import baseline_of
+from crm_assets.defs.records import PROJECT
 from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.errors import CrmAssetsError, InputError
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.files import sha256_of_file
+from crm_assets.workspace.identity import project_id
+from crm_assets.workspace.project import Project
 
 __all__ = [
     "GROUP",
@@ -72,6 +75,8 @@ def leased(context: dg.AssetExecutionContext, artifacts: ArtifactsResource) -> I
         later = layer.asset_graph.get(context.asset_key).child_keys & layer.selected_asset_keys
         holder = f"Dagster run {context.run.root_run_id or context.run.run_id}"
         with hold(artifacts.project, paths.folder, holder, keep=bool(later)):
+            if PROJECT not in context.run.tags:
+                context.instance.add_run_tags(context.run.run_id, {PROJECT: project_id(artifacts.project)})
             yield paths
 
 
@@ -87,11 +92,12 @@ def require(path: Path, stage: str) -> Path:
 
 
 def file_result(
-    path: Path, metadata: Mapping[str, Any], *, version: str | None = None
+    project: Project, path: Path, metadata: Mapping[str, Any], *, version: str | None = None
 ) -> dg.MaterializeResult[None]:
     """Return the result of a stage that wrote `path`.
 
     Args:
+        project: whose file it is.
         path: the file.
         metadata: shown besides path, size and hash; names whose value is None are left out.
         version: the data version; left out, the hash of the file's content.
@@ -103,6 +109,7 @@ def file_result(
             "path": dg.MetadataValue.path(str(path)),
             "sha256": digest,
             "bytes": path.stat().st_size,
+            PROJECT: project_id(project),
         },
         data_version=dg.DataVersion(version or digest),
     )

@@ -19,6 +19,7 @@ from crm_assets.records.past import PastResults
 from crm_assets.workspace.baseline_files import BaselinePaths, release_run
 from crm_assets.workspace.datasets import require_dataset
 from crm_assets.workspace.files import atomic_writer, read_json, sha256_of_file, write_json
+from crm_assets.workspace.identity import project_id
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
 
@@ -187,7 +188,7 @@ def _materialize(
             materialize_on(instance, project, paths.key, options, stages=_SCORED)
         verdicts = mark_imported(paths, source, _imported(paths, source))
         _write_summary(paths, source, coverage, verdicts)
-        _report(instance, paths, source, coverage, verdicts)
+        _report(instance, project, paths, source, coverage=coverage, verdicts=verdicts)
         rest = [name for name in STAGES if name not in _SCORED]
         materialize_on(instance, project, paths.key, options, stages=rest)
         refresh_history(instance, paths.key.dataset)
@@ -227,8 +228,10 @@ def _write_summary(
 
 def _report(
     instance: dg.DagsterInstance,
+    project: Project,
     paths: BaselinePaths,
     source: PastResults,
+    *,
     coverage: Coverage,
     verdicts: dict[str, dict[str, int]],
 ) -> None:
@@ -237,6 +240,7 @@ def _report(
 
     from crm_assets.audit.integrity import find_session_mismatch  # noqa: PLC0415
     from crm_assets.defs.partitions import register  # noqa: PLC0415
+    from crm_assets.defs.records import PROJECT  # noqa: PLC0415
 
     partition = register(instance, paths.key)
     digest = sha256_of_file(paths.sessions)
@@ -250,6 +254,7 @@ def _report(
             metadata={
                 "path": dg.MetadataValue.path(str(paths.sessions)),
                 "sha256": digest,
+                PROJECT: project_id(project),
                 "bytes": paths.sessions.stat().st_size,
                 "agent": "recorded",
                 "imported_file": imported.file,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from crm_assets.audit.models import DagsterRecords, DagsterRun, Materialized
 from crm_assets.errors import InfrastructureError, first_line
+from crm_assets.workspace.identity import known_project_id
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
 
@@ -34,23 +36,29 @@ def read_dagster(project: Project, key: BaselineKey) -> DagsterRecords:
     from crm_assets.defs.assets import LINEAGE  # noqa: PLC0415
     from crm_assets.orchestration.materialize import open_instance  # noqa: PLC0415
 
+    own = known_project_id(project)
     try:
         with open_instance(project) as instance:
-            made = [found for asset in LINEAGE if (found := _last(instance, asset.key, key)) is not None]
-            runs = _runs(instance, dg.RunsFilter(tags={_PARTITION_TAG: str(key)}))
+            made = [
+                found for asset in LINEAGE if (found := _last(instance, asset.key, key, own)) is not None
+            ]
+            published = list(_published(instance, LINEAGE[-1].key, key, own))
+            runs = _runs(instance, dg.RunsFilter(tags={_PARTITION_TAG: str(key)}), own)
             known = {run.run_id for run in runs}
             others = [each.run_id for each in made if each.run_id and each.run_id not in known]
             if others:  # a run over several partitions has no tag that names this one
-                runs += _runs(instance, dg.RunsFilter(run_ids=others))
+                runs += _runs(instance, dg.RunsFilter(run_ids=others), own)
     except SQLAlchemyError as error:
         raise InfrastructureError(
             f"Dagster's storage does not answer ({first_line(error)}); run `crm-assets doctor`."
         ) from error
     runs.sort(key=lambda run: run.started or "")
-    return DagsterRecords(runs=tuple(runs), materializations=tuple(made))
+    return DagsterRecords(runs=tuple(runs), materializations=tuple(made), published=tuple(published))
 
 
-def _runs(instance: dg.DagsterInstance, wanted: dg.RunsFilter) -> list[DagsterRun]:
+def _runs(instance: dg.DagsterInstance, wanted: dg.RunsFilter, project: str | None) -> list[DagsterRun]:
+    from crm_assets.defs.records import is_of_project  # noqa: PLC0415
+
     return [
         DagsterRun(
             run_id=record.dagster_run.run_id,
@@ -60,14 +68,16 @@ def _runs(instance: dg.DagsterInstance, wanted: dg.RunsFilter) -> list[DagsterRu
             ended=_moment(record.end_time),
         )
         for record in instance.get_run_records(filters=wanted, limit=_MOST_RUNS)
+        if is_of_project(record.dagster_run, project)
     ]
 
 
-def _last(instance: dg.DagsterInstance, asset: dg.AssetKey, key: BaselineKey) -> Materialized | None:
-    import dagster as dg  # noqa: PLC0415
+def _last(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, key: BaselineKey, project: str | None
+) -> Materialized | None:
+    from crm_assets.defs.records import materializations_of  # noqa: PLC0415
 
-    wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[str(key)])
-    for record in instance.fetch_materializations(wanted, limit=1).records:
+    for record in materializations_of(instance, asset, str(key), project):
         event = record.asset_materialization
         if event is None:
             continue
@@ -81,6 +91,19 @@ def _last(instance: dg.DagsterInstance, asset: dg.AssetKey, key: BaselineKey) ->
             code_version=(event.tags or {}).get(_CODE_VERSION_TAG),
         )
     return None
+
+
+def _published(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, key: BaselineKey, project: str | None
+) -> Iterator[dict[str, str]]:
+    """Yield the hashes of a baseline's files, each time that it was published, newest first."""
+    from crm_assets.defs.records import FILES, materializations_of  # noqa: PLC0415
+
+    for record in materializations_of(instance, asset, str(key), project):
+        event = record.asset_materialization
+        files = getattr(event.metadata.get(FILES), "value", None) if event else None
+        if isinstance(files, dict):
+            yield files
 
 
 def _text(value: Any) -> str | None:

@@ -6,7 +6,7 @@ import logging
 import os
 import uuid
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,11 +26,13 @@ from crm_assets.defs.assets.progress import PROGRESS_LOGGER
 from crm_assets.defs.assets.tasks import TasksConfig
 from crm_assets.defs.jobs import BASELINE_JOB, HISTORY_JOB
 from crm_assets.defs.partitions import register, register_dataset
+from crm_assets.defs.records import PROJECT
 from crm_assets.defs.sessions_config import SessionsConfig
 from crm_assets.defs.stages import StageConfig
 from crm_assets.errors import ConfigError, CrmAssetsError, InfrastructureError, first_line, last_line
 from crm_assets.orchestration.launcher import PROCESS_TAG, this_process
 from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.identity import project_id
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
 from crm_assets.workspace.states import status_of
@@ -201,6 +203,7 @@ def materialize_on(
             # A job's own selection leaves the smoke checks to smoke runs; any other would bring them in.
             assets=None if stages is None else selected,
             ops=options.ops(selected),
+            tags={PROJECT: project_id(project)},
         )
         _tell_warnings(instance, run_id)
     return LineageRun(run_id, paths)
@@ -224,7 +227,7 @@ def refresh_history(instance: dg.DagsterInstance, dataset: str) -> str:
         KeyboardInterrupt: Ctrl-C.
     """
     register_dataset(instance, dataset)
-    return _execute(instance, HISTORY_JOB, partition=dataset, assets=None, ops={})
+    return _execute(instance, HISTORY_JOB, partition=dataset, assets=None, ops={}, tags={})
 
 
 def _execute(
@@ -234,6 +237,7 @@ def _execute(
     partition: str,
     assets: Sequence[str] | None,
     ops: dict[str, Any],
+    tags: Mapping[str, str],
 ) -> str:
     """Run a job (some assets of it, or all for None) in this process; returns the run's ID."""
     run_id = str(uuid.uuid4())
@@ -248,7 +252,7 @@ def _execute(
                 run_config=dg.RunConfig(ops=ops, loggers=_QUIET),
                 asset_selection=None if assets is None else [dg.AssetKey(name) for name in assets],
                 run_id=run_id,
-                tags={PROCESS_TAG: this_process()},
+                tags={PROCESS_TAG: this_process(), **tags},
             )
         except dg.Failure as failure:
             if isinstance(failure.__cause__, CrmAssetsError):

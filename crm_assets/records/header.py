@@ -127,6 +127,8 @@ class RunHeader(BaseModel):
     """The run that this one repeats: its model calls, or its recorded calls. None for a run of its own."""
     playbook: PlaybookUse | None = None
     """The playbook that was read and written; None for a run that uses none, or did not record it."""
+    project: str | None = None
+    """Identity of the project; None for a run of an older version."""
     answered_by: dict[str, tuple[str, ...]] = {}
     """Models that answered, by requested model, as `<model> at <server>`; more than one: a mixed run."""
 

@@ -19,6 +19,7 @@ __all__ = [
     "FileRecord",
     "Manifest",
     "baseline_files",
+    "published_files",
     "read_manifest",
     "write_manifest",
 ]
@@ -102,6 +103,16 @@ def write_manifest(paths: BaselinePaths, *, written_by: str | None = None) -> Pa
     with atomic_writer(target) as handle:
         handle.write(Manifest.of(str(paths.key), files, written_by).document())
     return target
+
+
+def published_files(paths: BaselinePaths) -> dict[str, str]:
+    """Return {path in the folder: hex SHA-256} of a baseline's files, its manifest included.
+
+    Raises:
+        InputError: the manifest is missing or changed.
+    """
+    files = {name: record.sha256 for name, record in read_manifest(paths).files.items()}
+    return {**files, MANIFEST_NAME: sha256_of_file(paths.manifest)}
 
 
 def read_manifest(paths: BaselinePaths) -> Manifest:

@@ -17,6 +17,7 @@ from crm_assets.llm.entries import LedgerEntry
 from crm_assets.reporting import page_code
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.files import sha256_of_file
+from crm_assets.workspace.manifest import published_files
 from crm_assets.workspace.project import Project
 from tests.audit.conftest import DATASET, KEY, write_pages
 
@@ -145,6 +146,41 @@ def test_what_dagster_recorded_counts_too(project: Project, paths: BaselinePaths
     wrong = verify_baseline(project, paths, materialized("0" * 64))
     assert wrong.failed_files == ("metrics.json",)
     assert any("storage does not answer" in note for note in verify_baseline(project, paths, None).notes)
+
+
+def published(*manifests: dict[str, str]) -> DagsterRecords:
+    return DagsterRecords(runs=(), materializations=(), published=manifests)
+
+
+def test_a_manifest_that_was_made_to_fit_a_changed_file_is_found(
+    project: Project, paths: BaselinePaths
+) -> None:
+    recorded = published_files(paths)
+    assert {*recorded} == {*FILES}
+    assert verify_baseline(project, paths, published(recorded)).passed
+    (paths.folder / "report.html").write_text("<p>All of them right.</p>")
+    paths.readme.write_text(paths.readme.read_text() + "\n")
+    write_manifest(paths, written_by="another version")
+    assert verify_baseline(project, paths, NOTHING).passed, "the manifest alone says nothing"
+    verification = verify_baseline(project, paths, published(recorded))
+    assert set(verification.failed_files) == {MANIFEST_NAME, "README.md"}
+    assert any(note.startswith("report.html is not in what Dagster") for note in verification.notes)
+
+
+def test_a_baseline_that_was_replaced_and_restored_is_the_one_that_was_recorded(
+    project: Project, paths: BaselinePaths
+) -> None:
+    then, now = published_files(paths), dict.fromkeys(FILES, "0" * 64)
+    assert verify_baseline(project, paths, published(now, then)).passed
+    assert not verify_baseline(project, paths, published(now)).passed
+
+
+def test_hidden_and_unfinished_files_are_named(project: Project, paths: BaselinePaths) -> None:
+    for name in (".sessions.jsonl.x1", "plots/.hidden", "sessions.jsonl.partial"):
+        (paths.folder / name).parent.mkdir(exist_ok=True)
+        (paths.folder / name).write_text("")
+        notes = verify_baseline(project, paths, NOTHING).notes
+        assert any(note.startswith(f"{name} is hidden or unfinished") for note in notes), name
 
 
 def call(session: str, **changes: Any) -> LedgerEntry:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from crm_assets.audit import write_manifest
 from crm_assets.cli import cli
 from crm_assets.cli.lineage import lineage
+from crm_assets.generator import write_dataset
 from crm_assets.reporting import page_code
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.files import sha256_of_file
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
+from tests.projects import lay_out_project
 
 from .conftest import KEY, Finish, Run
 
@@ -100,3 +104,41 @@ def test_a_run_that_is_not_there_names_those_that_are(run: Run, finish: Finish) 
     assert result.exit_code == 2
     assert f"choose one of {KEY}" in result.stderr
     assert run("lineage", "small", "yesterday").exit_code == 2
+
+
+def test_another_project_with_the_same_run_in_one_database_changes_nothing(
+    run: Run, finish: Finish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = finish("replay").folder
+    other = Project(tmp_path)
+    lay_out_project(other)
+    write_dataset(other.dataset_file("small"), 2, seed=12)
+
+    def verified() -> dict[str, Any]:
+        found = run("lineage", "small", KEY, "--verify", "--json")
+        assert found.exit_code == 0, found.output
+        records: dict[str, Any] = json.loads(found.stdout)["dagster"]
+        assert len(records["runs"]) == 1
+        return records
+
+    before = verified()
+    with monkeypatch.context() as patch:
+        patch.chdir(other.root)
+        patch.setenv("CRM_ASSETS_HOME", str(other.root))
+        patch.setenv("DAGSTER_HOME", str(other.dagster_home))
+        made = run("baseline", "--agent", "noop", "--dataset", "small", "--run", KEY)
+        assert made.exit_code == 0, made.output
+        theirs = verified()
+    assert verified() == before
+    assert theirs["runs"] != before["runs"]
+    header = json.loads((first / "run.json").read_bytes())
+    assert header["project"] == json.loads((first.parents[3] / "project.json").read_bytes())["project"]
+
+
+def test_a_ledger_or_report_with_a_manifest_to_fit_does_not_verify(run: Run, finish: Finish) -> None:
+    paths = finish("replay")
+    paths.report.write_text("<p>All of them right.</p>")
+    sealed(paths)
+    result = run("lineage", "small", KEY, "--verify")
+    assert result.exit_code == 1
+    assert "does not verify: manifest.json, report.html" in result.stderr

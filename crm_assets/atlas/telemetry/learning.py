@@ -9,6 +9,7 @@ import psycopg
 from crm_assets.atlas.playbook import LearningState, Playbook, registry_key, split_registry_key
 from crm_assets.atlas.telemetry.jsonb import clean_text, jsonb
 from crm_assets.atlas.telemetry.registry import RegistryRow, read_row, row_metadata
+from crm_assets.atlas.telemetry.statements import OWN
 
 __all__ = [
     "Merge",
@@ -93,11 +94,11 @@ def taught_conversations(connection: psycopg.Connection, keys: Collection[str]) 
     return {name for (name,) in connection.execute(_TAUGHT, (list(keys),)) if name is not None}
 
 
-def waiting_lessons(connection: psycopg.Connection, run_id: str) -> int:
-    """Return how many sessions of a run taught something that waits for approval."""
+def waiting_lessons(connection: psycopg.Connection, run_id: str, project: str | None) -> int:
+    """Return how many sessions of a project's run taught something that waits for approval."""
+    waiting = f"SELECT count(*) FROM sessions WHERE metadata ->> 'run_id' = %(run_id)s AND {OWN}"
     row = connection.execute(
-        "SELECT count(*) FROM sessions WHERE metadata ->> 'run_id' = %s AND metadata ? 'lesson'",
-        (clean_text(run_id),),
+        f"{waiting} AND metadata ? 'lesson'".encode(), {"run_id": clean_text(run_id), "project": project}
     ).fetchone()
     assert row is not None  # an aggregate has one row
     return int(row[0])

@@ -14,23 +14,25 @@ import psycopg
 from crm_assets.atlas.playbook import Lesson
 from crm_assets.atlas.telemetry.jsonb import clean_text, jsonb
 from crm_assets.atlas.telemetry.learning import merge_state
+from crm_assets.atlas.telemetry.statements import OWN
 from crm_assets.errors import InputError
 
 __all__ = ["Decision", "ReviewedSession", "decide", "list_sessions"]
 
 Decision = Literal["approved", "quarantined"]
 
-_SESSIONS = """
+_SESSIONS = f"""
 SELECT id, metadata ->> 'dataset', metadata ->> 'run_id', metadata ->> 'conversation_id', review_status,
     review_notes,
     CASE WHEN jsonb_typeof(reward_stats -> 'score') = 'number' THEN (reward_stats ->> 'score')::float END,
-    coalesce(jsonb_array_length(metadata #> '{lesson,update,entries}'), 0),
+    coalesce(jsonb_array_length(metadata #> '{{lesson,update,entries}}'), 0),
     metadata ? 'lesson'
 FROM sessions
 WHERE status = 'succeeded' AND metadata ? 'run_id'
     AND (%(status)s::text IS NULL OR review_status = %(status)s)
     AND (%(dataset)s::text IS NULL OR metadata ->> 'dataset' = %(dataset)s)
     AND (%(run_id)s::text IS NULL OR metadata ->> 'run_id' = %(run_id)s)
+    AND {OWN}
 ORDER BY id
 """
 
@@ -67,13 +69,14 @@ class ReviewedSession(NamedTuple):
 def list_sessions(
     connection: psycopg.Connection,
     *,
+    project: str | None,
     status: str | None,
     dataset: str | None = None,
     run_id: str | None = None,
 ) -> list[ReviewedSession]:
-    """Return the succeeded sessions of a review status (any for None), oldest first."""
-    wanted = {"status": status, "dataset": dataset, "run_id": run_id}
-    return [ReviewedSession(*row) for row in connection.execute(_SESSIONS, wanted)]
+    """Return a project's succeeded sessions of a review status (any for None), oldest first."""
+    wanted = {"project": project, "status": status, "dataset": dataset, "run_id": run_id}
+    return [ReviewedSession(*row) for row in connection.execute(_SESSIONS.encode(), wanted)]
 
 
 def decide(

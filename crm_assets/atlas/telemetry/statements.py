@@ -22,6 +22,7 @@ __all__ = [
     "CLOSE_ORPHANS",
     "FAIL",
     "FAIL_EARLIER",
+    "OWN",
     "PAST_SESSIONS",
     "PERSIST",
     "REWARD_WINDOW",
@@ -86,10 +87,13 @@ FAIL = (
     "metadata = coalesce(metadata, '{}') || %(failure)s::jsonb WHERE id = %(id)s AND status = 'running'"
 )
 
+OWN = "(metadata ->> 'project' IS NULL OR metadata ->> 'project' = %(project)s::text)"
+"""Sessions of a project, and of older versions that recorded none: several may share a database."""
+
 FAIL_EARLIER = (
     "UPDATE sessions SET status = 'failed', completed_at = clock_timestamp(), "
     "metadata = coalesce(metadata, '{}') || %(failure)s::jsonb WHERE status = 'running' "
-    "AND metadata ->> 'run_id' = %(run_id)s AND metadata ->> 'session_key' = %(session_key)s"
+    f"AND metadata ->> 'run_id' = %(run_id)s AND metadata ->> 'session_key' = %(session_key)s AND {OWN}"
 )
 
 # Locks are read after the sessions that were there when the statement began, and a writer takes its lock
@@ -124,9 +128,10 @@ FROM sessions WHERE metadata ->> 'learning_key' = %s AND status = 'succeeded'
 ORDER BY id DESC LIMIT %s
 """
 
-SESSIONS_OF_RUN = """
+SESSIONS_OF_RUN = f"""
 SELECT DISTINCT ON (metadata ->> 'session_key') metadata ->> 'session_key', id, status
-FROM sessions WHERE metadata ->> 'run_id' = %s AND metadata ->> 'session_key' IS NOT NULL
+FROM sessions WHERE metadata ->> 'run_id' = %(run_id)s AND metadata ->> 'session_key' IS NOT NULL
+    AND {OWN}
 ORDER BY metadata ->> 'session_key', id DESC
 """
 
@@ -137,19 +142,23 @@ SELECT DISTINCT ON (metadata ->> 'session_key') id, metadata ->> 'session_key', 
     metadata ->> 'execution_mode',
     CASE WHEN jsonb_typeof(reward_stats -> 'score') = 'number' THEN (reward_stats ->> 'score')::float END,
     {_MOMENT.format("created_at")}, {_MOMENT.format("completed_at")}
-FROM sessions WHERE metadata ->> 'run_id' = %s AND metadata ->> 'session_key' IS NOT NULL
+FROM sessions WHERE metadata ->> 'run_id' = %(run_id)s AND metadata ->> 'session_key' IS NOT NULL
+    AND {OWN}
 ORDER BY metadata ->> 'session_key', id DESC
 """
 
-STORED_SESSION = """
-SELECT id FROM sessions WHERE metadata ->> 'run_id' = %s AND metadata ->> 'session_key' = %s
+STORED_SESSION = f"""
+SELECT id FROM sessions WHERE metadata ->> 'run_id' = %(run_id)s
+AND metadata ->> 'session_key' = %(session_key)s AND {OWN}
 AND status = 'succeeded' ORDER BY id DESC LIMIT 1
 """
 
 
-def begin_parameters(start: SessionStart, writer: WriterIdentity) -> Parameters:
-    """Return the parameters of `BEGIN`."""
+def begin_parameters(start: SessionStart, writer: WriterIdentity, project: str | None) -> Parameters:
+    """Return the parameters of `BEGIN`; `project` is the identity of the session's."""
     metadata = {**start_metadata(start), "writer": writer}
+    if project is not None:
+        metadata["project"] = project
     return {"task": clean_text(start.task), "metadata": jsonb(metadata)}
 
 

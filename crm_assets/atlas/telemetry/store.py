@@ -45,6 +45,7 @@ class TelemetryStore:
         self,
         conninfo: str,
         *,
+        project: str | None = None,
         min_connections: int = 1,
         max_connections: int = 4,
         statement_timeout_seconds: float = 30.0,
@@ -53,6 +54,8 @@ class TelemetryStore:
 
         Args:
             conninfo: psycopg conninfo or URL.
+            project: identity of the project whose sessions these are; a run's sessions are looked up among
+                its own, and those that name no project.
             min_connections: opened at the start and kept.
             max_connections: limit; a session needs one only while it begins and while it is stored. One
                 more shows that this process is alive.
@@ -68,6 +71,7 @@ class TelemetryStore:
             statement_timeout_seconds=statement_timeout_seconds,
         )
         self._writer = Writer(self._pool.connect)
+        self._project = project
 
     def __enter__(self) -> TelemetryStore:
         """Create or update the tables, and start to connect.
@@ -95,7 +99,7 @@ class TelemetryStore:
         Raises:
             InfrastructureError: the database failed; no session was recorded.
         """
-        parameters = statements.begin_parameters(start, self._writer.identity())
+        parameters = statements.begin_parameters(start, self._writer.identity(), self._project)
         # Never retried: the connection may have broken after the statement was executed.
         row = self._once(lambda connection: _fetch_one(connection, statements.BEGIN, parameters))
         assert row is not None  # an INSERT returns its row
@@ -112,6 +116,7 @@ class TelemetryStore:
             "run_id": clean_text(run_id),
             "session_key": clean_text(session_key),
             "failure": statements.failure("failed", reason),
+            "project": self._project,
         }
         self._reliably(lambda connection: connection.execute(statements.FAIL_EARLIER, parameters))
 
@@ -146,7 +151,7 @@ class TelemetryStore:
         Raises:
             InfrastructureError: the database failed.
         """
-        return self._reliably(lambda connection: waiting_lessons(connection, run_id))
+        return self._reliably(lambda connection: waiting_lessons(connection, run_id, self._project))
 
     def past_sessions(self, key: str, limit: int) -> list[PastSession]:
         """Return the last succeeded sessions of a learning key, at most `limit`, latest first.
@@ -231,8 +236,8 @@ class TelemetryStore:
         Raises:
             InfrastructureError: the database failed.
         """
-        parameters = (clean_text(run_id), clean_text(session_key))
-        rows = self._rows(statements.STORED_SESSION, parameters)
+        session = {"run_id": clean_text(run_id), "session_key": clean_text(session_key)}
+        rows = self._rows(statements.STORED_SESSION, {**session, "project": self._project})
         return rows[0][0] if rows else None
 
     def session_ids(self, run_id: str) -> dict[str, int]:
@@ -241,7 +246,7 @@ class TelemetryStore:
         Raises:
             InfrastructureError: the database failed.
         """
-        rows = self._rows(statements.SESSIONS_OF_RUN, (clean_text(run_id),))
+        rows = self._sessions_of(run_id)
         return {key: session_id for key, session_id, _ in rows}
 
     def count_sessions(self, run_id: str) -> dict[str, int]:
@@ -250,10 +255,14 @@ class TelemetryStore:
         Raises:
             InfrastructureError: the database failed.
         """
-        rows = self._rows(statements.SESSIONS_OF_RUN, (clean_text(run_id),))
+        rows = self._sessions_of(run_id)
         return dict(Counter(status for _, _, status in rows))
 
-    def _rows(self, query: str, parameters: tuple[object, ...]) -> list[Any]:
+    def _sessions_of(self, run_id: str) -> list[Any]:
+        parameters = {"run_id": clean_text(run_id), "project": self._project}
+        return self._rows(statements.SESSIONS_OF_RUN, parameters)
+
+    def _rows(self, query: str, parameters: tuple[object, ...] | dict[str, str | None]) -> list[Any]:
         return self._reliably(
             lambda connection: connection.execute(query.encode(), parameters, prepare=True).fetchall()
         )

@@ -59,6 +59,7 @@ def baseline_history(
     tell(context, f"{counted(len(history.runs), 'finished run')} of {dataset}")
     picture = dg.MetadataValue.md(markdown_image(drawing.png, drawing.caption)) if drawing else None
     return file_result(
+        artifacts.project,
         paths.document,
         {
             "runs": len(history.runs),

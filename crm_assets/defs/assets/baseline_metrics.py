@@ -58,6 +58,7 @@ def baseline_metrics(
     done = counted(metrics.total_sessions, "session")
     tell(context, f"strict success in {metrics.harness_successes:,} of {done}")
     return file_result(
+        artifacts.project,
         paths.metrics,
         {
             "headline": _headline(metrics),

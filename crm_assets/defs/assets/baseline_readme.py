@@ -8,6 +8,7 @@ from crm_assets.audit import write_manifest
 from crm_assets.conversations.revision import read_revision_file
 from crm_assets.defs.assets.baseline_metrics import baseline_metrics
 from crm_assets.defs.partitions import BASELINE_PARTITIONS
+from crm_assets.defs.records import FILES
 from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.defs.stages import (
     GROUP,
@@ -19,6 +20,7 @@ from crm_assets.defs.stages import (
 )
 from crm_assets.reporting import page_code, read_metrics, write_pages
 from crm_assets.reporting.plots import draw, markdown_image
+from crm_assets.workspace.manifest import published_files
 
 __all__ = ["baseline_readme"]
 
@@ -41,7 +43,8 @@ def baseline_readme(
     """Summarize agent, data, scores, intervals, common failures: `README.md`, `report.html`, `plots/`.
 
     Made from `metrics.json` alone. For people: the README beside the data, the same as one HTML page to
-    send around, and the pictures of both. `manifest.json` then says what every file of the baseline holds.
+    send around, and the pictures of both. `manifest.json` then says what every file of the baseline holds,
+    and so does this event.
     """
     with leased(context, artifacts) as paths:
         metrics = read_metrics(require(paths.metrics, baseline_metrics.key.to_user_string()))
@@ -49,17 +52,20 @@ def baseline_readme(
         revision = read_revision_file(paths.revision).model_dump(mode="json")
         text = write_pages(paths, metrics, drawings, revision=revision)
         write_manifest(paths, written_by=page_code())
+        files = published_files(paths)
     pictures = {
         drawing.name: dg.MetadataValue.md(markdown_image(drawing.png, drawing.caption))
         for drawing in drawings
         if drawing.name in _SHOWN
     }
     return file_result(
+        artifacts.project,
         paths.readme,
         {
             "readme": dg.MetadataValue.md(text),
             **pictures,
             "report": dg.MetadataValue.path(str(paths.report)),
             "pictures": len(drawings),
+            FILES: dg.MetadataValue.json(files),
         },
     )

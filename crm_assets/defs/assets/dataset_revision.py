@@ -80,7 +80,7 @@ def dataset_revision(
             revision = _unchanged(paths, revision)
     _observe(context, key.dataset, revision.sha256)
     tell(context, f"{counted(revision.conversations, 'conversation')}, sha256 {revision.sha256[:12]}")
-    return file_result(paths.revision, _metadata(revision, report), version=revision.sha256)
+    return file_result(project, paths.revision, _metadata(revision, report), version=revision.sha256)
 
 
 def _unchanged(paths: BaselinePaths, now: DatasetRevision) -> DatasetRevision:

@@ -89,7 +89,7 @@ def atlas_sessions(
             paths.reopen()
         # What an earlier attempt has finished is resumed, whether of this run or of the one it retries.
         if not prepare(paths, paths.sessions, overwrite=config.overwrite and not again):
-            return _kept(context, paths)
+            return _kept(context, artifacts.project, paths)
         if not paths.begun:
             save_plan(artifacts.project, paths, plan)
         try:
@@ -113,6 +113,7 @@ def atlas_sessions(
     _tell_playbook(context, paths)
     tell(context, f"{counted(summary.total, 'session')} in {summary.seconds:.1f} s")
     return file_result(
+        artifacts.project,
         paths.sessions,
         {
             "agent": plan.agent,
@@ -132,12 +133,15 @@ def atlas_sessions(
     )
 
 
-def _kept(context: dg.AssetExecutionContext, paths: BaselinePaths) -> dg.MaterializeResult[None]:
+def _kept(
+    context: dg.AssetExecutionContext, project: Project, paths: BaselinePaths
+) -> dg.MaterializeResult[None]:
     """Return the result of sessions that an earlier run of Dagster made, and that stay as they are."""
     tally = tally_of(paths.sessions)
     tell(context, f"{counted(tally.total, 'session')} done before, and kept")
     agent = (SessionLog(paths.sessions).header.agent_config or {}).get("name")
     return file_result(
+        project,
         paths.sessions,
         {
             "agent": agent,

@@ -141,9 +141,8 @@ def atlas_tasks(
             count = _kept(paths, make, chosen=config.limit is not None or config.part != "all")
             limit = count
     tell(context, counted(count, "task"))
-    return file_result(
-        paths.tasks, {"tasks": count, "limit": limit, "part": config.part, "run_id": key.run_id}
-    )
+    facts = {"tasks": count, "limit": limit, "part": config.part, "run_id": key.run_id}
+    return file_result(artifacts.project, paths.tasks, facts)
 
 
 def _kept(paths: BaselinePaths, make: Callable[[Path], int], *, chosen: bool) -> int:

@@ -34,7 +34,7 @@ def tasks_match_dataset(
     If not: materialize `dataset_revision` and `atlas_tasks` of this partition again.
     """
     paths = artifacts.baseline(baseline_of(context))
-    limit = (last_metadata(context, atlas_tasks) or {}).get("limit")
+    limit = (last_metadata(context, artifacts.project, atlas_tasks) or {}).get("limit")
     return result(lambda: find_task_mismatch(artifacts.project, paths, limit))
 
 

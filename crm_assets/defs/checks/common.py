@@ -9,11 +9,16 @@ from typing import Any
 import dagster as dg
 
 from crm_assets.atlas.plan import SessionPlan
+from crm_assets.atlas.saved_plan import begun_plan
 from crm_assets.audit.integrity import Verdict
 from crm_assets.defs.assets import atlas_sessions
 from crm_assets.defs.partitions import BASELINE_PARTITIONS
+from crm_assets.defs.records import materializations_of
 from crm_assets.defs.sessions_config import SessionsConfig
 from crm_assets.errors import InfrastructureError, InputError
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.identity import known_project_id
+from crm_assets.workspace.project import Project
 
 __all__ = ["last_metadata", "partition_check", "result", "session_plan"]
 
@@ -54,23 +59,27 @@ def result(
 
 
 def last_metadata(
-    context: dg.AssetCheckExecutionContext, asset: dg.AssetsDefinition
+    context: dg.AssetCheckExecutionContext, project: Project, asset: dg.AssetsDefinition
 ) -> dict[str, Any] | None:
     """Return the metadata of this partition's last materialization of `asset`; None if there is none."""
-    latest = _last(context, asset)
+    latest = _last(context, project, asset)
     materialization = latest.asset_materialization if latest else None
     if materialization is None:
         return None
     return {name: value.value for name, value in materialization.metadata.items()}
 
 
-def session_plan(context: dg.AssetCheckExecutionContext) -> SessionPlan:
-    """Return the plan that this partition's sessions were made with.
+def session_plan(
+    context: dg.AssetCheckExecutionContext, project: Project, paths: BaselinePaths
+) -> SessionPlan:
+    """Return the plan that this partition's sessions were made with; of older versions, Dagster knows it.
 
     Raises:
-        InputError: Dagster has no run that made them.
+        InputError: plan.json is damaged, or missing while Dagster has no run that made the sessions.
     """
-    latest = _last(context, atlas_sessions)
+    if (plan := begun_plan(paths)) is not None:
+        return plan
+    latest = _last(context, project, atlas_sessions)
     run = context.instance.get_run_by_id(latest.run_id) if latest else None
     if run is None:
         raise InputError("Dagster holds no run that made these sessions, so their options are unknown.")
@@ -78,8 +87,8 @@ def session_plan(context: dg.AssetCheckExecutionContext) -> SessionPlan:
     return SessionsConfig(**(ops.get(atlas_sessions.op.name) or {}).get("config", {})).plan()
 
 
-def _last(context: dg.AssetCheckExecutionContext, asset: dg.AssetsDefinition) -> dg.EventLogRecord | None:
-    records = context.instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=asset.key, asset_partitions=[context.partition_key]), limit=1
-    ).records
-    return records[0] if records else None
+def _last(
+    context: dg.AssetCheckExecutionContext, project: Project, asset: dg.AssetsDefinition
+) -> dg.EventLogRecord | None:
+    identity = known_project_id(project)
+    return next(materializations_of(context.instance, asset.key, context.partition_key, identity), None)

@@ -82,7 +82,9 @@ def _warn(find: Callable[[], Verdict]) -> dg.AssetCheckResult:
 
 
 @partition_check(dataset_revision, blocking=False)
-def dataset_audit(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+def dataset_audit(
+    context: dg.AssetCheckExecutionContext, artifacts: ArtifactsResource
+) -> dg.AssetCheckResult:
     """The audit found nothing in the dataset that makes scores on it mean less.
 
     If it did: look at the examples in the metadata of `dataset_revision`, correct the dataset, and start
@@ -90,7 +92,7 @@ def dataset_audit(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult
     """
 
     def find() -> Verdict:
-        known = last_metadata(context, dataset_revision)
+        known = last_metadata(context, artifacts.project, dataset_revision)
         if known is None:
             raise InputError("There is no audit yet: materialize dataset_revision of this partition first.")
         return find_audit_findings(
@@ -136,7 +138,7 @@ def cost_within_budget(
     If conversations were not run: raise the budget, and run it again with resume.
     """
     paths = artifacts.baseline(baseline_of(context))
-    known = last_metadata(context, atlas_sessions) or {}
+    known = last_metadata(context, artifacts.project, atlas_sessions) or {}
     budgets = Budgets(
         config.budget_usd or known.get("budget_usd"), config.budget_tokens or known.get("budget_tokens")
     )
@@ -169,7 +171,7 @@ def telemetry_matches_sessions(
     paths = artifacts.baseline(key)
 
     def find() -> Verdict:
-        plan = session_plan(context)
+        plan = session_plan(context, artifacts.project, paths)
         if plan.agent != "atlas" or plan.replay is not None:
             return Verdict.good(0)
         stored = telemetry.statuses(key.run_id, _loaded(artifacts, paths, plan).config.storage.database_url)
@@ -179,7 +181,9 @@ def telemetry_matches_sessions(
 
 
 @partition_check(atlas_sessions, blocking=False)
-def sandbox_reset(context: dg.AssetCheckExecutionContext, sandbox: SandboxResource) -> dg.AssetCheckResult:
+def sandbox_reset(
+    context: dg.AssetCheckExecutionContext, artifacts: ArtifactsResource, sandbox: SandboxResource
+) -> dg.AssetCheckResult:
     """The sandboxes were empty before the sessions began, and are empty after them.
 
     `atlas_sessions` resets them by the resource `sandbox` and records their fingerprint; this check resets
@@ -188,7 +192,9 @@ def sandbox_reset(context: dg.AssetCheckExecutionContext, sandbox: SandboxResour
     """
 
     def find() -> Verdict:
-        before = (last_metadata(context, atlas_sessions) or {}).get("sandbox_fingerprint")
+        before = (last_metadata(context, artifacts.project, atlas_sessions) or {}).get(
+            "sandbox_fingerprint"
+        )
         if before is None:
             raise InputError(
                 "These sessions record no reset: they were imported, or made by an older version."
@@ -220,7 +226,7 @@ def leakage_check(
     seen: dict[str, int] = {}
 
     def find() -> Verdict:
-        plan = session_plan(context)
+        plan = session_plan(context, artifacts.project, paths)
         if not plan.asks_models:
             return Verdict.good(0)
         from crm_assets.audit.leakage import find_leaks  # noqa: PLC0415  (brings the whole loop along)

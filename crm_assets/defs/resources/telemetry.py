@@ -12,6 +12,7 @@ import psycopg
 from crm_assets.database import connect_creating
 from crm_assets.defs.resources.postgres import PostgresResource
 from crm_assets.errors import InfrastructureError, last_line
+from crm_assets.workspace.identity import known_project_id
 
 __all__ = ["TelemetryResource", "TelemetryRow", "TelemetryStatus"]
 
@@ -91,10 +92,11 @@ class TelemetryResource(dg.ConfigurableResource[None]):
         """
         from crm_assets.atlas.telemetry.statements import SESSION_ROWS  # noqa: PLC0415
 
+        wanted = {"run_id": run_id, "project": known_project_id(self.postgres.artifacts.project)}
         with self.connect(configured) as connection:
             if connection.execute("SELECT to_regclass('sessions')").fetchone() == (None,):
                 return []
-            return [TelemetryRow(*row) for row in connection.execute(SESSION_ROWS, (run_id,))]
+            return [TelemetryRow(*row) for row in connection.execute(SESSION_ROWS, wanted)]
 
     def check(self) -> TelemetryStatus:
         """Return the server that answers.

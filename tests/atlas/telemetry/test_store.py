@@ -32,6 +32,35 @@ def stored(store: TelemetryStore, **changes: Any) -> int:
     return session
 
 
+# --- several projects
+
+
+def test_projects_with_the_same_run_in_one_database_do_not_meet(
+    telemetry_database: str, query: Query
+) -> None:
+    with (
+        TelemetryStore(telemetry_database, project="one") as one,
+        TelemetryStore(telemetry_database, project="two") as two,
+    ):
+        ours, theirs = one.begin(start()), two.begin(start())
+        two.fail_earlier(RUN, start().session_key)
+        assert query("SELECT id FROM sessions WHERE status = 'running'") == [(ours,)]
+        one.persist(ours, end())
+        assert one.stored_session(RUN, start().session_key) == ours
+        assert two.stored_session(RUN, start().session_key) is None
+        assert (one.session_ids(RUN), two.session_ids(RUN)) == (
+            {start().session_key: ours},
+            {start().session_key: theirs},
+        )
+
+
+def test_sessions_of_older_versions_are_of_every_project(telemetry_database: str) -> None:
+    with TelemetryStore(telemetry_database) as older:
+        session = stored(older)
+    with TelemetryStore(telemetry_database, project="one") as one:
+        assert one.stored_session(RUN, start().session_key) == session
+
+
 # --- one session
 
 

@@ -137,11 +137,14 @@ def test_agents_that_ask_no_model_have_nothing_to_leak(
         assert metadata(evaluate(instance, check), "compared") == 0
 
 
-def test_sessions_that_dagster_did_not_make_cannot_be_checked_and_say_so(
+def test_options_of_sessions_are_in_plan_json_and_for_older_ones_in_dagster_or_unknown(
     instance: dg.DagsterInstance, project: Project
 ) -> None:
     materialize_on(instance, project, KEY, LineageOptions(SessionPlan(agent="replay")))
     with dg.DagsterInstance.ephemeral() as other:
+        assert evaluate(other, "leakage_check").passed
+        BaselinePaths.of(project, KEY).plan.unlink()
+        assert evaluate(instance, "leakage_check").passed
         evaluation = evaluate(other, "leakage_check")
     assert not evaluation.passed
     assert "Dagster holds no run that made these sessions" in (evaluation.description or "")
