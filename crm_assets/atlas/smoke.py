@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from crm_assets.errors import InputError
+from crm_assets.errors import InputError, first_line
 from crm_assets.records import LoopSession, SessionLog
 from crm_assets.workspace.baseline_files import BaselinePaths, RunFiles
 from crm_assets.workspace.files import json_line, read_json
@@ -24,6 +24,7 @@ __all__ = [
     "SmokeCheck",
     "SmokeEntry",
     "append_smoke_log",
+    "read_smoke_log",
     "smoke_checks",
     "smoke_log",
     "smoke_metrics_check",
@@ -233,8 +234,17 @@ def smoke_log(project: Project) -> Path:
 
 
 def read_smoke_log(project: Project) -> Iterator[SmokeEntry]:
-    """Read the smoke runs of a project, oldest first."""
+    """Read the smoke runs of a project, oldest first.
+
+    Raises:
+        InputError: a line is none that a smoke run writes.
+    """
     path = smoke_log(project)
     if path.is_file():
         for line in read_lines(path):
-            yield SmokeEntry.model_validate_json(line.data)
+            try:
+                yield SmokeEntry.model_validate_json(line.data)
+            except ValidationError as error:
+                raise InputError(
+                    f"{path}, line {line.number}: {first_line(error)}; remove the line."
+                ) from error

@@ -50,7 +50,7 @@ def atlas() -> None:
     "--output-dir",
     type=click.Path(path_type=Path),
     required=True,
-    help="Folder for tasks.jsonl (a copy), sessions.jsonl, ledger.jsonl, metrics.json and README.md.",
+    help="Folder for tasks.jsonl (a copy), sessions.jsonl, ledger.jsonl, metrics.json and the pages.",
 )
 @dataset_option(
     required=False, help="Name of the dataset; left out, the one in revision.json beside the tasks."
@@ -101,8 +101,7 @@ def _run(
     from crm_assets.atlas.run_plan import run_plan
     from crm_assets.atlas.tasks import copy_tasks
     from crm_assets.database import connect_databases
-    from crm_assets.reporting import RunInfo, compute_metrics, render_readme, write_metrics
-    from crm_assets.workspace.files import write_text
+    from crm_assets.reporting import RunInfo, compute_metrics, write_metrics, write_pages
 
     if not files.sessions.exists():
         copy_tasks(task_file, files.tasks, limit=limit)
@@ -117,7 +116,7 @@ def _run(
             )
     metrics = compute_metrics(files.sessions, run=RunInfo())
     write_metrics(files.metrics, metrics)
-    write_text(files.readme, render_readme(metrics))
+    write_pages(files, metrics, ())
 
 
 def _dataset_beside(task_file: Path) -> str:

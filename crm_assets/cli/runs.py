@@ -57,10 +57,14 @@ def new(dataset: str, run: str | None, label: str, count: int) -> None:
 
 @runs.command(name="list")
 @dataset_option()
+@click.option("--smoke", is_flag=True, help="Only smoke runs, with their checklists.")
 @json_option
-def list_(dataset: str, as_json: bool) -> None:
+def list_(dataset: str, smoke: bool, as_json: bool) -> None:
     """List the runs of a dataset with state, score and cost."""
     project = find_project()
+    if smoke:
+        _list_smoke(project, parse_dataset(dataset), as_json=as_json)
+        return
 
     from crm_assets.reporting.run_list import list_runs
 
@@ -76,6 +80,19 @@ def list_(dataset: str, as_json: bool) -> None:
         )
         return
     _print(dataset, found)
+
+
+def _list_smoke(project: Project, dataset: str, *, as_json: bool) -> None:
+    from crm_assets.reporting.smoke_runs import smoke_runs, smoke_table
+    from crm_assets.reporting.terminal import show
+
+    entries = smoke_runs(project, dataset)
+    if as_json:
+        print_json(entries)
+    elif entries:
+        show(smoke_table(entries))
+    else:
+        click.echo(f"No smoke run yet; make one by crm-assets atlas smoke --dataset {dataset}.")
 
 
 @runs.command()

@@ -51,8 +51,8 @@ def percent(rate: Rate) -> str:
     return share(rate.value)
 
 
-def interval(rate: Rate) -> str:
-    """Return the interval of a rate."""
+def interval(rate: Rate | Mean) -> str:
+    """Return the interval of a rate, or of a mean of shares."""
     if rate.low is None or rate.high is None:
         return NOTHING
     return f"{rate.low * 100:.1f}–{rate.high * 100:.1f}%"

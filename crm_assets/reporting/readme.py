@@ -1,4 +1,4 @@
-"""A baseline's README.md: what a person wants to know first, then the tables."""
+"""A baseline's pages: the README.md is what a person wants to know first, report.html holds all of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from crm_assets.errors import InputError
 from crm_assets.reporting import markdown
 from crm_assets.reporting.document import Document, code
+from crm_assets.reporting.judge_page import JUDGES_TITLE
 from crm_assets.reporting.models import Metrics
 from crm_assets.reporting.readme_points import agent_name, lead, point_sections
 from crm_assets.reporting.readme_tables import table_sections
@@ -15,10 +16,17 @@ from crm_assets.reporting.readme_tables import table_sections
 __all__ = ["baseline_document", "render_readme"]
 
 _SHORT_HASH = 12
+_ONLY_IN_REPORT = frozenset(
+    {
+        *("By workflow", "By expected tool", "By turn", "Failure kinds", "Tokens and cost"),
+        *("Rewards and time", "Loop counts", "Rewards by learning key", "Provenance", JUDGES_TITLE),
+    }
+)
+"""Titles of the sections that grow with tools, workflows and settings, or that few people look up."""
 
 
 def render_readme(metrics: Metrics, *, revision: Mapping[str, Any] | None = None) -> str:
-    """Return the README of a baseline, without pictures.
+    """Return the README of a baseline, without pictures: the points, and the tables that are short.
 
     Args:
         metrics: the baseline's figures.
@@ -28,11 +36,15 @@ def render_readme(metrics: Metrics, *, revision: Mapping[str, Any] | None = None
     Raises:
         InputError: `revision` is of another state of the dataset.
     """
-    return markdown.render(baseline_document(metrics, revision or {}))
+    whole = baseline_document(metrics, revision or {})
+    short = tuple(section for section in whole.sections if section.title not in _ONLY_IN_REPORT)
+    left = [section.title.lower() for section in whole.sections if section not in short]
+    more = (code("report.html"), f" has the rest: {', '.join(left)}.")
+    return markdown.render(Document(whole.title, (*whole.lead, more), short))
 
 
 def baseline_document(metrics: Metrics, revision: Mapping[str, Any]) -> Document:
-    """Build what README and report say.
+    """Build what the report says, and in short the README.
 
     Raises:
         InputError: `revision` is of another state of the dataset.

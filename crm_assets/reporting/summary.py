@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from crm_assets.reporting.document import Cell, Section
-from crm_assets.reporting.formats import dollars, interval, number, of, percent
+from crm_assets.reporting.formats import dollars, interval, number, of, percent, share
 from crm_assets.reporting.models import Metrics
 from crm_assets.reporting.readme_tables import rates_table
 from crm_assets.reporting.wording import (
@@ -28,6 +28,13 @@ def summarize(metrics: Metrics) -> Section:
 
 
 def _counts(metrics: Metrics) -> Iterator[tuple[Cell, ...]]:
+    if (repeats := metrics.repeats) is not None:
+        k = str(repeats.epochs)
+        for name, mean in (
+            (f"All {k} times right (pass^{k})", repeats.pass_hat_k[k]),
+            (f"Right at least once (pass@{k})", repeats.pass_at_k[k]),
+        ):
+            yield name, share(mean.mean), interval(mean), mean.count
     for kind in metrics.failure_kinds[:1]:
         rate, what = kind.share_of_turns, describe_kind(kind.kind)
         name = f"Most common failure: {what[:1].lower()}{what[1:]}"

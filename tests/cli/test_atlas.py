@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from crm_assets.llm import ledger_totals
+from crm_assets.reporting.history import HistoryPaths
 from crm_assets.workspace.baseline_files import finished_runs
 from crm_assets.workspace.files import read_json
 from crm_assets.workspace.project import Project
@@ -33,8 +34,8 @@ def test_a_task_file_becomes_a_run_of_its_own(run: Run, project: Project, tasks:
     assert "small, agent atlas (offline/student, offline/teacher" in result.stderr
     assert "Strict success" in result.stdout
     assert sorted(file.name for file in output.iterdir()) == [
-        "README.md", "ledger.jsonl", "metrics.json", "playbook.json", "run.json", "sessions.jsonl",
-        "tasks.jsonl",
+        "README.md", "ledger.jsonl", "metrics.json", "playbook.json", "report.html", "run.json",
+        "sessions.jsonl", "tasks.jsonl",
     ]  # fmt: skip
     assert (output / "tasks.jsonl").read_bytes() == b"".join(
         tasks.read_bytes().splitlines(keepends=True)[:2]
@@ -72,6 +73,9 @@ def test_a_smoke_run_is_checked_line_by_line_and_logged(run: Run, project: Proje
     entry = orjson.loads(log[0])
     assert (entry["dataset"], entry["run"], entry["passed"]) == ("small", str(paths.key.run), True)
     assert entry["execution_mode"] == "paired"
+    page = HistoryPaths.of(project, "small").page.read_text()
+    row = page.split("## Smoke runs")[1]
+    assert f"`{paths.key.run}`" in row and "8 of 8 passed" in row and "crm_harness.dev.yaml" in row
 
 
 def test_a_smoke_run_that_fails_a_line_says_so_and_is_logged(run: Run, project: Project) -> None:
@@ -80,6 +84,10 @@ def test_a_smoke_run_that_fails_a_line_says_so_and_is_logged(run: Run, project: 
     assert "failed  execution_mode_paired: The execution mode is auto" in result.stdout
     entry = orjson.loads((project.baselines / "smoke_log.jsonl").read_bytes())
     assert entry["passed"] is False
+    listed = run("runs", "list", "--dataset", "small", "--smoke")
+    assert "of 8 passed; failed:" in listed.stdout and "execution_mode_paired" in listed.stdout
+    assert orjson.loads(run("runs", "list", "--dataset", "small", "--smoke", "--json").stdout) == [entry]
+    assert "No smoke run yet" in run("runs", "list", "--dataset", "other", "--smoke").stdout
 
 
 @pytest.mark.parametrize(

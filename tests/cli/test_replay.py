@@ -58,7 +58,7 @@ def test_its_files_say_whose_replies_they_hold(replayed: BaselinePaths, project:
     assert [line["atlas_metadata"]["replay_of"] for line in lines] == [FIRST, FIRST]
     readme = replayed.readme.read_text()
     assert f"**Replay** of `{FIRST}`" in readme
-    assert "This run itself used and cost nothing" in readme
+    assert "This run itself used and cost nothing" in replayed.report.read_text()
     assert "Replay" not in first.readme.read_text()
     # Of a replay of a replay, the run that asked the models.
     assert read_json(paths_of(project, AGAIN).run)["replay_of"] == said

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crm_assets.reporting import Metrics, RunInfo, compute_metrics
+from crm_assets.reporting import Metrics, RunInfo, compute_metrics, markdown
+from crm_assets.reporting.readme import baseline_document
 
 Record = dict[str, Any]
 Write = Callable[[Sequence[Record]], Path]
@@ -120,6 +121,11 @@ def session(
         },
     }
     return {**record, **changes}
+
+
+def whole_page(metrics: Metrics, revision: Mapping[str, Any] | None = None) -> str:
+    """All that README and report say, as Markdown."""
+    return markdown.render(baseline_document(metrics, revision or {}))
 
 
 def unrun(

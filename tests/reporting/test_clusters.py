@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from crm_assets.reporting import Metrics, render_readme
+from crm_assets.reporting import Metrics
 from crm_assets.reporting.figures import Rate
 from crm_assets.reporting.intervals import Tally, estimate_rate
 
-from .conftest import Measure, Record, failed_turn, replied, session, turn, unrun
+from .conftest import Measure, Record, failed_turn, replied, session, turn, unrun, whole_page
 
 SCORES = {"a": 0.95, "b": 0.15, "c": 0.15, "d": 0.15, "e": 0.15}
 SPENT = {"token_usage": {"student": {"total_tokens": 100}}, "cost_usd": {"student": 0.5}}
@@ -70,7 +70,7 @@ def test_copies_under_other_ids_leave_every_figure_as_it_was(measure: Measure) -
     often = measure(*copies)
     assert figures(often) == figures(once)
     assert (often.total_conversations, often.total_sessions, often.copied_conversations) == (5, 18, 13)
-    assert "18 conversations (13 of them a copy of another under a different ID" in render_readme(often)
+    assert "18 conversations (13 of them a copy of another under a different ID" in whole_page(often)
 
 
 def test_copies_are_not_known_where_sessions_do_not_say_their_content(measure: Measure) -> None:
@@ -138,7 +138,7 @@ def test_pass_hat_k_takes_copies_together(measure: Measure) -> None:
 
 def test_the_readme_names_sessions_and_conversations_apart(measure: Measure) -> None:
     metrics = measure(*(one(name, epoch) for epoch in (1, 2, 3) for name in SCORES))
-    text = render_readme(metrics, revision={"conversations": 60})
+    text = whole_page(metrics, revision={"conversations": 60})
     assert "5 of its 60 conversations, each run 3 times" in text
     assert "(3 of 15 sessions of 5 conversations; " in text
     assert "over 5 conversations (15 sessions)." in text

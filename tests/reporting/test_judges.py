@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from crm_assets.reporting import render_readme
 from crm_assets.reporting.judge_models import JudgeFigures
 
-from .conftest import Measure, Record, failed_turn, session, turn
+from .conftest import Measure, Record, failed_turn, session, turn, whole_page
 
 
 def judged(
@@ -62,7 +61,7 @@ SMALL = (
 def test_a_run_without_a_loop_has_no_figures_of_judges(measure: Measure) -> None:
     metrics = measure(session("a"), session("b"))
     assert metrics.judges is None
-    assert "What the judges are worth" not in render_readme(metrics)
+    assert "What the judges are worth" not in whole_page(metrics)
 
 
 def test_rewards_are_held_against_every_verdict(measure: Measure) -> None:
@@ -95,7 +94,7 @@ def test_an_auc_of_one_class_is_undefined_and_said_so(measure: Measure) -> None:
     assert metrics.judges is not None
     auc = metrics.judges.rewards["strict_success"].auc
     assert (auc.value, auc.low, auc.high) == (None, None, None)
-    text = " ".join(render_readme(metrics).split())
+    text = " ".join(whole_page(metrics).split())
     assert (
         "Strict success: the AUC is undefined, which is not 0, because nothing with a reward is wrong."
         in text
@@ -104,7 +103,7 @@ def test_an_auc_of_one_class_is_undefined_and_said_so(measure: Measure) -> None:
 
 @pytest.mark.parametrize("feedback", ["verdicts", "oracle", "none"])
 def test_a_reader_learns_what_the_judges_were_told(measure: Measure, feedback: str) -> None:
-    text = render_readme(measure(judged("a", 0.9, agent={"name": "atlas", "feedback": feedback})))
+    text = whole_page(measure(judged("a", 0.9, agent={"name": "atlas", "feedback": feedback})))
     assert ("The judges were told the harness's verdicts" in text) is (feedback != "none")
     assert ("verdicts and the expected calls" in text) is (feedback == "oracle")
 
@@ -208,7 +207,7 @@ def test_what_the_large_judge_changed_is_told(measure: Measure) -> None:
     assert change.difference.mean == pytest.approx((0.5 - 0.2) / 2)
     assert change.distance.mean == pytest.approx((0.5 + 0.2) / 2)
     assert change.brier_change.mean == pytest.approx(((0.01 - 0.36) + (0.01 - 0.09)) / 2)
-    text = render_readme(metrics)
+    text = whole_page(metrics)
     assert "What it changed in 1 session is not recorded" in text
     assert "The large judge was asked in 4 of 5 rewarded sessions" in text
     assert "In 2 sessions it changed the small judges' mean by +0.150" in text

@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from crm_assets.reporting import render_readme
-
-from .conftest import Measure, Record, failed_turn, session, turn, unrun
+from .conftest import Measure, Record, failed_turn, session, turn, unrun, whole_page
 
 AGENT = {
     "name": "crm-student",
@@ -46,7 +44,7 @@ def looped(
 def test_a_run_without_a_loop_has_no_figures_of_one(measure: Measure) -> None:
     metrics = measure(session("a"))
     assert (metrics.loop, metrics.learning_curve, metrics.repeats) == (None, (), None)
-    assert "How the loop went" not in render_readme(metrics)
+    assert "How the loop went" not in whole_page(metrics)
 
 
 def test_what_teacher_judges_and_learner_did_is_counted(measure: Measure) -> None:
@@ -72,7 +70,7 @@ def test_what_teacher_judges_and_learner_did_is_counted(measure: Measure) -> Non
 def test_a_reward_that_failed_is_no_reward_of_zero(measure: Measure) -> None:
     metrics = measure(looped("a", 1.0), looped("b", None))
     assert metrics.reward_summary.mean == 1.0
-    assert "1 without a reward" in render_readme(metrics)
+    assert "1 without a reward" in whole_page(metrics)
 
 
 def test_the_learning_curve_goes_by_key_in_the_order_of_its_sessions(measure: Measure) -> None:
@@ -95,7 +93,7 @@ def test_a_long_key_is_told_in_twenty_blocks(measure: Measure) -> None:
     assert [block.first for block in blocks] == list(range(1, 101, 5))
     assert sum(block.rewarded for block in blocks) == 100
     assert blocks[0].reward == pytest.approx(0.02)
-    row = next(line for line in render_readme(metrics).splitlines() if "Client Management · simple" in line)
+    row = next(line for line in whole_page(metrics).splitlines() if "Client Management · simple" in line)
     assert [cell.strip() for cell in row.strip("|").split("|")][1:] == ["100", "0.495", "0.145", "0.845"]
 
 
@@ -124,7 +122,7 @@ def test_pass_hat_k_and_pass_at_k_are_means_over_all_choices_of_k(measure: Measu
         assert metrics.repeats.pass_at_k[str(k)].mean == pytest.approx(at, abs=1e-6)
     assert metrics.strict_success.count == 9
     assert metrics.strict_success.conversations == 3, "trials of one conversation are not independent"
-    assert "(pass^3)" in render_readme(metrics)
+    assert "(pass^3)" in whole_page(metrics)
 
 
 def test_a_trial_without_a_verdict_is_in_no_pass_of_more_trials_than_are_left(measure: Measure) -> None:
@@ -149,7 +147,7 @@ def test_dollars_and_calls_of_all_sessions_are_summed_exactly(measure: Measure) 
 
 def test_the_readme_says_how_the_loop_went_and_what_was_shown(measure: Measure) -> None:
     records = [looped("a", 0.25), looped("b", 0.75, teacher_intervened=True)]
-    readme = render_readme(measure(*records))
+    readme = whole_page(measure(*records))
     assert "**Mean reward 0.500**" in readme
     assert "The teacher gave guidance in 1 session." in readme
     assert "Learning was on: 1 learning key started with 0 playbook entries in total, " in readme
@@ -157,7 +155,7 @@ def test_the_readme_says_how_the_loop_went_and_what_was_shown(measure: Measure) 
     oracle = {**AGENT, "feedback": "oracle", "learning": "frozen", "offline": True}
     for record in records:
         record["atlas_metadata"]["agent"] = oracle
-    readme = render_readme(measure(*records))
+    readme = whole_page(measure(*records))
     assert "learned from the answers" in readme
     assert "Learning was frozen" in readme
     assert "scores don't reflect a real LLM" in readme

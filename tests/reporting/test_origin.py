@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from crm_assets.records import ReplayedRun
-from crm_assets.reporting import RunInfo, render_readme, summarize
+from crm_assets.reporting import RunInfo, summarize
 from crm_assets.reporting.document import Cell
 from crm_assets.reporting.history import History, HistoryRun
 from crm_assets.reporting.history.models import FileStamp
@@ -15,7 +15,7 @@ from crm_assets.reporting.history.page import run_cells
 from crm_assets.reporting.origin import Origin, origin_of
 from crm_assets.reporting.run_figures import RunFigures, samples_of
 
-from .conftest import Measure, session
+from .conftest import Measure, session, whole_page
 
 ONE = ReplayedRun(dataset="dev", run="20260131T093000Z", file="a/ledger.jsonl", sha256="ab" * 32)
 PAID = {"token_usage": {"student": {"total_tokens": 2160, "calls": 3}}, "cost_usd": {"student": 0.0013}}
@@ -59,7 +59,7 @@ def test_a_replay_costs_nothing_and_the_recorded_cost_stands_beside_it(measure: 
     cells = cells_of(figures)
     assert cells[-2:] == ("0 (recorded: 2,160)", "$0.0000 (recorded: $0.0013)")
     assert "Cost per conversation of the recorded run" in str(summarize(metrics))
-    assert "replay of 20260131T093000Z" in render_readme(metrics)
+    assert "replay of 20260131T093000Z" in whole_page(metrics)
 
 
 def test_a_run_of_its_own_costs_what_it_reports(measure: Measure) -> None:

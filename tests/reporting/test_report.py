@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from crm_assets.errors import InputError
-from crm_assets.reporting import Metrics, render_readme
+from crm_assets.reporting import Metrics
 from crm_assets.reporting.plots import Drawing, draw
 from crm_assets.reporting.report import render_report
 
-from .conftest import REVISION, Measure, failed_turn, replied, session, turn, unrun
+from .conftest import REVISION, Measure, failed_turn, replied, session, turn, unrun, whole_page
 
 HOSTILE = (
     '<script>alert("1")</script><img src=x onerror=alert(2)> &lt;b&gt; ![x](http://e.x/y) </svg></table>'
@@ -80,7 +80,7 @@ def curve() -> Drawing:
 def test_it_says_what_the_readme_says(metrics: Metrics) -> None:
     revision = {"sha256": REVISION, "conversations": 60, "path": "data/conversations/dev.jsonl"}
     page = Page(render_report(metrics, revision, ()))
-    readme = render_readme(metrics, revision=revision)
+    readme = whole_page(metrics, revision=revision)
     assert page.inside("h2") == re.findall(r"^## (.*)$", readme, flags=re.MULTILINE)
     rows = sum(line.startswith("| ") and not set(line) <= set("|-: ") for line in readme.splitlines())
     assert len(page.every("tr")) == rows

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from crm_assets.reporting import render_readme, summarize
+from crm_assets.reporting import summarize
 from crm_assets.reporting.sessions_view import list_sessions, sessions_blocks
 from crm_assets.reporting.wording import headline_rates
 
-from .conftest import Measure, Record, Write, failed_turn, session, turn
+from .conftest import Measure, Record, Write, failed_turn, session, turn, whole_page
 
 
 def newer(
@@ -38,7 +38,7 @@ def test_right_turns_with_a_wrong_state_are_no_strict_success(measure: Measure) 
         "Every turn correct",
         "State match (floor 0 of 4)",
     ]
-    text = render_readme(metrics)
+    text = whole_page(metrics)
     assert "**33.3% of conversations have every turn and the end state correct** (1 of 3; " in text
     assert "**Every turn correct 66.7% (2 of 3; " in text
 
@@ -49,7 +49,7 @@ def test_older_lines_keep_their_formula(measure: Measure) -> None:
     assert metrics.strict_success_formula == "turns"
     assert (metrics.strict_success.value, metrics.turns_right.value) == (1.0, 1.0)
     assert "Every turn correct" not in headline_rates(metrics)
-    assert "have every turn correct**" in render_readme(metrics)
+    assert "have every turn correct**" in whole_page(metrics)
 
 
 def test_a_run_with_older_lines_has_their_formula_throughout(measure: Measure) -> None:
@@ -63,14 +63,14 @@ def test_the_floor_is_a_verdict_a_conversation(measure: Measure) -> None:
     floor = metrics.state_match_floor
     assert floor is not None
     assert (floor.successes, floor.count, floor.value) == (1, 3, pytest.approx(1 / 3, abs=1e-6))
-    assert "An agent that calls nothing gets 33.3% (floor 1 of 3)." in render_readme(metrics)
+    assert "An agent that calls nothing gets 33.3% (floor 1 of 3)." in whole_page(metrics)
     assert "State match (floor 1 of 3)" in str(summarize(metrics))
 
 
 def test_a_floor_that_nobody_computed_is_not_zero(measure: Measure) -> None:
     metrics = measure(session("a"))
     assert metrics.state_match_floor is None
-    assert "floor" not in render_readme(metrics)
+    assert "floor" not in whole_page(metrics)
 
 
 def test_the_list_of_sessions_shows_strict_turns_and_floor(write: Write) -> None:

@@ -45,6 +45,18 @@ def test_the_table_says_how_it_went_and_what_failed_most(measure: Measure) -> No
     assert rows["Cost per conversation"] == ["$0.2500", "–", "2"]
 
 
+def test_repeated_conversations_show_how_often_all_runs_were_right(measure: Measure) -> None:
+    records = [
+        session(name, result={"overall_success": right}, epoch=epoch)
+        for name, verdicts in (("a", (True, True)), ("b", (True, False)))
+        for epoch, right in enumerate(verdicts, start=1)
+    ]
+    rows = [re.split(r"  +", line.strip()) for line in shown(measure(*records)).splitlines()]
+    found = {row[0]: (row[1], row[3]) for row in rows if len(row) == 4}
+    assert found["All 2 times right (pass^2)"] == ("50.0%", "2")
+    assert found["Right at least once (pass@2)"] == ("100.0%", "2")
+
+
 def test_what_did_not_happen_has_no_row(measure: Measure) -> None:
     text = shown(measure(session("c-1")))
     for absent in ("Most common", "infrastructure", "recorded", "verdict", "Tokens", "Cost"):

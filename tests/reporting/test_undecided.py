@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from crm_assets.reporting import Metrics, Rate, read_metrics, render_readme, write_metrics
+from crm_assets.reporting import Metrics, Rate, read_metrics, write_metrics
 
-from .conftest import Measure, Record, failed_turn, session, turn, unrun
+from .conftest import Measure, Record, failed_turn, session, turn, unrun, whole_page
 
 
 def undecided_turn(turn_id: int = 1, **changes: object) -> Record:
@@ -118,7 +118,7 @@ def test_a_session_that_was_not_run_needs_no_result(measure: Measure) -> None:
 
 
 def test_the_readme_says_what_was_not_run_and_what_nobody_could_decide(short: Metrics) -> None:
-    readme = render_readme(short)
+    readme = whole_page(short)
     assert "**1 not run because the budget was spent**" in readme
     assert (
         "1 ended by an infrastructure failure, 1 undecided, 1 not run because the budget was spent"
@@ -128,7 +128,7 @@ def test_the_readme_says_what_was_not_run_and_what_nobody_could_decide(short: Me
 
 
 def test_the_readme_says_nothing_of_what_did_not_happen(measure: Measure) -> None:
-    readme = render_readme(measure(session("c-1"), unrun("c-2")))
+    readme = whole_page(measure(session("c-1"), unrun("c-2")))
     assert "budget" not in readme
     assert "undecided: " not in readme
 
@@ -141,15 +141,15 @@ def test_turns_that_asked_for_further_calls_are_counted_and_the_readme_warns(mea
     turns = [turn(1, calls=[MADE, NOT_MADE]), turn(2, calls=[MADE, MADE]), turn(3, calls=[]), turn(4)]
     metrics = measure(session("c-1", turns))
     assert metrics.turns_with_further_calls == 1
-    assert "In 1 of 4 turns the agent asked for further calls" in render_readme(metrics)
+    assert "In 1 of 4 turns the agent asked for further calls" in whole_page(metrics)
     none = measure(session("c-1", turns[1:]))
     assert none.turns_with_further_calls == 0
-    assert "further calls" not in render_readme(none)
+    assert "further calls" not in whole_page(none)
     assert measure(session("c-1", [turn()])).turns_with_further_calls is None, "unknown is not 0"
 
 
 def test_a_judges_no_is_a_failure_kind_in_words(measure: Measure) -> None:
-    readme = render_readme(measure(session("c-1", [failed_turn(1, "judged_failure")])))
+    readme = whole_page(measure(session("c-1", [failed_turn(1, "judged_failure")])))
     assert "Different call, rejected by a judge" in readme
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+from crm_assets.atlas.smoke import SmokeEntry
 from crm_assets.reporting import markdown
 from crm_assets.reporting.comparison import Comparison, comparison_summary
 from crm_assets.reporting.comparison.wording import fact_values
@@ -24,6 +25,7 @@ from crm_assets.reporting.formats import counted, dollars, interval, number, own
 from crm_assets.reporting.history.models import History, HistoryRun
 from crm_assets.reporting.plots import PictureFile
 from crm_assets.reporting.run_figures import Sample, samples_of
+from crm_assets.reporting.smoke_runs import smoke_table
 
 __all__ = ["RUN_COLUMNS", "render_history", "run_cells", "what_changed"]
 
@@ -39,7 +41,10 @@ _FACTS_SHOWN = 10
 
 
 def render_history(
-    history: History, picture: PictureFile | None = None, newest: Comparison | str | None = None
+    history: History,
+    picture: PictureFile | None = None,
+    newest: Comparison | str | None = None,
+    smoke: Sequence[SmokeEntry] = (),
 ) -> str:
     """Return the page as Markdown.
 
@@ -47,14 +52,17 @@ def render_history(
         history: what it shows.
         picture: the progression, in a folder beside the page.
         newest: the newest run compared with the one before, or why they cannot be compared.
+        smoke: the smoke runs, oldest first.
     """
     lead = (*_lead(history), *([picture.figure] if picture else []))
     return markdown.render(
-        Document(("History of ", code(history.dataset)), lead, tuple(_sections(history, newest)))
+        Document(("History of ", code(history.dataset)), lead, tuple(_sections(history, newest, smoke)))
     )
 
 
-def _sections(history: History, newest: Comparison | str | None) -> Iterator[Section]:
+def _sections(
+    history: History, newest: Comparison | str | None, smoke: Sequence[SmokeEntry]
+) -> Iterator[Section]:
     if history.runs:
         samples = samples_of(run.figures for run in history.runs if run.figures)
         rows = (run_cells(run, samples) for run in history.runs)
@@ -62,6 +70,8 @@ def _sections(history: History, newest: Comparison | str | None) -> Iterator[Sec
     if newest is not None:
         blocks = (newest,) if isinstance(newest, str) else comparison_summary(newest)
         yield Section("Newest run compared with the one before", blocks)
+    if smoke:
+        yield Section("Smoke runs", (smoke_table(smoke),))
     problems = [(code(run.run), f": {run.problem}") for run in history.runs if run.problem]
     if problems:
         yield Section("Runs without figures", (Points(tuple(problems)),))

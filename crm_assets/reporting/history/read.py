@@ -18,6 +18,7 @@ from crm_assets.reporting.history.page import render_history
 from crm_assets.reporting.history.paths import HistoryPaths
 from crm_assets.reporting.plots import Drawing, draw_progression, write_pictures
 from crm_assets.reporting.run_figures import RunFigures
+from crm_assets.reporting.smoke_runs import smoke_runs
 from crm_assets.workspace.baseline_files import BaselinePaths, runs_of
 from crm_assets.workspace.files import write_json, write_text
 from crm_assets.workspace.keys import RunKey
@@ -47,7 +48,8 @@ def update_history(project: Project, dataset: str) -> HistoryUpdate:
     drawings = draw_progression({run.run: run.figures for run in history.samples if run.figures})
     pictures = write_pictures(paths.plots, drawings)
     newest = compare_newest(project, history)
-    write_text(paths.page, render_history(history, pictures[0] if pictures else None, newest))
+    smoke = smoke_runs(project, dataset)
+    write_text(paths.page, render_history(history, pictures[0] if pictures else None, newest, smoke))
     write_json(paths.document, history.model_dump(mode="json"))
     return HistoryUpdate(history, drawings[0] if drawings else None, newest)
 
