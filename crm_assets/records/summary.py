@@ -336,10 +336,19 @@ class SessionSummary(_Summary, frozen=True, kw_only=True, gc=False):
         return self.conversation_result if self.status == "succeeded" else None
 
     @property
+    def work_hash(self) -> str | None:
+        """Hex SHA-256 of its conversation's seeds and turns; None in older sessions."""
+        return self.conversation_result.work_hash if self.conversation_result else None
+
+    @property
     def content(self) -> str:
         """What its conversation is: the hash of its work, or the ID where older sessions have no hash."""
-        result = self.conversation_result
-        return (result.work_hash if result else None) or self.conversation_id
+        return self.work_hash or self.conversation_id
+
+    @property
+    def strict_formula(self) -> StrictFormula | None:
+        """What `strict_success` asks for; None without a verdict."""
+        return self.ran.strict_formula if self.ran else None
 
     @property
     def strict_success(self) -> bool | None:
@@ -355,6 +364,16 @@ class SessionSummary(_Summary, frozen=True, kw_only=True, gc=False):
     def state_match(self) -> bool | None:
         """The end state is right; None without a verdict."""
         return self.ran.state_match if self.ran else None
+
+    @property
+    def noop_state_match(self) -> bool | None:
+        """An agent that calls nothing leaves the expected end state; None without a verdict."""
+        return self.ran.noop_state_match if self.ran else None
+
+    @property
+    def harness_reward(self) -> float | None:
+        """Share of its decided turns that succeeded; None without a verdict."""
+        return self.ran.reward_signal if self.ran else None
 
     @property
     def reward(self) -> float | None:

@@ -18,9 +18,16 @@ __all__ = ["MISSING", "Column", "Columns"]
 MISSING: Final = "(none)"
 """Stands in a column of names for None and for an empty string."""
 
-Kind = Literal["name", "id", "verdict", "number", "whole"]
+Kind = Literal["name", "hash", "id", "verdict", "number", "whole"]
 
-_CODES: Final[Mapping[Kind, str]] = {"name": "i", "id": "q", "verdict": "b", "number": "d", "whole": "q"}
+_CODES: Final[Mapping[Kind, str]] = {
+    "name": "i",
+    "hash": "q",
+    "id": "q",
+    "verdict": "b",
+    "number": "d",
+    "whole": "q",
+}
 _VERDICT = {True: 1, False: 0, None: -1}
 _NAN = float("nan")
 
@@ -29,9 +36,9 @@ class Column(NamedTuple):
     """One column of a frame."""
 
     kind: Kind
-    """`name`: strings, as a category; `id`: strings, as whole numbers that are equal for equal strings;
-    `verdict`: True, False and None, as 1, 0 and -1; `number`: numbers and None, as floats and NaN;
-    `whole`: whole numbers."""
+    """`name`: strings, as a category; `hash`: their hashes; `id`: their numbers, as they come; `verdict`:
+    True, False and None, as 1, 0 and -1; `number`: numbers and None, as floats and NaN; `whole`: whole
+    numbers."""
     path: str
     """The attribute that fills it, as in `metadata.total_turns`."""
     missing: str = MISSING
@@ -61,7 +68,7 @@ class Columns:
             return partial(map, self._names[name].__getitem__)
         if kind == "verdict":
             return partial(map, _VERDICT.__getitem__)
-        if kind == "id":
+        if kind in ("hash", "id"):
             # 64 bits, with a random seed: the chance that two of a million are equal is below 10**-7.
             return partial(map, hash)
         if kind == "number":

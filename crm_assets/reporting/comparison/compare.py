@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from crm_assets.errors import InputError
+from crm_assets.reporting.comparison.alignment import SliceKind, pair_runs
 from crm_assets.reporting.comparison.flips import find_flips
 from crm_assets.reporting.comparison.models import (
     MEASURES,
+    ChangeCounts,
     Comparison,
-    RunOutcome,
     RunSide,
     SliceComparison,
 )
 from crm_assets.reporting.comparison.notes import notes_on
 from crm_assets.reporting.comparison.paired import DEFAULT_RESAMPLES, compare_measure, significant_digits
 from crm_assets.reporting.comparison.provenance import compare_facts
-from crm_assets.reporting.comparison.runs import RunConversation, RunOutcomes, read_run
+from crm_assets.reporting.comparison.runs import RunOutcomes, read_run
 from crm_assets.reporting.comparison.significance import holm
 from crm_assets.reporting.figures import Rate
 from crm_assets.workspace.baseline_files import BaselinePaths
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from crm_assets.reporting.comparison.runs import Numbers
 
 __all__ = ["compare_baselines"]
 
@@ -29,17 +33,13 @@ _SHOWN = 12  # digits of a hash
 _ONE_SAMPLE = (
     ", so they are one sample: a difference is one of code, settings or data, and chance has no part in it."
 )
-Pairs = Sequence[tuple[RunOutcome, RunOutcome]]
-
-
-Content = tuple[str, ...]
-"""One conversation, as the IDs of its copies; most have one."""
 
 
 class _Aligned(NamedTuple):
     """The compared conversations, and how many are left out."""
 
-    ids: Sequence[str]
+    ids: pd.Index[str]
+    """Sorted."""
     only_in_a: int
     only_in_b: int
     changed: int
@@ -69,10 +69,12 @@ def compare_baselines(
     """
     run_a, run_b = read_run(a), read_run(b)
     aligned = _align(a, b, run_a, run_b, intersection=intersection)
-    contents = _contents(run_a, run_b, aligned.ids)
-    pairs = _pairs(run_a, run_b, contents)
+    pairs = pair_runs(run_a, run_b, aligned.ids)
     measures = tuple(
-        compare_measure(pairs, measure, seed=seed, resamples=resamples) for measure in MEASURES
+        compare_measure(
+            pairs.a.means[measure], pairs.b.means[measure], measure, seed=seed, resamples=resamples
+        )
+        for measure in MEASURES
     )
     found = Comparison(
         dataset=a.key.dataset,
@@ -82,9 +84,9 @@ def compare_baselines(
         resamples=resamples,
         intersection=aligned.intersection,
         repetition=_repetition(a.key.dataset, run_a.side, run_b.side),
-        conversations=len(contents),
-        copies=len(aligned.ids) - len(contents),
-        state_match_floor=_floor(pairs),
+        conversations=len(pairs.ids),
+        copies=len(aligned.ids) - len(pairs.ids),
+        state_match_floor=_floor(pairs.noop),
         only_in_a=aligned.only_in_a,
         only_in_b=aligned.only_in_b,
         changed=aligned.changed,
@@ -92,10 +94,11 @@ def compare_baselines(
         notes=(),
         measures=measures,
         slices=tuple(_slices(run_a, run_b, aligned.ids, seed=seed, resamples=resamples)),
+        changes=ChangeCounts(),
         flips=(),
     )
-    flips = find_flips(run_a, run_b, contents, found.main_measure)
-    return found.model_copy(update={"notes": notes_on(found), "flips": flips})
+    changes, flips = find_flips(pairs, found.main_measure)
+    return found.model_copy(update={"notes": notes_on(found), "changes": changes, "flips": flips})
 
 
 def _align(
@@ -105,17 +108,18 @@ def _align(
     same_dataset = _same_dataset(run_a, run_b)
     if not same_dataset and not intersection:
         raise InputError(_refusal(run_a, run_b))
-    common = run_a.conversations.keys() & run_b.conversations.keys()
-    kept = common if same_dataset else common & _unchanged(a, b)
-    if not kept:
+    of_a, of_b = run_a.conversations.index, run_b.conversations.index
+    common = of_a.intersection(of_b)
+    kept = common if same_dataset else common[common.isin(_unchanged(a, b))]
+    if not len(kept):
         raise InputError(
             f"Runs {a.key.run} and {b.key.run} share no unchanged conversation, so there is nothing to "
             "compare; choose two runs of the same conversations."
         )
     return _Aligned(
-        ids=sorted(kept),
-        only_in_a=len(run_a.conversations.keys() - common),
-        only_in_b=len(run_b.conversations.keys() - common),
+        ids=kept.sort_values(),
+        only_in_a=len(of_a) - len(common),
+        only_in_b=len(of_b) - len(common),
         changed=len(common) - len(kept),
         intersection=not same_dataset,
     )
@@ -154,45 +158,38 @@ def _content_hashes(paths: BaselinePaths) -> dict[str, str]:
     }
 
 
-def _contents(a: RunOutcomes, b: RunOutcomes, ids: Iterable[str]) -> list[Content]:
-    """Return the conversations among `ids`, copies of one content together."""
-    copies: dict[str, list[str]] = {}
-    for name in ids:
-        work_hash = a.conversations[name].work_hash or b.conversations[name].work_hash
-        copies.setdefault(work_hash or name, []).append(name)
-    return [tuple(names) for names in copies.values()]
-
-
-def _pairs(a: RunOutcomes, b: RunOutcomes, contents: Iterable[Content]) -> Pairs:
-    pairs = [(a.outcome(copies), b.outcome(copies)) for copies in contents]
-    if a.side.strict_success_formula == b.side.strict_success_formula:
-        return pairs
-    # Two formulas: each run's own is not compared with the other's.
-    return [
-        (replace(one, strict_success=None), replace(other, strict_success=None)) for one, other in pairs
-    ]
-
-
-def _floor(pairs: Pairs) -> Rate | None:
+def _floor(noop: Numbers) -> Rate | None:
     """Return the state match of an agent that calls nothing, where a run records it."""
-    either = (b.noop_state_match if a.noop_state_match is None else a.noop_state_match for a, b in pairs)
-    known = [each for each in either if each is not None]
-    return Rate.of_conversations(sum(known), len(known)) if known else None
+    known = noop[noop >= 0]
+    return Rate.of_conversations(int(known.sum()), len(known)) if len(known) else None
 
 
 def _slices(
-    a: RunOutcomes, b: RunOutcomes, ids: Sequence[str], *, seed: int, resamples: int
+    a: RunOutcomes, b: RunOutcomes, ids: pd.Index[str], *, seed: int, resamples: int
 ) -> list[SliceComparison]:
     """Compare by workflow and complexity; p-values are adjusted over all slices of a measure."""
+    kinds: tuple[SliceKind, ...] = ("workflow", "complexity")
     slices = [
-        (by, name, _pairs(a, b, _contents(a, b, members)))
-        for by, name, members in _parts(a.conversations, ids)
+        (by, str(name), pairs, pairs.slices == name)
+        for by in kinds
+        for pairs in (pair_runs(a, b, ids, by=by),)
+        for name in sorted(set(pairs.slices))
     ]
     compared = []
     for measure in MEASURES:
         parts = [
-            (by, name, compare_measure(pairs, measure, seed=seed, resamples=resamples))
-            for by, name, pairs in slices
+            (
+                by,
+                name,
+                compare_measure(
+                    pairs.a.means[measure][chosen],
+                    pairs.b.means[measure][chosen],
+                    measure,
+                    seed=seed,
+                    resamples=resamples,
+                ),
+            )
+            for by, name, pairs, chosen in slices
         ]
         if not any(part.paired.conversations for _, _, part in parts):
             continue  # a measure that these runs do not have
@@ -202,19 +199,6 @@ def _slices(
             p_value = None if part.paired.p_value is None else significant_digits(next(adjusted))
             compared.append(SliceComparison(**dict(part), by=by, name=name, adjusted_p_value=p_value))
     return compared
-
-
-def _parts(
-    conversations: Mapping[str, RunConversation], ids: Sequence[str]
-) -> list[tuple[Literal["workflow", "complexity"], str, list[str]]]:
-    kinds: tuple[Literal["workflow", "complexity"], ...] = ("workflow", "complexity")
-    parts = []
-    for by in kinds:
-        members: dict[str, list[str]] = {}
-        for name in ids:
-            members.setdefault(getattr(conversations[name], by), []).append(name)
-        parts += [(by, label, members[label]) for label in sorted(members)]
-    return parts
 
 
 def _repetition(dataset: str, a: RunSide, b: RunSide) -> str | None:

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from crm_assets.conversations.patterns import UUID, strings_in
 from crm_assets.records import SessionLog, TurnResult
-from crm_assets.reporting.comparison.models import Change, ComparedCall, Flip, Measure, RunOutcome, TurnPair
-from crm_assets.reporting.comparison.runs import RunOutcomes, SessionRef
+from crm_assets.reporting.comparison.alignment import PairedRuns, PairedSide
+from crm_assets.reporting.comparison.models import (
+    Change,
+    ChangeCounts,
+    ComparedCall,
+    Flip,
+    Measure,
+    TurnPair,
+)
 from crm_assets.workspace.jsonl import read_line_at
 
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
 __all__ = ["find_flips"]
+
+_MOST: Final = 100  # of each kind: a page of more is not read
+_CHANGES: Final[dict[float, Change]] = {-1.0: "lost", 1.0: "gained"}
 
 
 class _Recorded(NamedTuple):
@@ -21,52 +36,80 @@ class _Recorded(NamedTuple):
     ids: frozenset[str]
 
 
-def find_flips(
-    a: RunOutcomes, b: RunOutcomes, contents: Sequence[Sequence[str]], measure: Measure
-) -> tuple[Flip, ...]:
+class _Changed(NamedTuple):
+    """A conversation with different outcomes, and the sessions that show it."""
+
+    number: int
+    """Position among the compared conversations."""
+    strict: Change | None
+    state: Change | None
+    a: _Shown
+    b: _Shown
+
+
+class _Shown(NamedTuple):
+    offset: int
+    """Bytes before its line."""
+    epoch: int
+
+
+def find_flips(pairs: PairedRuns, measure: Measure) -> tuple[ChangeCounts, tuple[Flip, ...]]:
     """Find the conversations that came out differently: lost, gained, end state alone.
 
     With several sessions a conversation is gained or lost if its rate changed, and the turns are those of
     the first session of each run that shows it.
 
     Args:
-        a: the reference run.
-        b: the compared run.
-        contents: the compared conversations, each as the IDs of its copies.
+        pairs: the compared conversations.
         measure: strict success, or every turn right.
+
+    Returns:
+        How many there are, and the first ones of each kind with their turns.
 
     Raises:
         InputError: a session's turns cannot be read.
     """
+    import numpy as np  # noqa: PLC0415  (heavy)
+
+    strict, state = (np.sign(pairs.b.means[m] - pairs.a.means[m]) for m in (measure, "state_match"))
+    same = ~((strict < 0) | (strict > 0))  # NaN without a verdict
+    kinds = [np.flatnonzero(chosen) for chosen in (strict < 0, strict > 0, same & (np.abs(state) > 0))]
+    lost, gained, alone = (len(kind) for kind in kinds)
+    counts = ChangeCounts(
+        lost=lost,
+        gained=gained,
+        state_alone=alone,
+        state_lost=int((state < 0).sum()),
+        state_gained=int((state > 0).sum()),
+    )
+    chosen = np.concatenate([kind[:_MOST] for kind in kinds])
+    sessions_a, sessions_b = (_sessions(side, chosen) for side in (pairs.a, pairs.b))
     changed = []
-    for copies in contents:
-        one, other = a.outcome(copies), b.outcome(copies)
-        strict = _change(one.value(measure), other.value(measure))
-        state = _change(one.state_match, other.state_match)
-        if strict or state:
-            shown = measure if strict else "state_match"
-            gained = (strict or state) == "gained"
-            shown_a = _first(a.sessions(copies), shown, verdict=not gained)
-            shown_b = _first(b.sessions(copies), shown, verdict=gained)
-            changed.append((one, strict, state, shown_a, shown_b))
-    turns_a = _read_turns(a.log, {shown.offset for *_, shown, _ in changed})
-    turns_b = _read_turns(b.log, {shown.offset for *_, shown in changed})
-    flips = [
-        _flip(one, strict, state, (shown_a, turns_a[shown_a.offset]), (shown_b, turns_b[shown_b.offset]))
-        for one, strict, state, shown_a, shown_b in changed
-    ]
-    order = {"lost": 0, "gained": 1, None: 2}
-    return tuple(sorted(flips, key=lambda flip: (order[flip.strict_success], flip.conversation_id)))
+    for number in chosen.tolist():
+        strictly, by_state = _CHANGES.get(strict[number]), _CHANGES.get(state[number])
+        shown: Measure = measure if strictly else "state_match"
+        gain = (strictly or by_state) == "gained"
+        one = _first(sessions_a.get_group(number), shown, 0.0 if gain else 1.0)
+        other = _first(sessions_b.get_group(number), shown, 1.0 if gain else 0.0)
+        changed.append(_Changed(number, strictly, by_state, one, other))
+    turns_a = _read_turns(pairs.a.run.log, {each.a.offset for each in changed})
+    turns_b = _read_turns(pairs.b.run.log, {each.b.offset for each in changed})
+    return counts, tuple(
+        _flip(pairs, each, turns_a[each.a.offset], turns_b[each.b.offset]) for each in changed
+    )
 
 
-def _change(a: float | None, b: float | None) -> Change | None:
-    if a is None or b is None or a == b:
-        return None
-    return "gained" if b > a else "lost"
+def _sessions(side: PairedSide, chosen: NDArray[np.int64]) -> Any:
+    """Return the sessions of the `chosen` conversations, grouped: by ID of the copies, and epoch."""
+    sessions = side.run.sessions.assign(owner=side.owners[side.run.sessions["conversation"]])
+    sessions = sessions[sessions["owner"].isin(chosen)]
+    names = side.run.conversations.index[sessions["conversation"]]
+    return sessions.assign(name=names).sort_values(["name", "epoch"]).groupby("owner")
 
 
-def _first(sessions: Sequence[SessionRef], measure: Measure, *, verdict: bool) -> SessionRef:
-    return next(session for session in sessions if getattr(session, measure) is verdict)
+def _first(sessions: pd.DataFrame, measure: Measure, verdict: float) -> _Shown:
+    row = sessions[sessions[measure] == verdict].iloc[0]
+    return _Shown(offset=int(row["offset"]), epoch=int(row["epoch"]))
 
 
 def _read_turns(log: SessionLog, wanted: set[int]) -> dict[int, _Recorded]:
@@ -93,25 +136,18 @@ def _shown_call(turn: TurnResult | None) -> ComparedCall | None:
     )
 
 
-def _flip(
-    outcome: RunOutcome,
-    strict: Change | None,
-    state: Change | None,
-    a: tuple[SessionRef, _Recorded],
-    b: tuple[SessionRef, _Recorded],
-) -> Flip:
-    turns = _pair_turns(a[1], b[1])
+def _flip(pairs: PairedRuns, changed: _Changed, a: _Recorded, b: _Recorded) -> Flip:
+    turns, name = _pair_turns(a, b), pairs.ids[changed.number]
+    facts = pairs.a.run.conversations.loc[name]
     return Flip(
-        conversation_id=outcome.conversation,
-        workflow=outcome.workflow,
-        complexity=outcome.complexity,
-        strict_success=strict,
-        state_match=state,
-        epoch_a=a[0].epoch,
-        epoch_b=b[0].epoch,
-        first_differing_turn=next(
-            (pair.turn_id for pair in turns if pair.call_differs or pair.verdict_differs), None
-        ),
+        conversation_id=name,
+        workflow=facts["workflow"],
+        complexity=facts["complexity"],
+        strict_success=changed.strict,
+        state_match=changed.state,
+        epoch_a=changed.a.epoch,
+        epoch_b=changed.b.epoch,
+        first_differing_turn=next((pair.turn_id for pair in turns if pair.differs), None),
         turns=turns,
     )
 
@@ -134,6 +170,7 @@ def _pair_turns(a: _Recorded, b: _Recorded) -> tuple[TurnPair, ...]:
                 a=_shown_call(one),
                 b=_shown_call(other),
                 call_differs=_call(one, names_a) != _call(other, names_b),
+                further_calls_differ=_further(one, names_a) != _further(other, names_b),
                 verdict_differs=_verdict(one) != _verdict(other),
             )
         )
@@ -150,13 +187,12 @@ class _RowNames:
         self._names: dict[str, str] = {}
 
     def learn(self, turn: TurnResult | None) -> None:
-        """Name the rows that a turn's result shows for the first time."""
-        if turn is None:
-            return
-        for text in strings_in(turn.result):
-            for found in UUID.findall(text):
-                if found.lower() not in self._shared:
-                    self._names.setdefault(found.lower(), f"row {len(self._names)}")
+        """Name the rows that a turn's results show for the first time."""
+        for call in turn.made_calls if turn else ():
+            for text in strings_in(call.result):
+                for found in UUID.findall(text):
+                    if found.lower() not in self._shared:
+                        self._names.setdefault(found.lower(), f"row {len(self._names)}")
 
     def apply(self, value: Any) -> Any:
         """Return `value` with the names in place of the IDs."""
@@ -175,6 +211,12 @@ def _call(turn: TurnResult | None, names: _RowNames) -> tuple[bool, str | None, 
     if turn is None:
         return False, None, None
     return True, turn.tool_name, names.apply(turn.arguments)
+
+
+def _further(turn: TurnResult | None, names: _RowNames) -> list[tuple[str, Any]]:
+    """Return the calls of a turn that made several."""
+    calls = turn.made_calls if turn else ()
+    return [(call.tool_name, names.apply(call.arguments)) for call in calls] if len(calls) > 1 else []
 
 
 def _verdict(turn: TurnResult | None) -> tuple[bool, str | None, bool | None]:

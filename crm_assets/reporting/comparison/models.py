@@ -14,6 +14,7 @@ from crm_assets.reporting.origin import Origin
 __all__ = [
     "COMPARISON_VERSION",
     "MEASURES",
+    "ChangeCounts",
     "ComparedCall",
     "Comparison",
     "FactChange",
@@ -27,13 +28,13 @@ __all__ = [
     "TurnPair",
 ]
 
-COMPARISON_VERSION: Final = 1
+COMPARISON_VERSION: Final = 2
 
 Measure = Literal["strict_success", "turns_right", "state_match", "reward", "harness_reward"]
 MEASURES: Final[tuple[Measure, ...]] = get_args(Measure)
 
 Change = Literal["gained", "lost"]
-Test = Literal["mcnemar_exact", "sign_flip_exact", "sign_flip_monte_carlo"]
+Test = Literal["mcnemar_exact", "sign_flip_exact", "sign_flip_monte_carlo", "sign_flip_normal"]
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,6 @@ class RunOutcome:
     """Mean share of turns that succeeded."""
     noop_state_match: bool | None = None
     """Whether an agent that calls nothing leaves the expected end state; None where that is not known."""
-
-    def value(self, measure: Measure) -> float | None:
-        """Return the outcome by `measure`."""
-        value: float | None = getattr(self, measure)
-        return value
 
 
 class PairedDifference(Model):
@@ -165,9 +161,17 @@ class TurnPair(Model):
     b: ComparedCall | None
     """Run B's; null if it did not reach this turn."""
     call_differs: bool
-    """True for different calls; IDs that the sessions generated themselves do not count."""
+    """True for different calls (of several, the decisive ones); IDs that the sessions generated themselves
+    do not count."""
+    further_calls_differ: bool
+    """True if a run made several calls in this turn and not all calls are the same."""
     verdict_differs: bool
     """True for different verdicts."""
+
+    @property
+    def differs(self) -> bool:
+        """Return True for different calls or verdicts."""
+        return self.call_differs or self.further_calls_differ or self.verdict_differs
 
 
 class Flip(Model):
@@ -192,6 +196,26 @@ class Flip(Model):
     """The first turn with a different call or verdict; null if all turns are the same."""
     turns: tuple[TurnPair, ...]
     """All turns, side by side."""
+
+
+class ChangeCounts(Model):
+    """Conversations with different outcomes."""
+
+    lost: int = 0
+    """Lost on `Comparison.main_measure`."""
+    gained: int = 0
+    """Gained on it."""
+    state_alone: int = 0
+    """Different in the end state alone."""
+    state_lost: int = 0
+    """With an end state lost, whatever else changed."""
+    state_gained: int = 0
+    """With an end state gained, whatever else changed."""
+
+    @property
+    def total(self) -> int:
+        """Return the number of conversations with different outcomes."""
+        return self.lost + self.gained + self.state_alone
 
 
 class RunSide(Model):
@@ -224,7 +248,7 @@ class RunSide(Model):
 class Comparison(Model):
     """Two baselines of one dataset, compared conversation by conversation."""
 
-    schema_version: Literal[1] = COMPARISON_VERSION
+    schema_version: Literal[2] = COMPARISON_VERSION
     """Version of this layout."""
     dataset: str
     """Name of the dataset."""
@@ -265,8 +289,11 @@ class Comparison(Model):
     """The comparison by each measure."""
     slices: tuple[SliceComparison, ...]
     """The comparison by each measure and slice."""
+    changes: ChangeCounts
+    """Conversations with different outcomes, by how they differ."""
     flips: tuple[Flip, ...]
-    """Conversations with different outcomes: lost, gained, then those with another end state only."""
+    """Conversations with different outcomes: lost, gained, then those with another end state only; of each,
+    at most the first 100 by ID."""
 
     @property
     def main_measure(self) -> Measure:

@@ -74,7 +74,14 @@ def render_page(comparison: Comparison) -> str:
                         note("Adjusted p: Holm’s method over all workflows and complexities of a measure."),
                     ),
                 ),
-                Section("Changed outcomes", (counts_of_flips(comparison), *map(_flip, comparison.flips))),
+                Section(
+                    "Changed outcomes",
+                    (
+                        counts_of_flips(comparison),
+                        *map(_flip, comparison.flips),
+                        *_left_out(comparison, len(comparison.flips)),
+                    ),
+                ),
             ),
         )
     )
@@ -93,8 +100,20 @@ def comparison_blocks(comparison: Comparison) -> Iterator[Block]:
         for flip in islice((f for f in comparison.flips if f.strict_success == change), _MOST_FLIPS)
     ]
     yield Section("Changed outcomes", (counts_of_flips(comparison), *map(_first_difference, shown)))
-    if len(shown) < len(comparison.flips):
-        yield f"\n{len(shown)} of {len(comparison.flips):,} shown; all of them with --html or --json."
+    yield from _left_out(comparison, len(shown))
+
+
+def _left_out(comparison: Comparison, shown: int) -> Iterator[Text]:
+    """Yield how many of the changed conversations are shown, if not all."""
+    listed, total = len(comparison.flips), comparison.changes.total
+    if shown < listed:
+        more = "all" if listed == total else f"{listed:,}"
+        yield f"\n{shown:,} of {total:,} shown; {more} of them with --html or --json."
+    elif listed < total:
+        yield (
+            f"{listed:,} of {total:,} shown: the first, by ID, of those lost, of those gained, and of "
+            "those whose end state alone changed."
+        )
 
 
 def comparison_summary(comparison: Comparison) -> tuple[Block, ...]:
@@ -216,7 +235,10 @@ def _flip(flip: Flip) -> Details:
 
 def _turn(turn: TurnPair, *, first: bool) -> tuple[Cell, ...]:
     number = f"{'▶ ' if first else ''}{turn.turn_id}"
-    return number, turn.user_utterance, turn.expected_tool, _call(turn.a), _call(turn.b)
+    user: Text = turn.user_utterance
+    if turn.further_calls_differ:
+        user = (user, "\n", note("The runs’ further calls in this turn differ."))
+    return number, user, turn.expected_tool, _call(turn.a), _call(turn.b)
 
 
 def _call(call: ComparedCall | None) -> Text:
@@ -250,7 +272,8 @@ def _first_difference(flip: Flip) -> Span:
     turn = next((each for each in flip.turns if each.turn_id == flip.first_differing_turn), None)
     if turn is None:
         return Span(f"{title}, with the same calls and verdicts", "cut")
-    lines = [f"{title}, turn {turn.turn_id}, expected {plain(turn.expected_tool or 'no call')}"]
+    further = ", further calls differ" if turn.further_calls_differ else ""
+    lines = [f"{title}, turn {turn.turn_id}, expected {plain(turn.expected_tool or 'no call')}{further}"]
     for name, call in (("A", turn.a), ("B", turn.b)):
         what = f"{verdict_of(call)}: {describe_call(call)}" if call else "not reached"
         lines.append(f"  {name} {what}")

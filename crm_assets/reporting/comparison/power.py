@@ -7,8 +7,8 @@ Smaller differences may exist.
 difference `t` (`d` is at least `t`), the number `m` of discordant ones is binomial (n, d) and, of these,
 those in favor binomial (m, (d + t) / 2d). The power of McNemar's exact test is the probability that both
 together are where it rejects: S. W. Duffy, "Asymptotic and exact power for the McNemar test", Biometrics
-40, 1984. (R. J. Connor, Biometrics 43, 1987 gives the usual approximation; on few conversations it
-overstates the power of the exact test.)
+40, 1984. R. J. Connor, Biometrics 43, 1987 gives the usual approximation, which is used from 20,000
+conversations on; on few it overstates the power of the exact test.
 
 *Numbers.* `(t + z) · s / √n` with Student's t at .975, the normal quantile `z` at .80 and the standard
 deviation `s` of the conversations' differences: E. Miller, "Adding Error Bars to Evals", arXiv
@@ -18,9 +18,11 @@ deviation `s` of the conversations' differences: E. Miller, "Adding Error Bars t
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from crm_assets.reporting.comparison.significance import LARGE
 from crm_assets.reporting.intervals import t_quantile
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ __all__ = [
 
 ALPHA = 0.05
 POWER = 0.80
+_Z_LEVEL = 1.959963984540054  # standard normal quantile at .975
 _Z_POWER = 0.8416212335729143  # standard normal quantile at .80
 _STEPS = 14  # of bisection: to a hundredth of a point
 _SPREAD = 5.0  # standard deviations of the discordant number that are summed
@@ -79,6 +82,8 @@ def mcnemar_power(conversations: int, discordance: float, difference: float) -> 
         raise ValueError(f"a difference of {difference} with a discordance of {discordance}")
     if discordance == 0:
         return 0.0
+    if conversations >= LARGE:
+        return _normal_power(conversations, discordance, difference)
     logs = np.concatenate(([0.0], np.cumsum(np.log(np.arange(1, conversations + 1)))))
     middle = conversations * discordance
     reach = _SPREAD * math.sqrt(middle * (1 - discordance)) + 1
@@ -89,6 +94,13 @@ def mcnemar_power(conversations: int, discordance: float, difference: float) -> 
     weights = np.exp(_log_binomial(counts, np.array([conversations]), discordance, logs))
     favor = (discordance + difference) / (2 * discordance)
     return float(np.sum(weights * _rejected(counts, favor, logs)) / np.sum(weights))
+
+
+def _normal_power(conversations: int, discordance: float, difference: float) -> float:
+    """Return the power by Connor's approximation."""
+    center, reach = difference * math.sqrt(conversations), _Z_LEVEL * math.sqrt(discordance)
+    spread = math.sqrt(2 * max(discordance - difference**2, sys.float_info.min))
+    return 0.5 * (math.erfc((reach - center) / spread) + math.erfc((reach + center) / spread))
 
 
 def _rejected(counts: NDArray[np.int64], favor: float, logs: Floats) -> Floats:

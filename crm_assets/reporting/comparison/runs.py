@@ -1,101 +1,82 @@
-"""One run of a comparison, read from its session log."""
+"""One run of a comparison, read from its session log into columns."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from operator import attrgetter
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from crm_assets.conversations.revision import read_revision_file
 from crm_assets.errors import InputError
-from crm_assets.records import RunHeader, Scalar, SessionLog, SessionSummary
+from crm_assets.records import Entry, RunHeader, Scalar, SessionLog
 from crm_assets.records.results import StrictFormula
-from crm_assets.reporting.comparison.models import RunOutcome, RunSide
+from crm_assets.reporting.breakdowns import counts_of, sums_by
+from crm_assets.reporting.columns import Column, Columns
+from crm_assets.reporting.comparison.models import MEASURES, Measure, RunOutcome, RunSide
 from crm_assets.reporting.comparison.provenance import RunFacts
 from crm_assets.reporting.origin import origin_of
 from crm_assets.workspace.baseline_files import BaselinePaths
 
-__all__ = ["RunConversation", "RunOutcomes", "SessionRef", "outcomes_of", "read_run"]
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
 
-_NONE = "(none)"
+    Numbers = NDArray[np.int64]
+    Means = dict[Measure, NDArray[np.float64]]
 
+__all__ = ["UNKNOWN_CONTENT", "RunOutcomes", "outcomes_of", "read_run"]
 
-class SessionRef(NamedTuple):
-    """One session's verdicts, and where the rest of it is."""
+UNKNOWN_CONTENT: Final = hash(None)
+"""The content of a conversation whose sessions do not say it."""
 
-    conversation: str
-    """The ID of its conversation."""
-    offset: int
-    """Bytes before its line."""
-    epoch: int
-    strict_success: bool | None
-    turns_right: bool | None
-    state_match: bool | None
-    reward: float | None
-    harness_reward: float | None
-
-    @classmethod
-    def of(cls, offset: int, session: SessionSummary) -> SessionRef:
-        """Return what a comparison needs of a session; one that did not end has no verdict."""
-        ran = session.ran
-        return cls(
-            conversation=session.conversation_id,
-            offset=offset,
-            epoch=session.epoch,
-            strict_success=session.strict_success,
-            turns_right=session.turns_right,
-            state_match=session.state_match,
-            reward=session.reward if ran else None,
-            harness_reward=ran.reward_signal if ran else None,
-        )
-
-
-@dataclass
-class RunConversation:
-    """The sessions of one conversation."""
-
-    workflow: str
-    complexity: str
-    work_hash: str | None
-    """Of its content, which copies under other IDs share; None where older sessions do not say."""
-    noop_state_match: bool | None = None
-    """Whether an agent that calls nothing leaves the expected end state; None where that is not known."""
-    sessions: list[SessionRef] = field(default_factory=list)
-    """In the order of their epochs."""
+_CHUNK = 64  # sessions
+_VERDICTS: Final = {1: True, 0: False, -1: None}
+_COLUMNS: Final[dict[str, Column]] = {
+    "conversation": Column("name", "session.conversation_id"),
+    "content": Column("hash", "session.work_hash"),
+    "offset": Column("whole", "offset"),
+    "epoch": Column("whole", "session.epoch"),
+    "status": Column("name", "session.status"),
+    "workflow": Column("name", "session.atlas_metadata.workflow_category"),
+    "complexity": Column("name", "session.atlas_metadata.complexity_level"),
+    "formula": Column("name", "session.strict_formula"),
+    "noop": Column("verdict", "session.noop_state_match"),
+    **{str(measure): Column("number", f"session.{measure}") for measure in MEASURES},
+}
 
 
 @dataclass(frozen=True)
 class RunOutcomes:
-    """The outcomes of a run by conversation."""
+    """The outcomes of a run."""
 
     log: SessionLog
     side: RunSide
     facts: dict[str, Scalar]
     """Its facts, by path."""
-    conversations: dict[str, RunConversation]
-    """By ID."""
+    sessions: pd.DataFrame
+    """A row for each session: `conversation` (position in `conversations`), `offset` (bytes before its
+    line), `epoch`, and by each measure a verdict, a reward or NaN; one that did not end has none."""
+    conversations: pd.DataFrame
+    """A row for each conversation ID: `workflow`, `complexity`, `content` (a hash), and `noop`: 1 if an
+    agent that calls nothing leaves the expected end state, 0 if not, -1 if that is not known."""
 
-    def sessions(self, copies: Sequence[str]) -> list[SessionRef]:
-        """Return the sessions of one content: of the conversations whose IDs are `copies`."""
-        return [session for name in copies for session in self.conversations[name].sessions]
+    def means(self, owners: Numbers) -> Means:
+        """Return, by measure, the mean over the sessions of each owner; NaN without a verdict.
 
-    def outcome(self, copies: Sequence[str]) -> RunOutcome:
-        """Return the outcome of one content, as means over its sessions, named by the first of `copies`."""
-        first, sessions = self.conversations[copies[0]], self.sessions(copies)
-        return RunOutcome(
-            conversation=copies[0],
-            workflow=first.workflow,
-            complexity=first.complexity,
-            sessions=len(sessions),
-            strict_success=_mean(each.strict_success for each in sessions),
-            turns_right=_mean(each.turns_right for each in sessions),
-            state_match=_mean(each.state_match for each in sessions),
-            reward=_mean(each.reward for each in sessions),
-            harness_reward=_mean(each.harness_reward for each in sessions),
-            noop_state_match=first.noop_state_match,
-        )
+        Args:
+            owners: of each conversation, from 0; -1 for one to leave out.
+        """
+        import numpy as np  # noqa: PLC0415  (heavy)
+
+        of_sessions = owners[self.sessions["conversation"]]
+        found: Means = {}
+        for measure in MEASURES:
+            values = self.sessions[measure].to_numpy()
+            known = (of_sessions >= 0) & ~np.isnan(values)
+            sums = sums_by(of_sessions[known], values[known])
+            found[measure] = np.full(int(owners.max()) + 1, np.nan)
+            found[measure][sums.owners] = sums.sums / sums.counts
+        return found
 
 
 def read_run(paths: BaselinePaths) -> RunOutcomes:
@@ -104,49 +85,61 @@ def read_run(paths: BaselinePaths) -> RunOutcomes:
     Raises:
         InputError: it is not finished, its sessions cannot be read or are of several runs.
     """
+    import pandas as pd  # noqa: PLC0415  (heavy)
+
     if not paths.has_sessions:
         raise InputError(
             f"Baseline {paths.key} has no sessions.jsonl yet: finish it, or choose another run of "
             f"dataset {paths.key.dataset}."
         )
-    found: dict[str, RunConversation] = {}
-    statuses: Counter[str] = Counter()
-    formulas: set[StrictFormula] = set()
-    log, facts = SessionLog(paths.sessions), RunFacts()
-    for number, offset, session in log.summaries():
-        facts.add(session)
-        kept = found.setdefault(session.conversation_id, _conversation(session))
-        if any(other.epoch == session.epoch for other in kept.sessions):
-            raise InputError(
-                f"{paths.sessions}, line {number}: conversation {session.conversation_id!r} stands twice "
-                f"in epoch {session.epoch}, so it cannot be told which one to compare; make the baseline "
-                "again from a dataset whose conversation IDs are unique."
-            )
-        if session.ran is not None:
-            formulas.add(session.ran.strict_formula)
-            kept.noop_state_match = session.ran.noop_state_match
-        kept.sessions.append(SessionRef.of(offset, session))
-        statuses[session.status] += 1
-    formula: StrictFormula = "turns" if "turns" in formulas else "turns_and_state"
-    for each in found.values():
-        each.sessions.sort(key=attrgetter("epoch"))
-        if formula == "turns":  # by the formula that all lines know
-            each.sessions = [ref._replace(strict_success=ref.turns_right) for ref in each.sessions]
+    log, facts, columns = SessionLog(paths.sessions), RunFacts(), Columns(_COLUMNS)
+    waiting: list[Entry] = []
+    for entry in log.summaries():
+        facts.add(entry.session)
+        waiting.append(entry)
+        if len(waiting) == _CHUNK:
+            columns.extend(waiting)
+            waiting.clear()
+    columns.extend(waiting)
+    sessions = pd.DataFrame(columns.build())
+    _refuse_twice(paths, sessions)
+    sessions.loc[sessions["status"] != "succeeded", "reward"] = float("nan")
+    formula: StrictFormula = "turns" if (sessions["formula"] == "turns").any() else "turns_and_state"
+    if formula == "turns":  # by the formula that all lines know
+        sessions["strict_success"] = sessions["turns_right"]
+    conversations = _conversations(sessions)
     return RunOutcomes(
         log=log,
-        side=_side(paths, log.header, statuses, found, formula),
+        side=_side(paths, log.header, sessions, formula),
         facts=facts.complete(log.header),
-        conversations=found,
+        sessions=sessions[["conversation", "offset", "epoch", *MEASURES]].assign(
+            conversation=sessions["conversation"].cat.codes
+        ),
+        conversations=conversations,
     )
 
 
-def _conversation(session: SessionSummary) -> RunConversation:
-    meta, result = session.atlas_metadata, session.conversation_result
-    return RunConversation(
-        workflow=meta.workflow_category or _NONE,
-        complexity=meta.complexity_level or _NONE,
-        work_hash=result.work_hash if result else None,
-    )
+def _refuse_twice(paths: BaselinePaths, sessions: pd.DataFrame) -> None:
+    """Raise InputError if a conversation stands twice in one epoch."""
+    twice = sessions.duplicated(["conversation", "epoch"]).to_numpy()
+    if twice.any():
+        line = int(twice.argmax())
+        row = sessions.iloc[line]
+        raise InputError(
+            f"{paths.sessions}, line {line + 1}: conversation {row['conversation']!r} stands twice in "
+            f"epoch {row['epoch']}, so it cannot be told which one to compare; make the baseline again "
+            "from a dataset whose conversation IDs are unique."
+        )
+
+
+def _conversations(sessions: pd.DataFrame) -> pd.DataFrame:
+    """Return the conversations, in the order in which they first stand in the file."""
+    first = sessions.drop_duplicates("conversation").set_index("conversation")
+    ran = sessions[sessions["status"] == "succeeded"].drop_duplicates("conversation", keep="last")
+    noop = ran.set_index("conversation")["noop"].reindex(first.index, fill_value=-1)
+    found: pd.DataFrame = first[["workflow", "complexity", "content"]].assign(noop=noop)
+    found.index = found.index.astype("str")
+    return found
 
 
 def outcomes_of(paths: BaselinePaths) -> list[RunOutcome]:
@@ -155,36 +148,38 @@ def outcomes_of(paths: BaselinePaths) -> list[RunOutcome]:
     Raises:
         InputError: as `read_run`.
     """
+    import numpy as np  # noqa: PLC0415  (heavy)
+
     run = read_run(paths)
-    return [run.outcome([name]) for name in run.conversations]
+    means = run.means(np.arange(len(run.conversations), dtype=np.int64))
+    facts = run.conversations
+    rows = zip(
+        *(facts.index, facts["workflow"], facts["complexity"]),
+        np.bincount(run.sessions["conversation"]).tolist(),
+        *([None if np.isnan(each) else each for each in means[m].tolist()] for m in MEASURES),
+        [_VERDICTS[each] for each in facts["noop"].tolist()],
+        strict=True,
+    )
+    return [RunOutcome(*row) for row in rows]
 
 
 def _side(
-    paths: BaselinePaths,
-    header: RunHeader,
-    statuses: Counter[str],
-    conversations: Mapping[str, RunConversation],
-    formula: StrictFormula,
+    paths: BaselinePaths, header: RunHeader, sessions: pd.DataFrame, formula: StrictFormula
 ) -> RunSide:
     revision = header.dataset_revision
     if revision is None and paths.revision.is_file():
         revision = read_revision_file(paths.revision).sha256
+    of_conversations = sessions["conversation"].value_counts()
     return RunSide(
         run=str(paths.key.run),
         run_id=header.run_id,
         agent=header.agent_name,
         dataset_revision=revision,
         strict_success_formula=formula,
-        sessions=sum(statuses.values()),
-        conversations=len(conversations),
-        epochs=max(len(each.sessions) for each in conversations.values()),
-        statuses=dict(sorted(statuses.items())),
+        sessions=len(sessions),
+        conversations=len(of_conversations),
+        epochs=int(of_conversations.max()),
+        statuses=counts_of(sessions["status"]),
         taught_by=header.playbook.taught_by if header.playbook else None,
         origin=origin_of(header.agent_config, header.replay_of),
     )
-
-
-def _mean(values: Iterable[float | bool | None]) -> float | None:
-    """Return the mean of the values that are known; None without any."""
-    kept = [float(value) for value in values if value is not None]
-    return sum(kept) / len(kept) if kept else None

@@ -8,8 +8,9 @@ Fagerland, S. Lydersen and P. Laake, BMC Medical Research Methodology 13:91, 201
 *The sign-flip test* (R. A. Fisher, "The Design of Experiments", 1935, §21) is the same for numbers: if
 the runs are equally good, each conversation's difference could have had the other sign. All signs are
 tried for up to 20 differences; beyond that, random ones, and the p-value is (1 + as extreme) /
-(1 + tried), which is never 0 (B. Phipson and G. K. Smyth, Stat. Appl. Genet. Mol. Biol. 9:39, 2010). On
-binary outcomes it equals McNemar's test.
+(1 + tried), which is never 0 (B. Phipson and G. K. Smyth, Stat. Appl. Genet. Mol. Biol. 9:39, 2010). From
+20,000 differences on it is the normal distribution's, to which that of the sums then is close. On binary
+outcomes it equals McNemar's test.
 
 *Holm's method* (S. Holm, Scand. J. Statistics 6, 1979) adjusts the p-values of a family of tests, however
 they depend on each other.
@@ -20,10 +21,14 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
-__all__ = ["McNemar", "SignFlip", "holm", "mcnemar", "sign_flip"]
+__all__ = ["LARGE", "McNemar", "SignFlip", "holm", "mcnemar", "sign_flip"]
 
+LARGE: Final = 20_000
+"""Conversations from which on a normal approximation is closer than resampling."""
+
+_BITS = 256
 _MOST_EXACT = 20  # differences with all signs tried: half a million sums
 _CHUNK = 1 << 17  # signs drawn at a time: what fits in a cache is five times as quick
 _TOLERANCE = 1e-9  # sums that are equal but for rounding are equal
@@ -42,8 +47,8 @@ class SignFlip(NamedTuple):
     """The two-sided p-value of the sign-flip test."""
 
     p_value: float
-    exact: bool
-    """True if all signs were tried."""
+    test: Literal["sign_flip_exact", "sign_flip_monte_carlo", "sign_flip_normal"]
+    """`exact`: all signs were tried."""
 
 
 def mcnemar(better: int, worse: int) -> McNemar:
@@ -57,16 +62,21 @@ def mcnemar(better: int, worse: int) -> McNemar:
     fewer, count = min(better, worse), better + worse
     if not count:  # nothing observed, so no half of it to leave out
         return McNemar(1.0, 1.0)
-    # Whole numbers, divided once: exact for any number of conversations.
-    term = tail = 1
-    for index in range(fewer):
-        term = term * (count - index) // (index + 1)
+    # Whole numbers, divided once: exact, but for digits of large ones that no float holds.
+    term = math.comb(count, fewer)
+    shift = max(0, term.bit_length() - _BITS)
+    first = tail = term = term >> shift
+    for index in range(fewer, 0, -1):
+        term = term * index // (count - index + 1)
+        if not term:
+            break
         tail += term
+    outcomes = 1 << (count - shift)
     if 2 * fewer == count:  # both tails hold the middle
-        return McNemar(1.0, 1 - term / 2 ** (count + 1))
+        return McNemar(1.0, 1 - first / (2 * outcomes))
     # What is too small for a float is still not 0.
     smallest = sys.float_info.min
-    return McNemar(max(2 * tail / 2**count, smallest), max((2 * tail - term) / 2**count, smallest))
+    return McNemar(max(2 * tail / outcomes, smallest), max((2 * tail - first) / outcomes, smallest))
 
 
 def sign_flip(differences: Sequence[float], *, seed: int, resamples: int) -> SignFlip:
@@ -81,9 +91,12 @@ def sign_flip(differences: Sequence[float], *, seed: int, resamples: int) -> Sig
     observed = abs(math.fsum(differences))
     threshold = observed - _TOLERANCE * math.fsum(sizes)
     if len(sizes) <= _MOST_EXACT:
-        return SignFlip(_share_of_all_signs(sizes, threshold), exact=True)
+        return SignFlip(_share_of_all_signs(sizes, threshold), "sign_flip_exact")
+    if len(sizes) >= LARGE:
+        spread = math.sqrt(2 * math.fsum(size * size for size in sizes))
+        return SignFlip(max(math.erfc(observed / spread), sys.float_info.min), "sign_flip_normal")
     extreme = _count_of_random_signs(sizes, threshold, seed, resamples)
-    return SignFlip((1 + extreme) / (1 + resamples), exact=False)
+    return SignFlip((1 + extreme) / (1 + resamples), "sign_flip_monte_carlo")
 
 
 def _share_of_all_signs(sizes: Sequence[float], threshold: float) -> float:

@@ -50,6 +50,7 @@ TEST_NAMES = {
     "mcnemar_exact": "exact McNemar test",
     "sign_flip_exact": "exact sign-flip test",
     "sign_flip_monte_carlo": "sampled sign-flip test",
+    "sign_flip_normal": "sign-flip test, normal approximation",
     None: NOTHING,
 }
 FIGURES = columns_of_figures("A", "B", "B − A", "95% interval", "better / worse")
@@ -186,12 +187,10 @@ def change_of(flip: Flip) -> str:
 
 def counts_of_flips(comparison: Comparison) -> str:
     """Return how many conversations were gained and lost, in a sentence."""
-    strict = [flip.strict_success for flip in comparison.flips]
-    state = [flip.state_match for flip in comparison.flips]
+    changes = comparison.changes
     return (
-        f"{MEASURE_NAMES[comparison.main_measure]}: {strict.count('gained'):,} gained, "
-        f"{strict.count('lost'):,} lost. "
-        f"State match: {state.count('gained'):,} gained, {state.count('lost'):,} lost."
+        f"{MEASURE_NAMES[comparison.main_measure]}: {changes.gained:,} gained, {changes.lost:,} lost. "
+        f"State match: {changes.state_gained:,} gained, {changes.state_lost:,} lost."
     )
 
 

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from crm_assets.reporting.comparison import compare_baselines
+from crm_assets.reporting.comparison import compare_baselines, comparison_blocks, render_page
+from crm_assets.reporting.comparison import flips as flips_module
 from crm_assets.reporting.comparison.models import Flip
+from crm_assets.reporting.terminal import show
 
 from ..conftest import Record, failed_turn, session, turn
 from .conftest import RUN_A, RUN_B, Baseline, verdicts
@@ -131,3 +135,46 @@ def test_a_verdict_alone_can_be_the_difference(baseline: Baseline, other: Record
 def test_an_end_state_can_flip_with_the_same_turns(baseline: Baseline) -> None:
     (found,) = flips(baseline, [session("c-1")], [session("c-1", result={"state_match": False})])
     assert (found.strict_success, found.state_match, found.first_differing_turn) == (None, "lost", None)
+
+
+def several(*calls: str) -> Record:
+    """A turn that made several calls, of which one decided."""
+    made = [
+        {"tool_name": name, "arguments": {}, "made": True, "writes": False, "result": None}
+        for name in calls
+    ]
+    return turn(1, calls=made)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "differ"),
+    [
+        (several("search", "client_search"), several("lookup", "client_search"), True),
+        (several("search", "client_search"), turn(1, calls=[]), True),
+        (several("search", "client_search"), several("search", "client_search"), False),
+        (turn(1, calls=[]), turn(1, calls=[]), False),
+    ],
+)
+def test_further_calls_of_a_turn_are_a_difference(
+    baseline: Baseline, a: Record, b: Record, *, differ: bool
+) -> None:
+    (found,) = flips(baseline, [session("c-1", [a])], [session("c-1", [b, failed_turn(2)])])
+    assert [pair.call_differs for pair in found.turns] == [False, True]
+    assert [pair.further_calls_differ for pair in found.turns] == [differ, False]
+    assert found.first_differing_turn == (1 if differ else 2)
+
+
+def test_few_of_many_are_listed_and_all_are_counted(
+    baseline: Baseline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flips_module, "_MOST", 2)
+    a = baseline(RUN_A, verdicts([True] * 4 + [False] * 3))
+    b = baseline(RUN_B, verdicts([False] * 4 + [True] * 3))
+    found = compare_baselines(a, b, resamples=100)
+    assert [each.conversation_id for each in found.flips] == ["c-000", "c-001", "c-004", "c-005"]
+    assert (found.changes.lost, found.changes.gained, found.changes.total) == (4, 3, 7)
+    assert "3 gained, 4 lost" in render_page(found)
+    assert "4 of 7 shown" in render_page(found)
+    terminal = io.StringIO()
+    show(*comparison_blocks(found), console=Console(width=100, file=terminal))
+    assert "4 of 7 shown" in terminal.getvalue()

@@ -3,12 +3,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crm_assets.reporting.comparison import paired
-from crm_assets.reporting.comparison.models import PairedDifference, RunOutcome
+from crm_assets.reporting.comparison.models import PairedDifference
 from crm_assets.reporting.comparison.paired import (
     Pair,
     bootstrap_interval,
@@ -128,17 +129,21 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(
     assert 0.92 <= held / draws <= 0.98
 
 
-def test_what_has_no_verdict_is_counted_and_in_no_figure() -> None:
-    def outcome(name: str, value: float | None) -> RunOutcome:
-        return RunOutcome(name, "w", "simple", sessions=1, state_match=value)
+def test_students_interval_of_many_is_close_to_the_bootstraps(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = random.Random(2)
+    differences = [_skewed(generator) for _ in range(3000)]
+    drawn = bootstrap_interval(differences, seed=1, resamples=5000)
+    monkeypatch.setattr(paired, "LARGE", 3000)
+    students = bootstrap_interval(differences, seed=1, resamples=1)
+    assert drawn is not None and students is not None
+    assert students == pytest.approx(drawn, abs=0.05 * (drawn.high - drawn.low))
+    assert students == bootstrap_interval(differences, seed=2, resamples=2)
 
-    pairs = [
-        (outcome("c-1", 1.0), outcome("c-1", 0.0)),
-        (outcome("c-2", None), outcome("c-2", 1.0)),
-        (outcome("c-3", 1.0), outcome("c-3", None)),
-        (outcome("c-4", None), outcome("c-4", None)),
-    ]
-    found = compare_measure(pairs, "state_match", seed=0, resamples=100)
+
+def test_what_has_no_verdict_is_counted_and_in_no_figure() -> None:
+    a, b = np.array([1.0, np.nan, 1.0, np.nan]), np.array([0.0, 1.0, np.nan, np.nan])
+    found = compare_measure(a, b, "state_match", seed=0, resamples=100)
     assert (found.without_verdict, found.without_verdict_a, found.without_verdict_b) == (3, 2, 2)
     assert (found.paired.conversations, found.paired.difference) == (1, -1.0)
-    assert compare_measure(pairs, "reward", seed=0, resamples=100).paired.conversations == 0
+    nothing = np.full(4, np.nan)
+    assert compare_measure(nothing, b, "reward", seed=0, resamples=100).paired.conversations == 0

@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from crm_assets.reporting.comparison import power
 from crm_assets.reporting.comparison.power import detectable_difference, detectable_share, mcnemar_power
 from crm_assets.reporting.comparison.significance import mcnemar
 
@@ -49,6 +50,15 @@ def test_the_smallest_difference_is_found_four_times_in_five(count: int, discord
         drawn = generator.choices((1, -1, 0), weights=(better, worse, 1 - discordance), k=count)
         found += mcnemar(drawn.count(1), drawn.count(-1)).p_value <= 0.05
     assert found / draws == pytest.approx(0.8, abs=0.04)
+
+
+@pytest.mark.parametrize(("discordance", "difference"), [(0.2, 0.02), (0.2, 0.0), (0.05, 0.02), (1.0, 1.0)])
+def test_connors_approximation_comes_close_with_many(
+    discordance: float, difference: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = mcnemar_power(4000, discordance, difference)
+    monkeypatch.setattr(power, "LARGE", 4000)
+    assert mcnemar_power(4000, discordance, difference) == pytest.approx(exact, abs=0.03)
 
 
 def test_the_smallest_difference_is_near_connors_approximation() -> None:

@@ -3,11 +3,14 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import sys
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crm_assets.reporting.comparison import significance
 from crm_assets.reporting.comparison.significance import holm, mcnemar, sign_flip
 
 # Heights of 15 pairs of maize plants, crossed minus self-fertilized, in eighths of an inch: Darwin's
@@ -51,6 +54,17 @@ def test_mcnemar_of_very_many_is_small_and_not_0() -> None:
     assert mcnemar(10_000, 10_050).p_value == pytest.approx(0.7293, abs=5e-4)  # normal: z = 49 / √20050
 
 
+@pytest.mark.parametrize(("better", "worse"), [(1200, 1300), (600, 900), (2000, 2000), (3, 5000)])
+def test_mcnemar_of_many_is_the_sum_of_the_tail(better: int, worse: int) -> None:
+    """Digits that no float holds are left out of numbers that have thousands of them."""
+    count, fewer = better + worse, min(better, worse)
+    tail = Fraction(sum(math.comb(count, each) for each in range(fewer + 1)), 2**count)
+    middle = Fraction(math.comb(count, fewer), 2**count)
+    expected = (1.0, 1 - middle / 2) if better == worse else (2 * tail, 2 * tail - middle)
+    smallest = sys.float_info.min
+    assert mcnemar(better, worse) == tuple(max(float(each), smallest) for each in expected)
+
+
 def test_mcnemar_refuses_negative_numbers() -> None:
     with pytest.raises(ValueError, match="-1"):
         mcnemar(-1, 3)
@@ -59,7 +73,7 @@ def test_mcnemar_refuses_negative_numbers() -> None:
 def test_the_sign_flip_test_agrees_with_fisher() -> None:
     # §21: of the 32,768 sums, 863 are as large as the observed one, and 863 as small as its negative.
     found = sign_flip(DARWIN, seed=0, resamples=1)
-    assert found.exact
+    assert found.test == "sign_flip_exact"
     assert found.p_value == 2 * 863 / 2**15
 
 
@@ -76,8 +90,19 @@ def test_drawn_signs_come_close_to_all_signs() -> None:
     exact = sign_flip(small, seed=0, resamples=1)
     # One difference more than are all tried, and one that cannot matter.
     drawn = sign_flip([*small, 1e-12], seed=1, resamples=100_000)
-    assert (exact.exact, drawn.exact) == (True, False)
+    assert (exact.test, drawn.test) == ("sign_flip_exact", "sign_flip_monte_carlo")
     assert drawn.p_value == pytest.approx(exact.p_value, abs=0.005)
+
+
+def test_the_normal_distribution_comes_close_to_drawn_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = random.Random(5)
+    differences = [generator.gauss(0.08, 1) for _ in range(400)]
+    drawn = sign_flip(differences, seed=1, resamples=20_000)
+    monkeypatch.setattr(significance, "LARGE", 400)
+    normal = sign_flip(differences, seed=1, resamples=1)
+    assert (drawn.test, normal.test) == ("sign_flip_monte_carlo", "sign_flip_normal")
+    assert normal.p_value == pytest.approx(drawn.p_value, abs=0.01)
+    assert sign_flip([1.0] * 5000, seed=1, resamples=1).p_value > 0
 
 
 def test_drawn_signs_depend_on_the_seed_alone_and_never_give_0() -> None:
@@ -93,7 +118,7 @@ def test_drawn_signs_depend_on_the_seed_alone_and_never_give_0() -> None:
 def test_differences_of_0_count_for_neither_side(count: int) -> None:
     some = [0.1 * (index % 3) - 0.05 for index in range(count)]
     assert sign_flip([*some, 0.0, 0.0], seed=1, resamples=500) == sign_flip(some, seed=1, resamples=500)
-    assert sign_flip([0.0] * count, seed=1, resamples=500) == (1.0, True)
+    assert sign_flip([0.0] * count, seed=1, resamples=500) == (1.0, "sign_flip_exact")
 
 
 def test_holm_agrees_with_hand_and_r() -> None:
