@@ -6,11 +6,12 @@ import asyncio
 import contextvars
 import os
 import signal
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import resource_tracker
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
@@ -20,6 +21,8 @@ __all__ = [
     "in_thread",
     "process_lives",
     "run_all",
+    "run_interruptible",
+    "until_done",
     "usable_cores",
 ]
 
@@ -71,12 +74,12 @@ async def in_thread(
         undo: called, in a thread too, with the result if this was cancelled.
     """
     doing = _start(work)
-    cancelled = await _until_done(doing)
+    cancelled = await until_done(doing)
     if cancelled is None:
         return doing.result()
     failed = doing.exception() is not None
     if undo is not None and not failed:
-        await _until_done(_start(partial(undo, doing.result())))
+        await until_done(_start(partial(undo, doing.result())))
     raise cancelled
 
 
@@ -86,7 +89,7 @@ def _start(work: Callable[[], _Result]) -> asyncio.Future[_Result]:
     return asyncio.get_running_loop().run_in_executor(None, partial(context.run, work))
 
 
-async def _until_done(doing: asyncio.Future[_Result]) -> asyncio.CancelledError | None:
+async def until_done(doing: asyncio.Future[_Result]) -> asyncio.CancelledError | None:
     """Wait for the end of `doing`; returns the last cancellation that came meanwhile."""
     cancelled = None
     with anyio.CancelScope(shield=True):  # keeps off timeouts of anyio's, which would cancel in a loop
@@ -96,6 +99,49 @@ async def _until_done(doing: asyncio.Future[_Result]) -> asyncio.CancelledError 
             except asyncio.CancelledError as error:
                 cancelled = error
     return cancelled
+
+
+def run_interruptible(work: Coroutine[Any, Any, _Result], stopping: Callable[[], object]) -> _Result:
+    """Run `work` in an event loop of its own; on Ctrl-C or SIGTERM it is cancelled, and its end awaited.
+
+    Otherwise an interrupt would cancel everything in the loop, or break it off. The signal takes its usual
+    effect once `work` has ended; a second one ends it at once.
+
+    Args:
+        work: what to run.
+        stopping: called before `work` is cancelled.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    in_main = threading.current_thread() is threading.main_thread()
+    handled = [number for number, handler in before.items() if in_main and callable(handler)]
+    received: list[signal.Signals] = []
+
+    async def run() -> _Result:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def interrupt(number: signal.Signals) -> None:
+            if received:
+                raise KeyboardInterrupt
+            received.append(number)
+            stopping()
+            if task is not None:
+                task.cancel()
+
+        for number in handled:
+            loop.add_signal_handler(number, interrupt, number)
+        try:
+            return await work
+        finally:
+            for number in handled:
+                loop.remove_signal_handler(number)
+                signal.signal(number, before[number])
+
+    try:
+        return asyncio.run(run())
+    except BaseException:
+        if received:
+            signal.raise_signal(received[0])
+        raise
 
 
 @contextmanager

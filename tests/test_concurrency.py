@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import anyio
 import pytest
 
-from crm_assets.concurrency import in_thread
+from crm_assets.concurrency import in_thread, run_interruptible
 from tests.waiting import HANG_SECONDS
 
 
@@ -99,3 +102,31 @@ def test_an_error_that_nobody_waits_for_any_more_is_dropped(recwarn: pytest.Warn
     asyncio.run(cancel_task(Work(fails=True), undone))
     assert undone == []
     assert not recwarn.list
+
+
+def test_work_that_fails_while_it_is_stopped_is_still_an_interrupt() -> None:
+    stopped = []
+
+    async def work() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            assert stopped
+            raise ZeroDivisionError from None
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_interruptible(work(), lambda: stopped.append(1))
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_outside_of_the_main_thread_nothing_is_handled() -> None:
+    async def work() -> int:
+        return 7
+
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(lambda: run_interruptible(work(), list)).result() == 7

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from crm_assets.atlas.store import (
 from crm_assets.atlas.tasks import AtlasTask, TaskSource
 from crm_assets.atlas.telemetry import TelemetryStore
 from crm_assets.atlas.tool_mode import find_tool_mode
+from crm_assets.concurrency import run_interruptible
 from crm_assets.crm import TOOLS, SandboxPool
 from crm_assets.database import Databases, read_environment
 from crm_assets.engine import (
@@ -202,8 +202,9 @@ def _with_tool_mode(
     if agent.tool_mode != "auto" or not items:
         return run
 
+    models = _models(run, ledger, project, items)
+
     async def find() -> Literal["native", "text"]:
-        models = _models(run, ledger, project, items)
         reporter = ProgressReporter(
             SessionCounts(),
             len(items),
@@ -217,7 +218,7 @@ def _with_tool_mode(
         finally:
             await models.aclose()
 
-    return replace(run, config=run.config.with_tool_mode(asyncio.run(find())))
+    return replace(run, config=run.config.with_tool_mode(run_interruptible(find(), models.stop)))
 
 
 def _ledger_key(item: WorkItem) -> str:
@@ -282,6 +283,10 @@ class ModelRunners:
     def spent(self) -> Spending | None:
         """Return what the run has cost so far; None for a replay, whose ledger has another run's costs."""
         return self.models.ledger.total() if self.replay_of is None else None
+
+    def stop(self) -> None:
+        """Prepare for the end of all sessions: answers under way are waited for."""
+        self.models.stop()
 
     def activity(self) -> str | None:
         """Return what is under way with the models; None for a replay."""

@@ -84,15 +84,28 @@ class ProgressReporter:
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """Report every few seconds while the context lasts, even if no session ends."""
+        """Report every few seconds while the context lasts, even if no session ends.
+
+        An error of the callback ends the context.
+        """
+        watched, failures = asyncio.current_task(), list[Exception]()
 
         async def watch() -> None:
-            while True:
-                await asyncio.sleep(_WATCH_SECONDS)
-                self.report()
+            try:
+                while True:
+                    await asyncio.sleep(_WATCH_SECONDS)
+                    self.report()
+            except Exception as error:  # as if the report had failed where a session ended
+                failures.append(error)
+                if watched is not None:
+                    watched.cancel()
 
         watcher = asyncio.create_task(watch())
         try:
             yield
+        except asyncio.CancelledError:
+            if failures:
+                raise failures[0] from None
+            raise
         finally:
             watcher.cancel()

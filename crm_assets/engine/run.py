@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from crm_assets.concurrency import run_interruptible
 from crm_assets.database import Databases
 from crm_assets.engine.checkpoint import Checkpoint, SessionCounts, SessionLine
 from crm_assets.engine.progress import OnProgress, ProgressReporter
@@ -114,7 +114,13 @@ class _WorkRun:
     def take(self, work: Work[TaskT], databases: Databases, limits: Limits) -> int:
         """Run all items of `work`; returns how many sandboxes were discarded."""
         if limits.workers == 1:
-            return asyncio.run(self._run_watched(Job(work, databases, limits.concurrency)))
+            job = Job(work, databases, limits.concurrency)
+
+            def stopping() -> None:
+                work.runners.stop()
+                self.progress.report(now=True)
+
+            return run_interruptible(self._run_watched(job), stopping)
         from crm_assets.engine.processes import run_in_processes  # noqa: PLC0415  (multiprocessing)
 
         jobs = [

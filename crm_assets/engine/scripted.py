@@ -32,6 +32,9 @@ class ScriptedRunners(Generic[TaskT]):
         runner = ConversationRunner(pool, database_is_local=self.database_is_local)
         yield _ScriptedRunner(runner, make_agent(self.agent), self.record)
 
+    def stop(self) -> None:
+        """Do nothing: no model is asked."""
+
     def activity(self) -> None:
         """Return None: no model is asked."""
 

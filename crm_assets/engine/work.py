@@ -119,6 +119,9 @@ class RunnerFactory(Protocol[_TaskT_contra]):
     def open(self, pool: SandboxPool) -> AbstractAsyncContextManager[SessionRunner[_TaskT_contra]]:
         """Open a runner that leases its sandboxes from `pool`."""
 
+    def stop(self) -> None:
+        """Prepare for the end of all sessions: who has asked a model still waits for its answer."""
+
     def spent(self) -> Spending | None:
         """Return what the run has cost so far; None where no model is asked."""
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import anyio
 
+from crm_assets.concurrency import until_done
 from crm_assets.errors import ConfigError
 from crm_assets.llm.backends import Backends
 from crm_assets.llm.booking import about_prompt_tokens, book
@@ -50,11 +51,15 @@ class Activity:
     """The last error, until a call succeeds."""
     mixed: str | None = None
     """Models answered by more than one model or server."""
+    stopping: bool = False
+    """No call is made any more; the open ones are waited for."""
 
     @property
     def words(self) -> str:
         """The activity in a few words for a line of progress."""
         text = f"{self.under_way:,} open call{'' if self.under_way == 1 else 's'}"
+        if self.stopping:
+            text = f"stopping, waits for {text} (Ctrl-C again ends at once)"
         if self.retries:
             text += f", {self.retries:,} retried"
         if self.mixed is not None:
@@ -100,6 +105,7 @@ class ModelClient(RecordingModels):
         self._budget = BudgetKeeper(budget or Budget(), self.ledger, turns or {})
         self._dice = random.Random(seed)  # noqa: S311  (jitter, no secret)
         self._under_way = self._retried = 0
+        self._stopping = False
         self._seen = Observations(
             answers_by_model([self.ledger.total()]), needs_usage=self._budget.budget.is_set
         )
@@ -107,7 +113,8 @@ class ModelClient(RecordingModels):
     @property
     def activity(self) -> Activity:
         """Current activity."""
-        return Activity(self._under_way, self._retried, self._seen.trouble, self._seen.mixed)
+        trouble, mixed = self._seen.trouble, self._seen.mixed
+        return Activity(self._under_way, self._retried, trouble, mixed, self._stopping)
 
     @property
     def progress(self) -> str:
@@ -127,6 +134,10 @@ class ModelClient(RecordingModels):
     def noted(self, session: str, kind: str) -> dict[str, Any] | None:
         """Return what a session started from in an earlier start of the run; None if it never started."""
         return self.ledger.noted(session, kind)
+
+    def stop(self) -> None:
+        """Let callers that are cancelled from now on wait for the answers they have asked for."""
+        self._stopping = True
 
     async def aclose(self) -> None:
         """Close all connections; the ledger stays open."""
@@ -202,17 +213,27 @@ class ModelClient(RecordingModels):
             self.ledger.append(entry)
             return entry
 
+        timeout, cancelled = self._seen.timeout_seconds(request.model), None
+        sending = asyncio.ensure_future(self._backends.of(request.model).send(request, timeout))
         self._under_way += 1
         try:
-            timeout = self._seen.timeout_seconds(request.model)
-            completion = await self._backends.of(request.model).send(request, timeout)
-        except asyncio.CancelledError:
-            cancelled = CallError(kind="cancelled", message="the caller did not wait for it")
-            record(Completion(server=place.server), cancelled)
-            raise
+            await asyncio.shield(sending)
+        except asyncio.CancelledError as error:
+            cancelled = error
+            if not self._stopping:
+                sending.cancel()
+            await until_done(sending)
         finally:
             self._under_way -= 1
-        return completion, record(completion, self._error(call, completion))
+        if sending.cancelled():
+            unawaited = CallError(kind="cancelled", message="the caller did not wait for it")
+            record(Completion(server=place.server), unawaited)
+            raise cancelled or asyncio.CancelledError
+        completion = sending.result()
+        entry = record(completion, self._error(call, completion))
+        if cancelled is not None:
+            raise cancelled
+        return completion, entry
 
     def _error(self, call: Call, completion: Completion) -> CallError | None:
         if completion.failure is not None:

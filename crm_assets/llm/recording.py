@@ -173,6 +173,9 @@ class RecordingModels(ABC):
         """Words for a line of progress; None where no call waits for a server."""
         return None
 
+    def stop(self) -> None:  # noqa: B027  (only those that wait for servers have something to do)
+        """Let callers that are cancelled from now on wait for the answers they have asked for."""
+
     async def complete(
         self, caller: Caller, request: ChatRequest, *, check: ReplyCheck | None = None
     ) -> Answer:
