@@ -38,7 +38,7 @@ def runs() -> None:
 def new(dataset: str, run: str | None, label: str, count: int) -> None:
     """Plan runs for later and print their partition keys.
 
-    The UI's partition pickers then offer them; a backfill makes no others.
+    The UI's partition pickers then offer them.
     """
     project = find_project()
     names = list(dict.fromkeys(name.strip() for name in dataset.split(",")))

@@ -6,8 +6,9 @@ import dagster as dg
 from dagster._core.storage.tags import BACKFILL_ID_TAG
 
 from crm_assets.errors import InputError
-from crm_assets.workspace.baseline_files import BaselinePaths, is_planned
+from crm_assets.workspace.baseline_files import datasets_with_run
 from crm_assets.workspace.keys import DATASET_DIMENSION, RUN_DIMENSION, BaselineKey
+from crm_assets.workspace.project import Project
 
 __all__ = [
     "BASELINE_PARTITIONS",
@@ -36,22 +37,22 @@ def baseline_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContex
     return BaselineKey.parse(str(context.partition_key))
 
 
-def require_planned(run: dg.DagsterRun, paths: BaselinePaths) -> None:
-    """Refuse a run of a Dagster backfill that nobody planned.
+def require_planned(run: dg.DagsterRun, project: Project, key: BaselineKey) -> None:
+    """Refuse a run of a Dagster backfill that was only planned for other datasets.
 
     The grid of partitions is dataset × run, so "Materialize missing" also selects the runs of all other
     datasets. A run that was launched by itself was chosen by itself.
 
     Raises:
-        InputError: nobody planned the run; the message says how to plan it.
+        InputError: nobody planned the run for this dataset; the message says how to plan it.
     """
-    if BACKFILL_ID_TAG not in run.tags or is_planned(paths):
+    datasets = datasets_with_run(project, key.run)
+    if BACKFILL_ID_TAG not in run.tags or not datasets or key.dataset in datasets:
         return
-    key = paths.key
     raise InputError(
-        f"Nobody planned run {key.run} of dataset {key.dataset} (a backfill also selects the runs of other "
-        f"datasets): plan it with `crm-assets runs new --dataset {key.dataset} --run {key.run}` and launch "
-        "it again, or leave it out."
+        f"Run {key.run} was planned for {', '.join(datasets)}, not for {key.dataset} (a backfill selects "
+        f"the runs of all datasets): plan it with `crm-assets runs new --dataset {key.dataset} --run "
+        f"{key.run}` and launch it again, or leave it out."
     )
 
 

@@ -30,6 +30,7 @@ from crm_assets.defs.records import PROJECT
 from crm_assets.defs.sessions_config import SessionsConfig
 from crm_assets.defs.stages import StageConfig
 from crm_assets.errors import ConfigError, CrmAssetsError, InfrastructureError, first_line, last_line
+from crm_assets.orchestration.job_origin import JOB_TAGS, put_under_job
 from crm_assets.orchestration.launcher import PROCESS_TAG, this_process
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.identity import project_id
@@ -252,7 +253,7 @@ def _execute(
                 run_config=dg.RunConfig(ops=ops, loggers=_QUIET),
                 asset_selection=None if assets is None else [dg.AssetKey(name) for name in assets],
                 run_id=run_id,
-                tags={PROCESS_TAG: this_process(), **tags},
+                tags={**JOB_TAGS, PROCESS_TAG: this_process(), **tags},
             )
         except dg.Failure as failure:
             if isinstance(failure.__cause__, CrmAssetsError):
@@ -263,6 +264,7 @@ def _execute(
             raise CheckFailed(f"The run was stopped by {' '.join(failed)}") from None
         except DagsterExecutionInterruptedError as interrupt:
             raise KeyboardInterrupt from interrupt
+    put_under_job(instance, run_id, job)
     return run_id
 
 

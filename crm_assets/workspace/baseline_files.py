@@ -20,6 +20,7 @@ __all__ = [
     "RunFiles",
     "baseline_at",
     "claim_run",
+    "datasets_with_run",
     "finished_runs",
     "is_planned",
     "plan_run",
@@ -304,6 +305,11 @@ def plan_run(project: Project, key: BaselineKey) -> None:
         InfrastructureError: the folder cannot be created.
     """
     _make_folder(project.baselines / key.dataset / str(key.run))
+
+
+def datasets_with_run(project: Project, run: RunKey) -> list[str]:
+    """Return the datasets for which somebody planned or began `run`."""
+    return sorted(folder.parent.name for folder in project.baselines.glob(f"*/{run}") if folder.is_dir())
 
 
 def is_planned(paths: BaselinePaths) -> bool:

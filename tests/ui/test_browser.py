@@ -13,6 +13,7 @@ from crm_assets.workspace.keys import BaselineKey
 
 from . import person
 from .conftest import CONVERSATIONS, Stage
+from .serving import crm_assets
 
 pytestmark = pytest.mark.first
 
@@ -85,6 +86,15 @@ def test_the_graph_of_a_group_shows_its_assets_with_kinds_and_descriptions(
             expect(page.get_by_text(description(asset)).first).to_be_visible()
 
 
+def test_text_that_is_no_key_is_refused_before_anything_is_launched(stage: Stage, first_run: str) -> None:
+    with stage.view.page(f"{person.JOB_PAGE}/baseline") as page:
+        dialog = person.open_materialize(page)
+        dialog.get_by_text("Add a partition", exact=True).nth(1).click()
+        page.get_by_placeholder("name").fill("yesterday")
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_text("'yesterday' is not a run key: use a UTC time").first).to_be_visible()
+
+
 def test_a_partition_is_materialized_from_the_ui(stage: Stage, first_run: str) -> None:
     paths = BaselinePaths.of(stage.project, BaselineKey.of("small", RUN))
     assert paths.finished
@@ -98,7 +108,7 @@ def test_the_metrics_show_headline_numbers_and_tables(stage: Stage, first_run: s
     with stage.view.page(f"/assets/baseline_metrics?view=partitions&partition=small|{RUN}") as page:
         expect(page.get_by_text("Materialized", exact=True).first).to_be_visible()
         expect(person.row(page, "headline")).to_contain_text(
-            "of conversations have every turn and the end state correct"
+            re.compile(r"\d% strict success \(\d+ of 6; 95% ")
         )
         expect(person.row(page, "conversations")).to_contain_text(str(CONVERSATIONS))
         for table, heading in (("rates", "strict_success"), ("by_complexity", "complex")):
@@ -168,3 +178,11 @@ def test_the_history_follows_by_itself_with_its_table_and_picture(stage: Stage, 
             re.compile(r"Strict success|\[Show Markdown\]")
         )
         assert person.picture_width(person.show_markdown(page, "progression")) > 0
+
+
+def test_a_run_of_the_command_line_is_under_its_job(stage: Stage, backfill: str) -> None:
+    run = "20260203T093000Z-shell"
+    replay = ("baseline", "--dataset", "small", "--agent", "replay", "--limit", "1")
+    crm_assets(stage.project, *replay, "--run", run)
+    with stage.view.page(f"{person.JOB_PAGE}/baseline/runs") as page:
+        expect(page.get_by_text(f"small|{run}").first).to_be_visible()

@@ -17,7 +17,7 @@ from crm_assets.errors import InputError
 from crm_assets.reporting import Metrics, Rate, baseline_run_info, compute_metrics, write_metrics
 from crm_assets.reporting.formats import counted, interval, of, percent, share
 from crm_assets.reporting.models import ConversationGroup
-from crm_assets.reporting.wording import STRICT_MEANING, unit_of
+from crm_assets.reporting.wording import STRICT_MEANING
 from crm_assets.workspace.states import status_of
 
 __all__ = ["baseline_metrics"]
@@ -62,8 +62,10 @@ def baseline_metrics(
         paths.metrics,
         {
             "headline": _headline(metrics),
+            "bounds": _bounds(metrics),
             "repeats": metrics.origin.label if metrics.origin else None,
             **_numbers(metrics),
+            "strict_success_means": STRICT_MEANING[metrics.strict_success_formula],
             "rates": _rates(metrics),
             "by_complexity": _groups(metrics.by_complexity),
             "by_workflow": _groups(metrics.by_workflow),
@@ -72,16 +74,18 @@ def baseline_metrics(
 
 
 def _headline(metrics: Metrics) -> str:
-    """Return strict success in a sentence, with its bounds where verdicts are missing."""
-    rate, bounds = metrics.strict_success, metrics.strict_success_bounds
-    meaning = STRICT_MEANING[metrics.strict_success_formula]
-    line = f"{percent(rate)} of {unit_of(metrics)}s have {meaning} ({of(rate)}, 95% {interval(rate)})"
+    """Return strict success in at most 60 characters, the number first: the UI cuts what is longer."""
+    rate = metrics.strict_success
+    return f"{percent(rate)} strict success ({of(rate)}; 95% {interval(rate)})"
+
+
+def _bounds(metrics: Metrics) -> str | None:
+    """Return the bounds of strict success where verdicts are missing."""
+    bounds = metrics.strict_success_bounds
     if bounds is None:
-        return line
-    return (
-        f"{line}; {bounds.missing:,} have no verdict, so it is between {percent(bounds.worst)} and "
-        f"{percent(bounds.best)}"
-    )
+        return None
+    between = f"{percent(bounds.worst)} and {percent(bounds.best)}"
+    return f"between {between}: {bounds.missing:,} without a verdict"
 
 
 def _numbers(metrics: Metrics) -> dict[str, float | int | None]:

@@ -69,7 +69,7 @@ def dataset_revision(
     with leased(context, artifacts) as paths:
         key, project = paths.key, artifacts.project
         source = require_dataset(project, key.dataset)
-        require_planned(context.run, paths)
+        require_planned(context.run, project, key)
         paths.protect(overwrite=config.overwrite)  # before the work, not after it
         check_dataset(source, known_tools=tool_names())
         revision = read_revision(source, key.dataset)

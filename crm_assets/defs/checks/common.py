@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import dagster as dg
@@ -26,15 +27,24 @@ _Decorator = Callable[[Callable[..., dg.AssetCheckResult]], dg.AssetChecksDefini
 
 
 def partition_check(asset: dg.AssetsDefinition, *, blocking: bool) -> _Decorator:
-    """Return the decorator of a check on a partition of `asset`; blocking ones stop the next stages."""
+    """Return the decorator of a check on a partition of `asset`; blocking ones stop the next stages.
+
+    Results name their partition, since the UI shows the latest evaluation as that of the whole asset.
+    """
 
     def decorate(function: Callable[..., dg.AssetCheckResult]) -> dg.AssetChecksDefinition:
+        @wraps(function)
+        def named(context: dg.AssetCheckExecutionContext, **given: Any) -> dg.AssetCheckResult:
+            found, key = function(context, **given), str(context.partition_key)
+            return found._replace(
+                description=f"{key}: {found.description}" if found.description else key,
+                metadata={"partition": dg.MetadataValue.text(key), **found.metadata},
+            )
+
         with warnings.catch_warnings():
             # Checks of a partition are a preview in this (pinned) Dagster; users need not see that.
             warnings.simplefilter("ignore", dg.PreviewWarning)
-            return dg.asset_check(asset=asset, blocking=blocking, partitions_def=BASELINE_PARTITIONS)(
-                function
-            )
+            return dg.asset_check(asset=asset, blocking=blocking, partitions_def=BASELINE_PARTITIONS)(named)
 
     return decorate
 

@@ -91,6 +91,9 @@ def test_the_whole_lineage_on_the_projects_own_instance(project: Project, key: B
         assert run.is_success
         assert run.tags["dagster/partition"] == str(key)
         assert run.tags["crm_assets/process"].endswith(f":{os.getpid()}")
+        origin = run.remote_job_origin  # by which the timeline of the UI finds it
+        assert origin is not None
+        assert (origin.job_name, origin.location_name) == ("baseline", "crm_assets")
         assert instance.get_dynamic_partitions("crm_dataset") == ["small"]
         history = latest(instance, "baseline_history", "small")
         assert history.metadata["runs"].value == 1
@@ -264,12 +267,19 @@ def test_a_stage_without_the_one_before_says_which_is_missing(
         materialize_on(instance, project, key, REPLAY, stages=[stage])
 
 
-@pytest.mark.parametrize("planned", [False, True])
-def test_a_backfill_makes_no_run_that_nobody_planned(
-    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths, planned: bool
+@pytest.mark.parametrize(
+    ("datasets", "made"), [(("other",), False), (("other", "small"), True), ((), True)]
+)
+def test_a_backfill_makes_no_run_that_was_planned_for_other_datasets_only(
+    instance: dg.DagsterInstance,
+    project: Project,
+    key: BaselineKey,
+    *,
+    datasets: tuple[str, ...],
+    made: bool,
 ) -> None:
-    if planned:
-        plan_run(project, key)
+    for dataset in datasets:
+        plan_run(project, BaselineKey(dataset, key.run))
     result = defs.resolve_job_def(BASELINE_JOB).execute_in_process(
         instance=instance,
         partition_key=register(instance, key),
@@ -277,8 +287,8 @@ def test_a_backfill_makes_no_run_that_nobody_planned(
         tags={"dagster/backfill": "abcdefgh"},
         raise_on_error=False,
     )
-    assert result.success == paths.revision.exists() == planned
-    if not planned:
+    assert result.success == BaselinePaths.of(project, key).revision.exists() == made
+    if not made:
         (failure,) = (event.step_failure_data for event in result.get_step_failure_events())
         assert f"`crm-assets runs new --dataset small --run {key.run}`" in str(failure.user_failure_data)
 
@@ -494,5 +504,7 @@ def test_the_headline_has_its_bounds_where_verdicts_are_missing(
     paths.sessions.write_bytes(b"".join(orjson.dumps(session) + b"\n" for session in sessions))
     materialize_on(instance, project, key, REPLAY, stages=["baseline_metrics"])
     metadata = latest(instance, "baseline_metrics", key).metadata
-    assert "3 have no verdict, so it is between 50.0% and 100.0%" in str(metadata["headline"].value)
+    headline = str(metadata["headline"].value)
+    assert headline.startswith("100.0% strict success (3 of 3; 95% ") and len(headline) <= 60
+    assert metadata["bounds"].value == "between 50.0% and 100.0%: 3 without a verdict"
     assert (metadata["strict_success_worst"].value, metadata["strict_success_best"].value) == (0.5, 1.0)
