@@ -141,7 +141,7 @@ def _merged(document: dict[str, Any], plan: SessionPlan) -> dict[str, Any]:
 
     def override(section: str, **keys: Any) -> None:
         part = merged.setdefault(section, {})
-        if isinstance(part, dict):  # of what is none, the form complains
+        if isinstance(part, dict):  # anything else is refused when the document is validated
             part.update(keys)
 
     for role, name in plan.models.items():

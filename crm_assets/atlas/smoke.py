@@ -237,7 +237,7 @@ def read_smoke_log(project: Project) -> Iterator[SmokeEntry]:
     """Read the smoke runs of a project, oldest first.
 
     Raises:
-        InputError: a line is none that a smoke run writes.
+        InputError: a line is not a smoke run's.
     """
     path = smoke_log(project)
     if path.is_file():

@@ -103,7 +103,9 @@ class _Verifier:
             return
         recorded = [each for each in dagster.materializations if each.file and each.sha256]
         if not recorded:
-            self.notes.append("Dagster's storage knows nothing of this baseline: it was made without it.")
+            self.notes.append(
+                "Dagster's storage has no record of this baseline: it was made without Dagster."
+            )
         for each in recorded:
             name, sha256 = str(each.file), str(each.sha256)
             what = f"hash as when {each.asset} was materialized"

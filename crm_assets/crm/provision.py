@@ -1,7 +1,7 @@
 """Make a sandbox's schema: tables, the commit guard, and a role that owns none of it.
 
 Sandboxes are schemas `sandbox_001`, `sandbox_002`, … of the sandbox database. A schema's comment says
-which version of these tables it holds; a sandbox with an older version is made anew (its base is always
+which version of these tables it holds; a sandbox with an older version is recreated (its base is always
 empty, so nothing is lost).
 """
 

@@ -273,7 +273,7 @@ def require_same_run(
 
 
 def tally_of(path: Path) -> SessionCounts:
-    """Count the sessions in a results file, whole or partial; a torn last line is none.
+    """Count the sessions in a results file, whole or partial; a torn last line does not count.
 
     Raises:
         InputError: the file cannot be read.

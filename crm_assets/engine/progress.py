@@ -15,7 +15,7 @@ __all__ = ["OnProgress", "Progress", "ProgressReporter"]
 
 _REPORT_SECONDS = 0.2
 _WATCH_SECONDS = 4.0
-"""Progress is told at least as often, even while no session ends: users are to see it within 15 s."""
+"""Progress is reported at least as often, even while no session ends: users are to see it within 15 s."""
 
 
 @dataclass(frozen=True)

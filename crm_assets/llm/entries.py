@@ -256,7 +256,7 @@ def read_ledger_lines(path: Path) -> Iterator[tuple[int, int, LedgerEntry | Ledg
     A last line without its end was torn by a crash before anybody saw it, and is left out.
 
     Raises:
-        InputError: there is no such file, or a line of it is none of a ledger's; names file and line.
+        InputError: there is no such file, or a line is not a ledger's entry; names file and line.
     """
     for line in read_lines(path):
         if not line.is_torn:
@@ -267,7 +267,7 @@ def read_ledger(path: Path) -> Iterator[LedgerEntry]:
     """The calls that a ledger holds, in the order in which they ended.
 
     Raises:
-        InputError: there is no such file, or a line of it is none of a ledger's; names file and line.
+        InputError: there is no such file, or a line is not a ledger's entry; names file and line.
     """
     for _, _, line in read_ledger_lines(path):
         if isinstance(line, LedgerEntry):

@@ -138,7 +138,7 @@ def failure_of_response(
     Args:
         status: of HTTP; 200 for an error that came in the body of a good response.
         headers: of the response, names in lower case.
-        body: the JSON document, or the text where it is none.
+        body: the JSON document, or the text if it is not JSON.
         redact: takes secrets out of a text.
     """
     error = _error_of(body)
@@ -238,7 +238,7 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
 
 
 def _until(date: str) -> float:
-    """Return the seconds until an HTTP date; NaN if it is none."""
+    """Return the seconds until an HTTP date; NaN if the text is not one."""
     try:
         return email.utils.parsedate_to_datetime(date).timestamp() - time.time()
     except (ValueError, OverflowError):

@@ -48,7 +48,7 @@ class Recording:
         """The recording of a finished run.
 
         Raises:
-            InputError: there is no such file, or a line of it is none of a ledger's.
+            InputError: there is no such file, or a line is not a ledger's entry.
         """
         recording = cls(path)
         for place, _, line in read_ledger_lines(path):
@@ -105,7 +105,7 @@ class Ledger:
         """Open it, resuming what is there; a line torn by a crash is cut off.
 
         Raises:
-            InputError: another process writes it, or a line of it is none of a ledger's.
+            InputError: another process writes it, or a line is not a ledger's entry.
             InfrastructureError: the disk refused.
         """
         self.path = path
@@ -236,7 +236,7 @@ def ledger_totals(path: Path) -> dict[Role, Spending]:
     """Return the cost of a recorded run, by role.
 
     Raises:
-        InputError: there is no such file, or a line of it is none of a ledger's; names file and line.
+        InputError: there is no such file, or a line is not a ledger's entry; names file and line.
     """
     sums = SpendingSums()
     for entry in read_ledger(path):

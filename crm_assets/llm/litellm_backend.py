@@ -80,7 +80,7 @@ class LitellmBackend:
                 response = await _complete(litellm, route, arguments)
         except TimeoutError:
             completion = Completion(failure=Failure("timeout", f"no answer in {limit:g} s"))
-        except Exception as error:  # all that litellm raises: each kind of failure is told from it
+        except Exception as error:  # all that litellm raises: the kind of failure is found from it
             completion = failure_of_exception(error, self._redact)
         else:
             completion = self._read(route, request, response)

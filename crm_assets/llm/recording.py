@@ -260,7 +260,7 @@ class ReplayModels(RecordingModels):
             retries: the policy of the recorded run.
 
         Raises:
-            InputError: there is no such file, or a line of it is none of a ledger's; names file and line.
+            InputError: there is no such file, or a line is not a ledger's entry; names file and line.
         """
         super().__init__(ledger, retries or RetryPolicy())
         self._recording = Recording.read(recorded)

@@ -191,7 +191,7 @@ _NO_JSON = object()
 
 
 def _decoded(raw: bytes) -> Any:
-    """Return the JSON document; `_NO_JSON` where it is none."""
+    """Return the JSON document; `_NO_JSON` if it is not JSON."""
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:

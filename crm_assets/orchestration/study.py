@@ -83,7 +83,7 @@ def run_study(
         instance: where the runs are recorded.
         project: where their files are.
         plan: of the study.
-        tell: told of each run.
+        tell: called with a sentence about each run.
         record: record the study as the asset `learning_study`.
 
     Raises:

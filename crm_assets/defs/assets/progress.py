@@ -51,7 +51,7 @@ def session_progress(
 
 def describe(progress: Progress) -> str:
     """Return a line of progress: counts, success, tokens and cost, rate, time left."""
-    line = f"{progress.done:,}/{progress.total:,} conversations, {progress.succeeded:,} right"
+    line = f"{progress.done:,}/{progress.total:,} sessions, {progress.succeeded:,} right"
     decided = progress.done - progress.infrastructure_errors
     if decided > 0:
         line += f" ({progress.succeeded / decided:.0%})"

@@ -166,7 +166,7 @@ def _tell_playbook(context: dg.AssetExecutionContext, paths: BaselinePaths) -> N
 
 
 def _described(reset: SandboxReset) -> str:
-    remade = f", {reset.remade} of them made anew" if reset.remade else ""
+    remade = f", {reset.remade} of them recreated" if reset.remade else ""
     return f"{counted(reset.sandboxes, 'sandbox', 'sandboxes')} reset{remade}"
 
 

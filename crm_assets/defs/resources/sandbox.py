@@ -26,7 +26,7 @@ class SandboxReset(NamedTuple):
     sandboxes: int
     """Sandboxes that were free, and are empty now."""
     remade: int
-    """Of these, sandboxes that held rows and were made anew."""
+    """Of these, sandboxes that held rows and were recreated."""
     fingerprint: str
     """Hex SHA-256 of all rows in them: `EMPTY_BASE`, or the reset failed."""
 
@@ -59,7 +59,7 @@ class SandboxResource(dg.ConfigurableResource[None]):
             return sandbox.fingerprint()
 
     def reset(self) -> SandboxReset:
-        """Bring every free sandbox back to its empty base; one that holds rows is made anew.
+        """Bring every free sandbox back to its empty base; one that holds rows is recreated.
 
         Sandboxes that a session uses at the moment are left alone: they are checked when it ends.
 

@@ -35,7 +35,7 @@ class RunFacts:
     def complete(self, header: RunHeader) -> dict[str, Scalar]:
         """Return the scalar facts of the run by path, those of its header first.
 
-        What was learnt before the run is told by the entries that the first session of each learning key
+        What was learned before the run is in the entries that the first session of each learning key
         could use.
         """
         said = {

@@ -35,7 +35,7 @@ def as_dagsters_log(
 def test_a_line_says_how_far_how_well_at_what_cost_and_how_long() -> None:
     spent = Spending(calls=40, usage=Usage(30_000, 4_000), cost_usd=0.1234)
     line = describe(progress(spent=spent))
-    assert line == ("12/60 conversations, 6 right (50%), $0.1234, 34,000 tokens, 0.5/s, 96 s left")
+    assert line == ("12/60 sessions, 6 right (50%), $0.1234, 34,000 tokens, 0.5/s, 96 s left")
 
 
 def test_the_rate_is_among_those_with_a_verdict() -> None:
@@ -50,7 +50,7 @@ def test_the_log_gets_a_line_now_and_then_not_one_a_conversation() -> None:
         now = float(second)
         report(progress(done=second + 1))
     assert len(told) == 6
-    assert told[0].startswith("11/60 conversations")
+    assert told[0].startswith("11/60 sessions")
 
 
 @pytest.mark.parametrize("ending", [(), (1.0, 2.5, 7.3, 9.9, 14.8, 0.3)])
