@@ -146,20 +146,18 @@ def smoke(*, dataset: str, plan: SessionPlan, as_json: bool) -> None:
     from crm_assets.defs.checks import SMOKE_JOB
     from crm_assets.orchestration.materialize import CheckFailed, LineageOptions, materialize
 
-    stopped: CheckFailed | None = None
+    paths, options = BaselinePaths.of(project, key), LineageOptions(plan=plan, limit=1)
     try:
         with progress_lines():
-            materialize(project, key, LineageOptions(plan=plan, limit=1), job=SMOKE_JOB)
-    except CheckFailed as error:
-        stopped = error
+            try:
+                materialize(project, key, options, job=SMOKE_JOB)
+            except CheckFailed:
+                if not paths.has_sessions:
+                    raise
+                materialize(project, key, options)  # a failed line stops the job, but the session is whole
     finally:
         release_run(project, key)
-    paths = BaselinePaths.of(project, key)
-    if stopped is not None and not paths.has_sessions:
-        raise stopped
-    checks = smoke_checks(paths)
-    if paths.metrics.is_file():  # a failed line stops the run before it
-        checks = (*checks, smoke_metrics_check(paths))
+    checks = (*smoke_checks(paths), smoke_metrics_check(paths))
     if as_json:
         print_json(checks)
     else:

@@ -83,6 +83,8 @@ def test_a_smoke_run_that_fails_a_line_says_so_and_is_logged(run: Run, project: 
     assert result.exit_code == 1
     assert "failed  execution_mode_paired: The execution mode is auto" in result.stdout
     entry = orjson.loads((project.baselines / "smoke_log.jsonl").read_bytes())
+    (finished,) = finished_runs(project, "small")
+    assert str(finished.key.run) == entry["run"]
     assert entry["passed"] is False
     listed = run("runs", "list", "--dataset", "small", "--smoke")
     assert "of 8 passed; failed:" in listed.stdout and "execution_mode_paired" in listed.stdout
