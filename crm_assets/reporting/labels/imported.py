@@ -55,8 +55,8 @@ def import_labels(paths: BaselinePaths, file: Path, *, replace: bool = False) ->
         replace: let the file's labels replace different ones.
 
     Raises:
-        InputError: the file cannot be read; a row has an ID that is not of this run, or twice, or a label other
-            than yes, no, unsure; labels would be replaced. Nothing was imported.
+        InputError: the file cannot be read; a row has an ID that is not of this run, or twice, or a
+            label other than yes, no, unsure; labels would be replaced. Nothing was imported.
         InfrastructureError: the disk refused.
     """
     rows = list(_read(file))
