@@ -133,18 +133,6 @@ class TurnSummary(_Summary, frozen=True, kw_only=True, gc=False):
             return None if self.calls is None else False
         return not all(call.made for call in self.calls)
 
-    @property
-    def reply_verdict(self) -> bool | None:
-        """The verdict on the reply; None where it has none."""
-        return self.response_success if self.response_status in ("match", "mismatch") else None
-
-    @property
-    def reply_status(self) -> Literal["scored", "unscored", "not_applicable"]:
-        """`scored`: it has a verdict; `unscored`: a judge was needed and gave none."""
-        if self.response_status == "not_applicable":
-            return "not_applicable"
-        return "unscored" if self.reply_verdict is None else "scored"
-
 
 class _ResultMetadata(_Summary, frozen=True, kw_only=True, gc=False):
     total_turns: Whole | None = None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["MISSING", "Column", "Columns"]
+__all__ = ["MISSING", "ColumnSource", "Columns"]
 
 MISSING: Final = "(none)"
 """Stands in a column of names for None and for an empty string."""
@@ -32,7 +32,7 @@ _VERDICT = {True: 1, False: 0, None: -1}
 _NAN = float("nan")
 
 
-class Column(NamedTuple):
+class ColumnSource(NamedTuple):
     """One column of a frame."""
 
     kind: Kind
@@ -56,7 +56,7 @@ class _Numbers(dict[str | None, int]):
 class Columns:
     """Columns that grow together."""
 
-    def __init__(self, columns: Mapping[str, Column]) -> None:
+    def __init__(self, columns: Mapping[str, ColumnSource]) -> None:
         self._columns = columns
         self._arrays = {name: array(_CODES[column.kind]) for name, column in columns.items()}
         self._names = {name: _Numbers() for name, column in columns.items() if column.kind == "name"}
@@ -88,8 +88,8 @@ class Columns:
 
         built: dict[str, NDArray[np.generic] | pd.Categorical] = {}
         for name, (kind, _, missing) in self._columns.items():
-            column = self._arrays.pop(name)  # so that two copies of one column, at most, are in memory
-            values = np.array(column, column.typecode)
+            column = self._arrays.pop(name)
+            values = np.frombuffer(column, column.typecode)
             if kind == "name":
                 numbers, names = pd.factorize(pd.Index([each or missing for each in self._names[name]]))
                 built[name] = pd.Categorical.from_codes(numbers[values], categories=names)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from crm_assets.records import SessionSummary, UsageSummary
 from crm_assets.records.results import StrictFormula
 from crm_assets.records.summary import ModeSummary, ResultSummary, RewardSummary, SpreadSummary
-from crm_assets.reporting.columns import Column, Columns
+from crm_assets.reporting.columns import Columns, ColumnSource
 from crm_assets.reporting.failures import UNNAMED_KIND
 
 if TYPE_CHECKING:
@@ -19,96 +19,102 @@ if TYPE_CHECKING:
 __all__ = ["SessionColumns"]
 
 _SESSION: Final = {
-    "conversation": Column("id", "content"),
-    "identifier": Column("id", "conversation_id"),
-    "status": Column("name", "status"),
-    "epoch": Column("whole", "epoch"),
+    "conversation": ColumnSource("id", "content"),
+    "identifier": ColumnSource("id", "conversation_id"),
+    "status": ColumnSource("name", "status"),
+    "epoch": ColumnSource("whole", "epoch"),
 }
 _FACTS: Final = {
-    "workflow": Column("name", "workflow_category"),
-    "complexity": Column("name", "complexity_level"),
-    "mode": Column("name", "execution_mode"),
-    "key": Column("name", "learning_key"),
-    "reward_status": Column("name", "reward_status"),
-    "escalated": Column("verdict", "reward_escalated"),
-    "attempts": Column("number", "attempts"),
-    "intervened": Column("verdict", "teacher_intervened"),
-    "valid": Column("verdict", "teacher_valid"),
-    "first": Column("verdict", "first_attempt_success"),
-    "available": Column("number", "entries_available"),
-    "learnt": Column("number", "entries_learnt"),
-    "rejected": Column("number", "entries_rejected"),
-    "learner_failed": Column("verdict", "learner_failed"),
+    "workflow": ColumnSource("name", "workflow_category"),
+    "complexity": ColumnSource("name", "complexity_level"),
+    "mode": ColumnSource("name", "execution_mode"),
+    "key": ColumnSource("name", "learning_key"),
+    "reward_status": ColumnSource("name", "reward_status"),
+    "escalated": ColumnSource("verdict", "reward_escalated"),
+    "attempts": ColumnSource("number", "attempts"),
+    "intervened": ColumnSource("verdict", "teacher_intervened"),
+    "valid": ColumnSource("verdict", "teacher_valid"),
+    "first": ColumnSource("verdict", "first_attempt_success"),
+    "available": ColumnSource("number", "entries_available"),
+    "learnt": ColumnSource("number", "entries_learnt"),
+    "rejected": ColumnSource("number", "entries_rejected"),
+    "learner_failed": ColumnSource("verdict", "learner_failed"),
 }
 _MODE: Final = {
-    "adaptive_mode": Column("name", "adaptive_mode"),
-    "mode_source": Column("name", "source"),
-    "mode_confidence": Column("number", "confidence"),
+    "adaptive_mode": ColumnSource("name", "adaptive_mode"),
+    "mode_source": ColumnSource("name", "source"),
+    "mode_confidence": ColumnSource("number", "confidence"),
 }
 _RESULT: Final = {
-    "overall": Column("verdict", "overall_success"),
-    "turns_right": Column("verdict", "every_turn_right"),
-    "state": Column("verdict", "state_match"),
-    "noop": Column("verdict", "noop_state_match"),
-    "chain": Column("verdict", "chain_success"),
-    "failed_at": Column("number", "first_failed_turn"),
-    "planned": Column("number", "metadata.total_turns"),
-    "signal": Column("number", "reward_signal"),
-    "duration": Column("number", "metadata.duration_seconds"),
+    "overall": ColumnSource("verdict", "overall_success"),
+    "turns_right": ColumnSource("verdict", "every_turn_right"),
+    "state": ColumnSource("verdict", "state_match"),
+    "noop": ColumnSource("verdict", "noop_state_match"),
+    "chain": ColumnSource("verdict", "chain_success"),
+    "failed_at": ColumnSource("number", "first_failed_turn"),
+    "planned": ColumnSource("number", "metadata.total_turns"),
+    "signal": ColumnSource("number", "reward_signal"),
+    "duration": ColumnSource("number", "metadata.duration_seconds"),
 }
-_REWARD: Final = {"reward": Column("number", "score"), "rationale": Column("verdict", "has_rationale")}
+_REWARD: Final = {
+    "reward": ColumnSource("number", "score"),
+    "rationale": ColumnSource("verdict", "has_rationale"),
+}
 _SPREAD: Final = {
-    "score_stddev": Column("number", "score_stddev"),
-    "samples": Column("number", "sample_count"),
-    "uncertainty": Column("number", "uncertainty_mean"),
+    "score_stddev": ColumnSource("number", "score_stddev"),
+    "samples": ColumnSource("number", "sample_count"),
+    "uncertainty": ColumnSource("number", "uncertainty_mean"),
 }
 _TURN: Final = {
-    "turn": Column("whole", "turn_id"),
-    "tool": Column("name", "expected_tool"),
-    "kind": Column("name", "verification", UNNAMED_KIND),
-    "expect_success": Column("verdict", "expect_success"),
-    "success": Column("verdict", "success"),
-    "tool_success": Column("verdict", "tool_success"),
-    "reply": Column("verdict", "reply_verdict"),
-    "reply_status": Column("name", "reply_status"),
-    "asked_for_more": Column("verdict", "asked_for_more"),
+    "turn": ColumnSource("whole", "turn_id"),
+    "tool": ColumnSource("name", "expected_tool"),
+    "kind": ColumnSource("name", "verification", UNNAMED_KIND),
+    "expect_success": ColumnSource("verdict", "expect_success"),
+    "success": ColumnSource("verdict", "success"),
+    "tool_success": ColumnSource("verdict", "tool_success"),
+    "reply": ColumnSource("verdict", "response_success"),
+    "reply_status": ColumnSource("name", "response_status"),
+    "asked_for_more": ColumnSource("verdict", "asked_for_more"),
 }
 _USAGE: Final = {
-    "session": Column("whole", "session"),
-    "role": Column("name", "role"),
-    "prompt": Column("number", "used.prompt_tokens"),
-    "completion": Column("number", "used.completion_tokens"),
-    "total": Column("number", "used.total"),
-    "cached": Column("number", "used.cached_tokens"),
-    "reasoning": Column("number", "used.reasoning_tokens"),
-    "calls": Column("number", "used.calls"),
-    "failed": Column("number", "used.failed_calls"),
-    "no_usage": Column("number", "used.unknown_usage_calls"),
-    "no_cost": Column("number", "used.unknown_cost_calls"),
+    "session": ColumnSource("whole", "session"),
+    "role": ColumnSource("name", "role"),
+    "prompt": ColumnSource("number", "used.prompt_tokens"),
+    "completion": ColumnSource("number", "used.completion_tokens"),
+    "total": ColumnSource("number", "used.total"),
+    "cached": ColumnSource("number", "used.cached_tokens"),
+    "reasoning": ColumnSource("number", "used.reasoning_tokens"),
+    "calls": ColumnSource("number", "used.calls"),
+    "failed": ColumnSource("number", "used.failed_calls"),
+    "no_usage": ColumnSource("number", "used.unknown_usage_calls"),
+    "no_cost": ColumnSource("number", "used.unknown_cost_calls"),
 }
 _COST: Final = {
-    "session": Column("whole", "session"),
-    "role": Column("name", "role"),
-    "usd": Column("number", "usd"),
+    "session": ColumnSource("whole", "session"),
+    "role": ColumnSource("name", "role"),
+    "usd": ColumnSource("number", "usd"),
 }
-_JUDGMENT: Final = {"session": Column("whole", "session"), "score": Column("number", "score")}
-_ESCALATION: Final = {"session": Column("whole", "session"), "decided": Column("verdict", "decided")}
+_JUDGMENT: Final = {"session": ColumnSource("whole", "session"), "score": ColumnSource("number", "score")}
+_ESCALATION: Final = {
+    "session": ColumnSource("whole", "session"),
+    "decided": ColumnSource("verdict", "decided"),
+}
 _CHUNK: Final = 64  # sessions: few enough to stay in the cache
 
 
-class _Usage(NamedTuple):
+class _SessionUsage(NamedTuple):
     session: int
     role: str
     used: UsageSummary
 
 
-class _Cost(NamedTuple):
+class _SessionCost(NamedTuple):
     session: int
     role: str
     usd: float
 
 
-class _Judgment(NamedTuple):
+class _SmallJudgment(NamedTuple):
     session: int
     score: float
 
@@ -168,14 +174,14 @@ class SessionColumns:
     def _add_amounts(self, sessions: Iterable[tuple[int, SessionSummary]]) -> None:
         self._usage.extend(
             [
-                _Usage(number, role, used)
+                _SessionUsage(number, role, used)
                 for number, session in sessions
                 for role, used in session.usage_by_role.items()
             ]
         )
         self._costs.extend(
             [
-                _Cost(number, role, usd)
+                _SessionCost(number, role, usd)
                 for number, session in sessions
                 for role, usd in (session.atlas_metadata.cost_usd or {}).items()
             ]
@@ -183,7 +189,9 @@ class SessionColumns:
 
     def _add_judgments(self, sessions: Iterable[tuple[int, SessionSummary]]) -> None:
         facts = [(number, session.atlas_metadata) for number, session in sessions]
-        self._judgments.extend([_Judgment(n, score) for n, each in facts for score in each.small_scores])
+        self._judgments.extend(
+            [_SmallJudgment(n, score) for n, each in facts for score in each.small_scores]
+        )
         self._escalations.extend(
             [_Escalation(n, bool(each.reward_escalated)) for n, each in facts if each.asked_large_judge]
         )
@@ -202,6 +210,12 @@ class SessionColumns:
         of_turns = np.repeat(np.arange(len(sessions), dtype=np.int32), np.array(self._turns_of, "i"))
         turns = pd.DataFrame({"session": of_turns, **self._turns.build()})
         turns["conversation"] = sessions["conversation"].to_numpy()[of_turns]
+        turns.loc[~turns["reply_status"].isin(("match", "mismatch")), "reply"] = -1
+        status = np.where(turns["reply_status"] == "not_applicable", 2, 1)
+        status[turns["reply"] >= 0] = 0
+        turns["reply_status"] = pd.Categorical.from_codes(
+            status, categories=pd.Index(["scored", "unscored", "not_applicable"])
+        )
         first = turns["turn"].to_numpy() == sessions["failed_at"].to_numpy()[of_turns]
         turns["first_failure"] = first & (turns["success"].to_numpy() == 0)
         others = {

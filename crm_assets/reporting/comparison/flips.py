@@ -43,11 +43,11 @@ class _Changed(NamedTuple):
     """Position among the compared conversations."""
     strict: Change | None
     state: Change | None
-    a: _Shown
-    b: _Shown
+    a: _ShownSession
+    b: _ShownSession
 
 
-class _Shown(NamedTuple):
+class _ShownSession(NamedTuple):
     offset: int
     """Bytes before its line."""
     epoch: int
@@ -107,9 +107,9 @@ def _sessions(side: PairedSide, chosen: NDArray[np.int64]) -> Any:
     return sessions.assign(name=names).sort_values(["name", "epoch"]).groupby("owner")
 
 
-def _first(sessions: pd.DataFrame, measure: Measure, verdict: float) -> _Shown:
+def _first(sessions: pd.DataFrame, measure: Measure, verdict: float) -> _ShownSession:
     row = sessions[sessions[measure] == verdict].iloc[0]
-    return _Shown(offset=int(row["offset"]), epoch=int(row["epoch"]))
+    return _ShownSession(offset=int(row["offset"]), epoch=int(row["epoch"]))
 
 
 def _read_turns(log: SessionLog, wanted: set[int]) -> dict[int, _Recorded]:

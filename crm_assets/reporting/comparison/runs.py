@@ -10,7 +10,7 @@ from crm_assets.errors import InputError
 from crm_assets.records import Entry, RunHeader, Scalar, SessionLog
 from crm_assets.records.results import StrictFormula
 from crm_assets.reporting.breakdowns import counts_of, sums_by
-from crm_assets.reporting.columns import Column, Columns
+from crm_assets.reporting.columns import Columns, ColumnSource
 from crm_assets.reporting.comparison.models import MEASURES, Measure, RunOutcome, RunSide
 from crm_assets.reporting.comparison.provenance import RunFacts
 from crm_assets.reporting.origin import origin_of
@@ -31,17 +31,17 @@ UNKNOWN_CONTENT: Final = hash(None)
 
 _CHUNK = 64  # sessions
 _VERDICTS: Final = {1: True, 0: False, -1: None}
-_COLUMNS: Final[dict[str, Column]] = {
-    "conversation": Column("name", "session.conversation_id"),
-    "content": Column("hash", "session.work_hash"),
-    "offset": Column("whole", "offset"),
-    "epoch": Column("whole", "session.epoch"),
-    "status": Column("name", "session.status"),
-    "workflow": Column("name", "session.atlas_metadata.workflow_category"),
-    "complexity": Column("name", "session.atlas_metadata.complexity_level"),
-    "formula": Column("name", "session.strict_formula"),
-    "noop": Column("verdict", "session.noop_state_match"),
-    **{str(measure): Column("number", f"session.{measure}") for measure in MEASURES},
+_COLUMNS: Final[dict[str, ColumnSource]] = {
+    "conversation": ColumnSource("name", "session.conversation_id"),
+    "content": ColumnSource("hash", "session.work_hash"),
+    "offset": ColumnSource("whole", "offset"),
+    "epoch": ColumnSource("whole", "session.epoch"),
+    "status": ColumnSource("name", "session.status"),
+    "workflow": ColumnSource("name", "session.atlas_metadata.workflow_category"),
+    "complexity": ColumnSource("name", "session.atlas_metadata.complexity_level"),
+    "formula": ColumnSource("name", "session.strict_formula"),
+    "noop": ColumnSource("verdict", "session.noop_state_match"),
+    **{str(measure): ColumnSource("number", f"session.{measure}") for measure in MEASURES},
 }
 
 

@@ -38,7 +38,7 @@ class LabelFigures(Model):
     """The judges' rewards against people's labels of sessions; null where no labeled session has one."""
 
 
-class _Row(NamedTuple):
+class _RatedRow(NamedTuple):
     session: int
     conversation: int
     yes: int
@@ -71,8 +71,8 @@ class _Gathered:
     def __init__(self, labels: LabelFile) -> None:
         self._labels = labels.labels
         self._of_turns = {key.rpartition("::")[0] for key in self._labels}
-        self._sessions: dict[str, list[_Row]] = {}
-        self._turns: dict[str, list[_Row]] = {}
+        self._sessions: dict[str, list[_RatedRow]] = {}
+        self._turns: dict[str, list[_RatedRow]] = {}
         self._words: dict[str, Counter[Word]] = {"session": Counter(), "turn": Counter()}
         self._contents: dict[str, int] = {}
         self._number = 0
@@ -111,9 +111,11 @@ class _Gathered:
                 row = self._row(session, verdict, label.label, None)
                 self._turns.setdefault(rater, []).append(row)
 
-    def _row(self, session: SessionSummary, yes: bool | None, word: Word, reward: float | None) -> _Row:
+    def _row(
+        self, session: SessionSummary, yes: bool | None, word: Word, reward: float | None
+    ) -> _RatedRow:
         conversation = self._contents.setdefault(session.content, len(self._contents))
-        return _Row(self._number, conversation, _VERDICT[yes], _WORD[word], reward)
+        return _RatedRow(self._number, conversation, _VERDICT[yes], _WORD[word], reward)
 
     def figures(self) -> LabelFigures:
         """Return the figures of all that was taken."""
@@ -136,7 +138,7 @@ def _of_turn(turn: TurnResult) -> Iterator[tuple[str, bool | None]]:
     yield "Turn judge, where it was asked", all_right(asked) if asked else None
 
 
-def _confusions(raters: dict[str, list[_Row]]) -> dict[str, Confusion]:
+def _confusions(raters: dict[str, list[_RatedRow]]) -> dict[str, Confusion]:
     """Return the raters that have a verdict on anything."""
     return {
         rater: confusion(_frame(rows))
@@ -145,8 +147,8 @@ def _confusions(raters: dict[str, list[_Row]]) -> dict[str, Confusion]:
     }
 
 
-def _frame(rows: list[_Row]) -> pd.DataFrame:
+def _frame(rows: list[_RatedRow]) -> pd.DataFrame:
     import pandas as pd  # noqa: PLC0415  (heavy)
 
-    frame: pd.DataFrame = pd.DataFrame(rows, columns=list(_Row._fields)).astype({"reward": "float64"})
+    frame: pd.DataFrame = pd.DataFrame(rows, columns=list(_RatedRow._fields)).astype({"reward": "float64"})
     return frame

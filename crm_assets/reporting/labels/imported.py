@@ -38,7 +38,7 @@ class Imported(NamedTuple):
     """Rows without a label."""
 
 
-class _Row(NamedTuple):
+class _LabelRow(NamedTuple):
     number: int
     """As a spreadsheet counts: the header is row 1."""
     id: str
@@ -80,7 +80,7 @@ def import_labels(paths: BaselinePaths, file: Path, *, replace: bool = False) ->
     return Imported(len(given), len(given) - len(known), len(changed), len(rows) - len(given))
 
 
-def _read(file: Path) -> Iterator[_Row]:
+def _read(file: Path) -> Iterator[_LabelRow]:
     csv.field_size_limit(_LARGEST_CELL)  # a transcript may be longer than the default
     try:
         with file.open(encoding="utf-8-sig", newline="") as handle:
@@ -96,7 +96,7 @@ def _read(file: Path) -> Iterator[_Row]:
                 )
             for number, row in enumerate(table, 2):
                 cells = {name: (row.get(column) or "").strip() for name, column in names.items()}
-                yield _Row(number, cells["id"], cells["label"], cells.get("note", ""))
+                yield _LabelRow(number, cells["id"], cells["label"], cells.get("note", ""))
     except OSError as error:
         raise InputError(f"Cannot read {file}: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
@@ -105,7 +105,7 @@ def _read(file: Path) -> Iterator[_Row]:
         raise InputError(f"{file} is not CSV ({error}); save it as CSV in UTF-8.") from error
 
 
-def _labels(file: Path, rows: list[_Row]) -> dict[str, Label]:
+def _labels(file: Path, rows: list[_LabelRow]) -> dict[str, Label]:
     """Return the labels by ID; rows without one are left out."""
     found: dict[str, Label] = {}
     wrong: list[tuple[int, str]] = []

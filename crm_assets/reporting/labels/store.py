@@ -23,11 +23,11 @@ COLUMNS: Final = ("id", "conversation_id", "epoch", "turn", "before", "transcrip
 """Of the CSV file. Only `id`, `label` and `note` are read back."""
 
 
-class _Frozen(BaseModel):
+class _FrozenLabel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class Label(_Frozen):
+class Label(_FrozenLabel):
     """What a person says of one session or turn."""
 
     label: Word
@@ -36,7 +36,7 @@ class Label(_Frozen):
     """Why, in the person's words."""
 
 
-class LabelFile(_Frozen):
+class LabelFile(_FrozenLabel):
     """The labels of one baseline, beside its folder: its own files stay as they were finished."""
 
     schema_version: Literal[1] = 1
