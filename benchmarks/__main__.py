@@ -8,7 +8,7 @@ import platform
 import tempfile
 from pathlib import Path
 
-from benchmarks import data, loop, measures, naive
+from benchmarks import data, loop, measures, naive, scale
 from crm_assets.atlas.choices import LearningMode
 from crm_assets.database import connect_databases, stop_embedded
 from crm_assets.generator import write_dataset
@@ -22,23 +22,33 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the work, rougher figures")
     parser.add_argument(
         "--only",
-        choices=["throughput", "side-by-side", "drift", "audit", "profile", "loop", "memory", "ui"],
+        choices=[
+            "throughput",
+            "side-by-side",
+            "drift",
+            "audit",
+            "profile",
+            "loop",
+            "memory",
+            "scale",
+            "ui",
+        ],
         help="one measurement alone",
     )
     options = parser.parse_args()
-    scale = 10 if options.quick else 1
+    divisor = 10 if options.quick else 1
     # Not under a long temporary path: a unix socket's is limited.
     with tempfile.TemporaryDirectory(prefix="crmbench") as name:
         folder = Path(name)
         folder.chmod(0o755)  # the server may run as another user
         project = Project(folder)
         try:
-            run(project, folder, scale, options.only)
+            run(project, folder, divisor, options.only)
         finally:
             stop_embedded(project)
 
 
-def run(project: Project, folder: Path, scale: int, only: str | None) -> None:
+def run(project: Project, folder: Path, divisor: int, only: str | None) -> None:  # noqa: PLR0915  (a list)
     source = data.evaluation_set()
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; {source.name}"
@@ -49,7 +59,7 @@ def run(project: Project, folder: Path, scale: int, only: str | None) -> None:
         return only in (None, name)
 
     if wanted("throughput"):
-        count = 10_000 // scale
+        count = 10_000 // divisor
         dataset = data.repeated(source, folder / "throughput.jsonl", count)
         first = measures.throughput(project, dataset, count, 1, folder)
         print(f"replay, ground truths computed on the way: {first:,.0f} conversations/s")
@@ -57,13 +67,13 @@ def run(project: Project, folder: Path, scale: int, only: str | None) -> None:
         print(f"replay, one process: {one:,.0f} conversations/s")
         two = measures.throughput(project, dataset, count, 2, folder)
         print(f"replay, two workers: {two:,.0f} conversations/s")
-        plain = naive.conversations_per_second(conninfo, dataset, 1_000 // scale)
+        plain = naive.conversations_per_second(conninfo, dataset, 1_000 // divisor)
         print(
             f"naive sandbox (database work only, no verification): {plain:,.0f} conversations/s; "
             f"one process of ours is {one / plain:.1f} times that"
         )
     if wanted("side-by-side"):
-        count = 4_000 // scale
+        count = 4_000 // divisor
         dataset = data.repeated(source, folder / "side.jsonl", count)
         rate, ideal, waits = measures.side_by_side(project, dataset, count, 64, 0.05)
         print(
@@ -71,7 +81,7 @@ def run(project: Project, folder: Path, scale: int, only: str | None) -> None:
             f"the ideal {ideal:,.0f}; lock waits seen: {waits}"
         )
     if wanted("drift"):
-        count, window = 50_000 // scale, 10_000 // scale
+        count, window = 50_000 // divisor, 10_000 // divisor
         dataset = data.repeated(source, folder / "drift.jsonl.in", count)
         measures.throughput(project, dataset, count, 1, folder)  # ground truths known from here on
         early, late = measures.drift(project, dataset, count, window, folder)
@@ -80,32 +90,34 @@ def run(project: Project, folder: Path, scale: int, only: str | None) -> None:
             f"({late / early - 1:+.1%})"
         )
     if wanted("audit"):
-        count = 100_000 // scale
+        count = 100_000 // divisor
         dataset = folder / "large.jsonl"
         write_dataset(dataset, count, 1)
         seconds, megabytes = measures.audit_cost(dataset)
         print(f"load and audit {count:,} conversations: {seconds:.1f} s, peak {megabytes:.0f} MB")
     if wanted("profile"):
-        count = 2_000 // scale
+        count = 2_000 // divisor
         dataset = data.repeated(source, folder / "profile.jsonl.in", count)
         measures.throughput(project, dataset, count, 1, folder)
         print("where the time of one process goes (shares under the profiler):")
         for part, share in measures.where_time_goes(project, dataset, folder):
             print(f"  {share:6.1%}  {part}")
     if wanted("loop"):
-        measure_loop(project, source, folder, 400 // scale)
+        measure_loop(project, source, folder, 400 // divisor)
     if wanted("memory"):
-        count = 10_000 // scale
+        count = 10_000 // divisor
         dataset = data.repeated(source, folder / "memory.jsonl", count)
         seen = loop.memory_over_sessions(project, dataset, folder / "memory")
         marks = [min(seen, key=lambda pair: abs(pair[0] - count * part // 4)) for part in (1, 2, 3, 4)]
         print(
             f"memory of {count:,} sessions: " + ", ".join(f"{mb:.0f} MB at {done:,}" for done, mb in marks)
         )
+    if wanted("scale"):
+        scale.report(project, folder, 50_000 // divisor)
     if wanted("ui"):
         from benchmarks import ui_scale  # noqa: PLC0415  (only this one needs Dagster and a browser)
 
-        ui_scale.report(scale)
+        ui_scale.report(divisor)
 
 
 def measure_loop(project: Project, source: Path, folder: Path, count: int) -> None:
