@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n auto --dist loadfile --no-loadscope-reorder
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help env baseline test ui lint bench doctor clean
+.PHONY: help env baseline test test-all ui lint bench doctor clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +20,10 @@ baseline: env ## Run the dataset DATASET (dev) with AGENT (atlas) through the wh
 	@$(BIN)/crm-assets baseline --dataset $(DATASET) --agent $(AGENT)
 
 # With bytecode, even where the environment wants none: the tests start many processes.
-test: env ## Run the whole test suite
+test: env ## Run the tests that need no browser, Atlas SDK or Dagster processes
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "not whole" $(PYTEST_ARGS)
+
+test-all: env ## Run the whole test suite, as CI does
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 ui: env ## Run Dagster's webserver and daemon on 127.0.0.1:PORT (3000)

@@ -39,6 +39,7 @@ BLOCKED = {
 }
 
 
+@pytest.mark.whole
 def test_dagster_itself_finds_the_definitions_valid(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "dagster", "definitions", "validate", "-w", "workspace.yaml"],
@@ -52,6 +53,7 @@ def test_dagster_itself_finds_the_definitions_valid(tmp_path: Path) -> None:
     assert "Validation successful" in done.stderr + done.stdout
 
 
+@pytest.mark.whole
 def test_dg_lists_the_definitions(tmp_path: Path) -> None:
     done = subprocess.run(
         [str(Path(sys.executable).with_name("dg")), "list", "defs", "--json"],

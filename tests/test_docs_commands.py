@@ -23,7 +23,7 @@ from tests.waiting import HANG_SECONDS
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-pytestmark = pytest.mark.first
+pytestmark = pytest.mark.whole
 
 LOOKED_AT = b"crm-s7-000002"  # by a document; of the other conversations of `dev`, one is enough
 CORPUS_FILES = re.compile(r"\bclbench_\w+\.jsonl\b")

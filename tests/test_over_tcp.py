@@ -30,6 +30,8 @@ from tests.engine.test_run import mixed, settled
 from tests.harness.build import write_dataset
 from tests.servers import drop_databases, tcp_server
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:

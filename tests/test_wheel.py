@@ -17,6 +17,8 @@ from crm_assets.workspace.project import Project
 from tests.projects import REPOSITORY
 from tests.waiting import HANG_SECONDS
 
+pytestmark = pytest.mark.whole
+
 FILES = {
     "configs/atlas/.env.example",
     "configs/atlas/crm_harness.dev.yaml",

@@ -173,6 +173,7 @@ def test_registered_partitions_are_known_to_dagster(run: Run, project: Project) 
         assert "20260131T093000Z-a" in instance.get_dynamic_partitions("crm_run")
 
 
+@pytest.mark.whole
 def test_a_registered_partition_can_be_materialized_by_dagster_itself(run: Run, project: Project) -> None:
     partition = run("partitions", "add", "--dataset", "small", "--run", "20260131T093000Z").stdout.strip()
     done = subprocess.run(

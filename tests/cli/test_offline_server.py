@@ -16,6 +16,8 @@ from tests.waiting import HANG_SECONDS
 
 from .conftest import Run
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture
 def port() -> int:

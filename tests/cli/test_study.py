@@ -130,6 +130,7 @@ def test_tasks_of_another_part_do_not_verify(run: Run, studied: StudyPaths, proj
     assert found.exit_code == 1
 
 
+@pytest.mark.whole
 def test_the_job_of_the_ui_resumes_it_too(studied: StudyPaths, project: Project) -> None:
     studied.document.unlink()
     config = StudyConfig(arms=["off", "on"], repeats=1, run=STUDY)

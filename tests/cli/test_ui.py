@@ -11,6 +11,7 @@ import urllib.request
 from contextlib import suppress
 
 import psutil
+import pytest
 
 from crm_assets.workspace.project import Project
 from tests.waiting import HANG_SECONDS, eventually
@@ -35,6 +36,7 @@ def wait_until_served(port: int, process: subprocess.Popen[str]) -> None:
     assert process.poll() is None, f"the UI did not come up: {process.communicate()}"
 
 
+@pytest.mark.whole
 def test_the_ui_serves_until_ctrl_c_and_leaves_no_process(project: Project) -> None:
     port = free_port()
     process = subprocess.Popen(

@@ -15,7 +15,7 @@ from . import person
 from .conftest import CONVERSATIONS, Stage
 from .serving import crm_assets
 
-pytestmark = pytest.mark.first
+pytestmark = pytest.mark.whole
 
 RUN = "20260131T093000Z-first"
 MORE = ["20260201T093000Z-second", "20260202T093000Z-third"]

@@ -18,6 +18,8 @@ from tests.waiting import eventually
 
 from .environment import SdkProcess
 
+pytestmark = pytest.mark.whole
+
 ONE_KEY = {"adaptive_teaching": {"learning_key_override": "one"}}
 DATASET = small_dataset(3)
 

@@ -10,7 +10,6 @@ from typing import Any
 import orjson
 import pytest
 
-from crm_assets.database import Databases
 from crm_assets.llm import LedgerEntry
 from crm_assets.records import SessionLog
 from crm_assets.records.trace import SessionTrace
@@ -30,6 +29,8 @@ from tests.llm.scripted_server import Recorded, ScriptedServer
 from tests.projects import ProjectDatabases
 
 from .environment import REPOSITORY, SdkProcess
+
+pytestmark = pytest.mark.whole
 
 COUNT = 10
 JITTER = 0.06
@@ -77,13 +78,15 @@ def server() -> Iterator[ScriptedServer]:
 
 
 @pytest.fixture(scope="module")
-def ours(process: SdkProcess, databases: Databases, server: ScriptedServer) -> Iterator[Run]:
-    yield from run(process, databases, server, "crm_assets")
+def ours(process: SdkProcess, project_databases: ProjectDatabases, server: ScriptedServer) -> Iterator[Run]:
+    yield from run(process, project_databases, server, "crm_assets")
 
 
 @pytest.fixture(scope="module")
-def theirs(process: SdkProcess, databases: Databases, server: ScriptedServer) -> Iterator[Run]:
-    yield from run(process, databases, server, "sdk")
+def theirs(
+    process: SdkProcess, project_databases: ProjectDatabases, server: ScriptedServer
+) -> Iterator[Run]:
+    yield from run(process, project_databases, server, "sdk")
 
 
 def facts(made: Run, name: str) -> list[Any]:

@@ -28,6 +28,8 @@ from tests.waiting import HANG_SECONDS
 
 from .build import KEY, NO_REWARD, end, learn, reward, start
 
+pytestmark = pytest.mark.whole
+
 # Everything in one process: importing the SDK takes seconds.
 READ = """
 import asyncio, json, sys
