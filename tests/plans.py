@@ -22,7 +22,7 @@ def every_option(project: Project) -> list[SessionPlan]:
     ledger = project.root / "ledger.jsonl"
     ledger.touch()
     past = project.root / "past.jsonl"
-    past.write_bytes(orjson.dumps({}) + b"\n")
+    past.write_bytes(orjson.dumps({"conversation_id": "one", "per_turn_results": []}) + b"\n")
     with_models = {
         "config": config,
         "student": "offline/student",

@@ -12,7 +12,6 @@ from crm_assets.cli.common import json_option, print_json
 from crm_assets.cli.names import dataset_option, run_option
 from crm_assets.cli.playbook import telemetry
 from crm_assets.errors import InputError
-from crm_assets.workspace.identity import known_project_id
 from crm_assets.workspace.project import find_project
 from crm_assets.workspace.run_names import find_run
 
@@ -57,6 +56,7 @@ def review() -> None:
 def list_(*, dataset: str | None, run: str | None, status: str, as_json: bool) -> None:
     """List sessions by their review status."""
     from crm_assets.atlas.telemetry.reviews import list_sessions
+    from crm_assets.workspace.identity import known_project_id
 
     wanted = None if status == "all" else status
     project = find_project()
@@ -105,6 +105,7 @@ def _decide(
         InputError: none is named, or they are named in two ways, or one does not exist.
     """
     from crm_assets.atlas.telemetry.reviews import decide, list_sessions
+    from crm_assets.workspace.identity import known_project_id
 
     if bool(sessions) == (dataset is not None):
         raise InputError(

@@ -20,6 +20,7 @@ __all__ = [
     "BaselineKey",
     "RunKey",
     "ends_like_epoch",
+    "has_form_of_key",
     "is_name",
     "is_run_key",
     "parse_dataset",
@@ -54,6 +55,11 @@ def is_run_key(text: str) -> bool:
     except InputError:
         return False
     return True
+
+
+def has_form_of_key(text: str) -> bool:
+    """Return True if `text` is written as a run key is, though its time may not exist."""
+    return _RUN.fullmatch(text) is not None
 
 
 def parse_namespace(text: str) -> str:

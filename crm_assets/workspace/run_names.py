@@ -7,7 +7,7 @@ from datetime import datetime
 
 from crm_assets.errors import InputError
 from crm_assets.workspace.baseline_files import BaselinePaths, runs_of
-from crm_assets.workspace.keys import BaselineKey, is_run_key, parse_dataset
+from crm_assets.workspace.keys import BaselineKey, RunKey, has_form_of_key, is_run_key, parse_dataset
 from crm_assets.workspace.project import Project
 from crm_assets.workspace.states import status_of
 
@@ -90,6 +90,8 @@ def _named(
     if is_run_key(name) and (may_be_new or not found):
         return BaselinePaths.of(project, BaselineKey.of(dataset, name))
     if not found:
+        if has_form_of_key(name):
+            RunKey.parse(name)  # says what is wrong with its time
         raise InputError(
             f"{name!r} is not a run key, nor the start of one of dataset {dataset}: give a key that "
             f"`crm-assets runs list` shows, its start, or {LATEST!r}. A new key is a UTC time as in "
