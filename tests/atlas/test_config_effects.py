@@ -201,7 +201,7 @@ class Opened(TelemetryStore):
     how: ClassVar[list[tuple[Any, ...]]] = []
 
     def __init__(self, conninfo: str, **settings: Any) -> None:
-        self.how.append((conninfo, *settings.values()))
+        self.how.append((conninfo, *(value for name, value in settings.items() if name != "project")))
         super().__init__(conninfo, **settings)
 
 
@@ -211,7 +211,8 @@ class Client(ModelClient):
     limits: ClassVar[list[Any]] = []
 
     def __init__(self, environment: Any, **settings: Any) -> None:
-        self.limits.append(settings["limits"])
+        if "limits" in settings:  # the check of keys before a run asks nobody, and has none
+            self.limits.append(settings["limits"])
         super().__init__(environment, **settings)
 
 

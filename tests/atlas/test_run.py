@@ -27,6 +27,7 @@ from crm_assets.records.trace import SessionTrace
 from crm_assets.reporting.metrics import compute_metrics
 from crm_assets.reporting.models import RunInfo
 from crm_assets.workspace.baseline_files import RunFiles
+from crm_assets.workspace.identity import known_project_id
 from tests.atlas.loop import (
     Loop,
     asked,
@@ -113,7 +114,8 @@ def test_the_dollars_are_the_prices_times_the_tokens(run: Run):
 
 
 def test_the_telemetry_has_a_row_a_session_with_its_reward(run: Run):
-    with TelemetryStore(run.loop.telemetry) as store:
+    project = known_project_id(run.loop.project)
+    with TelemetryStore(run.loop.telemetry, project=project) as store:
         assert store.count_sessions(RUN_ID) == {"succeeded": len(run.lines)}
     rows = run.loop.query(
         "SELECT metadata ->> 'session_key', (reward ->> 'score')::float, "

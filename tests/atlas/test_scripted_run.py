@@ -16,6 +16,7 @@ from crm_assets.errors import InputError
 from crm_assets.harness import AgentSpec
 from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.workspace.files import sha256_of_file
+from crm_assets.workspace.identity import known_project_id
 from crm_assets.workspace.project import Project
 
 RUN = "20250102T030405Z-abc123"
@@ -112,7 +113,7 @@ def ids(path: Path) -> list[str]:
 ALL = [f"c-{number:03d}::{RUN}" for number in range(20)]
 
 
-def test_a_session_has_the_fields_that_readers_rely_on(run: Sessions, sessions: Path):
+def test_a_session_has_the_fields_that_readers_rely_on(run: Sessions, sessions: Path, project: Project):
     run()
     first = next(lines(sessions))
     result = first.pop("conversation_result")
@@ -160,9 +161,11 @@ def test_a_session_has_the_fields_that_readers_rely_on(run: Sessions, sessions: 
         "tasks_path": "artifacts/baselines/dev/run/atlas/tasks.jsonl",
         "imported": None,
         "playbook": None,
+        "project": known_project_id(project),
         "replay_of": None,
         "subset": None,
     }
+    assert header["project"]
     assert result["status"] == "completed"
     assert len(result["per_turn_results"]) == 2
 

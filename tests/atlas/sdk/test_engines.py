@@ -13,7 +13,8 @@ import pytest
 from crm_assets.llm import LedgerEntry
 from crm_assets.records import SessionLog
 from crm_assets.records.trace import SessionTrace
-from crm_assets.reporting import RunInfo, compute_metrics, render_readme
+from crm_assets.reporting import RunInfo, compute_metrics
+from crm_assets.reporting.report import render_report
 from tests.atlas.loop import (
     KEY,
     Document,
@@ -47,7 +48,7 @@ class Run:
     lines: list[Document]
     requests: list[Recorded]
     ledger: list[LedgerEntry]
-    readme: str
+    report: str
 
     def calls(self) -> Counter[str]:
         """As the server counted them, by the name of the model."""
@@ -68,7 +69,9 @@ def run(
         metrics = compute_metrics(files.sessions, run=RunInfo())
         requests = server.requests[before:]
         agent = SessionLog(files.sessions).header.agent or {}
-        yield Run(loop, agent, loop.lines(files), requests, loop.ledger(files), render_readme(metrics))
+        yield Run(
+            loop, agent, loop.lines(files), requests, loop.ledger(files), render_report(metrics, None, ())
+        )
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +197,7 @@ def test_lines_have_the_trace_as_the_sdk_has_stored_it(theirs: Run) -> None:
 def test_the_run_says_who_drove_it(ours: Run, theirs: Run) -> None:
     assert theirs.agent["engine"] == "arc-atlas 0.1.16"
     assert theirs.agent["config_sha256"] != ours.agent["config_sha256"]
-    assert "arc-atlas 0.1.16" in theirs.readme
+    assert "arc-atlas 0.1.16" in theirs.report
 
 
 def test_neither_student_nor_teacher_sees_a_verdict(theirs: Run) -> None:

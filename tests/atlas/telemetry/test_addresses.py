@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import traceback
+from uuid import uuid4
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from crm_assets.atlas.telemetry import TelemetryStore
 from crm_assets.database import Databases
 from crm_assets.errors import ConfigError, CrmAssetsError, InfrastructureError
+from tests.servers import drop_databases
 
 SECRET = "s3cr3t-Pa55"
 
@@ -28,9 +32,23 @@ def test_nobody_answers() -> None:
     assert text.endswith("; correct STORAGE__DATABASE_URL or start its server.")
 
 
-def test_the_database_is_missing(databases: Databases) -> None:
-    conninfo = f"{databases.telemetry.replace('dbname=atlas', 'dbname=nowhere')} password={SECRET}"
-    assert 'database "nowhere" does not exist' in complaint(conninfo, InfrastructureError)
+def test_a_database_that_is_missing_is_made(databases: Databases) -> None:
+    name = f"new_{uuid4().hex[:8]}"
+    conninfo = make_conninfo(databases.telemetry, dbname=name)
+    with TelemetryStore(conninfo) as store:
+        assert store.count_sessions("none") == {}
+    drop_databases(databases.sandbox, name)
+
+
+def test_a_database_that_this_user_may_not_make_is_named(databases: Databases) -> None:
+    role = f"maker_{uuid4().hex[:8]}"
+    with psycopg.connect(databases.sandbox, autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {role} LOGIN".encode())
+        try:
+            conninfo = make_conninfo(databases.telemetry, dbname="nowhere", user=role, password=SECRET)
+            assert "nowhere" in complaint(conninfo, InfrastructureError)
+        finally:
+            admin.execute(f"DROP ROLE {role}".encode())
 
 
 @pytest.mark.parametrize(
