@@ -188,10 +188,14 @@ class _Lease:
             DatabaseGone: the database does not answer.
         """
         try:
-            if self.beat() or (other := self._look()) is None:
-                return
-            if not other.is_dead or not self.beat(instead_of=other):
-                raise InUse(other.describe(self._folder))
+            while not self.beat():
+                other = self._look()
+                if other is None:
+                    continue  # given back in between
+                if not other.is_dead:
+                    raise InUse(other.describe(self._folder))
+                if self.beat(instead_of=other):
+                    return
         except BaseException:
             self._close()
             raise

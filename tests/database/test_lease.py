@@ -91,6 +91,21 @@ def test_a_lease_is_held_within_its_block_and_by_nobody_after_it(
     assert not folder.exists(), "it must not touch what it protects"
 
 
+def test_a_lease_given_back_while_it_is_looked_at_is_taken(
+    embedded_project: Project, folder: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = lease._Lease._look
+
+    def too_late(self: lease._Lease) -> lease._Held | None:
+        rows.execute("DELETE FROM crm_assets_leases WHERE project = %s AND folder = %s", folder)
+        return look(self)
+
+    rows.put(folder, OTHER, "elsewhere", 1, 3.0)
+    monkeypatch.setattr(lease._Lease, "_look", too_late)
+    with hold(embedded_project, folder, "me"):
+        assert rows.of(folder) == [("me", HERE, os.getpid())]
+
+
 ALIVE, DEAD = "alive", "dead"
 STATES = {
     "the same holder": (("me", "elsewhere", 1, 3.0), True),
