@@ -6,11 +6,10 @@ import os
 import signal
 import threading
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from crm_assets.engine import Progress
+from crm_assets.engine import OnProgress, Progress, RunSummary
 from crm_assets.workspace.baseline_files import RunFiles
 from tests.atlas.loop import Loop, models_at, offline_models, small_dataset
 from tests.llm.scripted_server import Recorded, Scripted, ScriptedServer, hang
@@ -20,7 +19,7 @@ AT_ONCE = 8
 DOCUMENTS = small_dataset(AT_ONCE)
 
 
-def play(loop: Loop, url: str, files: RunFiles, progress: Any = None) -> Any:
+def play(loop: Loop, url: str, files: RunFiles, progress: OnProgress | None = None) -> RunSummary:
     config = loop.config(models_at(url))
     return loop.run(files, config, agent="student", concurrency=AT_ONCE, progress=progress)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
@@ -97,7 +97,7 @@ class Leavings:
 
 
 @pytest.fixture
-def loop(project_databases: ProjectDatabases, monkeypatch: pytest.MonkeyPatch) -> Any:
+def loop(project_databases: ProjectDatabases, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
     monkeypatch.setattr(
         "crm_assets.atlas.model_run.ModelClient", lambda *a, **k: ModelClient(*a, **k, retries=FAST)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,7 @@ class Played:
 
 
 @pytest.fixture(scope="module", params=["one", "many"])
-def played(request: pytest.FixtureRequest, project_databases: ProjectDatabases) -> Any:
+def played(request: pytest.FixtureRequest, project_databases: ProjectDatabases) -> Iterator[Played]:
     with loop_project(project_databases) as loop, ScriptedServer(looks_first) as server:
         setting = {"agent": {"calls_per_turn": request.param}, "orchestration": {"max_retries": 0}}
         config = loop.config(models_at(server.url), setting, name=request.param)
