@@ -48,7 +48,7 @@ def main() -> None:
             stop_embedded(project)
 
 
-def run(project: Project, folder: Path, divisor: int, only: str | None) -> None:  # noqa: PLR0915  (a list)
+def run(project: Project, folder: Path, divisor: int, only: str | None) -> None:  # noqa: PLR0915  (one measurement after the other)
     source = data.evaluation_set()
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; {source.name}"

@@ -69,7 +69,7 @@ class ProjectDatabases:
 
     @contextmanager
     def lend(self, *kinds: str) -> Iterator[dict[str, str]]:
-        """Yield the variables that name a database of each of `kinds`; of all, where there are none."""
+        """Yield the variables that name a database of each of `kinds`, by default of all."""
         with ExitStack() as stack:
             variables: dict[str, str] = {}
             for kind in kinds or self._pools:

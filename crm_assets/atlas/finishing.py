@@ -1,4 +1,4 @@
-"""When a run is finished: most of its sessions have a verdict."""
+"""Decides if a run is finished: most of its sessions have a verdict."""
 
 from __future__ import annotations
 

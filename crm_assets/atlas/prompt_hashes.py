@@ -32,8 +32,8 @@ _RECORDED = {
     "40250274f53c": "7d9f2200ec86",
     "12b7c8756699": "de7ec234a12e",
 }
-"""What earlier versions, which hashed modules, recorded for the same prompts, so that a comparison with
-their baselines reports no change."""
+"""Hashes that earlier versions, which hashed modules, recorded for the same prompts, so that a comparison
+with their baselines reports no change."""
 
 _TURN = TurnTranscript(
     turn=1,

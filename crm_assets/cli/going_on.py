@@ -1,4 +1,4 @@
-"""How commands go on with a run that was stopped, and say which command does."""
+"""Names the command that resumes a run that was stopped."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class _Choice(BaseModel):
 
 
 class Split(_Choice):
-    """How a dataset is split. The same split of the same dataset gives the same parts."""
+    """Rule by which a dataset is split. The same split of the same dataset gives the same parts."""
 
     share: float = Field(default=0.5, gt=0, lt=1)
     """Share of the conversations to teach on, of each learning key."""
@@ -41,7 +41,7 @@ class Subset(_Choice):
     part: Part
     """The conversations to teach on, or those held out."""
     split: Split
-    """How the dataset was split."""
+    """Rule of the split."""
 
     def of(self, conversations: Iterable[Conversation]) -> Iterator[Conversation]:
         """Yield the conversations of a dataset that are in this part, in its order.

@@ -48,7 +48,7 @@ class SessionCounts:
 
     @property
     def to_be_run_again(self) -> int:
-        """How many have no verdict since something around the agent failed, or the budget was spent."""
+        """Number without a verdict since something around the agent failed, or the budget was spent."""
         return self.infrastructure_errors + self.not_run
 
     def add(self, status: str, success: bool | None) -> None:

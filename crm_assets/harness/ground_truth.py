@@ -54,7 +54,7 @@ class GroundTruth:
     outputs: Mapping[int, JsonObject]
     """By turn: the fields of its result that later turns refer to."""
     noop_state_match: bool
-    """Whether the seeds alone are that state already, so that an agent that calls nothing reaches it."""
+    """True if the seeds alone are that state already, so that an agent that calls nothing reaches it."""
     problems: tuple[tuple[int, str], ...] = field(default=())
     """Turns that do not come out as the dataset says, and why; none in a good dataset."""
 

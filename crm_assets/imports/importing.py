@@ -240,7 +240,7 @@ def _report(
 
     from crm_assets.audit.integrity import find_session_mismatch  # noqa: PLC0415
     from crm_assets.defs.partitions import register  # noqa: PLC0415
-    from crm_assets.defs.records import PROJECT  # noqa: PLC0415
+    from crm_assets.defs.records import PROJECT  # noqa: PLC0415  (loads Dagster)
 
     partition = register(instance, paths.key)
     digest = sha256_of_file(paths.sessions)

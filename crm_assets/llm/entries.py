@@ -128,7 +128,7 @@ class LedgerEntry(_OfSession):
 
     @property
     def counted(self) -> Amount:
-        """What budgets count for the attempt."""
+        """Return what budgets count for the attempt."""
         tokens = self.usage.total_tokens if self.usage else self.estimated_tokens or 0
         dollars = self.estimated_usd or 0.0 if self.cost_usd is None else self.cost_usd
         return Amount(tokens, round(dollars * NANO))

@@ -194,7 +194,7 @@ class Ledger:
         return self._all.by_role()
 
     def counted(self, session: str | None = None, *, role: Role | None = None) -> Counted:
-        """What budgets count, of one session or of all, and of one role or of all."""
+        """Return what budgets count, of one session or of all, and of one role or of all."""
         sums = self._all if session is None else self._by_session.get(session)
         return Counted() if sums is None else sums.counted(role)
 

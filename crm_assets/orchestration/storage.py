@@ -26,7 +26,7 @@ from crm_assets.workspace.project import find_project
 __all__ = ["ProjectPostgresStorage"]
 
 _PARSERS = {RUN_PARTITIONS.name: RunKey.parse, DATASET_PARTITIONS.name: parse_dataset}
-"""What reads the keys of a dimension, by the dimension's name in Dagster."""
+"""Parsers of a dimension's keys, by its name in Dagster."""
 
 _CONNECT_TIMEOUT = 10
 

@@ -31,7 +31,7 @@ RESULT_SCHEMA_VERSION = 2
 """Version 1 has no `turns_right`, since its `overall_success` is that."""
 
 StrictFormula = Literal["turns", "turns_and_state"]
-"""What strict success asks for: every turn right (results of version 1), or the end state, too."""
+"""Formula of strict success: every turn right (results of version 1), or the end state, too."""
 ConversationStatus = Literal["completed", "infrastructure_error", "not_recorded", "not_run"]
 ResponseStatus = Literal["match", "mismatch", "unscored", "not_applicable"]
 Verification = Literal[
@@ -235,7 +235,7 @@ class ConversationResult:
     turns_right: bool | None = None
     """Every turn succeeded; None where none failed and one is undecided."""
     noop_state_match: bool | None = None
-    """Whether an agent that calls nothing leaves the expected end state; None where that is not known."""
+    """True if an agent that calls nothing leaves the expected end state; None where that is not known."""
     work_hash: str | None = None
     """Hex SHA-256 of the conversation's seeds and turns, which copies under another ID share; None in
     older results."""

@@ -173,7 +173,7 @@ class ResultSummary(_Summary, frozen=True, kw_only=True, gc=False):
 
     @property
     def strict_formula(self) -> StrictFormula:
-        """What `overall_success` asks for."""
+        """Formula of `overall_success`."""
         return "turns" if self.schema_version == 1 else "turns_and_state"
 
     @property
@@ -213,7 +213,7 @@ class RewardSummary(_Summary, frozen=True, kw_only=True, gc=False):
 
 
 class SpreadSummary(_Summary, frozen=True, kw_only=True, gc=False):
-    """How far the judgments of a session are apart."""
+    """Spread of the judgments of a session."""
 
     score_stddev: float | None = None
     sample_count: Whole | None = None
@@ -330,12 +330,12 @@ class SessionSummary(_Summary, frozen=True, kw_only=True, gc=False):
 
     @property
     def content(self) -> str:
-        """What its conversation is: the hash of its work, or the ID where older sessions have no hash."""
+        """Hash of its conversation's work; the conversation's ID where older sessions have no hash."""
         return self.work_hash or self.conversation_id
 
     @property
     def strict_formula(self) -> StrictFormula | None:
-        """What `strict_success` asks for; None without a verdict."""
+        """Formula of `strict_success`; None without a verdict."""
         return self.ran.strict_formula if self.ran else None
 
     @property

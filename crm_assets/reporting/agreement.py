@@ -1,4 +1,4 @@
-"""How well scores tell right from wrong, and how well raters agree: AUC, kappa, intraclass correlation.
+"""Discrimination of scores and agreement of raters: AUC, kappa, intraclass correlation.
 
 All intervals are 95 % and take the conversation as the unit: whatever its sessions and turns say goes
 together.

@@ -105,7 +105,7 @@ class Sums(NamedTuple):
     """Each once, in their order."""
     sums: NDArray[np.float64]
     counts: Numbers
-    """How many numbers each has."""
+    """Number of numbers of each owner."""
 
 
 def sums_by(owners: Numbers, numbers: NDArray[np.float64]) -> Sums:

@@ -49,7 +49,7 @@ class SessionFrames:
     run: RunInfo
     """The header of the run, completed by what the caller knows."""
     strict_formula: StrictFormula
-    """What strict success asks for, in the column `overall`."""
+    """Formula of strict success in the column `overall`."""
 
 
 def read_frames(path: Path, *, run: RunInfo) -> SessionFrames:

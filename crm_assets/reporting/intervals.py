@@ -73,7 +73,7 @@ class Tally(NamedTuple):
     sessions: int = 0
     """That the verdicts come from."""
     common: int = 1
-    """What the sums below are multiplied by."""
+    """Factor of the sums below."""
     sum_successes: int = 0
     sum_verdicts: int = 0
     sum_successes_squared: int = 0

@@ -59,7 +59,7 @@ class CalibrationBin(Model):
     reward: float | None
     """Their mean reward, where every conversation counts once; null without any."""
     right: Rate
-    """How many of them are right."""
+    """Number of them that are right."""
 
 
 class RewardAgainst(Model):
@@ -110,7 +110,7 @@ class Confusion(Model):
 
 
 class ScoreAgreement(Model):
-    """How far several scores of one thing agree."""
+    """Agreement of several scores of one thing."""
 
     subjects: int
     """Things with at least two scores."""
@@ -126,7 +126,7 @@ class ScoreAgreement(Model):
 
 
 class EscalationChange(Model):
-    """What the large judge changed, where both its score and the small judges' are recorded."""
+    """Changes by the large judge, where both its score and the small judges' are recorded."""
 
     sessions: int
     """Sessions that it decided and that record both."""
@@ -157,7 +157,7 @@ class Escalations(Model):
 
 
 class JudgeFigures(Model):
-    """What the judges and the teacher are worth."""
+    """Reliability of judges and teacher."""
 
     rewards: dict[str, RewardAgainst]
     """By verdict: `strict_success`, `turns_right` and `state_match` of sessions, `turn_success` of turns
@@ -173,4 +173,4 @@ class JudgeFigures(Model):
     """Rewards of one conversation over its sessions: what the agent did differently is in it, too. Null
     where every conversation ran once."""
     escalations: Escalations
-    """How often the large judge was asked, and what it changed."""
+    """Escalations to the large judge, and what they changed."""

@@ -1,4 +1,4 @@
-"""What judges and teacher are worth: their rewards and verdicts against the harness's."""
+"""Reliability of judges and teacher: their rewards and verdicts against the harness's."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class TeacherCounts(Model):
 
 
 class AdaptiveModes(Model):
-    """How the modes of sessions were chosen."""
+    """Execution modes of sessions, and who chose them."""
 
     adaptive_mode: dict[str, int]
     """Sessions by the mode that was chosen."""
@@ -110,7 +110,7 @@ class SessionRewards(Model):
 
 
 class RewardSpread(Model):
-    """How far the judgments of one session agree."""
+    """Agreement of the judgments of one session."""
 
     sessions: int
     """Sessions that record it."""

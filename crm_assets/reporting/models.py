@@ -140,7 +140,7 @@ class Metrics(RunInfo, _Versioned):
     """Sessions by execution mode."""
 
     strict_success_formula: StrictFormula = "turns"
-    """What strict success asks for: every turn right (`turns`), or the end state, too."""
+    """Formula of strict success: every turn right (`turns`), or the end state, too."""
     strict_success: Rate
     """Sessions with strict success."""
     strict_success_bounds: Bounds | None
@@ -210,15 +210,15 @@ class Metrics(RunInfo, _Versioned):
     """Of a replay, what the recorded run paid: the other costs here are that run's, too; null otherwise."""
 
     adaptive_summary: AdaptiveModes | None = None
-    """How the modes were chosen; null without a loop, and where older sessions do not say."""
+    """Modes, and who chose them; null without a loop, and where older sessions do not say."""
     session_reward: SessionRewards | None = None
     """Range of the judges' rewards; null without any."""
     reward_stats: RewardSpread | None = None
-    """How far the judges of a session agree; null without judges."""
+    """Agreement of the judges of a session; null without judges."""
     loop: LoopFigures | None = None
     """Teacher, judges and learner; null for a student alone."""
     judges: JudgeFigures | None = None
-    """What judges and teacher are worth, held against the harness's verdicts; null without a loop."""
+    """Reliability of judges and teacher, held against the harness's verdicts; null without a loop."""
     learning_curve: tuple[CurveBlock, ...] = ()
     """Rewards over the order of each learning key's sessions; empty without a loop."""
     repeats: Repeats | None = None
@@ -249,7 +249,7 @@ class Metrics(RunInfo, _Versioned):
 
     @property
     def origin(self) -> Origin | None:
-        """What the run repeats; None for one that measured its results itself."""
+        """Return the results that the run repeats; None for one that measured its results itself."""
         return origin_of(self.agent_config, self.replay_of)
 
     @property

@@ -1,4 +1,4 @@
-"""Where a run's results come from if it did not measure them: a replay, or another run's results file."""
+"""Origin of results that a run did not measure itself: a replay, or another run's results file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Origin", "origin_of"]
 
 
 class Origin(Model):
-    """What a run repeats: it called no model, is no new sample, and cost nothing."""
+    """The results that a run repeats: it called no model, is no new sample, and cost nothing."""
 
     kind: Literal["replay", "rescored", "import"]
     """Its model calls were answered from a ledger (replay); its calls were taken from a results file

@@ -51,7 +51,7 @@ def difference_blocks(a: Playbook, b: Playbook) -> Iterator[Block]:
 
 @dataclass(frozen=True)
 class KeyDifference:
-    """What differs between two playbooks for one learning key: pamphlets and entries, a line each."""
+    """The differences of two playbooks in one learning key: pamphlets and entries, a line each."""
 
     learning_key: str
     only_before: list[str]

@@ -17,7 +17,7 @@ __all__ = ["RunFigures", "Sample", "samples_of"]
 
 
 class Sample(NamedTuple):
-    """What a run's figures are of: figures of two samples are not comparable as they stand."""
+    """The sample behind a run's figures: figures of two samples are not comparable as they stand."""
 
     dataset_revision: str | None
     part: str
@@ -83,7 +83,7 @@ class RunFigures(Model):
     subset: Subset | None = None
     """The part of the dataset that was run, as by a study; null for all of it, or the first of it."""
     origin: Origin | None = None
-    """What the run repeats; null for one that measured its results itself."""
+    """Results that the run repeats; null for one that measured its results itself."""
     recorded_tokens: int | None = None
     """Of a run that repeats another, the other one's."""
     recorded_cost_usd: float | None = None

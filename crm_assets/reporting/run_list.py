@@ -32,12 +32,12 @@ class ListedRun:
     command: str | None = None
     """The command that goes on; None for a finished run."""
     note: str | None = None
-    """What else is to be known of its state."""
+    """Further facts about its state."""
     agent: str | None = None
     sample: str | None = None
     """A letter, the same for runs whose figures are comparable; A is that of the newest."""
     conversations: str | None = None
-    """How many, and how often each ran: `60`, `8 × 3`."""
+    """Their number, times the epochs of each: `60`, `8 × 3`."""
     strict_success: str | None = None
     reward: float | None = None
     cost_usd: float | None = None
@@ -45,7 +45,7 @@ class ListedRun:
     recorded_cost_usd: float | None = None
     """Of a run that repeats another, what that one cost."""
     repeats: str | None = None
-    """What it repeats, as in `replay of 20260131T093000Z`; None for a run of its own."""
+    """Results that it repeats, as in `replay of 20260131T093000Z`; None for a run of its own."""
 
 
 def list_runs(project: Project, dataset: str, *, now: datetime | None = None) -> list[ListedRun]:

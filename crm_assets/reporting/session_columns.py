@@ -138,7 +138,7 @@ class SessionColumns:
         self._usage, self._costs = Columns(_USAGE), Columns(_COST)
         self._judgments, self._escalations = Columns(_JUDGMENT), Columns(_ESCALATION)
         self.formulas: set[StrictFormula] = set()
-        """What strict success asks for, in any result."""
+        """Formulas of strict success found in the results."""
         self._waiting: list[SessionSummary] = []
 
     def add(self, session: SessionSummary) -> None:

@@ -22,7 +22,7 @@ STRICT_MEANING: Mapping[StrictFormula, str] = {
     "turns": "every turn correct",
     "turns_and_state": "every turn and the end state correct",
 }
-"""What strict success asks for, by its formula."""
+"""Meaning of strict success, by its formula."""
 
 _STRICT_NAMES: Mapping[StrictFormula, str] = {
     "turns": "every turn correct",

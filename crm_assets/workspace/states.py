@@ -56,7 +56,7 @@ class RunStatus:
     command: str | None
     """The command that goes on, to be run in the project's folder; None for a finished baseline."""
     note: str | None = None
-    """What else is to be known."""
+    """Further facts about it."""
 
 
 def status_of(paths: BaselinePaths) -> RunStatus:

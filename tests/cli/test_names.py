@@ -18,7 +18,7 @@ LATER = "20260201T093000Z"
 
 
 def completed(*arguments: str) -> list[str]:
-    """What the shell offers for the last word."""
+    """Return what the shell offers for the last word."""
     *before, incomplete = arguments
     shell = ShellComplete(cli, {}, "crm-assets", "_CRM_ASSETS_COMPLETE")
     return [item.value for item in shell.get_completions(before, incomplete)]

@@ -1,4 +1,4 @@
-"""What is refused changes nothing: a run in use by somebody else, and what cannot be done as asked."""
+"""A refused command changes nothing: a run in use by somebody else, or a request that cannot be met."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class StudyConfig(dg.Config):
 def learning_study(
     context: dg.AssetExecutionContext, config: StudyConfig, artifacts: ArtifactsResource
 ) -> dg.MaterializeResult[None]:
-    """What learning gains on conversations that it never saw, with a control: a page, and its figures.
+    """Measure the gain of learning on conversations that it never saw, with a control: a page and figures.
 
     Runs `crm-assets study`, whose arms are ordinary baselines of the dataset and appear as runs of their
     own. A study that was stopped is resumed by its key, or by a retry of this run.

@@ -61,7 +61,7 @@ class RunOutcome:
     harness_reward: float | None = None
     """Mean share of turns that succeeded."""
     noop_state_match: bool | None = None
-    """Whether an agent that calls nothing leaves the expected end state; None where that is not known."""
+    """True if an agent that calls nothing leaves the expected end state; None where that is not known."""
 
 
 class PairedDifference(Model):
@@ -230,7 +230,7 @@ class RunSide(Model):
     dataset_revision: str | None
     """SHA-256 of the dataset it ran on."""
     strict_success_formula: StrictFormula
-    """What its strict success asks for."""
+    """Formula of its strict success."""
     sessions: int
     """Lines of its sessions.jsonl."""
     conversations: int

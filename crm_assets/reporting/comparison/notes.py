@@ -1,4 +1,4 @@
-"""What to know before the figures of a comparison."""
+"""Notes to read before the figures of a comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well harness, judges and teacher agree with people, on the sessions and turns that people labeled."""
+"""Agreement of harness, judges and teacher with people, on the sessions and turns that people labeled."""
 
 from __future__ import annotations
 

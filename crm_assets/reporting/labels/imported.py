@@ -26,7 +26,7 @@ _LARGEST_CELL = 1 << 24
 
 
 class Imported(NamedTuple):
-    """What an import did."""
+    """Counts of an import."""
 
     labels: int
     """Labels in the file."""

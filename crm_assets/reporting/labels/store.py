@@ -15,9 +15,9 @@ from crm_assets.workspace.files import sha256_of_file, write_json
 __all__ = ["COLUMNS", "Label", "LabelFile", "Unit", "Word", "identifier", "read_labels", "write_labels"]
 
 Unit = Literal["session", "turn"]
-"""What a label is about."""
+"""Unit that a label is given to."""
 Word = Literal["yes", "no", "unsure"]
-"""Whether it is right; `unsure` is counted and agrees with nobody."""
+"""Right or wrong; `unsure` is counted and agrees with nobody."""
 
 COLUMNS: Final = ("id", "conversation_id", "epoch", "turn", "before", "transcript", "label", "note")
 """Of the CSV file. Only `id`, `label` and `note` are read back."""
@@ -28,10 +28,10 @@ class _FrozenLabel(BaseModel):
 
 
 class Label(_FrozenLabel):
-    """What a person says of one session or turn."""
+    """A person's verdict on one session or turn."""
 
     label: Word
-    """Whether it is right."""
+    """The verdict."""
     note: str = ""
     """Why, in the person's words."""
 

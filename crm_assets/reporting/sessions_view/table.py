@@ -33,7 +33,7 @@ class SessionList(NamedTuple):
     rows: list[SessionRow]
     """The worst first."""
     wanted: int
-    """How many sessions were asked for, listed or not."""
+    """Number of sessions that match, listed or not."""
     total: int
     """Of the baseline."""
     floor: Rate | None

@@ -12,7 +12,7 @@ __all__ = ["Arm", "ArmFigures", "Gain", "LearnedEntry", "Learning", "Study"]
 
 
 class ArmFigures(Model):
-    """How one run of an arm went."""
+    """Figures of one run of an arm."""
 
     run: str
     """Its key: an ordinary baseline."""
@@ -43,7 +43,7 @@ class Arm(Model):
 
 
 class Gain(Model):
-    """What one arm has over another in strict success; a pair is one content."""
+    """Difference of two arms in strict success; a pair is one content."""
 
     arm: str
     over: str
@@ -68,7 +68,7 @@ class LearnedEntry(Model):
 
 
 class Learning(Model):
-    """What was learned, and what it cost."""
+    """Lessons of a study, and their cost."""
 
     conversations: int
     """Taught on."""
