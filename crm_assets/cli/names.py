@@ -19,7 +19,7 @@ __all__ = ["DATASET", "MODEL", "RUN", "dataset_option", "run_option"]
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
 
-class _Dataset(click.ParamType[str]):
+class _DatasetName(click.ParamType[str]):
     name = "dataset"
 
     def shell_complete(
@@ -28,7 +28,7 @@ class _Dataset(click.ParamType[str]):
         return _starting(incomplete, available_datasets(find_project()))
 
 
-class _Run(click.ParamType[str]):
+class _RunName(click.ParamType[str]):
     """A run of the dataset that the same command names; also several of them, separated by commas."""
 
     name = "run"
@@ -45,7 +45,7 @@ class _Run(click.ParamType[str]):
         return [CompletionItem(f"{before}{comma}{item.value}") for item in found]
 
 
-class _Model(click.ParamType[str]):
+class _ModelName(click.ParamType[str]):
     name = "model"
 
     def shell_complete(
@@ -74,9 +74,9 @@ def _starting(incomplete: str, names: Iterable[str]) -> list[CompletionItem]:
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-DATASET = _Dataset()
-RUN = _Run()
-MODEL = _Model()
+DATASET = _DatasetName()
+RUN = _RunName()
+MODEL = _ModelName()
 
 
 def dataset_option(

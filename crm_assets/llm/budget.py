@@ -18,11 +18,11 @@ from crm_assets.llm.interface import Caller, Role
 from crm_assets.llm.ledger import Ledger
 from crm_assets.llm.messages import ChatRequest, Usage
 from crm_assets.llm.pricing import Price
-from crm_assets.llm.spending import NANO, Amount, BudgetExhausted
+from crm_assets.llm.spending import NANO, BudgetExhausted, Charge
 
 __all__ = ["Budget", "BudgetKeeper", "Reservation"]
 
-_NOTHING = Amount()
+_NOTHING = Charge()
 _DEFAULT_OUTPUT_TOKENS = 4096
 """Bound of a reply's tokens where neither request nor model has one."""
 _LARGEST_CALLS_A_TURN = 10
@@ -48,13 +48,13 @@ class Budget:
         """Tell a budget that limits anything."""
         return self.usd is not None or self.tokens is not None
 
-    def covers(self, amount: Amount) -> bool:
+    def covers(self, amount: Charge) -> bool:
         """Tell if an amount is within the budget."""
         if self.tokens is not None and amount.tokens > self.tokens:
             return False
         return self.usd is None or amount.nano <= round(self.usd * NANO)
 
-    def exhausted(self, spent: Amount, estimated: Amount, needed: Amount, what: str) -> BudgetExhausted:
+    def exhausted(self, spent: Charge, estimated: Charge, needed: Charge, what: str) -> BudgetExhausted:
         """Return the error that says why `what` is not begun.
 
         Args:
@@ -84,7 +84,7 @@ class Reservation:
     caller: Caller
     characters: int
     """Of the request."""
-    amount: Amount
+    amount: Charge
 
 
 @dataclass
@@ -92,9 +92,9 @@ class _Running:
     """A session under way."""
 
     turns: int
-    last: dict[Role, tuple[Amount, int]] = field(default_factory=dict)
+    last: dict[Role, tuple[Charge, int]] = field(default_factory=dict)
     """By role: the last call, and the characters of its request."""
-    reserved: Amount = _NOTHING
+    reserved: Charge = _NOTHING
 
 
 class BudgetKeeper:
@@ -172,7 +172,7 @@ class BudgetKeeper:
             session.reserved += amount
         return Reservation(caller, request.characters, amount)
 
-    def release(self, reservation: Reservation, took: Amount | None) -> None:
+    def release(self, reservation: Reservation, took: Charge | None) -> None:
         """Give back a reservation; `took` is what its call came to, None if it was not made."""
         if not self.budget.is_set:
             return
@@ -187,12 +187,12 @@ class BudgetKeeper:
             self._largest = self._largest.at_least(took)
         self._tell()
 
-    def remember(self, caller: Caller, request: ChatRequest, took: Amount) -> None:
+    def remember(self, caller: Caller, request: ChatRequest, took: Charge) -> None:
         """Count a call that the ledger answered as the last one of its role in the session."""
         if session := self._running.get(caller.session):
             session.last[caller.role] = took, request.characters
 
-    def _estimate(self, caller: Caller, request: ChatRequest, price: Price) -> Amount:
+    def _estimate(self, caller: Caller, request: ChatRequest, price: Price) -> Charge:
         """Return the estimate of a call: the session's last one of its role or the run's mean, if larger.
 
         Where the role has not called yet, the mean of all roles, at least its prompt; else a bound.
@@ -210,7 +210,7 @@ class BudgetKeeper:
             return _bound(request, price, 0).at_least(every.amount.scaled(1 / every.calls))
         return _bound(request, price, request.effective_max_output_tokens or _DEFAULT_OUTPUT_TOKENS)
 
-    def _fits(self, session: str, request: ChatRequest, amount: Amount) -> bool:
+    def _fits(self, session: str, request: ChatRequest, amount: Charge) -> bool:
         counted = self._ledger.counted()
         if self.budget.usd is not None and counted.unpriced_calls:
             raise ConfigError(
@@ -219,7 +219,7 @@ class BudgetKeeper:
             )
         if not counted.calls and not self._open_calls:
             # Its bound is mostly far off; somebody has to be the first.
-            return self.budget.covers(Amount(tokens=about_prompt_tokens(request)))
+            return self.budget.covers(Charge(tokens=about_prompt_tokens(request)))
         taken = counted.amount + self._reserved + amount
         per_turn = self._per_turn()
         if per_turn is None or session not in self._running:
@@ -266,18 +266,18 @@ class BudgetKeeper:
             self._most_a_turn = self._most_a_turn.at_least(spent.scaled(1 / max(1, turns)))
             self._ended_turns += turns
 
-    def _per_turn(self) -> Amount | None:
+    def _per_turn(self) -> Charge | None:
         """Return what a turn of a session is estimated to cost; None if nothing is known of it."""
         if self._ended_turns >= _ENOUGH_TURNS:
             return self._most_a_turn
         return self._largest.scaled(_LARGEST_CALLS_A_TURN) if any(self._largest) else None
 
-    def _rest(self, key: str, running: _Running, per_turn: Amount) -> Amount:
+    def _rest(self, key: str, running: _Running, per_turn: Charge) -> Charge:
         """Return what a session is estimated to cost still, without its open calls."""
         spent = self._ledger.counted(key).amount + running.reserved
         return (per_turn.scaled(running.turns) - spent).at_least(_NOTHING)
 
-    def _exhausted(self, needed: Amount, what: str) -> BudgetExhausted:
+    def _exhausted(self, needed: Charge, what: str) -> BudgetExhausted:
         counted = self._ledger.counted()
         self._over = self.budget.exhausted(counted.amount, counted.estimated, needed, what)
         self._tell()
@@ -296,6 +296,6 @@ class BudgetKeeper:
             self._news = anyio.Event()
 
 
-def _bound(request: ChatRequest, price: Price, output_tokens: int) -> Amount:
+def _bound(request: ChatRequest, price: Price, output_tokens: int) -> Charge:
     usage = Usage(about_prompt_tokens(request), output_tokens)
-    return Amount(usage.total_tokens, (price.cost_usd(usage) or 0.0) * NANO)
+    return Charge(usage.total_tokens, (price.cost_usd(usage) or 0.0) * NANO)

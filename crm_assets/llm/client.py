@@ -34,7 +34,7 @@ from crm_assets.llm.recording import Attempts, Call, RecordingModels
 from crm_assets.llm.redaction import make_redactor
 from crm_assets.llm.replies import Completion
 from crm_assets.llm.spec import ModelSpec, is_own_server, key_of, server_of
-from crm_assets.llm.spending import Amount, answers_by_model
+from crm_assets.llm.spending import Charge, answers_by_model
 
 __all__ = ["Activity", "ModelClient"]
 
@@ -181,7 +181,7 @@ class ModelClient(RecordingModels):
         self._seen.require_usable(request)
         self._require_price(spec)
         reserved = await self._budget.reserve(call.caller, request, self._place(spec).price)
-        took: Amount | None = None
+        took: Charge | None = None
         try:
             async with limiter.slot(about_prompt_tokens(request) if limiter.counts_tokens else 0) as slot:
                 self._seen.require_usable(request)

@@ -13,7 +13,7 @@ from crm_assets.errors import InputError
 from crm_assets.llm.failures import FailureKind
 from crm_assets.llm.interface import ROLES, Role
 from crm_assets.llm.messages import ChatReply, FunctionCall, SentParameters, Usage
-from crm_assets.llm.spending import DOLLAR_DIGITS, NANO, Amount, Counted, Spending
+from crm_assets.llm.spending import DOLLAR_DIGITS, NANO, Charge, Counted, Spending
 from crm_assets.workspace.jsonl import read_lines
 from crm_assets.workspace.keys import ends_like_epoch
 
@@ -127,11 +127,11 @@ class LedgerEntry(_OfSession):
         )
 
     @property
-    def counted(self) -> Amount:
+    def counted(self) -> Charge:
         """Return what budgets count for the attempt."""
         tokens = self.usage.total_tokens if self.usage else self.estimated_tokens or 0
         dollars = self.estimated_usd or 0.0 if self.cost_usd is None else self.cost_usd
-        return Amount(tokens, round(dollars * NANO))
+        return Charge(tokens, round(dollars * NANO))
 
     @property
     def answered(self) -> tuple[str, str] | None:
@@ -228,8 +228,8 @@ class SpendingSums:
             nano += sums[at + 8]
             estimated_nano += sums[at + 10]
             unpriced += sums[at + 11]
-        estimated = Amount(estimated_tokens, estimated_nano)
-        return Counted(calls, Amount(tokens, nano) + estimated, estimated, unpriced)
+        estimated = Charge(estimated_tokens, estimated_nano)
+        return Counted(calls, Charge(tokens, nano) + estimated, estimated, unpriced)
 
     def _read(self, role: Role) -> Spending:
         at = _OFFSETS[role]

@@ -13,8 +13,8 @@ from crm_assets.llm.messages import Usage
 __all__ = [
     "DOLLAR_DIGITS",
     "NANO",
-    "Amount",
     "BudgetExhausted",
+    "Charge",
     "Counted",
     "Spending",
     "answers_by_model",
@@ -28,33 +28,33 @@ NANO = 10**DOLLAR_DIGITS
 """Nanodollars in a dollar."""
 
 
-class Amount(NamedTuple):
+class Charge(NamedTuple):
     """Tokens and nanodollars, as budgets count them; not whole where they are estimated."""
 
     tokens: float = 0
     nano: float = 0
 
-    def __add__(self, other: Amount) -> Amount:  # type: ignore[override]  # not a tuple's
-        return Amount(self.tokens + other.tokens, self.nano + other.nano)
+    def __add__(self, other: Charge) -> Charge:  # type: ignore[override]  # not a tuple's
+        return Charge(self.tokens + other.tokens, self.nano + other.nano)
 
-    def __sub__(self, other: Amount) -> Amount:
-        return Amount(self.tokens - other.tokens, self.nano - other.nano)
+    def __sub__(self, other: Charge) -> Charge:
+        return Charge(self.tokens - other.tokens, self.nano - other.nano)
 
-    def scaled(self, factor: float) -> Amount:
+    def scaled(self, factor: float) -> Charge:
         """Return a multiple of both."""
-        return Amount(self.tokens * factor, self.nano * factor)
+        return Charge(self.tokens * factor, self.nano * factor)
 
-    def at_least(self, other: Amount) -> Amount:
+    def at_least(self, other: Charge) -> Charge:
         """Return the larger of each."""
-        return Amount(max(self.tokens, other.tokens), max(self.nano, other.nano))
+        return Charge(max(self.tokens, other.tokens), max(self.nano, other.nano))
 
 
 class Counted(NamedTuple):
     """Calls as budgets count them: an estimate stands for what is unknown."""
 
     calls: int = 0
-    amount: Amount = Amount()
-    estimated: Amount = Amount()
+    amount: Charge = Charge()
+    estimated: Charge = Charge()
     """The part of the amount that is estimated."""
     unpriced_calls: int = 0
     """Calls of unknown cost that have no estimate either."""
