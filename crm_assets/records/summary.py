@@ -80,6 +80,8 @@ class UsageSummary(_Summary, frozen=True, kw_only=True, gc=False):
             reasoning_tokens=_add(self.reasoning_tokens, other.reasoning_tokens),
             calls=_add(self.calls, other.calls),
             failed_calls=_add(self.failed_calls, other.failed_calls),
+            unknown_usage_calls=_add(self.unknown_usage_calls, other.unknown_usage_calls),
+            unknown_cost_calls=_add(self.unknown_cost_calls, other.unknown_cost_calls),
         )
 
 
