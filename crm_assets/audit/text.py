@@ -47,7 +47,9 @@ def _data(lineage: Lineage) -> dict[str, object]:
         "folder": lineage.folder,
         "dataset": f"{revision.path}, {conversations}, {revision.bytes:,} bytes",
         "sha256": revision.sha256,
-        "git commit": f"{commit}{_state(revision.git_dirty)}" if commit else f"none, of {revision.mtime}",
+        "git commit": f"{commit}{_state(revision.git_dirty)}"
+        if commit
+        else f"none, the file was never committed; last changed {revision.mtime}",
     }
 
 
