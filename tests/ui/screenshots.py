@@ -14,10 +14,11 @@ from pathlib import Path
 from playwright.sync_api import Page
 
 from crm_assets.workspace.project import Project
+from tests.projects import REPOSITORY
 
 from . import person
 from .chromium import Viewer, find_chromium, viewer
-from .serving import REPOSITORY, crm_assets, own_project, served
+from .serving import crm_assets, own_project, served
 
 _SETTLED = 1500  # milliseconds until nothing moves any more
 _MOST_BYTES = 300_000

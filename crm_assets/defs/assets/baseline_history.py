@@ -50,7 +50,7 @@ def baseline_history(
 
     The newest run is compared with the one before, conversation by conversation. `history.json`,
     `HISTORY.md`, `plots/progression.svg`, beside the baselines. It shows whether the runs got better, and
-    since when. Made anew after each baseline; runs without figures are named, not left out.
+    since when. Updated after each baseline; runs without figures are named, not left out.
     """
     dataset = context.partition_key
     with expected_errors():
