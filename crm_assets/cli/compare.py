@@ -1,23 +1,28 @@
-"""`crm-assets compare`: two baselines of a dataset, conversation by conversation."""
+"""`crm-assets compare`: baselines of a dataset, conversation by conversation."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
 from crm_assets.cli.common import json_option, print_json, relative
 from crm_assets.cli.names import DATASET, RUN
+from crm_assets.errors import InputError
 from crm_assets.workspace.project import find_project
 from crm_assets.workspace.run_names import find_finished
+
+if TYPE_CHECKING:
+    from crm_assets.reporting.comparison import Comparison, RunMatrix
 
 __all__ = ["compare"]
 
 
 @click.command()
 @click.argument("dataset", type=DATASET)
-@click.argument("run_a", type=RUN)
-@click.argument("run_b", type=RUN)
+@click.argument("runs", type=RUN, nargs=-1, required=True, metavar="RUN RUN [RUN]...")
 @click.option("--html", type=click.Path(path_type=Path), help="HTML file to write the whole comparison to.")
 @json_option
 @click.option(
@@ -38,34 +43,49 @@ __all__ = ["compare"]
 def compare(
     *,
     dataset: str,
-    run_a: str,
-    run_b: str,
+    runs: tuple[str, ...],
     html: Path | None,
     as_json: bool,
     intersection: bool,
     seed: int,
     resamples: int,
 ) -> None:
-    """Compare two runs of a dataset.
+    """Compare two or more runs of a dataset.
 
-    Only conversations that both ran are compared. Every difference is B − A. RUN_A and RUN_B are
-    run keys, starts of them, or latest.
+    Only conversations that all of them ran are compared. Of two runs, every difference is the second one
+    minus the first; of more, each is compared with each. A run is named by its key, the start of it, or
+    latest.
     """
+    if not runs[1:]:
+        raise InputError("Name two or more runs to compare.")
     project = find_project()
-    a, b = (find_finished(project, dataset, run) for run in (run_a, run_b))
+    paths = [find_finished(project, dataset, run) for run in runs]
 
-    from crm_assets.reporting.comparison import compare_baselines, comparison_blocks, render_page
+    from crm_assets.reporting import comparison
 
-    found = compare_baselines(a, b, intersection=intersection, seed=seed, resamples=resamples)
+    options = _Options(intersection=intersection, seed=seed, resamples=resamples)
+    found: Comparison | RunMatrix
+    if runs[2:]:
+        found = comparison.compare_all(paths, **options)
+        blocks, render = comparison.matrix_blocks(found), partial(comparison.render_matrix_page, found)
+    else:
+        found = comparison.compare_baselines(*paths, **options)
+        blocks, render = comparison.comparison_blocks(found), partial(comparison.render_page, found)
     if html is not None:
         from crm_assets.workspace.files import write_text
 
-        write_text(html, render_page(found))
+        write_text(html, render())
     if as_json:
         print_json(found)
     else:
         from crm_assets.reporting.terminal import show
 
-        show(*comparison_blocks(found))
+        show(*blocks)
     if html is not None:
         click.echo(f"Page: {relative(html)}", err=as_json)
+
+
+class _Options(TypedDict):
+    intersection: bool
+    seed: int
+    resamples: int

@@ -34,8 +34,8 @@ __all__ = [
     "strong",
 ]
 
-Style = Literal["plain", "strong", "code", "note", "good", "bad", "cut"]
-"""`cut`: a terminal cuts these lines at its width instead of wrapping them."""
+Style = Literal["plain", "strong", "code", "note", "good", "mixed", "bad", "cut"]
+"""`mixed`: between good and bad; `cut`: a terminal cuts these lines at its width, it does not wrap them."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,9 @@ class Column:
     """A column of a table."""
 
     name: str
-    kind: Literal["text", "code", "figure"] = "text"
-    """`figure` columns are aligned to the right; they and `code` never wrap."""
+    kind: Literal["text", "code", "figure", "heat"] = "text"
+    """`figure` columns are aligned to the right; they, `heat` and `code` never wrap. The styles of `heat`
+    columns color whole cells."""
     wide: bool = False
     """Left out in a terminal, which has no room for it."""
 
@@ -71,13 +72,17 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     header: bool = True
     """False for pairs of names and values."""
+    sortable: bool = False
+    """On a page, a click on a column's name sorts the rows."""
 
     kind: ClassVar = "table"
 
     @classmethod
-    def of(cls, columns: Iterable[Column], rows: Iterable[tuple[Cell, ...]]) -> Table:
+    def of(
+        cls, columns: Iterable[Column], rows: Iterable[tuple[Cell, ...]], *, sortable: bool = False
+    ) -> Table:
         """Build a table from anything that yields rows."""
-        return cls(tuple(columns), tuple(rows))
+        return cls(tuple(columns), tuple(rows), sortable=sortable)
 
     @classmethod
     def pairs(cls, rows: Iterable[tuple[Text, Cell]]) -> Table:

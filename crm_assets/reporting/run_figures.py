@@ -13,7 +13,7 @@ from crm_assets.reporting.models import Metrics
 from crm_assets.reporting.origin import Origin
 from crm_assets.reporting.wording import STRICT_MEANING
 
-__all__ = ["RunFigures", "Sample", "samples_of"]
+__all__ = ["RunFigures", "Sample", "letters", "samples_of"]
 
 
 class Sample(NamedTuple):
@@ -153,14 +153,14 @@ def _taught_by(metrics: Metrics) -> int | None:
 def samples_of(runs: Iterable[RunFigures]) -> dict[Sample, str]:
     """Return the samples of runs, oldest first, each with a letter: A is that of the newest run."""
     found = list(dict.fromkeys(run.sample for run in reversed(list(runs))))
-    return {sample: _letters(number) for number, sample in enumerate(found)}
+    return {sample: letters(number) for number, sample in enumerate(found)}
 
 
-def _letters(number: int) -> str:
+def letters(number: int) -> str:
     """Return the letters of a number: A for 0, B for 1, AA for 26."""
-    letters = ""
+    found = ""
     number += 1
     while number:
         number, rest = divmod(number - 1, 26)
-        letters = f"{chr(ord('A') + rest)}{letters}"
-    return letters
+        found = f"{chr(ord('A') + rest)}{found}"
+    return found

@@ -37,6 +37,7 @@ _STYLES: dict[Style, str] = {
     "code": "",
     "note": "dim",
     "good": "green",
+    "mixed": "yellow",
     "bad": "red",
     "cut": "",
 }

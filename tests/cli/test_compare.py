@@ -86,9 +86,31 @@ def test_a_changed_dataset_is_refused_unless_the_intersection_is_asked_for(
     assert (found["intersection"], found["conversations"], found["only_in_b"]) == (True, 6, 2)
 
 
+def test_more_than_two_baselines_are_each_compared_with_each(
+    run: Run, runs: tuple[BaselinePaths, BaselinePaths], tmp_path: Path
+) -> None:
+    third, fewer, page = "20260202T000000Z", "20260203T000000Z", tmp_path / "matrix.html"
+    for key, limit in ((third, 6), (fewer, 3)):
+        made = run("baseline", "--dataset", "small", "--run", key, "--agent", "noop", "--limit", limit)
+        assert made.exit_code == 0, made.output
+    compared = ("compare", "small", REPLAY, NOOP, third, fewer)
+    result = run(*compared, "--html", page)
+    assert result.exit_code == 0, result.output
+    assert "0 of 3 pairs of runs differ" in result.stdout  # adjusted: 3 × 0.03125
+    assert f"{fewer}: 3 conversations instead of 6 conversations." in result.stdout
+    assert (
+        '<table aria-labelledby="strict-success-by-conversation-and-run" class="sortable">'
+        in page.read_text()
+    )
+    found = document(run(*compared, "--json"))
+    assert [each["run"] for each in found["set_apart"]] == [fewer]  # type: ignore[attr-defined]
+    assert len(found["outcomes"]) == 6  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["small", REPLAY], "Name two or more runs to compare"),
         (["small", REPLAY, NOOP], f"Run {REPLAY} of dataset small is missing or not finished"),
         (["small", "yesterday", NOOP], "is not a run key"),
         (["Small", REPLAY, NOOP], "is not a dataset key"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from crm_assets.errors import InputError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from crm_assets.reporting.comparison.runs import Numbers
 
-__all__ = ["compare_baselines"]
+__all__ = ["compare_baselines", "unchanged_conversations"]
 
 _SHOWN = 12  # digits of a hash
 _ONE_SAMPLE = (
@@ -110,7 +111,7 @@ def _align(
         raise InputError(_refusal(run_a, run_b))
     of_a, of_b = run_a.conversations.index, run_b.conversations.index
     common = of_a.intersection(of_b)
-    kept = common if same_dataset else common[common.isin(_unchanged(a, b))]
+    kept = common if same_dataset else common[common.isin(unchanged_conversations([a, b]))]
     if not len(kept):
         raise InputError(
             f"Runs {a.key.run} and {b.key.run} share no unchanged conversation, so there is nothing to "
@@ -142,20 +143,19 @@ def _refusal(a: RunOutcomes, b: RunOutcomes) -> str:
     return f"The dataset changed between runs {a.side.run} and {b.side.run} ({revisions}); {remedy}."
 
 
-def _unchanged(a: BaselinePaths, b: BaselinePaths) -> set[str]:
-    """Return the conversations whose content is the same in the tasks of both runs."""
-    hashes_a, hashes_b = _content_hashes(a), _content_hashes(b)
-    return {name for name, content in hashes_a.items() if hashes_b.get(name) == content}
-
-
-def _content_hashes(paths: BaselinePaths) -> dict[str, str]:
+def unchanged_conversations(runs: Iterable[BaselinePaths]) -> set[str]:
+    """Return the IDs of the conversations whose content is the same in the tasks of all runs."""
     # The runtime comes along with it; a comparison within one revision reads result files alone.
     from crm_assets.atlas.tasks import read_tasks  # noqa: PLC0415
 
-    return {
-        task.conversation.conversation_id: task.conversation.content_hash
-        for task in read_tasks(paths.tasks)
-    }
+    contents = (
+        {
+            (task.conversation.conversation_id, task.conversation.content_hash)
+            for task in read_tasks(paths.tasks)
+        }
+        for paths in runs
+    )
+    return {name for name, _ in set.intersection(*contents)}
 
 
 def _floor(noop: Numbers) -> Rate | None:

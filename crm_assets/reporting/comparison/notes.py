@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from crm_assets.reporting.comparison.models import Comparison, Measure
+from crm_assets.reporting.comparison.models import Comparison, Measure, RunSide
 from crm_assets.reporting.formats import counted, percent
 from crm_assets.reporting.wording import STRICT_MEANING, describe_floor
 
-__all__ = ["notes_on"]
+__all__ = ["notes_on", "remembered"]
 
 _FEW_DIFFERENCES = 5  # below it, the bootstrap has too little data
 _NAMES: dict[Measure, str] = {
@@ -41,11 +41,7 @@ def _on_samples(comparison: Comparison) -> Iterator[str]:
         if count:
             yield f"Left out: {_conversations(count)} of run {here.run} that run {there.run} did not run."
     for side in (a, b):
-        if side.taught_by:
-            yield (
-                f"Run {side.run} started from a playbook that {_conversations(side.taught_by)} of it had "
-                "taught before: their results may be remembered."
-            )
+        yield from remembered(side)
     if comparison.copies:
         yield (
             f"Copies of another conversation under a different ID: {comparison.copies:,}. Each content "
@@ -60,6 +56,15 @@ def _on_samples(comparison: Comparison) -> Iterator[str]:
         yield (
             f"An agent that calls nothing would match {percent(floor)} of the end states "
             f"({describe_floor(floor)})."
+        )
+
+
+def remembered(side: RunSide) -> Iterator[str]:
+    """Yield that a run met what its own conversations had taught, if it did."""
+    if side.taught_by:
+        yield (
+            f"Run {side.run} started from a playbook that {_conversations(side.taught_by)} of it had "
+            "taught before: their results may be remembered."
         )
 
 
