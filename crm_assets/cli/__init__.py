@@ -19,6 +19,7 @@ from crm_assets.cli.compare import compare
 from crm_assets.cli.datasets import datasets
 from crm_assets.cli.db import db
 from crm_assets.cli.doctor import doctor
+from crm_assets.cli.export import export
 from crm_assets.cli.going_on import name_next_command
 from crm_assets.cli.harness import harness
 from crm_assets.cli.import_run import import_command
@@ -76,6 +77,7 @@ for _command in (
     review,
     lineage,
     show,
+    export,
     label,
     tasks,
     harness,

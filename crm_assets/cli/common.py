@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from crm_assets.workspace.project import Project
 
 __all__ = [
+    "counting",
     "describe_agent",
     "json_option",
     "live_progress",
@@ -118,6 +119,20 @@ def live_progress(label: str) -> Iterator[Callable[[Progress], None]]:
             bars.update(row, completed=progress.done, total=progress.total, rate=rate)
 
         yield report
+
+
+@contextmanager
+def counting(label: str, unit: str = "sessions") -> Iterator[Callable[[int], None]]:
+    """Yield a callback for the number of things done, which is printed on stderr every few seconds."""
+    last = time.monotonic()
+
+    def report(done: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _LINE_SECONDS:
+            last = time.monotonic()
+            click.echo(f"{label}: {done:,} {unit} …", err=True)
+
+    yield report
 
 
 def _rate(per_second: float) -> str:
