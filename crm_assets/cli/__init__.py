@@ -26,6 +26,7 @@ from crm_assets.cli.import_run import import_command
 from crm_assets.cli.init import init
 from crm_assets.cli.label import label
 from crm_assets.cli.lineage import lineage
+from crm_assets.cli.note import note
 from crm_assets.cli.offline_server import offline_server
 from crm_assets.cli.partitions import partitions
 from crm_assets.cli.playbook import playbook
@@ -91,6 +92,7 @@ for _command in (
 ):
     cli.add_command(_command)
 runs.add_command(import_command)
+runs.add_command(note)
 
 
 def main() -> None:

@@ -57,9 +57,10 @@ def new(dataset: str, run: str | None, label: str, count: int) -> None:
 
 @runs.command(name="list")
 @dataset_option()
+@click.option("--tag", help="Only runs with this tag.")
 @click.option("--smoke", is_flag=True, help="Only smoke runs, with their checklists.")
 @json_option
-def list_(dataset: str, smoke: bool, as_json: bool) -> None:
+def list_(dataset: str, tag: str | None, smoke: bool, as_json: bool) -> None:
     """List the runs of a dataset with state, score and cost."""
     project = find_project()
     if smoke:
@@ -71,6 +72,13 @@ def list_(dataset: str, smoke: bool, as_json: bool) -> None:
     found = list_runs(project, parse_dataset(dataset))
     if not found:
         require_dataset(project, dataset)  # runs outlive the file
+    if tag is not None:
+        tags = {each for run in found for each in run.notes.tags}
+        found = [run for run in found if tag in run.notes.tags]
+        if not found:
+            raise InputError(
+                f"No run of {dataset} has the tag {tag!r}; tags: {', '.join(sorted(tags)) or 'none'}."
+            )
     if as_json:
         print_json([_document(run) for run in found])
         return
@@ -155,6 +163,8 @@ def _document(run: ListedRun) -> dict[str, object]:
         "cost_usd": run.cost_usd,
         "recorded_cost_usd": run.recorded_cost_usd,
         "repeats": run.repeats,
+        "tags": run.notes.tags,
+        "notes": run.notes.notes,
         "age_seconds": round(run.age.total_seconds()),
     }
 
@@ -165,12 +175,18 @@ def _print(dataset: str, found: list[ListedRun]) -> None:
     from crm_assets.reporting.terminal import show
 
     names = (Column("Run", "code"), Column("State"), Column("Agent"))
-    columns = (*names, *figures("Sample", "Strict success", "Reward", "Cost", "Age"))
+    noted = any(run.notes.lines for run in found)
+    columns = (
+        *names,
+        *([Column("Tags and notes")] if noted else ()),
+        *figures("Sample", "Strict success", "Reward", "Cost", "Age"),
+    )
     rows = (
         (
             str(run.key.run),
             ", ".join(filter(None, (run.state, run.note))),
             ", ".join(filter(None, (run.agent, run.repeats))) or None,
+            *([_noted(run)] if noted else ()),
             f"{run.sample}: {run.conversations}" if run.sample else None,
             run.strict_success,
             number(run.reward, 3),
@@ -183,6 +199,12 @@ def _print(dataset: str, found: list[ListedRun]) -> None:
     show(Section(f"Runs of {dataset}", (Table.of(columns, rows), note)))
     for command in filter(None, (run.command for run in found)):
         click.echo(f"Go on with: {command}")  # by itself, so that it is not broken
+
+
+def _noted(run: ListedRun) -> str | None:
+    """Return a run's tags and its newest note."""
+    newest = [each.text for each in run.notes.notes[-1:]]
+    return ": ".join(filter(None, (", ".join(run.notes.tags), *newest))) or None
 
 
 def _age(age: timedelta) -> str:

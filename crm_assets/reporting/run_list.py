@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 
 from crm_assets.atlas.saved_plan import begun_plan
@@ -13,6 +13,7 @@ from crm_assets.reporting.formats import percent
 from crm_assets.reporting.run_figures import RunFigures, Sample, samples_of
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.notes import RunNotes, read_notes
 from crm_assets.workspace.project import Project
 from crm_assets.workspace.run_names import in_order
 from crm_assets.workspace.states import RunState, status_of
@@ -46,6 +47,8 @@ class ListedRun:
     """Of a run that repeats another, what that one cost."""
     repeats: str | None = None
     """Results that it repeats, as in `replay of 20260131T093000Z`; None for a run of its own."""
+    notes: RunNotes = field(default_factory=RunNotes)
+    """What people noted of it."""
 
 
 def list_runs(project: Project, dataset: str, *, now: datetime | None = None) -> list[ListedRun]:
@@ -54,7 +57,10 @@ def list_runs(project: Project, dataset: str, *, now: datetime | None = None) ->
     runs = in_order(project, dataset)
     figures = {paths.key: _figures(paths) for paths in runs if paths.has_sessions}
     samples = samples_of(each for each in figures.values() if each)
-    return [_summary(paths, now, figures.get(paths.key), samples) for paths in runs]
+    return [
+        replace(_summary(paths, now, figures.get(paths.key), samples), notes=read_notes(paths))
+        for paths in runs
+    ]
 
 
 def _figures(paths: BaselinePaths) -> RunFigures | None:

@@ -162,6 +162,11 @@ class BaselinePaths(RunFiles):
         return self.folder.with_name("labels.json")
 
     @property
+    def notes(self) -> Path:
+        """Return the file of people's notes and tags; beside the folder, too."""
+        return self.folder.with_name("notes.jsonl")
+
+    @property
     def imported(self) -> Path:
         """Return the copy of the results file that an imported baseline was made from."""
         return self.folder / "imported.jsonl"

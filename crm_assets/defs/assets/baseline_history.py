@@ -16,7 +16,8 @@ from crm_assets.defs.stages import OWNERS, expected_errors, file_result, tags
 from crm_assets.reporting.comparison import Comparison, headline, render_markdown
 from crm_assets.reporting.formats import NOTHING, counted
 from crm_assets.reporting.history import History, HistoryPaths, HistoryRun, update_history
-from crm_assets.reporting.history.page import RUN_COLUMNS, run_cells, what_changed
+from crm_assets.reporting.history.page import RUN_COLUMNS, notes_table, run_cells, what_changed
+from crm_assets.reporting.markdown import render_blocks
 from crm_assets.reporting.plots import markdown_image
 from crm_assets.reporting.run_figures import Sample, samples_of
 from crm_assets.workspace.keys import DATASET_DIMENSION
@@ -67,6 +68,7 @@ def baseline_history(
             **_latest(history),
             "table": _table(history),
             "progression": picture,
+            **_notes(history),
             "page": dg.MetadataValue.path(str(paths.page)),
         },
     )
@@ -96,6 +98,12 @@ def _newest(newest: Comparison | str | None) -> dict[str, Any]:
         "newest_vs_before": headline(newest),
         "comparison": dg.MetadataValue.md(render_markdown(newest)),
     }
+
+
+def _notes(history: History) -> dict[str, Any]:
+    """Return what people noted of the runs, if anything."""
+    table = notes_table(history.runs)
+    return {"notes": dg.MetadataValue.md(render_blocks([table]))} if table else {}
 
 
 def _table(history: History) -> dg.TableMetadataValue | None:

@@ -7,6 +7,7 @@ from typing import Final, Literal
 from crm_assets.reporting.comparison import FactChange
 from crm_assets.reporting.figures import Model
 from crm_assets.reporting.run_figures import RunFigures
+from crm_assets.workspace.notes import RunNote
 
 __all__ = ["HISTORY_VERSION", "FileStamp", "History", "HistoryRun"]
 
@@ -40,6 +41,10 @@ class HistoryRun(Model):
     """The settings that its sessions record, by path; and the dataset's revision."""
     changes: tuple[FactChange, ...] = ()
     """Settings that differ between the run before (a) and this one (b)."""
+    tags: tuple[str, ...] = ()
+    """Its tags."""
+    notes: tuple[RunNote, ...] = ()
+    """What people noted of it, oldest first."""
 
 
 class History(Model):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from crm_assets.atlas.smoke import SmokeEntry
 from crm_assets.reporting import markdown
@@ -27,7 +27,7 @@ from crm_assets.reporting.plots import PictureFile
 from crm_assets.reporting.run_figures import Sample, samples_of
 from crm_assets.reporting.smoke_runs import smoke_table
 
-__all__ = ["RUN_COLUMNS", "render_history", "run_cells", "what_changed"]
+__all__ = ["RUN_COLUMNS", "notes_table", "render_history", "run_cells", "what_changed"]
 
 RUN_COLUMNS = (
     Column("Run", "code"),
@@ -70,6 +70,8 @@ def _sections(
     if newest is not None:
         blocks = (newest,) if isinstance(newest, str) else comparison_summary(newest)
         yield Section("Newest run compared with the one before", blocks)
+    if noted := notes_table(history.runs):
+        yield Section("Notes and tags", (noted,))
     if smoke:
         yield Section("Smoke runs", (smoke_table(smoke),))
     problems = [(code(run.run), f": {run.problem}") for run in history.runs if run.problem]
@@ -112,6 +114,18 @@ def run_cells(run: HistoryRun, samples: Mapping[Sample, str]) -> tuple[Cell, ...
         else own_and_recorded(number(figures.tokens), number(figures.recorded_tokens)),
         own_and_recorded(dollars(figures.cost_usd), dollars(figures.recorded_cost_usd)),
     )
+
+
+def notes_table(runs: Iterable[HistoryRun]) -> Table | None:
+    """Return what people noted of the runs, newest run first; None if nothing."""
+    rows: list[tuple[Cell, ...]] = []
+    for run in reversed([run for run in runs if run.tags or run.notes]):
+        tags = ", ".join(run.tags) or None
+        if not run.notes:
+            rows.append((run.run, tags, None, None, None))
+        rows += ((run.run, tags, each.text, each.author, each.at[:10]) for each in run.notes)
+    columns = (Column("Run", "code"), Column("Tags"), Column("Note"), Column("By"), Column("On"))
+    return Table.of(columns, rows) if rows else None
 
 
 def what_changed(run: HistoryRun) -> str:

@@ -22,6 +22,7 @@ from crm_assets.reporting.smoke_runs import smoke_runs
 from crm_assets.workspace.baseline_files import BaselinePaths, runs_of
 from crm_assets.workspace.files import write_json, write_text
 from crm_assets.workspace.keys import RunKey
+from crm_assets.workspace.notes import read_notes
 from crm_assets.workspace.project import Project
 
 __all__ = ["HistoryUpdate", "read_history", "run_entry", "update_history"]
@@ -58,9 +59,14 @@ def read_history(project: Project, dataset: str) -> History:
     """Return the history of `dataset`; of runs in the last history.json, only changed files are read."""
     known = _known(HistoryPaths.of(project, dataset))
     done = (paths for paths in runs_of(project, dataset) if paths.has_sessions)
-    runs = [run_entry(paths, known.get(str(paths.key.run))) for paths in done]
+    runs = [_noted(paths, run_entry(paths, known.get(str(paths.key.run)))) for paths in done]
     runs.sort(key=lambda run: RunKey.parse(run.run).made_by(run.sessions.modified_ns))
     return History(dataset=dataset, runs=tuple(_with_changes(runs)))
+
+
+def _noted(paths: BaselinePaths, run: HistoryRun) -> HistoryRun:
+    found = read_notes(paths)
+    return run.model_copy(update={"tags": found.tags, "notes": found.notes})
 
 
 def run_entry(paths: BaselinePaths, known: HistoryRun | None = None) -> HistoryRun:
