@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 
@@ -42,15 +43,16 @@ class _Service:
         return _json({"object": "list", "data": listed})
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
+        arrived = time.monotonic()
         raw = await request.read()
-        if self._latency:
-            await asyncio.sleep(self._latency)
         try:
             body = orjson.loads(raw)
             model = str(body["model"])
             reply = answer(model, request_of(body))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             return _failure(400, f"The request cannot be read ({type(error).__name__}).")
+        if (left := arrived + self._latency - time.monotonic()) > 0:
+            await asyncio.sleep(left)
         self._served += 1
         completion = _completion(self._served, model, reply)
         kind = self._faults.draw(raw) if self._faults else None
@@ -205,7 +207,7 @@ def serve(
 
     Args:
         port: the port; 0 selects a free one.
-        latency_seconds: delay before each answer.
+        latency_seconds: least time from a request's arrival to its answer.
         faults: the faults to mix in.
         ready: called with the address once the server answers.
 
