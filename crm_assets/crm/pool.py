@@ -67,6 +67,11 @@ class SandboxPool:
             self._next_slot = max(self._next_slot, sandbox.slot + 1)
         return sandbox
 
+    def acquire_idle(self) -> Sandbox | None:
+        """Lease a sandbox that is open already; return None if there is none."""
+        with self._changed:
+            return self._idle.pop() if self._idle else None
+
     def release(self, sandbox: Sandbox) -> bool:
         """Take a sandbox back; return True if it is clean. A changed one is dropped."""
         try:

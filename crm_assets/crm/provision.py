@@ -220,10 +220,14 @@ def _claim_slot(connection: psycopg.Connection, first: int) -> int:
 
 def _enter(connection: psycopg.Connection, schema: str) -> None:
     """Set the connection's schema, limits and role; the role owns nothing."""
-    connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema)))
-    connection.execute("SET timezone TO 'UTC'")
-    connection.execute(f"SET statement_timeout TO '{_STATEMENT_TIMEOUT}'".encode())
     # Nothing is committed here, so no commit is worth waiting for.
-    connection.execute("SET synchronous_commit TO off")
-    connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(SESSION_ROLE)))
+    settings = sql.SQL(
+        "SET search_path TO {}; SET timezone TO 'UTC'; SET statement_timeout TO {}; "
+        "SET synchronous_commit TO off; SET ROLE {}"
+    )
+    connection.execute(
+        settings.format(
+            sql.Identifier(schema), sql.Literal(_STATEMENT_TIMEOUT), sql.Identifier(SESSION_ROLE)
+        )
+    )
     connection.prepare_threshold = 0

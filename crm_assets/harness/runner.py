@@ -116,7 +116,9 @@ class ConversationRunner:
 
     async def _run_in_sandbox(self, run: _Run, now: datetime | None) -> SandboxEnd:
         ids = deterministic_ids(f"session {run.conversation.conversation_id}")
-        sandbox = await self._off(self._pool.acquire, undo=self._pool.release)
+        sandbox = self._pool.acquire_idle()
+        if sandbox is None:  # opening one would hold up every other session, however near the database is
+            sandbox = await in_thread(self._pool.acquire, undo=self._pool.release)
         try:
             session = await self._off(
                 lambda: sandbox.begin(run.truth.seeds, ids=ids, now=now), undo=Session.end

@@ -44,6 +44,17 @@ def test_sandboxes_are_opened_when_needed_and_reused(own_database: str) -> None:
     assert eventually(lambda: connections(own_database) == 0)
 
 
+def test_an_idle_one_is_had_without_opening_any(own_database: str) -> None:
+    with SandboxPool(own_database, size=2) as pool:
+        assert pool.acquire_idle() is None
+        assert connections(own_database) == 0
+        opened = pool.acquire()
+        pool.release(opened)
+        assert pool.acquire_idle() is opened
+        assert pool.acquire_idle() is None
+        pool.release(opened)
+
+
 def test_no_more_than_its_size_are_out_at_once(own_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "_PATIENCE_SECONDS", 0.2)
     with SandboxPool(own_database, size=2) as pool:

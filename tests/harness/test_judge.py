@@ -291,6 +291,11 @@ class _Counting(SandboxPool):
         self.out += 1
         return super().acquire()
 
+    def acquire_idle(self) -> Sandbox | None:
+        idle = super().acquire_idle()
+        self.out += idle is not None
+        return idle
+
     def release(self, sandbox: Sandbox) -> bool:
         self.out -= 1
         return super().release(sandbox)

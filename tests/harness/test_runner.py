@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import psycopg
 import pytest
 
 from crm_assets.conversations import Conversation
-from crm_assets.crm import TOOLS, SandboxPool
+from crm_assets.crm import TOOLS, Sandbox, SandboxPool
 from crm_assets.database import DatabaseGone
 from crm_assets.errors import InfrastructureError
 from crm_assets.harness import (
@@ -796,3 +797,18 @@ def _without_times(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: entry for name, entry in value.items() if name not in times}
     return value
+
+
+def test_a_sandbox_is_opened_without_holding_up_other_sessions(sandbox_conninfo: str, harness: Harness):
+    opened_by: list[threading.Thread] = []
+
+    class Watched(SandboxPool):
+        def acquire(self) -> Sandbox:
+            opened_by.append(threading.current_thread())
+            return super().acquire()
+
+    with Watched(sandbox_conninfo) as pool:
+        for _ in range(2):
+            Harness(pool, harness.store).run(conversation(SEARCH), Caller(FIND))
+    assert len(opened_by) == 1
+    assert threading.main_thread() not in opened_by
