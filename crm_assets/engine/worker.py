@@ -15,6 +15,7 @@ from crm_assets.crm import SandboxPool
 from crm_assets.database import Databases, check_answers, through_outage
 from crm_assets.engine.affinity import pin_beside, pinned_to_core
 from crm_assets.engine.checkpoint import SessionLine
+from crm_assets.engine.collector import rare_collections
 from crm_assets.engine.scheduler import Scheduler
 from crm_assets.engine.work import Finished, SessionRunner, TaskT, Work, WorkItem
 from crm_assets.harness.assembly import without_verdict
@@ -26,6 +27,7 @@ from crm_assets.workspace.jsonl import read_line_at, read_lines_at
 __all__ = ["Job", "run_job"]
 
 _AHEAD = 64  # tasks and ground truths that are fetched together
+_FEW_AHEAD = 16
 _DELIVER_SECONDS = 0.1
 
 Deliver = Callable[[list[SessionLine]], None]
@@ -58,6 +60,7 @@ async def run_job(job: Job[TaskT], deliver: Deliver) -> int:
     pinned = job.databases.embedded and not job.work.runners.asks_models
     follow = pin_beside if pinned else None
     with (
+        rare_collections(),
         SandboxPool(conninfo, size=job.concurrency, on_open=follow) as pool,
         SandboxPool(conninfo, on_open=follow) as alone,
         closing(GroundTruthStore(conninfo, alone)) as store,
@@ -159,9 +162,10 @@ class _Loader(Generic[TaskT]):
         self._source = job.work.source
         self._scheduler = scheduler
         self._store = store
-        self._is_local = job.databases.sandbox_is_local
-        # On a distant database no session should wait for many others' ground truths.
-        self._ahead = _AHEAD if self._is_local else min(_AHEAD, job.concurrency)
+        # A local database answers in microseconds, but no call of a model should wait even for these.
+        self._at_once = job.databases.sandbox_is_local and not job.work.runners.asks_models
+        # Nor should a session wait for many others' ground truths.
+        self._ahead = _AHEAD if self._at_once else min(_FEW_AHEAD, job.concurrency)
         self._loaded: dict[WorkItem, tuple[TaskT, GroundTruth | Exception]] = {}
         self._alone = asyncio.Lock()  # the store is not for two at once
 
@@ -178,7 +182,7 @@ class _Loader(Generic[TaskT]):
         lines = read_lines_at(self._source.path, [item.offset for item in items])
         tasks = [self._source.parse(item, line) for item, line in zip(items, lines, strict=True)]
         conversations = [task.conversation for task in tasks]
-        if self._is_local:
+        if self._at_once:
             truths = self._store.get_many(conversations)
         else:
             truths = await in_thread(lambda: self._store.get_many(conversations))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -75,6 +76,24 @@ def test_on_a_distant_database_no_session_waits_for_many_ground_truths(
     run(work, databases, concurrency=3)
     assert max(map(len, fetched)) <= 3
     assert sorted(name for chunk in fetched for name in chunk) == sorted(item.key for item in work.items)
+
+
+def test_where_models_are_asked_ground_truths_hold_up_no_answer(
+    databases: Databases, tmp_path: Path, fetched: list[list[str]], monkeypatch: pytest.MonkeyPatch
+):
+    threads = set()
+    get_many = GroundTruthStore.get_many
+
+    def noting(store: GroundTruthStore, conversations: Sequence[Conversation]) -> Any:
+        threads.add(threading.current_thread())
+        return get_many(store, conversations)
+
+    monkeypatch.setattr(GroundTruthStore, "get_many", noting)
+    monkeypatch.setattr(ScriptedRunners, "asks_models", True)
+    work = work_of(write_dataset(tmp_path / "d.jsonl", many(40, turns=1)))
+    run(work, databases, concurrency=30)
+    assert threading.main_thread() not in threads
+    assert max(map(len, fetched)) <= 16
 
 
 @pytest.mark.parametrize("seconds", [0.0, 3600.0])
