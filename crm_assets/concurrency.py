@@ -7,6 +7,7 @@ import contextvars
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 import anyio
 
 __all__ = [
+    "Turnstile",
     "deaf_to_interrupts",
     "gather_all",
     "in_thread",
@@ -99,6 +101,42 @@ async def until_done(doing: asyncio.Future[_Result]) -> asyncio.CancelledError |
             except asyncio.CancelledError as error:
                 cancelled = error
     return cancelled
+
+
+class Turnstile:
+    """Lets tasks through one at a time: each runs until it waits for something before the next goes on.
+
+    asyncio resumes all tasks whose answers have come before any of them gets to send what it sends next.
+    Then the requests go out together, their answers come together, and each waits for the work on all.
+    Belongs to one event loop.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._is_taken = False
+
+    async def pass_through(self) -> None:
+        """Wait for this task's turn, which lasts until the task waits again."""
+        loop = asyncio.get_running_loop()
+        if self._is_taken:
+            turn = loop.create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._let_next_in()
+                raise
+        self._is_taken = True
+        loop.call_soon(self._let_next_in)  # runs when the task has waited
+
+    def _let_next_in(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._is_taken = False
 
 
 def run_interruptible(work: Coroutine[Any, Any, _Result], stopping: Callable[[], object]) -> _Result:

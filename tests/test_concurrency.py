@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import anyio
 import pytest
 
-from crm_assets.concurrency import in_thread, run_interruptible
+from crm_assets.concurrency import Turnstile, in_thread, run_interruptible
 from tests.waiting import HANG_SECONDS
 
 
@@ -130,3 +130,48 @@ def test_outside_of_the_main_thread_nothing_is_handled() -> None:
 
     with ThreadPoolExecutor(1) as threads:
         assert threads.submit(lambda: run_interruptible(work(), list)).result() == 7
+
+
+def test_tasks_pass_a_turnstile_one_at_a_time_each_until_it_waits():
+    async def main() -> list[str]:
+        turnstile, seen = Turnstile(), list[str]()
+        come = asyncio.get_running_loop().create_future()
+
+        async def send(name: str) -> None:
+            seen.append(f"{name} sends")
+
+        async def session(name: str) -> None:
+            await asyncio.shield(come)
+            await turnstile.pass_through()
+            seen.append(f"{name} works")
+            await asyncio.ensure_future(send(name))  # as a request goes out: in a task of its own
+
+        sessions = [asyncio.ensure_future(session(name)) for name in "abc"]
+        await asyncio.sleep(0)
+        come.set_result(None)
+        await asyncio.gather(*sessions)
+        return seen
+
+    assert asyncio.run(main()) == [f"{name} {does}" for name in "abc" for does in ("works", "sends")]
+
+
+@pytest.mark.parametrize("iterations", range(6))
+def test_a_task_that_is_cancelled_at_a_turnstile_keeps_nobody_waiting(iterations: int):
+    async def main() -> list[str]:
+        turnstile, through = Turnstile(), list[str]()
+
+        async def session(name: str) -> None:
+            await turnstile.pass_through()
+            through.append(name)
+            await asyncio.sleep(0)
+
+        sessions = {name: asyncio.ensure_future(session(name)) for name in "abcd"}
+        for _ in range(iterations):
+            await asyncio.sleep(0)
+        sessions["b"].cancel()
+        await asyncio.wait_for(asyncio.gather(*sessions.values(), return_exceptions=True), HANG_SECONDS)
+        await asyncio.wait_for(session("e"), HANG_SECONDS)
+        return through
+
+    through = asyncio.run(main())
+    assert [name for name in through if name != "b"] == ["a", "c", "d", "e"]

@@ -16,7 +16,7 @@ from typing import Any
 
 import anyio
 
-from crm_assets.concurrency import until_done
+from crm_assets.concurrency import Turnstile, until_done
 from crm_assets.errors import ConfigError
 from crm_assets.llm.backends import Backends
 from crm_assets.llm.booking import about_prompt_tokens, book
@@ -106,6 +106,7 @@ class ModelClient(RecordingModels):
         self._dice = random.Random(seed)  # noqa: S311  (jitter, no secret)
         self._under_way = self._retried = 0
         self._stopping = False
+        self._turnstile = Turnstile()
         self._seen = Observations(
             answers_by_model([self.ledger.total()]), needs_usage=self._budget.budget.is_set
         )
@@ -167,6 +168,7 @@ class ModelClient(RecordingModels):
             was_away = outage.may_end
             entry, at_once = await self._attempt(call, attempts)
             if answer := attempts.add(entry):
+                await self._turnstile.pass_through()
                 return answer
             if was_away and not outage.is_on:
                 attempts.forgive_outage()
@@ -195,11 +197,17 @@ class ModelClient(RecordingModels):
         return entry, at_once
 
     async def _send(self, call: Call, request: ChatRequest, number: int) -> tuple[Completion, LedgerEntry]:
-        started_at, started = datetime.now(timezone.utc), time.perf_counter()
+        started_at, started, seconds = datetime.now(timezone.utc), time.perf_counter(), 0.0
         place = self._place(request.model)
 
+        async def send(timeout: float) -> Completion:
+            try:
+                return await self._backends.of(request.model).send(request, timeout)
+            finally:
+                nonlocal seconds
+                seconds = time.perf_counter() - started
+
         def record(completion: Completion, error: CallError | None) -> LedgerEntry:
-            seconds = time.perf_counter() - started
             entry = book(
                 call,
                 number,
@@ -214,7 +222,7 @@ class ModelClient(RecordingModels):
             return entry
 
         timeout, cancelled = self._seen.timeout_seconds(request.model), None
-        sending = asyncio.ensure_future(self._backends.of(request.model).send(request, timeout))
+        sending = asyncio.ensure_future(send(timeout))
         self._under_way += 1
         try:
             await asyncio.shield(sending)

@@ -13,6 +13,7 @@ from crm_assets.llm import (
     Budget,
     BudgetExhausted,
     Caller,
+    ChatReply,
     FunctionCall,
     MalformedReply,
     ModelClient,
@@ -466,6 +467,24 @@ def test_no_more_calls_at_a_time_than_allowed():
     with ScriptedServer(text(), latency_seconds=0.05) as server:
         with_client(many, limits={"openai": ProviderLimits(max_connections=7)})
     assert server.at_once == 7
+
+
+def test_a_latency_ends_with_the_answer_and_not_with_the_work_on_it(path: Path):
+    work_seconds = 0.3
+
+    def check(reply: ChatReply) -> str | None:
+        time.sleep(work_seconds)
+        return None
+
+    async def timed(client: ModelClient) -> float:
+        started = time.perf_counter()
+        await client.complete(ALICE, ask(spec_of(server)), check=check)
+        return time.perf_counter() - started
+
+    with ScriptedServer(text()) as server:
+        seconds = with_client(timed, path)
+    (entry,) = entries(path)
+    assert entry.latency_seconds <= seconds - work_seconds
 
 
 def test_requests_a_minute_are_kept_to():
