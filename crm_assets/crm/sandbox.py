@@ -67,7 +67,8 @@ class Sandbox:
         self.sessions = 0
         """Sessions begun so far."""
         self._cleared = 0
-        self._base = self.fingerprint()
+        self.base = self.fingerprint()
+        """Fingerprint of the base when the sandbox was opened."""
 
     @classmethod
     def open(cls, conninfo: str, *, first_slot: int = 1) -> Sandbox:
@@ -88,6 +89,10 @@ class Sandbox:
             raise DatabaseGone(
                 f"The sandbox database does not answer ({first_line(error)}); run `crm-assets doctor`."
             ) from error
+        return cls._enter(connection, first_slot)
+
+    @classmethod
+    def _enter(cls, connection: psycopg.Connection, first_slot: int) -> Sandbox:
         try:
             return cls(connection, set_up(connection, first_slot))
         except psycopg.Error as error:
@@ -97,6 +102,15 @@ class Sandbox:
         except BaseException:
             connection.close()
             raise
+
+    def next(self) -> Sandbox:
+        """Release this slot and return the next free sandbox, on the same connection.
+
+        Raises:
+            InfrastructureError: the server does not answer, or it refuses.
+        """
+        self.control(b"SELECT pg_advisory_unlock_all(); RESET ROLE")
+        return self._enter(self._connection, self.slot + 1)
 
     @property
     def backend_pid(self) -> int:
@@ -131,7 +145,7 @@ class Sandbox:
         """Return True if the base is unchanged since the sandbox was opened, and no session is open."""
         if self._connection.pgconn.transaction_status != TransactionStatus.IDLE:
             return False
-        return self.fingerprint() == self._base
+        return self.fingerprint() == self.base
 
     def maintain(self) -> None:
         """Vacuum aborted rows every 300 sessions; they slow down every scan."""

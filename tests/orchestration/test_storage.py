@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 import dagster as dg
 import pytest
+from sqlalchemy.engine import Engine
+from sqlalchemy.event import listen, remove
 
 from crm_assets.database import connect_databases
 from crm_assets.errors import ConfigError, InfrastructureError, InputError
@@ -67,6 +69,34 @@ def test_a_database_that_is_down_is_a_sentence(project: Project, monkeypatch: py
     with pytest.raises(InfrastructureError, match="storage does not answer") as raised:
         storage()
     assert "\n" not in str(raised.value)
+
+
+def test_the_catalog_is_not_searched_before_every_event(project: Project) -> None:
+    searches: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "pg_catalog" in statement:
+            searches.append(statement)
+
+    @dg.job
+    def nothing() -> None:
+        pass
+
+    def work(instance: dg.DagsterInstance) -> None:
+        done = nothing.execute_in_process(instance=instance)
+        instance.report_runless_asset_event(dg.AssetObservation("something"))
+        assert instance.get_asset_records([dg.AssetKey("something")])
+        assert not instance.has_dynamic_partition("crm_dataset", "dev")
+        assert instance.get_run_record_by_id(done.run_id)
+
+    with open_instance(project) as instance:
+        work(instance)  # looks what the database has
+        listen(Engine, "before_cursor_execute", note)
+        try:
+            work(instance)
+        finally:
+            remove(Engine, "before_cursor_execute", note)
+    assert searches == []
 
 
 @pytest.mark.parametrize("work", ["read", "run"])

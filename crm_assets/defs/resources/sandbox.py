@@ -68,18 +68,18 @@ class SandboxResource(dg.ConfigurableResource[None]):
         """
         conninfo = self.postgres.databases().sandbox
         found, remade = [], 0
-        slot, last = 0, 1
-        while slot < last:
-            sandbox = Sandbox.open(conninfo, first_slot=slot + 1)
-            try:
-                slot = sandbox.slot
-                last = sandbox.query(_SANDBOXES, ())[0][0]
-                if sandbox.fingerprint() != EMPTY_BASE:
+        sandbox = Sandbox.open(conninfo)
+        try:
+            while True:
+                if sandbox.base != EMPTY_BASE:
                     sandbox.destroy()
-                    sandbox = Sandbox.open(conninfo, first_slot=slot)
+                    sandbox = Sandbox.open(conninfo, first_slot=sandbox.slot)
                     remade += 1
-                found.append(sandbox.fingerprint())
-            finally:
-                sandbox.close()
+                found.append(sandbox.base)
+                if sandbox.slot >= sandbox.query(_SANDBOXES, ())[0][0]:
+                    break
+                sandbox = sandbox.next()
+        finally:
+            sandbox.close()
         worst = next((each for each in found if each != EMPTY_BASE), EMPTY_BASE)
         return SandboxReset(len(found), remade, worst)
