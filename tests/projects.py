@@ -120,11 +120,21 @@ class ProjectDatabases:
             admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
 
+_NO_COMPUTE_LOGS = """
+compute_logs:
+  module: dagster._core.storage.noop_compute_log_manager
+  class: NoOpComputeLogManager
+"""
+"""Two processes for each output of a run; in tests there is no terminal that they could show it in."""
+
+
 @contextmanager
 def fresh_project(databases: ProjectDatabases, patch: pytest.MonkeyPatch) -> Iterator[Project]:
     """Yield a project, current by `CRM_ASSETS_HOME`, on databases that nobody else has meanwhile."""
     project = Project(short_folder())
     lay_out_project(project)
+    with (project.dagster_home / "dagster.yaml").open("a") as file:
+        file.write(_NO_COMPUTE_LOGS)
     patch.setenv("CRM_ASSETS_HOME", str(project.root))
     patch.setenv("DAGSTER_HOME", str(project.dagster_home))
     try:
