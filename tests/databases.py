@@ -29,24 +29,21 @@ _SEQUENCES = """
 SELECT quote_ident(schemaname) || '.' || quote_ident(sequencename), coalesce(last_value, start_value),
     last_value IS NOT NULL FROM pg_sequences ORDER BY 1
 """
-_OURS = "NOT IN ('pg_catalog', 'information_schema', 'pg_toast')"
-# Whatever a test may do to a schema: tables, columns, rights, triggers, functions, constraints.
-_SCHEMA = f"""
-SELECT string_agg(one, ' ' ORDER BY one) FROM (
-    SELECT concat_ws('/', nspname, relname, relkind, relacl, attname, atttypid, attnotnull) AS one
-        FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
-        LEFT JOIN pg_attribute ON attrelid = pg_class.oid AND NOT attisdropped AND attnum > 0
-        WHERE nspname {_OURS}
-    UNION ALL SELECT concat_ws('/', 'trigger', tgrelid::regclass, tgname, tgenabled)
-        FROM pg_trigger WHERE NOT tgisinternal
-    UNION ALL SELECT concat_ws('/', 'function', nspname, proname)
-        FROM pg_proc JOIN pg_namespace n ON n.oid = pronamespace WHERE nspname {_OURS}
-    UNION ALL SELECT concat_ws('/', 'constraint', conrelid::regclass, conname) FROM pg_constraint
-        JOIN pg_namespace n ON n.oid = connamespace WHERE nspname {_OURS}
-    UNION ALL SELECT concat_ws('/', 'schema', nspname, nspacl) FROM pg_namespace WHERE nspname {_OURS}
-        AND nspname NOT LIKE 'pg_%temp%'
+# Whatever a test may do to a schema: tables, columns, rights, triggers, functions, constraints. What was
+# written anew in the catalog has another xmin; TRUNCATE does so in pg_class alone.
+_SCHEMA = """
+SELECT sum(hashtext(one)::bigint), count(*) FROM (
+    SELECT concat_ws('/', oid, relname, relkind, relacl) AS one FROM pg_class WHERE oid >= 16384
+    UNION ALL SELECT concat_ws('/', attrelid, attname, xmin) FROM pg_attribute WHERE attrelid >= 16384
+    UNION ALL SELECT concat_ws('/', oid, xmin) FROM pg_trigger WHERE NOT tgisinternal
+    UNION ALL SELECT concat_ws('/', oid, xmin) FROM pg_proc WHERE oid >= 16384
+    UNION ALL SELECT concat_ws('/', oid, xmin) FROM pg_constraint WHERE oid >= 16384
+    UNION ALL SELECT concat_ws('/', oid, xmin) FROM pg_namespace
+        WHERE oid >= 16384 AND nspname NOT LIKE 'pg_%temp%'
 ) AS all_of_it
 """
+_CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+_CONNECTIONS = "SELECT sessions FROM pg_stat_database WHERE datname = %s"  # as many as there ever were
 
 
 @dataclass(frozen=True)
@@ -90,6 +87,7 @@ class DatabasePool:
     _free: list[str] = field(default_factory=list)
     _made: int = 0
     _template: _Template | None = None
+    _admin: psycopg.Connection | None = None
 
     @contextmanager
     def lend(self) -> Iterator[str]:
@@ -97,13 +95,28 @@ class DatabasePool:
         if self._template is None:
             self._template = self._make_template(f"{self.kind}_template")
         lent = self._free.pop() if self._free else self._copy(self._template)
+        before = self._connections(lent)
         try:
             yield lent
         finally:
-            if _renew(lent, self._template):
+            if before == self._connections(lent) or _renew(lent, self._template):
                 self._free.append(lent)
             else:
                 drop_databases(self.server, str(conninfo_to_dict(lent)["dbname"]))
+
+    def _connections(self, conninfo: str) -> object:
+        """Return what is the same again only if nobody was connected in between."""
+        name = (conninfo_to_dict(conninfo)["dbname"],)
+        if self._admin is None or self._admin.closed:
+            self._admin = psycopg.connect(self.server, autocommit=True)
+        try:
+            # In this order: a connection that has ended is counted before it is not shown any more.
+            if self._admin.execute(_CONNECTED, name).fetchone() != (0,):
+                return object()
+            return self._admin.execute(_CONNECTIONS, name).fetchone()
+        except psycopg.OperationalError:  # a test ended the server's connections
+            self._admin.close()
+            return object()
 
     def _make_template(self, name: str) -> _Template:
         self.make(name)

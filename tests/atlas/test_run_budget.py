@@ -16,6 +16,7 @@ from tests.llm.scripted_server import ScriptedServer
 from tests.projects import ProjectDatabases
 
 DOCUMENTS = small_dataset(6)
+MANY = small_dataset(24)
 
 
 def amount(entry: LedgerEntry, kind: str) -> float:
@@ -29,6 +30,15 @@ def whole(project_databases: ProjectDatabases) -> list[LedgerEntry]:
     with loop_project(project_databases) as loop, ScriptedServer(offline_models) as server:
         files = loop.tasks(DOCUMENTS)
         loop.run(files, loop.config(models_at(server.url)))
+        return loop.ledger(files)
+
+
+@pytest.fixture(scope="module")
+def whole_of_many(project_databases: ProjectDatabases) -> list[LedgerEntry]:
+    """The calls of a run of `MANY` without a budget, in which nothing is learnt."""
+    with loop_project(project_databases) as loop, ScriptedServer(offline_models) as server:
+        files = loop.tasks(MANY)
+        loop.run(files, loop.config(models_at(server.url)), concurrency=16, learning="off")
         return loop.ledger(files)
 
 
@@ -98,14 +108,12 @@ def test_a_budget_that_is_spent_already_asks_nothing(loop: Loop, whole: list[Led
 
 
 @pytest.mark.parametrize("kind", ["budget_tokens", "budget_usd"])
-def test_sixteen_sessions_side_by_side_keep_a_budget_and_finish_what_it_suffices_for(loop: Loop, kind: str):
-    documents = small_dataset(24)
-    with ScriptedServer(offline_models) as server:
-        files, config = loop.tasks(documents, run="whole"), loop.config(models_at(server.url))
-        loop.run(files, config, concurrency=16, learning="off")
-        limit = half(loop.ledger(files), kind)
+def test_sixteen_sessions_side_by_side_keep_a_budget_and_finish_what_it_suffices_for(
+    loop: Loop, whole_of_many: list[LedgerEntry], kind: str
+):
+    limit = half(whole_of_many, kind)
     with ScriptedServer(offline_models, latency_seconds=0.02) as server:
-        files, config = loop.tasks(documents, run="half"), loop.config(models_at(server.url))
+        files, config = loop.tasks(MANY), loop.config(models_at(server.url))
         summary = loop.run(files, config, concurrency=16, learning="off", **{kind: limit})
         entries = loop.ledger(files)
         assert len(server.requests) == len(entries)

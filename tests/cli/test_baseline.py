@@ -151,7 +151,7 @@ def test_tasks_stops_before_the_sessions_and_baseline_goes_on(run: Run, project:
 
 
 def test_ctrl_c_exits_130_and_names_the_command_that_goes_on(project: Project, run: Run) -> None:
-    assert run("datasets", "generate", "--count", 200, "--seed", 1, "--output", project.dataset_file("big"))
+    assert run("datasets", "generate", "--count", 40, "--seed", 1, "--output", project.dataset_file("big"))
     big = ("baseline", "--agent", "replay", "--dataset", "big", "--run", KEY, "--overwrite")
     command = [sys.executable, "-c", program(TO_THE_PROCESS), *big]
     done = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
@@ -161,13 +161,13 @@ def test_ctrl_c_exits_130_and_names_the_command_that_goes_on(project: Project, r
     partial = project.baselines / "big" / KEY / "atlas" / "sessions.jsonl.partial"
     files = {file.name for file in partial.parent.iterdir()}
     assert "sessions.jsonl" not in files
-    assert 0 < len(partial.read_bytes().splitlines()) < 200
+    assert 0 < len(partial.read_bytes().splitlines()) < 40
 
     (command,) = re.findall("Go on with: crm-assets (.*)", done.stderr)
     result = run(*shlex.split(command))
     assert result.exit_code == 0, result.output
     assert read_json(partial.parent / "metrics.json")["agent_config"]["name"] == "replay"
-    assert read_json(partial.parent / "metrics.json")["total_conversations"] == 200
+    assert read_json(partial.parent / "metrics.json")["total_conversations"] == 40
 
 
 SMALL = ("baseline", "--agent", "replay", "--dataset", "small")

@@ -11,8 +11,10 @@ TO_THE_PROCESS = "os.kill(os.getpid(), signal.SIGINT)"
 _PROGRAM = """
 import os, signal
 from crm_assets.cli import main
+from crm_assets.engine import worker
 from crm_assets.engine.checkpoint import Checkpoint
 
+worker._DELIVER_SECONDS = 0.0  # in this process; workers of their own deliver now and then
 # A shell that runs the tests in the background has them ignore SIGINT, and their children with them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 append = Checkpoint.append
