@@ -110,6 +110,7 @@ class Sandbox:
             InfrastructureError: the server does not answer, or it refuses.
         """
         self.control(b"SELECT pg_advisory_unlock_all(); RESET ROLE")
+        self._connection.prepare_threshold = None  # as on a new one, for what sets it up
         return self._enter(self._connection, self.slot + 1)
 
     @property
