@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.servers import drop_databases
+from tests.waiting import eventually
 
 __all__ = ["DatabasePool", "DatabaseState", "bring", "take"]
 
@@ -151,10 +152,15 @@ def _schema(connection: psycopg.Connection) -> str:
 
 
 def _disconnect_others(connection: psycopg.Connection) -> None:
-    connection.execute(
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+    def alone() -> bool:
+        connection.execute("SELECT pg_stat_clear_snapshot()")
+        return connection.execute(f"SELECT count(*) {others}").fetchone() == (0,)
+
+    # With a timeout Postgres itself would wait, but it looks only every 100 ms.
+    connection.execute(f"SELECT pg_terminate_backend(pid) {others}")
+    assert eventually(alone, every_seconds=0.001), "a connection does not end"
 
 
 def _filled(connection: psycopg.Connection) -> list[str]:

@@ -142,16 +142,16 @@ def test_backfill_keeps_what_is_finished_and_goes_on_with_the_rest(
     assert "All of these runs are finished" in run("backfill", *REPLAY, "--runs", ONE).stdout
 
 
-def test_rescoring_makes_metrics_again_and_leaves_the_sessions(run: Run, project: Project) -> None:
-    assert run("backfill", *REPLAY, "--runs", f"{ONE},{TWO}", "--limit", 1).exit_code == 0
-    sessions = {name: paths(project, name).sessions.read_bytes() for name in (ONE, TWO)}
-    for name in (ONE, TWO):
-        paths(project, name).metrics.unlink()
+def test_rescoring_makes_metrics_again_and_leaves_the_sessions(
+    run: Run, finish: Finish, project: Project
+) -> None:
+    finished = finish("replay")
+    sessions = finished.sessions.read_bytes()
+    finished.metrics.unlink()
     result = run("backfill", *SMALL, "--rescore")
     assert result.exit_code == 0, result.output
-    for name in (ONE, TWO):
-        assert paths(project, name).metrics.is_file()
-        assert paths(project, name).sessions.read_bytes() == sessions[name]
+    assert finished.metrics.is_file()
+    assert finished.sessions.read_bytes() == sessions
 
 
 @pytest.mark.parametrize(

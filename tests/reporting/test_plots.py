@@ -305,8 +305,11 @@ def test_large_pictures_stay_small_enough_for_metadata() -> None:
 def test_the_same_records_give_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     script = (
         "import hashlib\n"
-        "from tests.reporting.test_plots import baseline, draw, kind\n"
-        "d, = draw(baseline(failure_kinds=(kind('A $ kind', 3),)))\n"
+        "from crm_assets.reporting.models import FailureKind, Metrics\n"
+        "from crm_assets.reporting.plots import draw\n"
+        "kind = FailureKind.model_construct(kind='A $ kind', turns=3)\n"
+        f"parts = {PARTS!r}\n"
+        "d, = draw(Metrics.model_construct(**{**parts, 'failure_kinds': (kind,)}))\n"
         "print(hashlib.sha256(d.svg.encode() + d.png).hexdigest())\n"
     )
     (tmp_path / "matplotlibrc").write_text("font.size: 22\naxes.linewidth: 5\nsvg.hashsalt: x\n")

@@ -6,9 +6,9 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import dagster as dg
 import orjson
@@ -35,7 +35,7 @@ from crm_assets.workspace.files import read_json, sha256_of_file
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
 from tests.defs.assets.conftest import CONVERSATIONS
-from tests.projects import Snapshots
+from tests.projects import ProjectDatabases, Snapshots, fresh_project
 
 Finish = Callable[[], object]
 
@@ -75,6 +75,31 @@ def finish(
     )
 
 
+class Made(NamedTuple):
+    """A finished baseline, to be looked at."""
+
+    project: Project
+    instance: dg.DagsterInstance
+    paths: BaselinePaths
+
+    def shown(self, asset: str) -> Mapping[str, dg.MetadataValue]:
+        """Return the metadata of an asset."""
+        return latest(self.instance, asset, self.paths.key).metadata
+
+
+@pytest.fixture(scope="module")
+def made(project_databases: ProjectDatabases, drawn_once: object) -> Iterator[Made]:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        fresh_project(project_databases, patch) as project,
+        dg.DagsterInstance.ephemeral() as instance,
+    ):
+        patch.setattr("crm_assets.reporting.plots.drawing._drawn", drawn_once)
+        write_dataset(project.dataset_file("small"), CONVERSATIONS, seed=11)
+        done = materialize_on(instance, project, BaselineKey.of("small", "20260131T093000Z"), REPLAY)
+        yield Made(project, instance, done.paths)
+
+
 def test_the_whole_lineage_on_the_projects_own_instance(project: Project, key: BaselineKey) -> None:
     done = materialize(project, key, REPLAY)
 
@@ -100,10 +125,8 @@ def test_the_whole_lineage_on_the_projects_own_instance(project: Project, key: B
         assert type(instance._event_storage).__name__ != "SqliteEventLogStorage"
 
 
-def test_every_file_is_materialized_with_its_hash_as_data_version(
-    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
-) -> None:
-    materialize_on(instance, project, key, REPLAY)
+def test_every_file_is_materialized_with_its_hash_as_data_version(made: Made) -> None:
+    project, instance, paths = made
     for asset, file in {
         "dataset_revision": paths.revision,
         "atlas_tasks": paths.tasks,
@@ -111,7 +134,7 @@ def test_every_file_is_materialized_with_its_hash_as_data_version(
         "baseline_metrics": paths.metrics,
         "baseline_readme": paths.readme,
     }.items():
-        materialization = latest(instance, asset, key)
+        materialization = latest(instance, asset, paths.key)
         digest = sha256_of_file(file)
         # The revision's version is the dataset's: a commit more is no change of the data.
         version = sha256_of_file(project.dataset_file("small")) if asset == "dataset_revision" else digest
@@ -158,23 +181,18 @@ def test_ground_truth_that_does_not_replay_is_in_the_metadata(
     assert document["conversation_id"] in str(metadata["examples"].value["ground_truth_failures"])
 
 
-def test_the_readme_is_in_the_metadata(
-    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
-) -> None:
-    materialize_on(instance, project, key, REPLAY)
-    metadata = latest(instance, "baseline_readme", key).metadata
+def test_the_readme_is_in_the_metadata(made: Made) -> None:
+    metadata = made.shown("baseline_readme")
     shown = metadata["readme"]
     assert isinstance(shown, dg.MarkdownMetadataValue)
-    assert paths.readme.read_text().startswith(str(shown.value))
+    assert made.paths.readme.read_text().startswith(str(shown.value))
     picture = metadata["success_by_complexity"]
     assert isinstance(picture, dg.MarkdownMetadataValue)
     assert "](data:image/png;base64," in str(picture.value)
 
 
-def test_the_readme_shows_its_pictures_and_the_report_stands_alone(
-    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
-) -> None:
-    materialize_on(instance, project, key, REPLAY)
+def test_the_readme_shows_its_pictures_and_the_report_stands_alone(made: Made) -> None:
+    paths = made.paths
     shown = re.findall(r"\]\((plots/\w+\.svg)\)", paths.readme.read_text())
     assert "plots/success_by_workflow.svg" in shown
     assert sorted(shown) == sorted(
@@ -417,31 +435,25 @@ def test_observing_the_datasets_gives_their_hashes(
     assert observed["small"].tags["dagster/data_version"] == sha256_of_file(project.dataset_file("small"))
 
 
-def test_numbers_that_dagster_plots_are_those_of_the_files(
-    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths
-) -> None:
-    materialize_on(instance, project, key, REPLAY)
-    metrics = read_json(paths.metrics)
-    metadata = latest(instance, "baseline_metrics", key).metadata
+def test_numbers_that_dagster_plots_are_those_of_the_files(made: Made) -> None:
+    metrics = read_json(made.paths.metrics)
+    metadata = made.shown("baseline_metrics")
     for name in ("strict_success", "state_match"):
         assert metadata[name].value == metrics[name]["value"]
     assert metadata["seconds_per_conversation"].value == metrics["duration_seconds"]["mean"]
     assert "reward_mean" not in metadata, "nobody judged, and that is no reward of 0"
     assert "cost_usd" not in metadata
-    sessions = latest(instance, "atlas_sessions", key).metadata
+    sessions = made.shown("atlas_sessions")
     assert sessions["sessions"].value == CONVERSATIONS
     assert isinstance(sessions["seconds"].value, float)
 
 
 @pytest.mark.parametrize("groups", ["by_workflow", "by_complexity"])
-def test_the_metrics_show_a_table_by_workflow_and_one_by_complexity(
-    instance: dg.DagsterInstance, project: Project, key: BaselineKey, paths: BaselinePaths, groups: str
-) -> None:
-    materialize_on(instance, project, key, REPLAY)
-    table = latest(instance, "baseline_metrics", key).metadata[groups]
+def test_the_metrics_show_a_table_by_workflow_and_one_by_complexity(made: Made, groups: str) -> None:
+    table = made.shown("baseline_metrics")[groups]
     assert isinstance(table, dg.TableMetadataValue)
     assert {row.data["name"]: row.data["n"] for row in table.records} == {
-        name: group["conversations"] for name, group in read_json(paths.metrics)[groups].items()
+        name: group["conversations"] for name, group in read_json(made.paths.metrics)[groups].items()
     }
 
 
