@@ -51,26 +51,6 @@ def choose(page: Page, dialog: Locator, keys: Sequence[str]) -> None:
     page.keyboard.press("Escape")
 
 
-def wait_for_dataset(page: Page, dataset: str) -> Locator:
-    """The dialog, once `dataset` can be chosen in it: the daemon finds new files by itself."""
-    dialog = open_materialize(page)
-
-    def is_offered() -> bool:
-        dialog.get_by_text(_NOTHING_CHOSEN).first.click()
-        page.get_by_role("menuitem", name="Add partition").wait_for()
-        found = page.get_by_role("menuitem", name=dataset).count()
-        page.keyboard.press("Escape")
-        return found > 0
-
-    give_up = time.monotonic() + HANG_SECONDS
-    while not is_offered():
-        assert time.monotonic() < give_up, f"dataset {dataset} never became a partition"
-        time.sleep(_LOOK_SECONDS)
-        page.reload()
-        dialog = open_materialize(page)
-    return dialog
-
-
 def launched(page: Page, dialog: Locator, button: re.Pattern[str]) -> str:
     """Press the dialog's `button`, and go to what was launched; returns its ID."""
     dialog.get_by_role("button", name=button).click()

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import orjson
 import psutil
@@ -102,6 +103,17 @@ def graphql(address: str, query: str, **variables: object) -> dict[str, object]:
         document = orjson.loads(answer.read())
     assert "errors" not in document, document["errors"]
     return dict(document["data"])
+
+
+def offered_datasets(address: str) -> list[str]:
+    """The keys of the dimension `dataset` that can be chosen in the UI."""
+    query = (
+        '{ assetNodeOrError(assetKey: {path: ["dataset_revision"]}) '
+        "{ ... on AssetNode { partitionKeysByDimension { name partitionKeys } } } }"
+    )
+    node: Any = graphql(address, query)["assetNodeOrError"]
+    keys = {each["name"]: each["partitionKeys"] for each in node["partitionKeysByDimension"]}
+    return list(keys["dataset"])
 
 
 def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:

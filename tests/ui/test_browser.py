@@ -8,12 +8,15 @@ import pytest
 from playwright.sync_api import expect
 
 from crm_assets.defs.assets import LINEAGE, baseline_history, conversations
+from crm_assets.reporting.history import HistoryPaths
 from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.files import read_json
 from crm_assets.workspace.keys import BaselineKey
+from tests.waiting import eventually
 
 from . import person
 from .conftest import CONVERSATIONS, Stage
-from .serving import crm_assets
+from .serving import crm_assets, offered_datasets
 
 pytestmark = pytest.mark.whole
 
@@ -33,8 +36,10 @@ KINDS = {
 @pytest.fixture(scope="module")
 def first_run(stage: Stage) -> str:
     """A baseline that was materialized in the UI: its run's ID."""
+    # The daemon finds new files by itself; a page that is loaded again and again would keep it from that.
+    assert eventually(lambda: "small" in offered_datasets(stage.view.address), every_seconds=0.5)
     with stage.view.page(f"{person.JOB_PAGE}/baseline") as page:
-        dialog = person.wait_for_dataset(page, "small")
+        dialog = person.open_materialize(page)
         dialog = person.add_runs(page, dialog, [RUN])
         person.choose(page, dialog, ["small"])
         person.choose(page, dialog, [RUN])
@@ -168,6 +173,12 @@ def test_a_backfill_of_two_runs_makes_both(stage: Stage, backfill: str) -> None:
 
 
 def test_the_history_follows_by_itself_with_its_table_and_picture(stage: Stage, backfill: str) -> None:
+    document = HistoryPaths.of(stage.project, "small").document
+
+    def is_made() -> bool:
+        return document.is_file() and len(read_json(document)["runs"]) == 1 + len(MORE)
+
+    assert eventually(is_made, every_seconds=0.5)
     with stage.view.page("/assets/baseline_history") as page:
         person.reload_until(page, lambda: person.row(page, "runs").get_by_text("3", exact=True).count() > 0)
         table = person.row(page, "table").get_by_role("table")
