@@ -201,11 +201,30 @@ class SessionLog:
         Raises:
             InputError: as `record`.
         """
+        return (session for _, session in self.located())
+
+    def located(self) -> Iterator[tuple[int, LoopSession]]:
+        """Read as `without_traces`, with the bytes before each session's line.
+
+        Raises:
+            InputError: as `record`.
+        """
         for line in read_lines(self.sessions):
-            try:
-                yield _parse(LoopSession, line.data)
-            except msgspec.DecodeError as error:
-                raise self._cannot_show(f"line {line.number}", _decoding(error)) from None
+            yield line.offset, self._without_trace(line.data, f"line {line.number}")
+
+    def record_without_trace(self, offset: int) -> LoopSession:
+        """Read the session whose line begins at `offset`, but for its trace.
+
+        Raises:
+            InputError: as `record`.
+        """
+        return self._without_trace(read_line_at(self.sessions, offset), f"byte {offset:,}")
+
+    def _without_trace(self, line: bytes, place: str) -> LoopSession:
+        try:
+            return _parse(LoopSession, line)
+        except msgspec.DecodeError as error:
+            raise self._cannot_show(place, _decoding(error)) from None
 
     def harness_records(self) -> Iterator[SessionRecord]:
         """Read whole sessions without what the Atlas loop adds, one at a time.

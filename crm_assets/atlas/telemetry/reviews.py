@@ -17,7 +17,7 @@ from crm_assets.atlas.telemetry.learning import merge_state
 from crm_assets.atlas.telemetry.statements import OWN
 from crm_assets.errors import InputError
 
-__all__ = ["Decision", "ReviewedSession", "decide", "list_sessions"]
+__all__ = ["Decision", "ReviewedSession", "decide", "list_sessions", "review_statuses"]
 
 Decision = Literal["approved", "quarantined"]
 
@@ -33,6 +33,12 @@ WHERE status = 'succeeded' AND metadata ? 'run_id'
     AND (%(dataset)s::text IS NULL OR metadata ->> 'dataset' = %(dataset)s)
     AND (%(run_id)s::text IS NULL OR metadata ->> 'run_id' = %(run_id)s)
     AND {OWN}
+ORDER BY id
+"""
+
+_STATUSES = f"""
+SELECT metadata ->> 'conversation_id', coalesce((metadata ->> 'epoch')::int, 1), review_status
+FROM sessions WHERE status = 'succeeded' AND metadata ->> 'run_id' = %(run_id)s AND {OWN}
 ORDER BY id
 """
 
@@ -77,6 +83,14 @@ def list_sessions(
     """Return a project's succeeded sessions of a review status (any for None), oldest first."""
     wanted = {"project": project, "status": status, "dataset": dataset, "run_id": run_id}
     return [ReviewedSession(*row) for row in connection.execute(_SESSIONS.encode(), wanted)]
+
+
+def review_statuses(
+    connection: psycopg.Connection, *, project: str | None, run_id: str
+) -> dict[tuple[str, int], str]:
+    """Return the review status of each succeeded session of a run, by conversation and epoch."""
+    rows = connection.execute(_STATUSES.encode(), {"project": project, "run_id": run_id})
+    return {(conversation, epoch): status for conversation, epoch, status in rows}
 
 
 def decide(
