@@ -15,7 +15,7 @@ from crm_assets.conversations.split import Split
 from crm_assets.exports.training_attempts import Attempt, Attempts, TrainingRun
 from crm_assets.exports.training_messages import Message
 
-__all__ = ["COLUMNS", "FORMATS", "Format", "Row", "TrainingOptions", "rows_of"]
+__all__ = ["COLUMNS", "FORMATS", "Format", "Row", "TrainingOptions", "preference_of", "rows_of"]
 
 Format = Literal["chat", "preference", "rewards"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
@@ -185,7 +185,7 @@ def _preferences(read: Iterator[Attempt], attempts: Attempts, split: str | None)
     for content, pair in by_content.items():
         row = None
         if pair.best.rank != pair.worst.rank:
-            row = _pair(_again(pair.best, content), _again(pair.worst, content), split)
+            row = preference_of(_again(pair.best, content), _again(pair.worst, content), split)
         if row is None:
             attempts.left_out["conversations without a better and a worse attempt"] += 1
         else:
@@ -198,7 +198,7 @@ def _again(place: _Place, content: str) -> Attempt:
     return Attempt(place.run, place.offset, session, result, content, place.review)
 
 
-def _pair(chosen: Attempt, rejected: Attempt, split: str | None) -> Row | None:
+def preference_of(chosen: Attempt, rejected: Attempt, split: str | None) -> Row | None:
     """Return the row of two attempts; None if their messages are the same.
 
     The prompt ends with what the user says in the first turn that differs: IDs that a session made
