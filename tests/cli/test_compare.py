@@ -14,6 +14,7 @@ from crm_assets.generator import write_dataset
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
+from tests.projects import Snapshots
 
 from .conftest import KEY, Finish, Run
 
@@ -26,11 +27,17 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def runs(run: Run, finish: Finish, project: Project) -> tuple[BaselinePaths, BaselinePaths]:
+def runs(
+    run: Run, finish: Finish, project: Project, snapshots: Snapshots
+) -> tuple[BaselinePaths, BaselinePaths]:
     """The ground truth and nobody over the same six conversations."""
-    finish("replay")
-    made = run("baseline", "--dataset", "small", "--run", NOOP, "--agent", "noop")
-    assert made.exit_code == 0, made.output
+
+    def make() -> None:
+        finish("replay")
+        made = run("baseline", "--dataset", "small", "--run", NOOP, "--agent", "noop")
+        assert made.exit_code == 0, made.output
+
+    snapshots.bring(project, "small by replay and noop", make)
     a, b = (BaselinePaths.of(project, BaselineKey.of("small", key)) for key in (REPLAY, NOOP))
     return a, b
 

@@ -115,7 +115,7 @@ def test_workers_and_sessions_do_not_change_the_results(run: Run, tmp_path: Path
     documents = mixed()
     dataset = write_dataset(tmp_path / "d.jsonl", documents)
     found = {}
-    for workers, sessions in ((1, 1), (1, 8), (2, 1), (2, 8)):
+    for workers, sessions in ((1, 1), (1, 8), (2, 8)):
         to = tmp_path / f"{workers}-{sessions}.jsonl"
         summary = run(dataset, to=to, limits=Limits(workers=workers, concurrency=sessions))
         assert (summary.total, summary.succeeded, summary.failed) == (40, 30, 10)

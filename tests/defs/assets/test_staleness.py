@@ -17,6 +17,7 @@ from crm_assets.generator import write_dataset
 from crm_assets.orchestration.materialize import LineageOptions, materialize_on, open_instance
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
+from tests.projects import Snapshots
 
 STAGES = ["dataset_revision", "atlas_tasks"]
 RUN = "20260131T093000Z"
@@ -24,13 +25,17 @@ ONE, OTHER = (BaselineKey.of(name, RUN) for name in ("one", "other"))
 
 
 @pytest.fixture
-def instance(project: Project) -> Iterator[dg.DagsterInstance]:
+def instance(project: Project, snapshots: Snapshots) -> Iterator[dg.DagsterInstance]:
     """The project's own instance, on Postgres, with two datasets of which one run each is there."""
-    for seed, key in enumerate((ONE, OTHER)):
-        write_dataset(project.dataset_file(key.dataset), 2, seed=seed)
+
+    def make_both() -> None:
+        for seed, key in enumerate((ONE, OTHER)):
+            write_dataset(project.dataset_file(key.dataset), 2, seed=seed)
+            with open_instance(project) as instance:
+                make(instance, project, key)
+
+    snapshots.bring(project, "tasks of two datasets", make_both)
     with open_instance(project) as instance:
-        for key in (ONE, OTHER):
-            make(instance, project, key)
         yield instance
 
 
