@@ -37,6 +37,7 @@ from crm_assets.cli.study import study
 from crm_assets.cli.tasks import tasks
 from crm_assets.cli.tools import tools
 from crm_assets.cli.ui import ui
+from crm_assets.cli.view import view
 from crm_assets.errors import CrmAssetsError
 
 __all__ = ["cli", "main"]
@@ -78,6 +79,7 @@ for _command in (
     review,
     lineage,
     show,
+    view,
     export,
     label,
     tasks,

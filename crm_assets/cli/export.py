@@ -38,14 +38,22 @@ def export() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="File to write, .eval; left out, DATASET-RUN.eval in the current folder.",
 )
-def inspect_command(*, dataset: str, run: str, output: Path | None) -> None:
+@click.option(
+    "--against",
+    type=RUN,
+    metavar="RUN",
+    help="A run to compare with: the metadata `flip` says gained, lost or same.",
+)
+def inspect_command(*, dataset: str, run: str, output: Path | None, against: str | None) -> None:
     """Write a run as a log of Inspect (.eval).
 
     Its viewer and its data frames read it.
 
     RUN is a run's key, the start of it, or latest. Needs `pip install 'crm-assets[inspect]'`.
     """
-    paths = find_finished(find_project(), dataset, run)
+    project = find_project()
+    paths = find_finished(project, dataset, run)
+    base = find_finished(project, dataset, against) if against else None
     target = output or Path.cwd() / f"{dataset}-{paths.key.run}.eval"
     if target.suffix != ".eval":
         raise click.BadParameter("Inspect knows its logs by the ending .eval.", param_hint="--output")
@@ -53,7 +61,7 @@ def inspect_command(*, dataset: str, run: str, output: Path | None) -> None:
     from crm_assets.exports.inspect_log import write_inspect_log
 
     with counting("Export") as progress:
-        samples = write_inspect_log(paths, target, progress=progress)
+        samples = write_inspect_log(paths, target, against=base, progress=progress)
     click.echo(f"{samples:,} samples: {relative(target)}")
 
 

@@ -7,12 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
 
 import click
 
 from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.workspace.project import Project, find_project
+from crm_assets.workspace.transcripts import VIEW_PORT
 
 __all__ = ["DEFAULT_PORT", "HOST", "port_is_free", "ui"]
 
@@ -41,8 +43,13 @@ def port_is_free(port: int) -> bool:
     show_default=True,
     help="Port on 127.0.0.1.",
 )
-def ui(port: int) -> None:
-    """Run Dagster's webserver and daemon on 127.0.0.1.
+@click.option(
+    "--transcripts/--no-transcripts",
+    default=True,
+    help=f"Serve transcripts beside it, on port {VIEW_PORT}, as `crm-assets view` does.",
+)
+def ui(port: int, *, transcripts: bool) -> None:
+    """Run Dagster's webserver and daemon on 127.0.0.1, and the transcripts that its pages link to.
 
     Ctrl-C ends them.
     """
@@ -60,9 +67,38 @@ def ui(port: int) -> None:
     with open_instance(project):
         pass
     click.echo(f"Dagster's UI will be on http://{HOST}:{port} in a few seconds; Ctrl-C ends it.")
-    code = _supervise(project, port)
+    with _transcripts(project) if transcripts else nullcontext():
+        code = _supervise(project, port)
     if code:
         raise InfrastructureError(f"Dagster ended by itself with code {code}; its log is above.")
+
+
+@contextmanager
+def _transcripts(project: Project) -> Iterator[None]:
+    """Serve transcripts while the block runs, if Inspect is installed and the port is free."""
+    from crm_assets.exports.inspect_package import inspect_is_installed
+
+    missing = None
+    if not inspect_is_installed():
+        missing = "Transcripts are served, too, after `pip install 'crm-assets[inspect]'`."
+    elif not port_is_free(VIEW_PORT):
+        missing = f"Port {VIEW_PORT} is in use: links to transcripts lead to what listens there."
+    if missing:
+        click.echo(missing, err=True)
+        yield
+        return
+    process = subprocess.Popen(
+        [sys.executable, "-m", "crm_assets", "view", "--no-browser"],
+        cwd=project.root,
+        env={**os.environ, "CRM_ASSETS_HOME": str(project.root)},
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        _end(process)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _supervise(project: Project, port: int) -> int:

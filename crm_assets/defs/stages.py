@@ -15,10 +15,12 @@ from crm_assets.defs.partitions import baseline_of
 from crm_assets.defs.records import PROJECT
 from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.errors import CrmAssetsError, InputError
+from crm_assets.exports.inspect_package import inspect_is_installed
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.files import sha256_of_file
 from crm_assets.workspace.identity import project_id
 from crm_assets.workspace.project import Project
+from crm_assets.workspace.transcripts import transcripts_url
 
 __all__ = [
     "GROUP",
@@ -29,6 +31,7 @@ __all__ = [
     "leased",
     "require",
     "tags",
+    "transcripts_link",
 ]
 
 GROUP = "baseline"
@@ -89,6 +92,13 @@ def require(path: Path, stage: str) -> Path:
     if not path.is_file():
         raise InputError(f"{path} is missing: materialize {stage} of this partition first.")
     return path
+
+
+def transcripts_link(paths: BaselinePaths) -> dict[str, dg.UrlMetadataValue]:
+    """Return the link to a baseline's transcripts, where Inspect is installed to show them."""
+    return (
+        {"transcripts": dg.MetadataValue.url(transcripts_url(paths.key))} if inspect_is_installed() else {}
+    )
 
 
 def file_result(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
+import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -15,17 +18,17 @@ import orjson
 from crm_assets import __version__
 from crm_assets.atlas.saved_plan import begun_plan
 from crm_assets.errors import InfrastructureError
+from crm_assets.exports.flips import flips_against
 from crm_assets.exports.inspect_package import require_inspect
-from crm_assets.exports.inspect_samples import RunFacts, add_usage, sample_of
+from crm_assets.exports.inspect_samples import RunFacts, add_usage, sample_of, shorten
 from crm_assets.exports.inspect_scores import SCORES, ScoreTally
-from crm_assets.records import RunHeader, SessionLog
+from crm_assets.records import LoopSession, RunHeader, SessionLog
 from crm_assets.workspace.baseline_files import BaselinePaths
 
-__all__ = ["write_inspect_log"]
-
-Flips = Mapping[tuple[str, int], str]
+__all__ = ["write_beginning", "write_inspect_log"]
 
 _LOG_VERSION: Final = 2
+_PLAN: Final = {"name": "crm_assets", "steps": []}
 _METRICS: Final = [{"name": "inspect_ai/mean"}, {"name": "inspect_ai/stderr"}]
 
 
@@ -33,7 +36,8 @@ def write_inspect_log(
     paths: BaselinePaths,
     target: Path,
     *,
-    flips: Flips | None = None,
+    against: BaselinePaths | None = None,
+    for_viewer: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> int:
     """Write a finished baseline as an Inspect log, in constant memory but for a number a conversation.
@@ -41,7 +45,9 @@ def write_inspect_log(
     Args:
         paths: of the baseline.
         target: the file, `.eval`; it appears when it is complete.
-        flips: change of sessions against another run, by conversation and epoch.
+        against: a run that its conversations are compared with, for the metadata `flip`.
+        for_viewer: write what the viewer shows as fast as it can be: summaries without what its list leaves
+            out, and a header that Inspect did not load for seconds to check.
         progress: called with the number of samples written so far.
 
     Returns:
@@ -52,12 +58,48 @@ def write_inspect_log(
         InfrastructureError: the file cannot be written.
     """
     require_inspect()
-    writer = _LogWriter(paths, flips or {})
+    writer = _LogWriter(paths, against, short_summaries=for_viewer)
     with _complete(target) as temporary:
-        with zipfile.ZipFile(temporary, "w", compression=zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            writer.write_samples(archive, progress)
-        _write_header(temporary, writer.header())
+        with _archive(temporary) as archive:
+            writer.write_start(archive)
+            writer.write_samples(archive, SessionLog(paths.sessions).without_traces(), progress)
+            writer.write_summaries(archive, "summaries.json")
+            if for_viewer:
+                archive.writestr("header.json", json.dumps(writer.header()))
+        if not for_viewer:
+            _write_header(temporary, writer.header())
     return writer.samples
+
+
+def write_beginning(paths: BaselinePaths, target: Path, *, most: int, wanted: str | None = None) -> None:
+    """Write the first sessions of a baseline, as Inspect leaves a log that is still being written.
+
+    Args:
+        paths: of the baseline.
+        target: the file, `.eval`.
+        most: number of sessions.
+        wanted: a conversation that is to be there in any case.
+
+    Raises:
+        InputError: a session cannot be read.
+        InfrastructureError: the file cannot be written.
+    """
+    log = SessionLog(paths.sessions)
+    first = list(itertools.islice(log.without_traces(), most))
+    if wanted is not None:
+        seen = {session.conversation_id for session in first}
+        found = log.search(wanted) if wanted not in seen else iter(())
+        first += [log.record(entry.offset) for entry in found if entry.session.conversation_id == wanted]
+    writer = _LogWriter(paths, None, short_summaries=True)
+    with _complete(target) as temporary, _archive(temporary) as archive:
+        writer.write_start(archive)
+        writer.write_samples(archive, first, None)
+        writer.write_summaries(archive, "_journal/summaries/1.json")
+
+
+def _archive(path: Path) -> zipfile.ZipFile:
+    # Inspect's own choice, Zstandard, starts a dozen threads for each member: ten times the CPU time.
+    return zipfile.ZipFile(path, "w", compression=zipfile.ZIP_DEFLATED, compresslevel=1)
 
 
 @contextmanager
@@ -88,34 +130,50 @@ def _write_header(log: Path, header: dict[str, Any]) -> None:
 class _LogWriter:
     """Writes samples, and gathers meanwhile what the header says of them."""
 
-    def __init__(self, paths: BaselinePaths, flips: Flips) -> None:
-        self._log = SessionLog(paths.sessions)
+    def __init__(
+        self, paths: BaselinePaths, against: BaselinePaths | None, *, short_summaries: bool
+    ) -> None:
         self._paths = paths
-        self._header = self._log.header
-        self._facts = _run_facts(paths, self._header, flips)
+        self._short = short_summaries
+        self._against = against
+        self._header = SessionLog(paths.sessions).header
+        self._facts = _run_facts(paths, self._header, flips_against(against, paths) if against else {})
         self._tally = ScoreTally()
         self._roles: dict[str, dict[str, Any]] = {}
         self._models: dict[str, dict[str, Any]] = {}
         self._conversations: set[str] = set()
         self._completed = 0
+        self._summaries = tempfile.TemporaryFile()  # noqa: SIM115  (goes with the writer)
         self.samples = 0
 
-    def write_samples(self, archive: zipfile.ZipFile, progress: Callable[[int], object] | None) -> None:
-        """Write all samples, and the summaries of all of them."""
-        with tempfile.TemporaryFile() as summaries:
-            for session in self._log.without_traces():
-                sample = sample_of(session, self._facts)
-                name = f"samples/{session.conversation_id}_epoch_{session.epoch}.json"
-                archive.writestr(name, _dump(sample.document))
-                summaries.write((b"," if self.samples else b"[") + _dump(sample.summary))
-                self._count(session.conversation_id, sample.document, sample.values)
-                if progress is not None:
-                    progress(self.samples)
-            summaries.write(b"]" if self.samples else b"[]")
-            summaries.seek(0)
-            with archive.open("summaries.json", "w", force_zip64=True) as member:
-                while chunk := summaries.read(1 << 20):
-                    member.write(chunk)
+    def write_start(self, archive: zipfile.ZipFile) -> None:
+        """Write what is known before any sample, as Inspect does when an evaluation starts."""
+        start = {"version": _LOG_VERSION, "eval": self._spec(list(SCORES)), "plan": _PLAN}
+        archive.writestr("_journal/start.json", _dump(start))
+
+    def write_samples(
+        self,
+        archive: zipfile.ZipFile,
+        sessions: Iterable[LoopSession],
+        progress: Callable[[int], object] | None,
+    ) -> None:
+        """Write sessions as samples."""
+        for session in sessions:
+            sample = sample_of(session, self._facts)
+            name = f"samples/{session.conversation_id}_epoch_{session.epoch}.json"
+            archive.writestr(name, _dump(sample.document))
+            summary = shorten(sample.summary) if self._short else sample.summary
+            self._summaries.write((b"," if self.samples else b"[") + _dump(summary))
+            self._count(session.conversation_id, sample.document, sample.values)
+            if progress is not None:
+                progress(self.samples)
+
+    def write_summaries(self, archive: zipfile.ZipFile, name: str) -> None:
+        """Write the summaries of all samples so far."""
+        self._summaries.write(b"]" if self.samples else b"[]")
+        self._summaries.seek(0)
+        with archive.open(name, "w", force_zip64=True) as member:
+            shutil.copyfileobj(self._summaries, member, 1 << 20)
 
     def _count(
         self,
@@ -147,7 +205,7 @@ class _LogWriter:
             "version": _LOG_VERSION,
             "status": "success",
             "eval": self._spec([score["name"] for score in scores]),
-            "plan": {"name": "crm_assets", "steps": []},
+            "plan": _PLAN,
             "results": results,
             "stats": {
                 "started_at": self._created,
@@ -176,7 +234,7 @@ class _LogWriter:
             "dataset": {
                 "name": key.dataset,
                 "location": header.conversations_path,
-                "samples": len(self._conversations),
+                "samples": len(self._conversations) or None,
                 "shuffled": False,
             },
             "model": self._facts.model,
@@ -187,6 +245,7 @@ class _LogWriter:
             "headline_metric": {"scorer": SCORES[0], "metric": "mean"},
             "metadata": {
                 "run": str(key.run),
+                "flips_against": str(self._against.key.run) if self._against else None,
                 "agent": agent,
                 "dataset_revision": header.dataset_revision,
                 "tasks_sha256": header.tasks_sha256,
@@ -198,7 +257,7 @@ class _LogWriter:
         }
 
 
-def _run_facts(paths: BaselinePaths, header: RunHeader, flips: Flips) -> RunFacts:
+def _run_facts(paths: BaselinePaths, header: RunHeader, flips: Mapping[str, str]) -> RunFacts:
     settings = header.settings or {}
     prompt = (settings.get("agent") or {}).get("system_prompt")
     models = _models(header.agent or {})

@@ -7,7 +7,12 @@ from pathlib import Path
 
 from crm_assets.errors import InputError
 
-__all__ = ["require_inspect", "viewer_files"]
+__all__ = ["inspect_is_installed", "require_inspect", "viewer_files"]
+
+
+def inspect_is_installed() -> bool:
+    """Tell if inspect-ai is there, without importing it."""
+    return find_spec("inspect_ai") is not None
 
 
 def require_inspect() -> Path:

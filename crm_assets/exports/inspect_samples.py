@@ -19,9 +19,10 @@ from crm_assets.records import LoopSession, RoleUsage, TurnResult
 from crm_assets.records.results import TurnCall
 from crm_assets.reporting.wording import describe_kind
 
-__all__ = ["RunFacts", "Sample", "sample_of"]
+__all__ = ["RunFacts", "Sample", "add_usage", "sample_of", "shorten"]
 
 _LONGEST_TEXT: Final = 5120  # of input and target in a summary, as Inspect cuts them
+_SHORT: Final = 300  # of input and target in a list of samples
 _LONGEST_VALUE: Final = 1024  # of explanations and metadata
 _ENDED_BY: Final = {
     "length": "max_tokens",
@@ -44,8 +45,8 @@ class RunFacts:
     """Model of each role; a role that several models play is left out."""
     budget: tuple[str, float] | None
     """Kind of limit (`cost`, `token`) and size of the run's budget."""
-    flips: Mapping[tuple[str, int], str] = field(default_factory=dict)
-    """Change of a session against another run, by conversation and epoch."""
+    flips: Mapping[str, str] = field(default_factory=dict)
+    """Change of a conversation's strict success against another run: gained, lost, same."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,25 @@ def sample_of(session: LoopSession, run: RunFacts) -> Sample:
     return Sample(document, summary, tuple((name, value) for name, value, _ in scored))
 
 
+def shorten(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return as much of a summary as a list of samples shows."""
+    tokens = sum(used["total_tokens"] for used in summary["role_usage"].values())
+    return {
+        **summary,
+        "input": summary["input"][:_SHORT],
+        "target": "; ".join(summary["target"])[:_SHORT],
+        "model_usage": {"all": {"total_tokens": tokens}} if tokens else {},
+        "role_usage": {},
+        **_known(scores=_values_of(summary.get("scores"))),
+    }
+
+
+def _values_of(scores: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Any] | None:
+    if scores is None:
+        return None
+    return {name: {"value": score["value"]} for name, score in scores.items()}
+
+
 def _input(turns: tuple[TurnResult, ...]) -> str:
     if len(turns) == 1:
         return turns[0].user_utterance
@@ -127,7 +147,7 @@ def _metadata(session: LoopSession, run: RunFacts) -> dict[str, Any]:
         mode=facts.execution_mode,
         failure=describe_kind(failed.verification) if ran and failed else None,
         failed_turn=failed.turn_id if ran and failed else None,
-        flip=run.flips.get((session.conversation_id, session.epoch)),
+        flip=run.flips.get(session.conversation_id),
         turns=len(result.per_turn_results),
         not_recorded=result.metadata.get("not_recorded"),
         attempts=facts.attempts,

@@ -63,7 +63,8 @@ def write_pages(
     known = dict(revision or {})
     text = render_readme(metrics, revision=known)
     pictures = write_pictures(files.plots, drawings)
-    write_text(files.report, render_report(metrics, known, drawings))
+    key = files.key if isinstance(files, BaselinePaths) else None
+    write_text(files.report, render_report(metrics, known, drawings, baseline=key))
     write_text(files.readme, with_pictures(text, pictures))
     return text
 

@@ -29,6 +29,7 @@ __all__ = [
     "Text",
     "code",
     "figures",
+    "link",
     "note",
     "spans",
     "strong",
@@ -44,6 +45,8 @@ class Span:
 
     text: str
     style: Style = "plain"
+    href: str = ""
+    """Address that a page links to; READMEs and terminals leave it out."""
 
 
 Text: TypeAlias = "str | Span | tuple[Text, ...]"
@@ -188,6 +191,11 @@ def note(text: str) -> Span:
     return Span(text, "note")
 
 
+def link(text: str, href: str, style: Style = "plain") -> Span:
+    """Return `text` as a link of a page."""
+    return Span(text, style, href)
+
+
 def figures(*names: str) -> tuple[Column, ...]:
     """Return columns of figures."""
     return tuple(Column(name, "figure") for name in names)
@@ -200,4 +208,4 @@ def spans(text: Text) -> Iterator[Span]:
             yield from spans(part)
     else:
         span = Span(text) if isinstance(text, str) else text
-        yield Span(visible(span.text), span.style)
+        yield Span(visible(span.text), span.style, span.href)

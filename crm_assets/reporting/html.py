@@ -66,6 +66,11 @@ def _inline(text: Text) -> str:
 
 
 def _span(span: Span) -> str:
+    text = _styled(span)
+    return f'<a href="{escape(span.href)}">{text}</a>' if span.href else text
+
+
+def _styled(span: Span) -> str:
     text = escape(span.text)
     if span.style == "code":
         return f"<code>{text}</code>"  # the style sheet keeps its lines

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from crm_assets.reporting import html
-from crm_assets.reporting.document import Document, Figure, Section
+from crm_assets.reporting.document import Document, Figure, Section, Table, Text, code, link
 from crm_assets.reporting.judge_page import JUDGES_TITLE
 from crm_assets.reporting.models import Metrics
 from crm_assets.reporting.plots import Drawing, inline_svg
 from crm_assets.reporting.readme import baseline_document
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.transcripts import transcripts_url
 
 __all__ = ["render_report"]
 
@@ -26,13 +29,20 @@ _PICTURES: Mapping[str, str] = {
 """The section of the report that a picture belongs to; the others come at the end."""
 
 
-def render_report(metrics: Metrics, revision: Mapping[str, Any] | None, drawings: Sequence[Drawing]) -> str:
+def render_report(
+    metrics: Metrics,
+    revision: Mapping[str, Any] | None,
+    drawings: Sequence[Drawing],
+    *,
+    baseline: BaselineKey | None = None,
+) -> str:
     """Return the report of a baseline: its README as one HTML page, pictures where they belong.
 
     Args:
         metrics: the baseline's figures.
         revision: the baseline's revision.json, as for the README.
         drawings: its pictures.
+        baseline: the baseline, whose transcripts the page links to; None for a run that is no baseline.
 
     Raises:
         InputError: `revision` is of another state of the dataset.
@@ -45,4 +55,41 @@ def render_report(metrics: Metrics, revision: Mapping[str, Any] | None, drawings
         sections.append(Section(section.title, (*(pictures.pop(name) for name in names), *section.blocks)))
     if pictures:
         sections.append(Section("More pictures", tuple(pictures.values())))
-    return html.render(Document(page.title, page.lead, tuple(sections)))
+    lead = page.lead
+    if baseline is not None:
+        lead = (*lead, _transcripts(baseline))
+        sections = [_linked(section, baseline) for section in sections]
+    return html.render(Document(page.title, lead, tuple(sections)))
+
+
+def _transcripts(baseline: BaselineKey) -> Text:
+    address = transcripts_url(baseline)
+    commands = code("crm-assets view"), " or ", code("crm-assets ui")
+    return (
+        "Transcripts of all conversations, to be filtered by workflow, failure and scores: ",
+        link(address, address),
+        *(", while ", *commands, " runs on the machine that has the baseline."),
+    )
+
+
+def _linked(section: Section, baseline: BaselineKey) -> Section:
+    """Return a section whose tables link each conversation to its transcript."""
+    blocks = (_linked_table(each, baseline) if isinstance(each, Table) else each for each in section.blocks)
+    return Section(section.title, tuple(blocks))
+
+
+def _linked_table(table: Table, baseline: BaselineKey) -> Table:
+    names = [column.name for column in table.columns]
+    if "Conversation" not in names:
+        return table
+    place = names.index("Conversation")
+    rows = (
+        tuple(
+            link(cell, transcripts_url(baseline, cell), "code")
+            if number == place and isinstance(cell, str)
+            else cell
+            for number, cell in enumerate(row)
+        )
+        for row in table.rows
+    )
+    return replace(table, rows=tuple(rows))

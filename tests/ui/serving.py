@@ -66,7 +66,7 @@ def served(project: Project, *, daemon: bool = True) -> Iterator[str]:
     port = _free_port()
     address = f"http://127.0.0.1:{port}"
     log = project.root / "ui.log"
-    with_daemon = ["crm_assets", "ui", "--port", str(port)]
+    with_daemon = ["crm_assets", "ui", "--port", str(port), "--no-transcripts"]
     alone = ["dagster_webserver", "--workspace", "workspace.yaml", "--port", str(port)]
     with log.open("wb") as handle:
         process = subprocess.Popen(

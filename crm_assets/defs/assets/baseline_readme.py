@@ -17,6 +17,7 @@ from crm_assets.defs.stages import (
     leased,
     require,
     tags,
+    transcripts_link,
 )
 from crm_assets.reporting import page_code, read_metrics, write_pages
 from crm_assets.reporting.plots import draw, markdown_image
@@ -62,6 +63,7 @@ def baseline_readme(
         artifacts.project,
         paths.readme,
         {
+            **transcripts_link(paths),
             "readme": dg.MetadataValue.md(text),
             **pictures,
             "report": dg.MetadataValue.path(str(paths.report)),

@@ -30,6 +30,7 @@ from crm_assets.defs.stages import (
     leased,
     require,
     tags,
+    transcripts_link,
 )
 from crm_assets.engine import SessionCounts, tally_of
 from crm_assets.errors import InfrastructureError
@@ -118,6 +119,7 @@ def atlas_sessions(
         {
             "agent": plan.agent,
             **_counts(summary),
+            **transcripts_link(paths),
             "done_before": summary.resumed,
             "sandboxes_discarded": summary.sandboxes_discarded,
             "seconds": round(summary.seconds, 3),
@@ -146,6 +148,7 @@ def _kept(
         {
             "agent": agent,
             **_counts(tally),
+            **transcripts_link(paths),
             "done_before": tally.total,
             **spending_metadata(paths.ledger),
             **_repeated(paths),

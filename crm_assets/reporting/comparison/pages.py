@@ -43,10 +43,13 @@ from crm_assets.reporting.document import (
     Table,
     Text,
     code,
+    link,
     note,
     strong,
 )
 from crm_assets.reporting.formats import counted, plain
+from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.transcripts import transcripts_url
 
 __all__ = ["comparison_blocks", "comparison_summary", "render_markdown", "render_page"]
 
@@ -78,7 +81,7 @@ def render_page(comparison: Comparison) -> str:
                     "Changed outcomes",
                     (
                         counts_of_flips(comparison),
-                        *map(_flip, comparison.flips),
+                        *(_flip(flip, comparison) for flip in comparison.flips),
                         *_left_out(comparison, len(comparison.flips)),
                     ),
                 ),
@@ -206,7 +209,12 @@ def _slices(comparison: Comparison, measure: Measure) -> Table:
     return Table.of(columns, rows)
 
 
-def _flip(flip: Flip) -> Details:
+def _flip(flip: Flip, comparison: Comparison) -> Details:
+    sides = ((comparison.a.run, flip.epoch_a), (comparison.b.run, flip.epoch_b))
+    a, b = (
+        transcripts_url(BaselineKey.of(comparison.dataset, run), flip.conversation_id, epoch)
+        for run, epoch in sides
+    )
     first = flip.first_differing_turn
     where = f", first difference in turn {first}" if first else ", same calls"
     epochs = "" if flip.epoch_a == flip.epoch_b == 1 else f", epochs {flip.epoch_a} and {flip.epoch_b}"
@@ -228,6 +236,10 @@ def _flip(flip: Flip) -> Details:
                     Column("B"),
                 ),
                 (_turn(turn, first=turn.turn_id == first) for turn in flip.turns),
+            ),
+            (
+                *("Transcripts, while ", code("crm-assets view"), " runs: "),
+                *(link("A", a), ", ", link("B", b), "."),
             ),
         ),
     )
