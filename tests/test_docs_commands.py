@@ -84,7 +84,7 @@ class Shell:
             return None
         if not self._fetch(CORPUS_FILES.findall(line)):
             return None
-        if arguments[0] == "offline-server":
+        if arguments[0] in ("offline-server", "view"):
             return self._serve(arguments)
         before = dict(os.environ)
         os.environ.update(environment)
@@ -112,12 +112,16 @@ class Shell:
         return True
 
     def _serve(self, arguments: list[str]) -> str | None:
+        is_view = arguments[0] == "view"
+        # The usual port is one, and the document has two such commands.
+        own = ["--no-browser", "--port", str(self._port + 1 + len(self.servers))] if is_view else []
         server = subprocess.Popen(
-            [sys.executable, "-m", "crm_assets", *arguments], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "crm_assets", *arguments, *own], stdout=subprocess.PIPE, text=True
         )
         self.servers.append(server)
         assert server.stdout is not None
-        return None if "OPENAI_API_BASE" in server.stdout.readline() else "the server did not start"
+        first = "Transcripts: http://127.0.0.1" if is_view else "OPENAI_API_BASE"
+        return None if first in server.stdout.readline() else "the server did not start"
 
     def close(self) -> None:
         """End what was left running in other shells."""

@@ -33,7 +33,8 @@ __all__ = ["import_command"]
 def import_command(*, file: Path, dataset: str, run: str | None, label: str, as_json: bool) -> None:
     """Make a baseline of the results file of a past run.
 
-    FILE is one of CL-Bench's, the output of `crm-assets harness`, or a baseline's sessions.jsonl.
+    FILE is one of CL-Bench's, the output of `crm-assets harness`, a baseline's sessions.jsonl, or a log of
+    Inspect (.eval) whose samples are conversations of the dataset, by ID.
 
     Its calls are repeated on the sandbox and scored here; the verdicts of FILE are kept for comparison.
     The same command with --run resumes a stopped import.

@@ -49,9 +49,9 @@ def port_is_free(port: int) -> bool:
     help=f"Serve transcripts beside it, on port {VIEW_PORT}, as `crm-assets view` does.",
 )
 def ui(port: int, *, transcripts: bool) -> None:
-    """Run Dagster's webserver and daemon on 127.0.0.1, and the transcripts that its pages link to.
+    """Run Dagster's webserver and daemon on 127.0.0.1.
 
-    Ctrl-C ends them.
+    Beside them it serves the transcripts that Dagster's pages link to. Ctrl-C ends them.
     """
     project = find_project()
     if not (project.root / "workspace.yaml").is_file():

@@ -14,6 +14,7 @@ from crm_assets.database import a_command, hold
 from crm_assets.errors import InputError
 from crm_assets.harness.alignment import NotRecorded, turns_to_score
 from crm_assets.imports.annotate import mark_imported
+from crm_assets.imports.inspect_log import as_results_file
 from crm_assets.records import ImportedFile
 from crm_assets.records.past import PastResults
 from crm_assets.workspace.baseline_files import BaselinePaths, release_run
@@ -72,11 +73,16 @@ def import_run(project: Project, file: Path, key: BaselineKey) -> ImportedRun:
     """Make baseline `key` of the past results in `file`, under Dagster; a stopped import is resumed.
 
     Raises:
-        InputError: the file holds no results, none of the dataset's conversations, or the baseline is
-            there already.
+        InputError: the file holds no results, none of the dataset's conversations, it is a log of Inspect
+            and Inspect is not installed, or the baseline is there already.
         InUse: somebody else works on the baseline.
         InfrastructureError: a database or the disk failed; the same call resumes.
     """
+    with as_results_file(file) as results:
+        return _import_results(project, results, key)
+
+
+def _import_results(project: Project, file: Path, key: BaselineKey) -> ImportedRun:
     source = PastResults(file)
     coverage = _coverage(source, require_dataset(project, key.dataset))
     paths = BaselinePaths.of(project, key)

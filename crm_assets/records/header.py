@@ -38,7 +38,7 @@ class ImportedFile(BaseModel):
     sha256: str
     """Hex SHA-256 of its content."""
     format: str
-    """`clbench`, `crm_assets_results` or `crm_assets_sessions`."""
+    """`clbench`, `crm_assets_results`, `crm_assets_sessions` or `inspect`."""
 
 
 class ReplayedRun(BaseModel):

@@ -22,8 +22,8 @@ from crm_assets.workspace.jsonl import read_line_at, read_lines, refuse_multilin
 
 __all__ = ["Format", "PastResult", "PastResults", "PastTurn", "RecordedModel"]
 
-Format = Literal["clbench", "crm_assets_results", "crm_assets_sessions"]
-"""CL-Bench's results, the harness's own, or the lines of a baseline's sessions.jsonl."""
+Format = Literal["clbench", "crm_assets_results", "crm_assets_sessions", "inspect"]
+"""CL-Bench's results, the harness's own, a baseline's sessions.jsonl, or a log of Inspect."""
 
 _Result = TypeVar("_Result", bound=BaseModel)
 
@@ -175,6 +175,8 @@ def _error_in(document: object) -> str | None:
 def _format_of(document: JsonObject) -> Format:
     if "conversation_result" in document:
         return "crm_assets_sessions"
+    if document.get("format") == "inspect":
+        return "inspect"
     return "crm_assets_results" if "schema_version" in document else "clbench"
 
 

@@ -262,3 +262,36 @@ def test_a_run_that_is_something_else_is_left_alone(run: Run, project: Project, 
     assert "is finished and protected" in result.stderr
     paths = BaselinePaths.of(project, BaselineKey.of("small", KEY))
     assert not (paths.folder / "imported.jsonl").exists()
+
+
+def test_a_log_of_inspect_is_imported_with_its_calls_and_verdicts(
+    run: Run, project: Project, finish: Finish, tmp_path: Path
+) -> None:
+    pytest.importorskip("inspect_ai", reason="the extra inspect is not installed")
+    ours = finish("replay")
+    log = tmp_path / "elsewhere.eval"
+    exported = run("export", "inspect", "small", KEY, "--output", log)
+    assert exported.exit_code == 0, exported.output
+    again = "20260201T093000Z"
+    imported = run(IMPORT, log, "--dataset", "small", "--run", again)
+    assert imported.exit_code == 0, imported.output
+    assert "turns right: right / right 6" in imported.stdout
+    paths = BaselinePaths.of(project, BaselineKey.of("small", again))
+    summary = read_json(paths.coverage)
+    assert (summary["file"], summary["format"], summary["model"]) == ("elsewhere.eval", "inspect", "replay")
+    for theirs, mine in zip(sessions_of(paths), sessions_of(ours), strict=True):
+        results = theirs["conversation_result"], mine["conversation_result"]
+        assert results[0]["overall_success"] is results[1]["overall_success"] is True
+        calls = [
+            [(turn["tool_name"], turn["arguments"]) for turn in result["per_turn_results"]]
+            for result in results
+        ]
+        assert calls[0] == calls[1]
+
+
+def test_a_file_that_is_no_log_of_inspect_is_refused(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("inspect_ai", reason="the extra inspect is not installed")
+    (tmp_path / "broken.eval").write_bytes(b"PK not")
+    refused = run(IMPORT, tmp_path / "broken.eval", "--dataset", "small")
+    assert refused.exit_code == 2
+    assert "is no log that Inspect can read" in refused.output

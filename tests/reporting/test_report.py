@@ -11,6 +11,7 @@ from crm_assets.errors import InputError
 from crm_assets.reporting import Metrics
 from crm_assets.reporting.plots import Drawing, draw
 from crm_assets.reporting.report import render_report
+from crm_assets.workspace.keys import BaselineKey
 
 from .conftest import REVISION, Measure, failed_turn, replied, session, turn, unrun, whole_page
 
@@ -87,6 +88,16 @@ def test_it_says_what_the_readme_says(metrics: Metrics) -> None:
     written = " ".join(" ".join(text for _, text in page.texts).split())
     assert "80.0% of conversations have every turn correct" in written
     assert "6 of its 60 conversations" in written
+
+
+def test_conversations_link_to_their_transcripts(metrics: Metrics) -> None:
+    key = BaselineKey.of("dev", "20250102T030405Z")
+    links = [a["href"] or "" for a in Page(render_report(metrics, None, (), baseline=key)).every("a")]
+    leading = [href for href in links if not href.startswith("#")]
+    assert leading[0] == "http://127.0.0.1:7580/dev/20250102T030405Z"
+    assert "http://127.0.0.1:7580/dev/20250102T030405Z/Quotes%20%26%20Contracts" in leading
+    without = Page(render_report(metrics, None, ()))
+    assert all((a["href"] or "").startswith("#") for a in without.every("a"))
 
 
 def test_pictures_stand_in_their_sections(metrics: Metrics, curve: Drawing) -> None:

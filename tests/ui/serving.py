@@ -92,6 +92,25 @@ def served(project: Project, *, daemon: bool = True) -> Iterator[str]:
     assert not alive, f"the UI left processes behind: {alive}"
 
 
+@contextmanager
+def transcripts_served(project: Project) -> Iterator[None]:
+    """Transcripts of `project` on the usual port, as `crm-assets ui` serves them."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "crm_assets", "view", "--no-browser"],
+        env=environment(project),
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("Transcripts: ")
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=HANG_SECONDS)
+
+
 def graphql(address: str, query: str, **variables: object) -> dict[str, object]:
     """What the webserver answers to `query`."""
     request = urllib.request.Request(

@@ -7,16 +7,18 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from crm_assets.cli.ui import port_is_free
 from crm_assets.defs.assets import LINEAGE, baseline_history, conversations
 from crm_assets.reporting.history import HistoryPaths
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.files import read_json
 from crm_assets.workspace.keys import BaselineKey
+from crm_assets.workspace.transcripts import VIEW_PORT
 from tests.waiting import eventually
 
 from . import person
 from .conftest import CONVERSATIONS, Stage
-from .serving import crm_assets, offered_datasets
+from .serving import crm_assets, offered_datasets, transcripts_served
 
 pytestmark = pytest.mark.whole
 
@@ -139,6 +141,20 @@ def test_the_readme_is_rendered_and_its_pictures_load(stage: Stage, first_run: s
             picture = person.show_markdown(page, name)
             assert person.picture_width(picture) > 0
             person.close(page, picture)
+
+
+def test_the_link_to_the_transcripts_opens_them(stage: Stage, first_run: str) -> None:
+    pytest.importorskip("inspect_ai", reason="the extra inspect is not installed")
+    if not port_is_free(VIEW_PORT):
+        pytest.skip(f"port {VIEW_PORT}, where such links lead, is in use")
+    with (
+        transcripts_served(stage.project),
+        stage.view.page("/assets/baseline_readme") as page,
+        page.expect_popup() as opened,
+    ):
+        page.get_by_role("link", name=f":{VIEW_PORT}/small/{RUN}").first.click()
+        shown = opened.value
+        expect(shown.get_by_text(f"{CONVERSATIONS} Samples", exact=True)).to_be_visible()
 
 
 @pytest.mark.parametrize(

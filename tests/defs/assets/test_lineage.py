@@ -34,6 +34,7 @@ from crm_assets.workspace.baseline_files import BaselinePaths, RunFiles, plan_ru
 from crm_assets.workspace.files import read_json, sha256_of_file
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
+from crm_assets.workspace.transcripts import transcripts_url
 from tests.defs.assets.conftest import CONVERSATIONS
 from tests.projects import ProjectDatabases, Snapshots, fresh_project
 
@@ -201,7 +202,9 @@ def test_the_readme_shows_its_pictures_and_the_report_stands_alone(made: Made) -
     report = (paths.folder / "report.html").read_text()
     assert report.count("<svg") == len(shown)
     assert "plots/" not in report
-    assert not re.findall(r'(?:src|href)="(?!#)', report)
+    assert not re.findall(r'src="', report)
+    links = re.findall(r'href="(?!#)([^"]*)', report)
+    assert all(href.startswith(transcripts_url(key)) for href in links)
 
 
 def test_tasks_carry_the_run_and_a_limit_holds_to_the_end(

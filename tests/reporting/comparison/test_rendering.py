@@ -89,7 +89,9 @@ def test_the_page_needs_nothing_else(hostile: Comparison) -> None:
     html = render_page(hostile)
     assert "default-src 'none'" in html
     assert "prefers-color-scheme: dark" in html
-    assert not re.search(r'https?://|\ssrc=|\shref="[^#]|@import|url\(', html)
+    linked = re.sub(r'<a href="http://127\.0\.0\.1:7580/[^"<>\s]*">', "<a>", html)
+    assert linked.count("<a>A</a>, <a>B</a>") == len(hostile.flips)
+    assert not re.search(r'https?://|\ssrc=|\shref="[^#]|@import|url\(', linked)
 
 
 def test_the_page_holds_every_flip_with_its_turns(baseline: Baseline) -> None:
