@@ -204,7 +204,7 @@ def test_the_readme_shows_its_pictures_and_the_report_stands_alone(made: Made) -
     assert "plots/" not in report
     assert not re.findall(r'src="', report)
     links = re.findall(r'href="(?!#)([^"]*)', report)
-    assert all(href.startswith(transcripts_url(key)) for href in links)
+    assert all(href.startswith(transcripts_url(paths.key)) for href in links)
 
 
 def test_tasks_carry_the_run_and_a_limit_holds_to_the_end(
