@@ -110,7 +110,9 @@ def run_models(
     if learning_keys is not None:
         learning_keys = {registry_key(run.namespace, key) for key in learning_keys}
     if run.by_sdk and run.replay is not None:
-        raise InputError("A replay asks nobody, and so needs no engine: leave engine: sdk out of it.")
+        raise InputError(
+            "A replay calls no model, so engine: sdk has no effect: remove it from the configuration."
+        )
     if run.by_sdk:
         _require_unreviewed(run)
         require_sdk()  # before any file is made

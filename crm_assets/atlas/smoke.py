@@ -1,7 +1,7 @@
 """The smoke run: one conversation through the whole loop, and its checklist.
 
-Each smoke run is kept in `artifacts/baselines/smoke_log.jsonl`, so that the way from a first try to graded
-runs can be followed.
+Each smoke run is kept in `data/smoke_log.jsonl`, beside the datasets and with them in git, so that the way
+from a first try to graded runs can be followed.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ __all__ = [
     "smoke_metrics_check",
 ]
 
+_LOG = "smoke_log.jsonl"
 _LOOP_ROLES = ("student", "teacher", "judge")
 _METRICS = ("execution_mode", "adaptive_summary", "session_reward", "reward_stats")
 _SHORTEST_RATIONALE = 20  # characters: less is no reason
@@ -230,7 +231,7 @@ def append_smoke_log(
 
 def smoke_log(project: Project) -> Path:
     """Return the path of the log of smoke runs, one a line."""
-    return project.baselines / "smoke_log.jsonl"
+    return project.conversations.with_name(_LOG)
 
 
 def read_smoke_log(project: Project) -> Iterator[SmokeEntry]:
@@ -239,9 +240,8 @@ def read_smoke_log(project: Project) -> Iterator[SmokeEntry]:
     Raises:
         InputError: a line is not a smoke run's.
     """
-    path = smoke_log(project)
-    if path.is_file():
-        for line in read_lines(path):
+    for path in (project.baselines / _LOG, smoke_log(project)):  # earlier versions kept it out of git
+        for line in read_lines(path) if path.is_file() else ():
             try:
                 yield SmokeEntry.model_validate_json(line.data)
             except ValidationError as error:

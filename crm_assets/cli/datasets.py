@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crm_assets.cli.common import json_option, print_json, relative
-from crm_assets.errors import InputError
+from crm_assets.errors import CrmAssetsError, InputError
 from crm_assets.workspace.baseline_files import finished_runs
 from crm_assets.workspace.datasets import available_datasets
 from crm_assets.workspace.project import Project, find_project
@@ -17,8 +17,8 @@ from crm_assets.workspace.project import Project, find_project
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from crm_assets.conversations import AuditReport
-    from crm_assets.reporting.document import Table
+    from crm_assets.conversations import AuditFact, AuditReport
+    from crm_assets.reporting.document import Section, Table
 
 __all__ = ["datasets"]
 
@@ -88,26 +88,60 @@ def _listed(project: Project, name: str) -> _Listed:
 
 @datasets.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--all", "all_examples", is_flag=True, help="Every example of each finding, not only the first."
+)
 @json_option
-def audit(file: Path, as_json: bool) -> None:
+def audit(file: Path, all_examples: bool, as_json: bool) -> None:
     """Count what FILE holds and what is wrong with it.
 
-    The ground truth is replayed on the sandbox.
+    The ground truth is replayed on the sandbox; exit code 1 if that of a conversation does not replay.
     """
     if not file.is_file():
         raise InputError(f"{file} is not a file: give the path of a JSON Lines dataset.")
 
+    from crm_assets.conversations.audit import EXAMPLES
     from crm_assets.database import connect_databases
     from crm_assets.harness import audit_dataset
+    from crm_assets.reporting.formats import counted
 
-    report = audit_dataset(file, databases=connect_databases(find_project()))
+    databases = connect_databases(find_project())
+    report = audit_dataset(file, databases=databases, examples=None if all_examples else EXAMPLES)
     if as_json:
         print_json(report)
-        return
+    else:
+        from crm_assets.reporting.terminal import show
 
-    from crm_assets.reporting.terminal import show
+        show(*_audit_tables(report), *(_all_examples(report) if all_examples else ()))
+    if broken := report.ground_truth_failures.conversations:
+        whom, more = ("it" if broken == 1 else "them"), ("" if all_examples else "; --all names every one")
+        raise CrmAssetsError(
+            f"The ground truth of {counted(broken, 'conversation')} does not replay, so no agent can "
+            f"succeed on {whom}: correct the file{more}."
+        )
 
-    show(*_audit_tables(report))
+
+def _findings(report: AuditReport) -> dict[str, AuditFact]:
+    return {
+        "unfillable placeholders": report.unfillable_placeholders,
+        "unreproducible reference replies": report.unreproducible_replies,
+        "duplicate conversation IDs": report.duplicate_ids,
+        "copies of another conversation": report.copies,
+        "misspelled keys": report.misspelled_keys,
+        "seeds that are not read": report.unread_seeds,
+        "ignored seed fields": report.ignored_seed_fields,
+        "seeds that a turn creates": report.seeds_created_later,
+        "ground truth that does not replay": report.ground_truth_failures,
+    }
+
+
+def _all_examples(report: AuditReport) -> Iterator[Section]:
+    """Yield the examples of each kind of finding, one a line."""
+    from crm_assets.reporting.document import Points, Section
+
+    for name, fact in _findings(report).items():
+        if fact.examples:
+            yield Section(name[0].upper() + name[1:], (Points(tuple(fact.examples)),))
 
 
 def _audit_tables(report: AuditReport) -> Iterator[Table]:
@@ -123,22 +157,11 @@ def _audit_tables(report: AuditReport) -> Iterator[Table]:
         "references to earlier turns": report.references,
     }
     yield Table.of((Column("Contents"), *figures("Count")), counts.items())
-    findings = {
-        "unfillable placeholders": report.unfillable_placeholders,
-        "unreproducible reference replies": report.unreproducible_replies,
-        "duplicate conversation IDs": report.duplicate_ids,
-        "copies of another conversation": report.copies,
-        "misspelled keys": report.misspelled_keys,
-        "seeds that are not read": report.unread_seeds,
-        "ignored seed fields": report.ignored_seed_fields,
-        "seeds that a turn creates": report.seeds_created_later,
-        "ground truth that does not replay": report.ground_truth_failures,
-    }
     yield Table.of(
         (Column("Finding"), *figures("Count", "Conversations"), Column("First example")),
         (
             (name, fact.total, fact.conversations, fact.examples[0] if fact.examples else "")
-            for name, fact in findings.items()
+            for name, fact in _findings(report).items()
         ),
     )
     for title, groups in (

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -17,7 +19,7 @@ from crm_assets.conversations.references import find_placeholders, find_referenc
 from crm_assets.conversations.replies import unreproducible_values
 from crm_assets.conversations.unknown_keys import misspelled_keys, unread_seeds
 
-__all__ = ["audit"]
+__all__ = ["EXAMPLES", "audit"]
 
 MAX_KEYS = 1_000
 """Distinct keys that a count keeps, so that memory stays bounded for any file."""
@@ -26,6 +28,7 @@ OTHER = "(other)"
 """Key that a count uses for all keys after the first `MAX_KEYS`."""
 
 EXAMPLES = 20
+"""Examples of each kind of finding that a report keeps by default."""
 
 REPLAYED_AT_ONCE = 64
 """Number of conversations whose ground truth is replayed together."""
@@ -43,6 +46,7 @@ def audit(
     seed_fields: SeedFields | None = None,
     created_ids: CreatedIds | None = None,
     limit_findings: int = DEFAULT_FINDINGS,
+    examples: int | None = EXAMPLES,
 ) -> AuditReport:
     """Read a dataset from end to end and describe it.
 
@@ -54,6 +58,7 @@ def audit(
         created_ids: returns {(entity, ID): turn} of the rows that a conversation's own calls create; None
             counts no seed as created later.
         limit_findings: number of findings that the error for a malformed dataset keeps.
+        examples: number of examples that are kept of each kind of finding; None for all.
 
     Raises:
         DatasetError: lines are malformed or missing; repeated IDs are reported, not raised.
@@ -61,7 +66,7 @@ def audit(
     """
     reader = DatasetReader(Path(path))
     findings = Findings(path, limit_findings)
-    auditor = _Auditor(seed_fields, created_ids, replay)
+    auditor = _Auditor(seed_fields, created_ids, replay, partial(_FactBuilder, examples))
     for scanned in reader:
         for problem in scanned.problems:
             findings.add(scanned.number, problem.field, problem.reason)
@@ -92,9 +97,10 @@ class _KeyCounts:
 class _FactBuilder:
     """An `AuditFact` in the making."""
 
-    def __init__(self) -> None:
+    def __init__(self, examples: int | None) -> None:
         self._counts = _KeyCounts()
         self._fact = AuditFact()
+        self._most = sys.maxsize if examples is None else examples
 
     def add(self, conversation: Conversation, found: list[tuple[str, str]]) -> None:
         """Count the findings of one conversation, each as (key, example)."""
@@ -104,7 +110,7 @@ class _FactBuilder:
         self._fact.total += len(found)
         for key, example in found:
             self._counts.add(key)
-            if len(self._fact.examples) < EXAMPLES:
+            if len(self._fact.examples) < self._most:
                 self._fact.examples.append(f"{conversation.conversation_id}: {example}"[:300])
 
     def fact(self) -> AuditFact:
@@ -115,7 +121,11 @@ class _Auditor:
     """Takes conversations one by one; its memory grows with their IDs only."""
 
     def __init__(
-        self, seed_fields: SeedFields | None, created_ids: CreatedIds | None, replay: Replay | None
+        self,
+        seed_fields: SeedFields | None,
+        created_ids: CreatedIds | None,
+        replay: Replay | None,
+        fact: Callable[[], _FactBuilder],
     ) -> None:
         self._seed_fields = seed_fields or {}
         self._created_ids = created_ids
@@ -125,9 +135,9 @@ class _Auditor:
         self._first_of_work: dict[bytes, int] = {}
         self._turns = self._chains = self._failures = self._responses = self._references = 0
         self._workflow, self._complexity, self._tool = _KeyCounts(), _KeyCounts(), _KeyCounts()
-        self._placeholders, self._replies, self._duplicates = _FactBuilder(), _FactBuilder(), _FactBuilder()
-        self._ignored, self._created, self._replays = _FactBuilder(), _FactBuilder(), _FactBuilder()
-        self._copies, self._misspelled, self._unread = _FactBuilder(), _FactBuilder(), _FactBuilder()
+        self._placeholders, self._replies, self._duplicates = fact(), fact(), fact()
+        self._ignored, self._created, self._replays = fact(), fact(), fact()
+        self._copies, self._misspelled, self._unread = fact(), fact(), fact()
 
     def add(self, conversation: Conversation, line: int, data: bytes) -> None:
         first = self._first_line.setdefault(conversation.conversation_id, line)

@@ -32,7 +32,7 @@ class AuditFact(BaseModel):
     counts: dict[str, int] = Field(default_factory=dict)
     """{key: number of findings}, most frequent first."""
     examples: list[str] = Field(default_factory=list)
-    """The first 20, each with its conversation."""
+    """The first 20, each with its conversation; all of them on request."""
 
 
 class AuditReport(BaseModel):

@@ -71,7 +71,7 @@ smoke = dg.define_asset_job(
         }
     ),
     description="One conversation through the whole loop, in mode paired, and the smoke checklist as "
-    "blocking checks. Run it before a configuration costs money; its result goes to smoke_log.jsonl.",
+    "blocking checks. Run it before a configuration costs money; its result goes to data/smoke_log.jsonl.",
 )
 
 rescore = dg.define_asset_job(

@@ -247,7 +247,7 @@ def _playbook(metrics: Metrics) -> Iterator[Text]:
         if used.awaiting_approval:
             waiting = counted(used.awaiting_approval, "session")
             yield (
-                f"{waiting} taught what nobody has approved yet; it is in no playbook (",
+                f"Waiting for approval, so not in the playbook yet: what {waiting} taught (",
                 code("crm-assets review list"), ").",
             )  # fmt: skip
     if repeats is not None and (metrics.agent_config or {}).get("learning") == "on":

@@ -145,6 +145,27 @@ def test_an_audit_replays_the_ground_truth(run: Run, project: Project) -> None:
     assert report["ground_truth_failures"]["total"] == 0
 
 
+def test_an_audit_fails_if_the_ground_truth_does_not_replay(run: Run, project: Project) -> None:
+    file = project.dataset_file("small")
+    documents = [orjson.loads(line) for line in file.read_bytes().splitlines() * 5]
+    for number, document in enumerate(documents):
+        document["conversation_id"] = f"c-{number:02d}"
+        document["turns"][0]["expected_args"] = {"no_such_argument": number}
+    documents[0]["turns"][0]["expected_respone"] = documents[0]["turns"][0].pop("expected_response", {})
+    file.write_bytes(b"".join(orjson.dumps(document) + b"\n" for document in documents))
+    result = run("datasets", "audit", file)
+    assert result.exit_code == 1
+    assert "The ground truth of 30 conversations does not replay" in result.stderr
+    assert "--all" in result.stderr and "c-29: turn 1" not in result.stdout
+    every = run("datasets", "audit", file, "--all")
+    assert every.exit_code == 1 and "--all" not in every.stderr
+    assert "- c-29: turn 1: " in every.stdout
+    assert "did you mean expected_response?" in every.stdout.replace("\n", " ")
+    report = run("datasets", "audit", file, "--all", "--json")
+    assert report.exit_code == 1
+    assert len(orjson.loads(report.stdout)["ground_truth_failures"]["examples"]) == 30
+
+
 def test_an_audit_shows_brackets_as_they_are(run: Run, project: Project) -> None:
     file = project.dataset_file("small")
     document = orjson.loads(file.read_bytes().splitlines()[0])

@@ -34,7 +34,7 @@ def reviewed(run: Run, project: Project, snapshots: Snapshots) -> BaselinePaths:
     def make() -> None:
         made = run("baseline", "--dataset", "small", "--run", KEY, "--limit", 2, "--config", config)
         assert made.exit_code == 0, made.output
-        assert "2 sessions taught what nobody has approved yet" in made.stderr
+        assert "waiting for approval, so not in the playbook yet: 2 sessions" in made.stderr
 
     snapshots.bring(project, "unapproved", make)
     return BaselinePaths.of(project, BaselineKey.of("small", KEY))

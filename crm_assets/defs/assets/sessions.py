@@ -165,7 +165,9 @@ def _tell_playbook(context: dg.AssetExecutionContext, paths: BaselinePaths) -> N
         context.log_event(playbook_written(document))
     if document.awaiting_approval:
         waiting = counted(document.awaiting_approval, "session")
-        tell(context, f"{waiting} taught what nobody has approved yet: crm-assets review list")
+        tell(
+            context, f"waiting for approval, so not in the playbook yet: {waiting} (crm-assets review list)"
+        )
 
 
 def _described(reset: SandboxReset) -> str:

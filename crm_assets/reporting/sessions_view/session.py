@@ -62,7 +62,7 @@ def _header(found: Found) -> Iterator[tuple[str, str]]:
     yield "harness", f"{strict}{verdicts}"
     if meta.review_status or meta.drift_alert:
         drift = "its reward is far from earlier ones" if meta.drift_alert else "by its configuration"
-        yield "run", f"{plain(meta.review_status or 'no')} for learning ({drift}); nobody looked at it"
+        yield "run", f"{plain(meta.review_status or 'no')} for learning ({drift}); not reviewed by a person"
     if meta.imported is not None:
         yield from _imported(session)
 

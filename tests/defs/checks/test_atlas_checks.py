@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from crm_assets.atlas.plan import SessionPlan
-from crm_assets.atlas.smoke import read_smoke_log
+from crm_assets.atlas.smoke import read_smoke_log, smoke_log
 from crm_assets.definitions import defs
 from crm_assets.defs.checks import SMOKE_JOB, SMOKE_NAMES
 from crm_assets.defs.partitions import multi_partition
@@ -170,6 +170,11 @@ def test_the_smoke_job_runs_one_conversation_and_evaluates_the_checklist(
         assert found[f"smoke_{name}"].passed, found[f"smoke_{name}"].description
         assert found[f"smoke_{name}"].description
     (entry,) = read_smoke_log(project)
+    assert (
+        smoke_log(project) == project.root / "data" / "smoke_log.jsonl"
+    )  # not in artifacts/, which git ignores
+    smoke_log(project).rename(project.baselines / "smoke_log.jsonl")  # where earlier versions kept it
+    assert list(read_smoke_log(project)) == [entry]
     assert entry.passed
     assert {check.name for check in entry.checks} == SMOKE_NAMES.keys()
 

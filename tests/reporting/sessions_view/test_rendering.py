@@ -146,7 +146,7 @@ def test_what_the_loop_did(write: Write) -> None:
     for part in (
         "mode coach, probe, confidence 0.5: Unsure.",
         "attempts 2; the turns below are of the last one",
-        "run pending for learning (its reward is far from earlier ones); nobody looked at it",
+        "run pending for learning (its reward is far from earlier ones); not reviewed by a person",
         "plan Search first. teacher ✗ Mind the ID.",
         "attempt 1 ✗ rejected Try again.",
         "attempt 2 ? no verdict The teacher is gone.",
