@@ -20,6 +20,7 @@ from crm_assets.cli.datasets import datasets
 from crm_assets.cli.db import db
 from crm_assets.cli.doctor import doctor
 from crm_assets.cli.export import export
+from crm_assets.cli.gate import gate
 from crm_assets.cli.going_on import name_next_command
 from crm_assets.cli.harness import harness
 from crm_assets.cli.import_run import import_command
@@ -30,6 +31,7 @@ from crm_assets.cli.note import note
 from crm_assets.cli.offline_server import offline_server
 from crm_assets.cli.partitions import partitions
 from crm_assets.cli.playbook import playbook
+from crm_assets.cli.reference import reference
 from crm_assets.cli.review import review
 from crm_assets.cli.runs import runs
 from crm_assets.cli.show import show
@@ -74,6 +76,8 @@ for _command in (
     runs,
     atlas,
     compare,
+    reference,
+    gate,
     study,
     playbook,
     review,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from crm_assets.reporting.comparison.runs import Numbers
 
-__all__ = ["compare_baselines", "unchanged_conversations"]
+__all__ = ["align_runs", "compare_baselines", "describe_repetition", "unchanged_conversations"]
 
 _SHOWN = 12  # digits of a hash
 _ONE_SAMPLE = (
@@ -69,7 +69,7 @@ def compare_baselines(
             given, or the runs share no conversation.
     """
     run_a, run_b = read_run(a), read_run(b)
-    aligned = _align(a, b, run_a, run_b, intersection=intersection)
+    aligned = align_runs(a, b, run_a, run_b, intersection=intersection)
     pairs = pair_runs(run_a, run_b, aligned.ids)
     measures = tuple(
         compare_measure(
@@ -84,7 +84,7 @@ def compare_baselines(
         seed=seed,
         resamples=resamples,
         intersection=aligned.intersection,
-        repetition=_repetition(a.key.dataset, run_a.side, run_b.side),
+        repetition=describe_repetition(a.key.dataset, run_a.side, run_b.side),
         conversations=len(pairs.ids),
         copies=len(aligned.ids) - len(pairs.ids),
         state_match_floor=_floor(pairs.noop),
@@ -102,10 +102,14 @@ def compare_baselines(
     return found.model_copy(update={"notes": notes_on(found), "changes": changes, "flips": flips})
 
 
-def _align(
+def align_runs(
     a: BaselinePaths, b: BaselinePaths, run_a: RunOutcomes, run_b: RunOutcomes, *, intersection: bool
 ) -> _Aligned:
-    """Return the IDs of the conversations to compare, sorted."""
+    """Return the IDs of the conversations to compare, sorted.
+
+    Raises:
+        InputError: as `compare_baselines`.
+    """
     same_dataset = _same_dataset(run_a, run_b)
     if not same_dataset and not intersection:
         raise InputError(_refusal(run_a, run_b))
@@ -201,7 +205,7 @@ def _slices(
     return compared
 
 
-def _repetition(dataset: str, a: RunSide, b: RunSide) -> str | None:
+def describe_repetition(dataset: str, a: RunSide, b: RunSide) -> str | None:
     """Return why the runs are one sample; None if they are two."""
     names = {side.run: f"{dataset}|{side.run}" for side in (a, b)}
     if a.run == b.run:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ALPHA",
     "POWER",
+    "Z_LEVEL",
+    "Z_POWER",
     "conversations_needed",
     "detectable_difference",
     "detectable_share",
@@ -42,8 +44,8 @@ __all__ = [
 
 ALPHA = 0.05
 POWER = 0.80
-_Z_LEVEL = 1.959963984540054  # standard normal quantile at .975
-_Z_POWER = 0.8416212335729143  # standard normal quantile at .80
+Z_LEVEL = 1.959963984540054  # standard normal quantile at .975
+Z_POWER = 0.8416212335729143  # standard normal quantile at .80
 _STEPS = 14  # of bisection: to a hundredth of a point
 _SPREAD = 5.0  # standard deviations of the discordant number that are summed
 _POINTS = (
@@ -98,7 +100,7 @@ def mcnemar_power(conversations: int, discordance: float, difference: float) -> 
 
 def _normal_power(conversations: int, discordance: float, difference: float) -> float:
     """Return the power by Connor's approximation."""
-    center, reach = difference * math.sqrt(conversations), _Z_LEVEL * math.sqrt(discordance)
+    center, reach = difference * math.sqrt(conversations), Z_LEVEL * math.sqrt(discordance)
     spread = math.sqrt(2 * max(discordance - difference**2, sys.float_info.min))
     return 0.5 * (math.erfc((reach - center) / spread) + math.erfc((reach + center) / spread))
 
@@ -140,7 +142,7 @@ def detectable_difference(conversations: int, stddev: float) -> float | None:
     """Return the smallest mean difference found with 80 % power; None without a spread."""
     if conversations < 2 or stddev == 0:  # noqa: PLR2004  (a spread needs two)
         return None
-    return (t_quantile(conversations - 1) + _Z_POWER) * stddev / math.sqrt(conversations)
+    return (t_quantile(conversations - 1) + Z_POWER) * stddev / math.sqrt(conversations)
 
 
 def conversations_needed(differences: Sequence[float]) -> int | None:

@@ -18,6 +18,7 @@ from crm_assets.orchestration.materialize import LineageOptions, materialize_on
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
+from crm_assets.workspace.reference import set_reference
 
 KEY = BaselineKey.of("small", "20260131T093000Z")
 REPLAY = LineageOptions(SessionPlan(agent="replay"))
@@ -103,3 +104,30 @@ def test_what_the_audit_found_is_warned_of(instance: dg.DagsterInstance, project
     found = evaluations(instance, "dataset_revision")["dataset_audit"]
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "1 unfillable placeholders" in (found.description or "")
+
+
+def test_a_baseline_that_is_worse_than_the_reference_is_warned_of_or_fails_the_run(
+    instance: dg.DagsterInstance, project: Project
+) -> None:
+    materialize_on(instance, project, KEY, REPLAY)
+    alone = evaluations(instance, "baseline_readme")["gate"]
+    assert alone.passed and (alone.description or "").endswith("There was nothing to compare.")
+    set_reference(project, BaselinePaths.of(project, KEY), author="Ada")
+    worse = BaselineKey.of("small", "20260201T093000Z")
+    noop = LineageOptions(SessionPlan(agent="noop"))
+    run_id = materialize_on(instance, project, worse, noop).run_id
+    (found,) = (
+        record.dagster_event.asset_check_evaluation_data
+        for record in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+        if record.dagster_event and record.dagster_event.asset_check_evaluation_data.check_name == "gate"
+    )
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "is worse than 20260131T093000Z by more than 2 points" in (found.description or "")
+    blocked = defs.resolve_job_def(BASELINE_JOB).execute_in_process(
+        instance=instance,
+        partition_key=multi_partition(worse),
+        asset_selection=[dg.AssetKey("baseline_readme")],
+        run_config={"ops": {"baseline_readme_gate": {"config": {"blocking": True}}}},
+        raise_on_error=False,
+    )
+    assert not blocked.success and BaselinePaths.of(project, worse).finished
