@@ -6,14 +6,18 @@ not committed, `make clean` keeps it, and it goes where the baselines go: a copy
 
 from __future__ import annotations
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from crm_assets.errors import InfrastructureError, InputError, first_line
-from crm_assets.workspace.files import json_line
-from crm_assets.workspace.jsonl import open_locked
+from crm_assets.workspace.files import atomic_writer, json_line
 from crm_assets.workspace.project import Project
 
 __all__ = ["known_project_id", "project_id"]
@@ -52,14 +56,26 @@ def project_id(project: Project) -> str:
     """
     if known := known_project_id(project):
         return known
-    try:
-        with open_locked(project.identity, wait=True) as handle:
-            if (known := known_project_id(project)) is None:  # no other process was quicker
-                known = uuid4().hex
+    with _alone(project.identity.parent):
+        if (known := known_project_id(project)) is None:  # no other process was quicker
+            known = uuid4().hex
+            with atomic_writer(project.identity) as handle:
                 handle.write(json_line({"project": known}))
-            return known
+        return known
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Lock a folder, which is made if it is missing, against others that write the same file there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise InfrastructureError(
-            f"Could not write {project.identity}: {error.strerror or error}; free some space or correct "
-            "the permissions."
+            f"Could not use {folder}: {error.strerror or error}; free some space or correct its rights."
         ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

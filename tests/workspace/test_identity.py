@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +30,19 @@ def test_a_file_that_a_crash_left_empty_is_written_again(tmp_path: Path) -> None
     project.identity.parent.mkdir()
     project.identity.touch()
     assert known_project_id(project) is None
+    assert project_id(project) == known_project_id(project)
+
+
+def test_a_crash_leaves_no_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    project = Project(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)  # the last thing that happens
+        with pytest.raises(KeyboardInterrupt):
+            project_id(project)
+    assert not project.identity.exists()
     assert project_id(project) == known_project_id(project)
 
 
