@@ -18,6 +18,7 @@ __all__ = [
     "atomic_writer",
     "json_line",
     "read_json",
+    "remove_unfinished",
     "sha256_of_file",
     "write_json",
     "write_jsonl",
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 _CHUNK = 1 << 20
+_UNFINISHED = ".tmp"
 
 
 @contextmanager
@@ -37,7 +39,7 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, temporary = tempfile.mkstemp(_UNFINISHED, f".{path.name}.", path.parent)
         with os.fdopen(descriptor, "wb") as handle:
             yield handle
             handle.flush()
@@ -54,6 +56,12 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
         if temporary is not None:
             with suppress(FileNotFoundError):
                 os.unlink(temporary)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove from `folder` and below what a killed process left of atomic files; nobody may write there."""
+    for leftover in folder.rglob(f".*{_UNFINISHED}"):
+        leftover.unlink(missing_ok=True)
 
 
 def json_line(record: object) -> bytes:

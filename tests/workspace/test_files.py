@@ -15,6 +15,7 @@ from crm_assets.workspace.files import (
     atomic_writer,
     json_line,
     read_json,
+    remove_unfinished,
     sha256_of_file,
     write_json,
     write_jsonl,
@@ -148,3 +149,11 @@ def test_a_hash_is_that_of_the_whole_file(tmp_path: Path):
     for content in (b"", b"x" * ((1 << 20) + 7)):
         path.write_bytes(content)
         assert sha256_of_file(path) == hashlib.sha256(content).hexdigest()
+
+
+def test_what_a_killed_process_left_unfinished_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".mine").touch()
+    with pytest.raises(InfrastructureError), atomic_writer(tmp_path / "plots" / "one.svg"):
+        assert len(list((tmp_path / "plots").iterdir())) == 1
+        remove_unfinished(tmp_path)
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == [".mine"]
