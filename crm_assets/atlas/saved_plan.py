@@ -1,4 +1,4 @@
-"""plan.json: the options that a run's sessions began with, for whatever goes on with it."""
+"""plan.json: the options that a run began with, for whatever goes on with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.files import write_json
 from crm_assets.workspace.project import Project
 
-__all__ = ["SavedPlan", "begun_plan", "plan_to_go_on_with", "save_plan"]
+__all__ = [
+    "SavedPlan",
+    "begun_plan",
+    "limit_to_go_on_with",
+    "plan_to_go_on_with",
+    "save_plan",
+    "saved_plan",
+]
 
 _MAY_DIFFER = frozenset({"concurrency", "workers", "budget_usd", "budget_tokens"})
 
@@ -28,17 +35,22 @@ class SavedPlan(BaseModel):
     """Version of this document's form."""
     sessions: SessionPlan
     """The options that are not at their defaults; paths in the project are relative to its folder."""
+    limit: int | None = None
+    """Number of conversations, if not all; once sessions have begun, the tasks say it."""
 
 
-def save_plan(project: Project, paths: BaselinePaths, plan: SessionPlan) -> None:
-    """Write the plan of a run whose sessions are about to begin.
+def save_plan(
+    project: Project, paths: BaselinePaths, plan: SessionPlan, *, limit: int | None = None
+) -> None:
+    """Write the plan of a run whose sessions have not begun.
 
     Raises:
         InfrastructureError: the disk refused.
     """
     saved = SavedPlan(sessions=_in_project(project, plan))
     chosen = saved.sessions.model_dump(mode="json", exclude_defaults=True)
-    write_json(paths.plan, {**saved.model_dump(mode="json"), "sessions": chosen})
+    document = {"schema_version": saved.schema_version, "sessions": chosen}
+    write_json(paths.plan, document if limit is None else {**document, "limit": limit})
 
 
 def begun_plan(paths: BaselinePaths) -> SessionPlan | None:
@@ -47,10 +59,20 @@ def begun_plan(paths: BaselinePaths) -> SessionPlan | None:
     Raises:
         InputError: plan.json is damaged.
     """
-    if not paths.begun or not paths.plan.is_file():
+    saved = saved_plan(paths) if paths.begun else None
+    return None if saved is None else saved.sessions
+
+
+def saved_plan(paths: BaselinePaths) -> SavedPlan | None:
+    """Return what a run was asked for, whether or not its sessions have begun; None if it is not recorded.
+
+    Raises:
+        InputError: plan.json is damaged.
+    """
+    if not paths.plan.is_file():
         return None
     try:
-        return SavedPlan.model_validate_json(paths.plan.read_bytes()).sessions
+        return SavedPlan.model_validate_json(paths.plan.read_bytes())
     except (OSError, ValidationError) as error:
         raise InputError(
             f"{paths.plan} is not a plan ({first_line(error)}): remove it, and give the run's options."
@@ -60,22 +82,24 @@ def begun_plan(paths: BaselinePaths) -> SessionPlan | None:
 def plan_to_go_on_with(
     project: Project, paths: BaselinePaths, plan: SessionPlan, given: Mapping[str, Any]
 ) -> SessionPlan:
-    """Return the plan that a run's sessions began with; if none have, `plan`.
+    """Return the plan that a run began with, and what was given now; if it has not begun, `plan`.
 
     Args:
         project: where the run is.
         paths: its files.
         plan: for a run that has not begun.
-        given: the options that were given now: how much and how fast may differ, nothing else.
+        given: the options that were given now: once sessions have begun, how much and how fast may differ,
+            nothing else.
 
     Raises:
         InputError: another option differs.
     """
-    begun = begun_plan(paths)
-    if begun is None:
+    saved = saved_plan(paths)
+    if saved is None:
         return plan
+    begun = saved.sessions
     now = _in_project(project, SessionPlan(**{**dict(begun), **given}))
-    for name in SessionPlan.model_fields:
+    for name in SessionPlan.model_fields if paths.begun else ():
         then, wanted = getattr(begun, name), getattr(now, name)
         if then != wanted and name not in _MAY_DIFFER:
             raise InputError(
@@ -83,6 +107,17 @@ def plan_to_go_on_with(
                 "leave the option out, or start a new run."
             )
     return now
+
+
+def limit_to_go_on_with(paths: BaselinePaths, given: int | None) -> int | None:
+    """Return the limit that was given now, or that a run had which has not begun its sessions.
+
+    Raises:
+        InputError: plan.json is damaged.
+    """
+    if given is not None or paths.begun or (saved := saved_plan(paths)) is None:
+        return given
+    return saved.limit
 
 
 def _in_project(project: Project, plan: SessionPlan) -> SessionPlan:

@@ -89,7 +89,7 @@ def backfill(
         if not keys:
             click.echo("All of these runs are finished; give --overwrite to make them again.")
             return
-    plans = {key: plan if overwrite else _plan(project, key, plan) for key in keys}
+    chosen = {key: (plan, limit) if overwrite else _choice(project, key, plan, limit) for key in keys}
 
     from crm_assets.orchestration.backfills import Backfill, daemon_is_running, pool_is_closed
     from crm_assets.orchestration.materialize import STAGES, LineageOptions, open_instance
@@ -97,14 +97,23 @@ def backfill(
     stages = _RESCORED if rescore else _stages(STAGES, resume=resume)
     options = LineageOptions(plan, limit=limit, overwrite=overwrite, resume=resume, retries=2)
     wanted = [
-        Backfill(dataset, [key for key in keys if plans[key] == each], replace(options, plan=each), stages)
-        for each in dict.fromkeys(plans.values())
+        Backfill(
+            dataset,
+            [key for key in keys if chosen[key] == (each, most)],
+            replace(options, plan=each, limit=most),
+            stages,
+        )
+        for each, most in dict.fromkeys(chosen.values())
     ]
     with open_instance(project) as instance:
         if here or not daemon_is_running(instance):
             _run_here(instance, project, wanted, options, asked_for=here)
             return
-        if not rescore and any(each.asks_models for each in plans.values()) and pool_is_closed(instance):
+        if (
+            not rescore
+            and any(each.asks_models for each, _ in chosen.values())
+            and pool_is_closed(instance)
+        ):
             raise InputError(
                 "The pool 'language_models' has the limit 0, so no run would ever start; raise it in the "
                 "UI (Deployment, Concurrency)."
@@ -113,11 +122,14 @@ def backfill(
             _submit(instance, project, each, wait=not detach)
 
 
-def _plan(project: Project, key: BaselineKey, plan: SessionPlan) -> SessionPlan:
-    """Return the plan of a run: what its sessions began with, else `plan`."""
-    from crm_assets.atlas.saved_plan import plan_to_go_on_with
+def _choice(
+    project: Project, key: BaselineKey, plan: SessionPlan, limit: int | None
+) -> tuple[SessionPlan, int | None]:
+    """Return the plan and the limit of a run: what it began with, else those that are given."""
+    from crm_assets.atlas.saved_plan import limit_to_go_on_with, plan_to_go_on_with
 
-    return plan_to_go_on_with(project, BaselinePaths.of(project, key), plan, given_options())
+    paths = BaselinePaths.of(project, key)
+    return plan_to_go_on_with(project, paths, plan, given_options()), limit_to_go_on_with(paths, limit)
 
 
 def _keys(
@@ -193,7 +205,7 @@ def _next_command(left: Sequence[BaselinePaths], options: LineageOptions) -> str
         return None
     words = ["crm-assets", "backfill", "--dataset", left[0].key.dataset]
     words += ["--runs", ",".join(str(paths.key.run) for paths in left)]
-    if not all(paths.begun and paths.plan.is_file() for paths in left):
+    if not all(paths.plan.is_file() for paths in left):
         words += flags_of(options.plan, limit=options.limit)
     return shlex.join(words)
 

@@ -102,10 +102,11 @@ def _make(project: Project, paths: BaselinePaths, options: _Options) -> str:
     """
     plan, state = options.plan, RunState.PLANNED
     if not options.overwrite:
-        from crm_assets.atlas.saved_plan import plan_to_go_on_with
+        from crm_assets.atlas.saved_plan import limit_to_go_on_with, plan_to_go_on_with
 
         paths.protect(overwrite=options.resume)
         state, plan = status_of(paths).state, plan_to_go_on_with(project, paths, plan, given_options())
+        options = options._replace(limit=limit_to_go_on_with(paths, options.limit))
     agent: str = plan.agent
     if options.resume or state not in (RunState.NOT_SCORED, RunState.NOT_PUBLISHED):  # runs sessions
         require_dataset(project, paths.key.dataset)

@@ -38,14 +38,14 @@ def command_of(paths: BaselinePaths, plan: SessionPlan, *, limit: int | None = N
 
     Options are named as long as the run has not recorded them.
     """
-    from crm_assets.atlas.saved_plan import begun_plan
+    from crm_assets.atlas.saved_plan import saved_plan
     from crm_assets.workspace.states import status_of
 
     status = status_of(paths)
     if status.command is None or not paths.folder.exists():
         return None
     words = [status.command]
-    if not paths.imported.exists() and not paths.has_sessions and begun_plan(paths) is None:
+    if not paths.imported.exists() and not paths.has_sessions and saved_plan(paths) is None:
         words += [shlex.quote(word) for word in flags_of(plan, limit=limit)]
     return " ".join(words)
 

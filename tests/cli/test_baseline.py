@@ -142,10 +142,14 @@ def test_tasks_stops_before_the_sessions_and_baseline_goes_on(run: Run, project:
     result = run("tasks", "--dataset", "small", "--run", KEY, "--limit", 2)
     assert result.exit_code == 0, result.output
     assert f"Tasks: artifacts/baselines/small/{KEY}/atlas/tasks.jsonl" in result.stdout
-    assert sorted(file.name for file in folder(project).iterdir()) == ["revision.json", "tasks.jsonl"]
+    assert sorted(file.name for file in folder(project).iterdir()) == [
+        "plan.json",
+        "revision.json",
+        "tasks.jsonl",
+    ]
     task = orjson.loads((folder(project) / "tasks.jsonl").read_bytes().splitlines()[0])
     small = ("--agent", "replay", "--dataset", "small")
-    assert run("baseline", *small, "--run", KEY, "--limit", 2).exit_code == 0
+    assert run("baseline", *small, "--run", KEY).exit_code == 0, "it has its limit"
     again = orjson.loads((folder(project) / "tasks.jsonl").read_bytes().splitlines()[0])
     assert again == task, "the same run has the same tasks"
 
@@ -207,6 +211,24 @@ def test_a_baseline_that_stops_between_stages_goes_on_by_the_command_it_names(
     assert verified.exit_code == 0, verified.output
 
 
+@pytest.mark.parametrize("stopped_at", ["write_tasks", "run_plan"])
+def test_a_run_that_stops_before_its_sessions_keeps_its_options(
+    run: Run, project: Project, monkeypatch: pytest.MonkeyPatch, stopped_at: str
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise InfrastructureError("The disk is full.")
+
+    module = "tasks" if stopped_at == "write_tasks" else "sessions"
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules[f"crm_assets.defs.assets.{module}"], stopped_at, full)
+        assert run(*SMALL, "--run", KEY, "--limit", 2).exit_code == 3
+    (listed,) = json.loads(run("runs", "list", "--dataset", "small", "--json").stdout)
+    done = run(*shlex.split(listed["command"])[1:])
+    assert done.exit_code == 0, done.output
+    metrics = read_json(folder(project) / "metrics.json")
+    assert (metrics["agent_config"]["name"], metrics["total_conversations"]) == ("replay", 2)
+
+
 def test_overwriting_keeps_what_it_replaces_and_restore_brings_it_back(
     run: Run, finish: Finish, project: Project
 ) -> None:
@@ -220,6 +242,12 @@ def test_overwriting_keeps_what_it_replaces_and_restore_brings_it_back(
     assert restored.exit_code == 0, restored.output
     now = {file.name: file.read_bytes() for file in folder(project).iterdir() if file.is_file()}
     assert now == before
+    for stranger in (".hidden", "extra.txt"):
+        (folder(project) / stranger).write_text("x")
+    verified = run("lineage", "small", KEY, "--verify")
+    assert verified.exit_code == 0, verified.output
+    assert ".hidden is hidden or unfinished" in verified.stdout
+    assert "extra.txt is not in manifest.json" in verified.stdout
 
 
 def test_a_model_server_that_is_down_leaves_the_sessions_to_be_run(

@@ -2,10 +2,13 @@
 
 # No postponed annotations here: Dagster reads the config class off the function as it stands.
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 
+from crm_assets.atlas.plan import SessionPlan
+from crm_assets.atlas.saved_plan import save_plan
 from crm_assets.conversations import AuditReport, DatasetRevision, check_dataset, read_revision
 from crm_assets.conversations.revision import read_revision_file
 from crm_assets.crm import tool_names
@@ -13,6 +16,7 @@ from crm_assets.defs.assets.conversations import conversations, is_observed, obs
 from crm_assets.defs.assets.progress import tell
 from crm_assets.defs.partitions import BASELINE_PARTITIONS, require_planned
 from crm_assets.defs.resources import ArtifactsResource, PostgresResource
+from crm_assets.defs.sessions_config import SessionsConfig
 from crm_assets.defs.stages import (
     GROUP,
     OWNERS,
@@ -27,6 +31,7 @@ from crm_assets.reporting.formats import counted
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.datasets import require_dataset
 from crm_assets.workspace.files import write_json
+from crm_assets.workspace.project import Project
 from crm_assets.workspace.states import prepare
 
 __all__ = ["AUDIT_FACTS", "dataset_revision"]
@@ -75,12 +80,23 @@ def dataset_revision(
         revision = read_revision(source, key.dataset)
         report = audit_dataset(source, databases=postgres.databases())
         if prepare(paths, paths.revision, overwrite=config.overwrite):
+            _save_choice(context, project, paths)
             write_json(paths.revision, revision.model_dump(mode="json"))
         else:
             revision = _unchanged(paths, revision)
     _observe(context, key.dataset, revision.sha256)
     tell(context, f"{counted(revision.conversations, 'conversation')}, sha256 {revision.sha256[:12]}")
     return file_result(project, paths.revision, _metadata(revision, report), version=revision.sha256)
+
+
+def _save_choice(context: dg.AssetExecutionContext, project: Project, paths: BaselinePaths) -> None:
+    """Keep the options of the stages to come: a run that is killed from here on goes on with them."""
+    run_config: Mapping[str, Any] = context.run.run_config
+    ops = run_config.get("ops") or {}
+    sessions = SessionsConfig(**ops.get("atlas_sessions", {}).get("config", {}))
+    limit = ops.get("atlas_tasks", {}).get("config", {}).get("limit")
+    if (plan := sessions.plan()) != SessionPlan() or limit is not None:
+        save_plan(project, paths, plan, limit=limit)
 
 
 def _unchanged(paths: BaselinePaths, now: DatasetRevision) -> DatasetRevision:

@@ -9,7 +9,7 @@ import dagster as dg
 from crm_assets.atlas.plan import SessionPlan
 from crm_assets.atlas.run_plan import load_run, require_resumable, run_plan
 from crm_assets.atlas.run_playbook import read_run_playbook
-from crm_assets.atlas.saved_plan import save_plan
+from crm_assets.atlas.saved_plan import limit_to_go_on_with, save_plan
 from crm_assets.defs.assets.playbook import playbook, playbook_written
 from crm_assets.defs.assets.progress import session_progress, tell
 from crm_assets.defs.assets.spending import spending_metadata
@@ -92,7 +92,7 @@ def atlas_sessions(
         if not prepare(paths, paths.sessions, overwrite=config.overwrite and not again):
             return _kept(context, artifacts.project, paths)
         if not paths.begun:
-            save_plan(artifacts.project, paths, plan)
+            save_plan(artifacts.project, paths, plan, limit=limit_to_go_on_with(paths, None))
         try:
             reset = sandbox.reset()
             tell(context, _described(reset))
