@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import os
 import signal
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from multiprocessing import resource_tracker
 from typing import Any, TypeVar
@@ -21,9 +23,11 @@ __all__ = [
     "deaf_to_interrupts",
     "gather_all",
     "in_thread",
+    "off_the_clock",
     "process_lives",
     "run_all",
     "run_interruptible",
+    "time_limit",
     "until_done",
     "usable_cores",
 ]
@@ -137,6 +141,57 @@ class Turnstile:
                 turn.set_result(None)
                 return
         self._is_taken = False
+
+
+class _Clock:
+    """The time limit of a block of code, stopped while some of it waits its turn."""
+
+    def __init__(self, scope: anyio.CancelScope) -> None:
+        self._scope = scope
+        self._waiting = 0
+        self._left = math.inf
+
+    def stop(self) -> None:
+        if not self._waiting:
+            self._left, self._scope.deadline = self._scope.deadline - anyio.current_time(), math.inf
+        self._waiting += 1
+
+    def go_on(self) -> None:
+        self._waiting -= 1
+        if not self._waiting:
+            self._scope.deadline = anyio.current_time() + self._left
+
+
+_CLOCK: ContextVar[_Clock | None] = ContextVar("clock", default=None)
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Limit the time of the block, in seconds, without what it spends `off_the_clock`.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    with anyio.fail_after(seconds) as scope:
+        token = _CLOCK.set(_Clock(scope))
+        try:
+            yield
+        finally:
+            _CLOCK.reset(token)
+
+
+@contextmanager
+def off_the_clock() -> Iterator[None]:
+    """Keep the block, which waits for its turn, from counting toward a `time_limit` around it."""
+    clock = _CLOCK.get()
+    if clock is None:
+        yield
+        return
+    clock.stop()
+    try:
+        yield
+    finally:
+        clock.go_on()
 
 
 def run_interruptible(work: Coroutine[Any, Any, _Result], stopping: Callable[[], object]) -> _Result:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import anyio
 import pytest
 
-from crm_assets.concurrency import Turnstile, in_thread, run_interruptible
+from crm_assets.concurrency import Turnstile, in_thread, off_the_clock, run_interruptible, time_limit
 from tests.waiting import HANG_SECONDS
 
 
@@ -175,3 +175,20 @@ def test_a_task_that_is_cancelled_at_a_turnstile_keeps_nobody_waiting(iterations
 
     through = asyncio.run(main())
     assert [name for name in through if name != "b"] == ["a", "c", "d", "e"]
+
+
+def test_a_time_limit_counts_work_and_not_waiting_for_a_turn():
+    async def wait(seconds: float) -> None:
+        with off_the_clock():
+            await asyncio.sleep(seconds)
+
+    async def main() -> None:
+        with time_limit(0.2):
+            await asyncio.gather(wait(0.4), wait(0.6))  # together, and longer than the limit
+            await asyncio.sleep(0.01)
+        with pytest.raises(TimeoutError), time_limit(0.2):
+            await wait(0.4)
+            await asyncio.sleep(HANG_SECONDS)
+        await wait(0.0)  # without a limit it is nothing
+
+    asyncio.run(main())

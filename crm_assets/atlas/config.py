@@ -93,7 +93,7 @@ class OrchestrationConfig(_Section):
     max_retries: int = Field(default=1, ge=0, le=1)
     """Attempts after the first, with guidance, while the teacher finds the attempt invalid."""
     step_timeout_seconds: float = Field(default=900.0, gt=0.0)
-    """Timeout of one attempt; a session that exceeds it fails without a verdict."""
+    """Timeout of one attempt, less waits for budget and limits; a session beyond it has no verdict."""
 
 
 class ProbeThresholds(_Section):

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-import anyio
-
 from crm_assets.atlas.choices import LearningMode
 from crm_assets.atlas.config import AtlasConfig
 from crm_assets.atlas.learning import LearningCase, LearningOutcome, learn
@@ -28,6 +26,7 @@ from crm_assets.atlas.student import Student, student_plan
 from crm_assets.atlas.teacher import review_plan, validate
 from crm_assets.atlas.trajectory import Trajectory
 from crm_assets.atlas.transcript import make_transcript
+from crm_assets.concurrency import time_limit
 from crm_assets.conversations import Conversation
 from crm_assets.errors import InfrastructureError
 from crm_assets.harness import ConversationRunner, GroundTruth, Judge
@@ -220,7 +219,7 @@ class AtlasLoop:
         limit = self._config.orchestration.step_timeout_seconds
         started = run.open.context.started_at
         try:
-            with anyio.fail_after(limit):
+            with time_limit(limit):
                 return await self._runner.run(
                     run.conversation, truth, agent=student, judge=run.judge, now=started
                 )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from crm_assets.concurrency import off_the_clock
 from crm_assets.errors import ConfigError
 from crm_assets.llm.booking import about_prompt_tokens
 from crm_assets.llm.interface import Caller, Role
@@ -286,7 +287,8 @@ class BudgetKeeper:
     async def _change(self) -> None:
         self._waiting += 1
         try:
-            await self._news.wait()
+            with off_the_clock():
+                await self._news.wait()
         finally:
             self._waiting -= 1
 

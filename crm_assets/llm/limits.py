@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from crm_assets.concurrency import off_the_clock
 from crm_assets.llm.failures import FailureKind, RetryPolicy
 from crm_assets.llm.outage import Outage
 
@@ -159,10 +160,12 @@ class ProviderLimiter:
         try:
             self._calls.acquire_on_behalf_of_nowait(borrower)
         except anyio.WouldBlock:
-            await self._calls.acquire_on_behalf_of(borrower)
+            with off_the_clock():
+                await self._calls.acquire_on_behalf_of(borrower)
         try:
-            await self._wait_for_rates(tokens)
-            await self._wait_till_open()
+            with off_the_clock():
+                await self._wait_for_rates(tokens)
+                await self._wait_till_open()
             if not self.outage.is_on:
                 yield Slot(self._period, tokens)
                 return

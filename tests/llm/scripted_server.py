@@ -222,6 +222,18 @@ class ScriptedServer:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(HANG_SECONDS)
 
+    def leave(self, seconds: float) -> None:
+        """Be away for a while: connections are reset, and nobody listens."""
+        asyncio.run_coroutine_threadsafe(self._leave(seconds), self._loop)
+
+    async def _leave(self, seconds: float) -> None:
+        (site,) = self._runner.sites
+        await site.stop()
+        for connection in self._runner.server.connections if self._runner.server else ():
+            connection.force_close()
+        await asyncio.sleep(seconds)
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, backlog=1024).start()
+
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(self._run())
@@ -230,7 +242,7 @@ class ScriptedServer:
     async def _run(self) -> None:
         application = web.Application(client_max_size=_CONNECTION_LIMIT)
         application.router.add_post("/{path:.*}", self._answer)
-        runner = web.AppRunner(application, shutdown_timeout=0.1, access_log=None)
+        runner = self._runner = web.AppRunner(application, shutdown_timeout=0.1, access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", self.port, backlog=1024)
         await site.start()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from crm_assets.concurrency import time_limit
 from crm_assets.llm.failures import FailureKind
 from crm_assets.llm.limits import ProviderLimiter, ProviderLimits, Slot
 from tests.llm.asking import run
@@ -102,6 +103,21 @@ def test_nobody_is_let_in_while_the_provider_is_closed():
         await asyncio.gather(*(one() for _ in range(5)))
         assert all(30 <= at <= 31 for at in let_in)  # no later than a second after it opens
         assert len(set(let_in)) == 5, "all knock at the same moment"
+
+    run_in_virtual_time(watch, LIMITS)
+
+
+def test_waiting_for_leave_is_no_part_of_a_time_limit():
+    async def watch(now: Callable[[], float]) -> None:
+        limits = limiter(max_connections=1)
+        async with limits.slot(0) as slot:
+            limits.report(slot, tokens=0, failure="rate_limited", wait_seconds=30)
+        with time_limit(10):
+            async with limits.slot(0):
+                assert now() >= 30
+        with pytest.raises(TimeoutError), time_limit(10):
+            async with limits.slot(0):
+                await asyncio.sleep(11)
 
     run_in_virtual_time(watch, LIMITS)
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NoReturn, TypedDict
 
-import anyio
 import orjson
 from pydantic import BaseModel
 
@@ -23,6 +22,7 @@ from crm_assets.atlas.sdk.places import ROLES, Place
 from crm_assets.atlas.student import Student, student_plan
 from crm_assets.atlas.telemetry.jsonb import jsonb
 from crm_assets.atlas.transcript import make_transcript
+from crm_assets.concurrency import time_limit
 from crm_assets.conversations import Conversation
 from crm_assets.errors import CrmAssetsError, InfrastructureError
 from crm_assets.harness import ConversationRunner, GroundTruth, Judge
@@ -246,7 +246,7 @@ class SdkSession:
     async def _run(self, student: Student) -> ConversationResult:
         limit = self.config.orchestration.step_timeout_seconds
         try:
-            with anyio.fail_after(limit):
+            with time_limit(limit):
                 return await self.runner.run(
                     self.conversation, self.truth, agent=student, judge=self.judge, now=self.started_at
                 )
