@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -105,6 +105,8 @@ class ModelClient(RecordingModels):
         self._budget = BudgetKeeper(budget or Budget(), self.ledger, turns or {})
         self._dice = random.Random(seed)  # noqa: S311  (jitter, no secret)
         self._under_way = self._retried = 0
+        self._open: set[asyncio.Future[None]] = set()
+        """One for each call under way; done once it is booked."""
         self._stopping = False
         self._turnstile = Turnstile()
         self._seen = Observations(
@@ -141,7 +143,9 @@ class ModelClient(RecordingModels):
         self._stopping = True
 
     async def aclose(self) -> None:
-        """Close all connections; the ledger stays open."""
+        """Close all connections; the ledger stays open. After `stop`, open calls are booked first."""
+        if self._stopping and self._open:
+            await asyncio.wait(set(self._open))  # of callers that whoever started them no longer waits for
         await self._backends.aclose()
 
     @asynccontextmanager
@@ -187,7 +191,8 @@ class ModelClient(RecordingModels):
         try:
             async with limiter.slot(about_prompt_tokens(request) if limiter.counts_tokens else 0) as slot:
                 self._seen.require_usable(request)
-                completion, entry = await self._send(call, request, len(attempts) + 1)
+                with self._booking():
+                    completion, entry = await self._send(call, request, len(attempts) + 1)
                 took, failure = entry.counted, completion.failure
                 _report(limiter, slot, completion, entry, self._asked_wait(failure))
         finally:
@@ -242,6 +247,17 @@ class ModelClient(RecordingModels):
         if cancelled is not None:
             raise cancelled
         return completion, entry
+
+    @contextmanager
+    def _booking(self) -> Iterator[None]:
+        """Let `aclose` wait for the block."""
+        booked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._open.add(booked)
+        try:
+            yield
+        finally:
+            self._open.discard(booked)
+            booked.set_result(None)
 
     def _error(self, call: Call, completion: Completion) -> CallError | None:
         if completion.failure is not None:

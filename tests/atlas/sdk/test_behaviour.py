@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import signal
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from crm_assets.workspace.baseline_files import RunFiles
 from tests.atlas.loop import Loop, asked, models_at, offline_models, role_of, small_dataset
 from tests.llm.scripted_server import Recorded, Scripted, ScriptedServer, hang, refused, text
-from tests.waiting import eventually
+from tests.waiting import HANG_SECONDS, eventually
 
 from .environment import SdkProcess
 
@@ -273,6 +275,32 @@ def test_a_run_that_was_killed_goes_on_without_paying_twice(
     assert loop.query("SELECT status FROM sessions ORDER BY id") == [("failed",), ("succeeded",)]
     (line,) = loop.lines(files)
     assert line["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("role", ["student", "judge", "learner"])
+def test_an_interrupted_run_waits_for_answers_under_way_and_books_them(
+    loop: Loop, server: ScriptedServer, tmp_path: Path, role: str
+) -> None:
+    def slowly(request: Recorded) -> Scripted:
+        return replace(offline_models(request), delay_seconds=2.0 if role_of(request) == role else 0.0)
+
+    server.script = slowly
+    files = loop.tasks(DATASET[:1])
+    config = loop.config(models_at(server.url))
+    with SdkProcess(tmp_path / "first.txt") as stopped:
+        stopped.start(loop, files, config)
+        assert eventually(lambda: calls(server)[role])
+        assert stopped.popen is not None
+        stopped.popen.send_signal(signal.SIGINT)
+        stopped.popen.wait(HANG_SECONDS)
+    booked = loop.ledger(files)
+    assert len(booked) == len(server.requests)
+    assert [entry.error for entry in booked if entry.error] == []
+    server.script = offline_models
+    with SdkProcess(tmp_path / "second.txt") as resumed:
+        resumed.run(loop, files, config)
+    assert len(loop.ledger(files)) == len(server.requests)
+    assert max(Counter(request.text for request in server.requests).values()) == 1
 
 
 def test_a_replay_has_no_engine(process: SdkProcess, loop: Loop, server: ScriptedServer) -> None:
