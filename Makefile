@@ -3,12 +3,13 @@
 DATASET ?= dev
 AGENT ?= atlas
 PORT ?= 3000
+POINTS ?= 200
 PYTEST_ARGS ?= -n auto --dist loadfile --no-loadscope-reorder
 
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help env baseline test test-all ui lint bench doctor clean
+.PHONY: help env baseline test test-all ui lint bench soak doctor clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +38,9 @@ lint: env ## Check style, formatting, types and imports
 
 bench: env ## Measure the harness and print the figures
 	@$(BIN)/python -m benchmarks
+
+soak: env ## Stop small runs at POINTS (200) writes and go on; writes docs/reliability.md
+	@$(BIN)/python -m tests.soak --points $(POINTS)
 
 doctor: env ## Check every prerequisite
 	@$(BIN)/crm-assets doctor
