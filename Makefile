@@ -17,8 +17,10 @@ help: ## List the targets
 env: ## Make or renew .venv from requirements.lock
 	@scripts/bootstrap
 
+# Without cost, even where an API key is set: ATLAS_OFFLINE_MODE=0 asks the configuration's models.
+ATLAS_OFFLINE_MODE ?= 1
 baseline: env ## Run the dataset DATASET (dev) with AGENT (atlas) through the whole lineage
-	@$(BIN)/crm-assets baseline --dataset $(DATASET) --agent $(AGENT)
+	@ATLAS_OFFLINE_MODE=$(ATLAS_OFFLINE_MODE) $(BIN)/crm-assets baseline --dataset $(DATASET) --agent $(AGENT)
 
 # With bytecode, even where the environment wants none: the tests start many processes.
 test: env ## Run the tests that need no browser, Atlas SDK or Dagster processes

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from crm_assets.atlas.config_file import load_config
 from crm_assets.cli import cli
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,3 +69,24 @@ def test_the_tests_that_guard_the_scores_exist() -> None:
     assert named
     for path, name in named:
         assert f"def {name}(" in (ROOT / path).read_text(), f"{path}::{name}"
+
+
+@pytest.mark.parametrize(("arguments", "offline"), [((), True), (("ATLAS_OFFLINE_MODE=0",), False)])
+def test_the_first_command_costs_nothing_where_a_key_is_set(
+    arguments: tuple[str, ...], offline: bool
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "ATLAS_OFFLINE_MODE"}
+    environment["OPENAI_API_KEY"] = "sk-nothing"
+    asked = subprocess.run(
+        ["make", "-n", "baseline", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    command = asked.stdout.splitlines()[-1]
+    assert "crm-assets baseline --dataset dev" in command
+    environment |= dict(re.findall(r"\b([A-Z_]+)=(\S+)", command.partition("crm-assets")[0]))
+    config = ROOT / "configs" / "atlas" / "crm_harness.dev.yaml"
+    assert load_config(config, environment=environment).offline is offline
