@@ -225,11 +225,17 @@ def test_a_step_timeout_ends_a_session_that_hangs(loop: Loop):
         replayed = loop.tasks(DOCUMENTS, run="late-again")
         with pytest.raises(InfrastructureError, match="have no verdict"):
             loop.run(replayed, loop.project.configs / "late.yaml", learning="off", replay=files.ledger)
+    # On a busy machine the time may be over before a session's request was sent; that cannot be replayed.
+    sent = {entry.session for entry in loop.ledger(files)}
     results = [
-        [line["conversation_result"]["error_message"] for line in loop.lines(one)]
+        [
+            line["conversation_result"]["error_message"]
+            for line in loop.lines(one)
+            if line["task_id"].partition("::")[0] in sent
+        ]
         for one in (files, replayed)
     ]
-    assert results[0] == results[1]
+    assert results[0] == results[1] != []
 
 
 @pytest.mark.usefixtures("impatient")
