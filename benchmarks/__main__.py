@@ -32,6 +32,7 @@ def main() -> None:
             "memory",
             "scale",
             "ui",
+            "transcripts",
         ],
         help="one measurement alone",
     )
@@ -114,6 +115,10 @@ def run(project: Project, folder: Path, divisor: int, only: str | None) -> None:
         )
     if wanted("scale"):
         scale.report(project, folder, 50_000 // divisor)
+    if wanted("transcripts"):
+        from benchmarks import transcripts  # noqa: PLC0415  (only this one needs Inspect and a browser)
+
+        transcripts.report(project, folder, 10_000 // divisor)
     if wanted("ui"):
         from benchmarks import ui_scale  # noqa: PLC0415  (only this one needs Dagster and a browser)
 

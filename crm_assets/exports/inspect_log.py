@@ -25,7 +25,7 @@ from crm_assets.exports.inspect_scores import SCORES, ScoreTally
 from crm_assets.records import LoopSession, RunHeader, SessionLog
 from crm_assets.workspace.baseline_files import BaselinePaths
 
-__all__ = ["write_beginning", "write_inspect_log"]
+__all__ = ["run_facts", "write_beginning", "write_inspect_log"]
 
 _LOG_VERSION: Final = 2
 _PLAN: Final = {"name": "crm_assets", "steps": []}
@@ -137,7 +137,7 @@ class _LogWriter:
         self._short = short_summaries
         self._against = against
         self._header = SessionLog(paths.sessions).header
-        self._facts = _run_facts(paths, self._header, flips_against(against, paths) if against else {})
+        self._facts = run_facts(paths, self._header, flips_against(against, paths) if against else None)
         self._tally = ScoreTally()
         self._roles: dict[str, dict[str, Any]] = {}
         self._models: dict[str, dict[str, Any]] = {}
@@ -257,7 +257,12 @@ class _LogWriter:
         }
 
 
-def _run_facts(paths: BaselinePaths, header: RunHeader, flips: Mapping[str, str]) -> RunFacts:
+def run_facts(paths: BaselinePaths, header: RunHeader, flips: Mapping[str, str] | None = None) -> RunFacts:
+    """Return the facts of a run that its samples repeat.
+
+    Raises:
+        InputError: plan.json is damaged.
+    """
     settings = header.settings or {}
     prompt = (settings.get("agent") or {}).get("system_prompt")
     models = _models(header.agent or {})
@@ -269,7 +274,7 @@ def _run_facts(paths: BaselinePaths, header: RunHeader, flips: Mapping[str, str]
         system_prompt=prompt if isinstance(prompt, str) else None,
         models=models,
         budget=_budget(paths),
-        flips=flips,
+        flips=flips or {},
     )
 
 
