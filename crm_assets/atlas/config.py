@@ -45,8 +45,14 @@ class _Section(BaseModel):
 class AgentConfig(_Section):
     """The student: the agent that works on the CRM."""
 
-    type: Literal["crm_harness"] = "crm_harness"
-    """Runs CRM conversations through the harness; the only type."""
+    type: Literal["crm_harness", "python"] = "crm_harness"
+    """`crm_harness`: the language model `llm`, asked by the harness; `python`: an agent of your own
+    (docs/agents.md)."""
+    factory: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
+    """What makes an agent of type `python`: `module:factory`. Modules are looked for in the project's
+    folder, then in its environment."""
+    turn_timeout_seconds: float = Field(default=120.0, gt=0.0)
+    """Time that an agent of type `python` may take for a turn; that of its calls does not count."""
     name: str = "crm-student"
     """The agent's name in results."""
     system_prompt: str = "You are a CRM assistant. Use the tools to do what the user asks."
@@ -63,8 +69,33 @@ class AgentConfig(_Section):
     make more when it has their results. The prompt should say so, too."""
     max_calls_per_turn: int = Field(default=8, ge=2, le=64)
     """Maximum calls of one turn with `many`."""
-    llm: ModelSpec
-    """The student model."""
+    llm: ModelSpec | None = None
+    """The student model; an agent of your own has none here."""
+
+    @model_validator(mode="after")
+    def _of_one_type(self) -> AgentConfig:
+        if self.type == "crm_harness":
+            if self.llm is None:
+                raise ValueError("llm is missing: name the student's model")
+            if self.factory is not None:
+                raise ValueError("factory has an effect only with type: python")
+        else:
+            if self.factory is None:
+                raise ValueError("factory is missing: write module:factory")
+            if self.llm is not None:
+                raise ValueError("llm has no effect with type: python; leave it out")
+        return self
+
+    @property
+    def model(self) -> ModelSpec:
+        """Return the student model of type `crm_harness`."""
+        assert self.llm is not None  # as `_of_one_type` sees to
+        return self.llm
+
+    @property
+    def most_calls(self) -> int:
+        """Return the maximum number of calls of a turn."""
+        return self.max_calls_per_turn if self.calls_per_turn == "many" else 1
 
 
 class StudentConfig(_Section):

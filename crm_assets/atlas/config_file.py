@@ -83,7 +83,7 @@ class LoadedConfig:
         """Return every model that may be called, by its role."""
         config = self.config
         named = {
-            "student": config.agent.llm,
+            **({"student": config.agent.llm} if config.agent.llm is not None else {}),
             "teacher": config.teacher.llm,
             "judge": config.rim.small_model,
             "arbiter": config.rim.large_model,
@@ -239,6 +239,8 @@ def _offline(config: AtlasConfig) -> AtlasConfig:
         for section, key in places:
             part = update.get(section, getattr(config, section))
             spec = getattr(part, key)
+            if spec is None:  # an agent of the user's own asks its own model
+                continue
             stand_in = ModelSpec(
                 provider=OFFLINE_PROVIDER,
                 model=role,

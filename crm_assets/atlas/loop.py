@@ -22,10 +22,11 @@ from crm_assets.atlas.playbook import (
 )
 from crm_assets.atlas.rewards import RewardCase, judge_session
 from crm_assets.atlas.store import OpenSession
-from crm_assets.atlas.student import Student, student_plan
+from crm_assets.atlas.student import student_plan
 from crm_assets.atlas.teacher import review_plan, validate
 from crm_assets.atlas.trajectory import Trajectory
 from crm_assets.atlas.transcript import make_transcript
+from crm_assets.atlas.working_agents import Agents
 from crm_assets.concurrency import time_limit
 from crm_assets.conversations import Conversation
 from crm_assets.errors import InfrastructureError
@@ -101,6 +102,7 @@ class AtlasLoop:
         config: AtlasConfig,
         learning: LearningMode,
         models: Models,
+        agents: Agents,
         runner: ConversationRunner,
         *,
         handles: Mapping[str, str],
@@ -112,6 +114,7 @@ class AtlasLoop:
             config: the run's.
             learning: whether what was learnt is used, and added to.
             models: whom all roles ask.
+            agents: makes the agent of each session.
             runner: what takes the student through a conversation.
             handles: the CRM's tools with what they are for.
             clock: what dates entries of the playbook.
@@ -119,6 +122,7 @@ class AtlasLoop:
         self._config = config
         self._learning = learning
         self._models = models
+        self._agents = agents
         self._runner = runner
         self._handles = handles
         self._clock = clock
@@ -208,10 +212,8 @@ class AtlasLoop:
                 run.guidance.append(validation.guidance)
 
     async def _attempt(self, run: SessionRun, truth: GroundTruth | Exception) -> ConversationResult:
-        student = Student(
-            self._models,
+        agent = self._agents.of(
             run.open.ledger_key,
-            self._config,
             pamphlet=self._pamphlet(run, "student"),
             plan=run.plan.plan if run.plan else None,
             guidance=run.guidance[-1] if run.guidance else None,
@@ -221,11 +223,11 @@ class AtlasLoop:
         try:
             with time_limit(limit):
                 return await self._runner.run(
-                    run.conversation, truth, agent=student, judge=run.judge, now=started
+                    run.conversation, truth, agent=agent, judge=run.judge, now=started
                 )
         except TimeoutError:  # in a replay, what the recorded run did not wait for ends like this, too
             late = InfrastructureError(f"The student took longer than {limit:g} s (step_timeout_seconds).")
-        return await self._runner.run(run.conversation, late, agent=student)
+        return await self._runner.run(run.conversation, late, agent=agent)
 
     async def _validate(self, run: SessionRun, result: ConversationResult) -> Validation:
         return await validate(

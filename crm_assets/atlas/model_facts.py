@@ -12,6 +12,7 @@ from crm_assets.atlas.playbook import SHARED
 from crm_assets.atlas.prompt_hashes import prompt_hashes
 from crm_assets.atlas.sdk import require_sdk
 from crm_assets.atlas.student_prompt import prompt_sha256
+from crm_assets.atlas.working_agents import own_agent_facts
 
 __all__ = ["ModelRun", "describe_models"]
 
@@ -30,6 +31,8 @@ class ModelRun:
     """The ledger of a recorded run over the same tasks: no model is called, only files are written."""
     project: str | None = None
     """Identity of the project, for the telemetry; None before the run begins."""
+    folder: Path | None = None
+    """The project's, where modules of agents are looked for; None before the run begins."""
 
     @property
     def by_sdk(self) -> bool:
@@ -48,6 +51,14 @@ class ModelRun:
         return self.plan.agent == "atlas" and self.config.learning_mode == "on"
 
 
+def _of_agent(run: ModelRun) -> dict[str, Any]:
+    """Return the student's model, or what an agent of the user's own is."""
+    agent = run.config.config.agent
+    if agent.type == "crm_harness":
+        return {"model": agent.model.name}
+    return own_agent_facts(agent, [run.folder] if run.folder else [])
+
+
 def describe_models(run: ModelRun) -> dict[str, Any]:
     """Return who works and all that can change the outcome; part of the run's identity."""
     config = run.config.config
@@ -58,7 +69,7 @@ def describe_models(run: ModelRun) -> dict[str, Any]:
         "name": config.agent.name,
         "type": config.agent.type,
         "loop": run.plan.agent,
-        "model": config.agent.llm.name,
+        **_of_agent(run),
         "offline": run.config.offline,
         "tool_mode": config.agent.tool_mode,
         "calls_per_turn": config.agent.calls_per_turn,

@@ -29,6 +29,7 @@ from crm_assets.atlas.store import (
 from crm_assets.atlas.tasks import AtlasTask, TaskSource
 from crm_assets.atlas.telemetry import TelemetryStore
 from crm_assets.atlas.tool_mode import find_tool_mode
+from crm_assets.atlas.working_agents import Agents, Students, own_agents
 from crm_assets.concurrency import run_interruptible
 from crm_assets.crm import TOOLS, SandboxPool
 from crm_assets.database import Databases, read_environment
@@ -101,7 +102,7 @@ def run_models(
             sessions were lost to such failures.
         UnfinishedError: the budget was spent before most sessions had run.
     """
-    run = replace(run, project=project_id(project))
+    run = replace(run, project=project_id(project), folder=project.root)
     config, plan = run.config.config, run.plan
     source = TaskSource(files.tasks)
     items = source.items(check=True)
@@ -113,6 +114,7 @@ def run_models(
         raise InputError(
             "A replay calls no model, so engine: sdk has no effect: remove it from the configuration."
         )
+    _require_builtin(run)
     if run.by_sdk:
         _require_unreviewed(run)
         require_sdk()  # before any file is made
@@ -171,6 +173,24 @@ def model_header(
 def _with_key(item: WorkItem, namespace: str, override: str | None) -> WorkItem:
     """Return an item with the learning key under which its namespace is kept."""
     return item._replace(learning_key=registry_key(namespace, override or item.learning_key))
+
+
+def _require_builtin(run: ModelRun) -> None:
+    """Refuse what only the built-in student can do.
+
+    Raises:
+        ConfigError: it is asked of an agent of another type.
+    """
+    config = run.config.config
+    if config.agent.type == "crm_harness":
+        return
+    reasons = {
+        "a replay, since the calls of its models are in no ledger": run.replay is not None,
+        "engine: sdk, which asks the student's model itself": run.by_sdk,
+        "mode coach, in which the student writes a plan": config.orchestration.forced_mode == "coach",
+    }
+    if named := [reason for reason, holds in reasons.items() if holds]:
+        raise ConfigError(f"An agent of type {config.agent.type} cannot be in {named[0]}.")
 
 
 def _require_unreviewed(run: ModelRun) -> None:
@@ -260,7 +280,7 @@ def _asked(run: ModelRun) -> list[ModelSpec]:
     config, named = run.config.config, run.config.models()
     if run.plan.agent == "student":
         roles = ["student", *(["judge"] if config.agent.use_llm_judge else [])]
-        return [named[role] for role in roles]
+        return [named[role] for role in roles if role in named]
     unasked = {
         "learner": run.config.learning_mode != "on",
         "teacher": config.orchestration.forced_mode == "auto",
@@ -300,17 +320,28 @@ class ModelRunners:
         runner = ConversationRunner(pool, database_is_local=self.databases.sandbox_is_local)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.models.aclose)
-            opened = EnteringRunner(self._runner(runner, stack), self.models)
+            opened = EnteringRunner(self._runner(runner, self._agents(stack), stack), self.models)
             yield opened if self.replay_of is None else ReplayRunner(opened, self.replay_of.name)
 
-    def _runner(self, runner: ConversationRunner, stack: AsyncExitStack) -> SessionRunner[AtlasTask]:
-        if self.run.plan.agent == "student":
-            return self._student(runner)
-        return self._sdk(runner, stack) if self.run.by_sdk else self._atlas(runner, stack)
+    def _agents(self, stack: AsyncExitStack) -> Agents:
+        config = self.run.config.config
+        if config.agent.type == "crm_harness":
+            return Students(self.models, config)
+        agents, host = own_agents(config.agent, self.project.root, read_environment(self.project))
+        stack.push_async_callback(host.aclose)
+        return agents
 
-    def _student(self, runner: ConversationRunner) -> StudentRunner:
+    def _runner(
+        self, runner: ConversationRunner, agents: Agents, stack: AsyncExitStack
+    ) -> SessionRunner[AtlasTask]:
+        if self.run.plan.agent == "student":
+            return self._student(runner, agents)
+        return self._sdk(runner, stack) if self.run.by_sdk else self._atlas(runner, agents, stack)
+
+    def _student(self, runner: ConversationRunner, agents: Agents) -> StudentRunner:
         start = session_start_time if self.run.replay is None else recorded_start
-        return StudentRunner(self.run.config, self.models, runner, started=partial(start, self.models))
+        started = partial(start, self.models)
+        return StudentRunner(self.run.config, self.models, agents, runner, started=started)
 
     def _sdk(self, runner: ConversationRunner, stack: AsyncExitStack) -> SdkRunner:
         return SdkRunner(
@@ -324,11 +355,12 @@ class ModelRunners:
             redact=make_redactor(read_environment(self.project)),
         )
 
-    def _atlas(self, runner: ConversationRunner, stack: AsyncExitStack) -> AtlasRunner:
+    def _atlas(self, runner: ConversationRunner, agents: Agents, stack: AsyncExitStack) -> AtlasRunner:
         loop = AtlasLoop(
             self.run.config.config,
             self.run.config.learning_mode,
             self.models,
+            agents,
             runner,
             handles={tool.name: tool.description for tool in TOOLS.values()},
         )

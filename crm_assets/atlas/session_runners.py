@@ -17,8 +17,8 @@ from crm_assets.atlas.records import (
     session_start,
 )
 from crm_assets.atlas.store import OpenSession, SessionStore
-from crm_assets.atlas.student import Student
 from crm_assets.atlas.tasks import AtlasTask
+from crm_assets.atlas.working_agents import Agents
 from crm_assets.engine import Finished, SessionRunner, WorkItem, ledger_key
 from crm_assets.errors import CrmAssetsError
 from crm_assets.harness import ConversationRunner, GroundTruth, Judge, without_verdict
@@ -62,6 +62,7 @@ class StudentRunner(_ModelRunner):
         self,
         config: LoadedConfig,
         models: Models,
+        agents: Agents,
         runner: ConversationRunner,
         *,
         started: Callable[[str], datetime],
@@ -70,22 +71,23 @@ class StudentRunner(_ModelRunner):
 
         Args:
             config: whose agent section counts.
-            models: whom the student asks.
+            models: whom a judge asks.
+            agents: makes the agent of each session.
             runner: what takes it through a conversation.
             started: when a session (by its key in the ledger) began.
         """
         super().__init__(config, models)
+        self._agents = agents
         self._runner = runner
         self._started = started
 
     async def run(self, item: WorkItem, task: AtlasTask, truth: GroundTruth | Exception) -> Finished:
         """Take a session to its end."""
         session = _ledger_key(task, item)
-        student = Student(self._models, session, self._config)
         result = await self._runner.run(
             task.conversation,
             truth,
-            agent=student,
+            agent=self._agents.of(session),
             judge=self._judge(task, item),
             now=self._started(session),
         )

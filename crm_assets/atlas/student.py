@@ -70,7 +70,7 @@ class Student(Agent):
         agent = self._config.agent
         return {
             "name": agent.name,
-            "model": agent.llm.name,
+            "model": agent.model.name,
             "tool_mode": agent.tool_mode,
             "calls_per_turn": agent.calls_per_turn,
             "prompt_sha256": prompt_sha256(agent),
@@ -91,8 +91,7 @@ class _StudentSession(AgentSession):
     @property
     def most_calls(self) -> int:
         """Number of calls made per turn."""
-        agent = self._config.agent
-        return agent.max_calls_per_turn if agent.calls_per_turn == "many" else 1
+        return self._config.agent.most_calls
 
     async def act(self, utterance: str) -> Action:
         """Ask for the calls that answer `utterance`, or for words.
@@ -138,7 +137,7 @@ class _StudentSession(AgentSession):
         """Return a reply; one that stays empty counts as the agent's silence."""
         agent = self._config.agent
         request = ChatRequest(
-            agent.llm,
+            agent.model,
             tuple(self._history.messages),
             tools=() if agent.tool_mode == "text" else function_tools(),
             tool_choice=tool_choice,
@@ -175,7 +174,7 @@ class _StudentSession(AgentSession):
             raise ConfigError(
                 f"{error} The system prompt and the tools alone, about "
                 f"{(request.characters - said) // _CHARACTERS_A_TOKEN:,} tokens, do not fit: serve "
-                f"{self._config.agent.llm.name} with a larger context, or choose another model."
+                f"{self._config.agent.model.name} with a larger context, or choose another model."
             ) from None
 
 
@@ -204,7 +203,7 @@ async def student_plan(
     """
     agent = config.agent.model_copy(update={"tool_mode": "native"})  # no tools in the text either
     request = ChatRequest(
-        agent.llm,
+        agent.model,
         (
             Message("system", system_prompt(agent, pamphlet=pamphlet)),
             Message("user", plan_question(opening_utterance)),

@@ -28,7 +28,7 @@ async def find_tool_mode(models: Models, session: str, agent: AgentConfig) -> Li
     """
     native = agent.model_copy(update={"tool_mode": "native"})
     messages = (Message("system", system_prompt(native)), Message("user", _QUESTION))
-    request = ChatRequest(agent.llm, messages, function_tools(), tool_choice="required")
+    request = ChatRequest(agent.model, messages, function_tools(), tool_choice="required")
     try:
         answer = await models.complete(Caller(session, "probe"), request)
     except RefusedRequest:  # it takes no tools at all

@@ -221,11 +221,11 @@ def _tool_calls(project: Project, *, config: Path) -> tuple[Literal["ok", "broke
 
     found = asyncio.run(find())
     if found == "native":
-        return "ok", f"{agent.llm.name} calls tools"
+        return "ok", f"{agent.model.name} calls tools"
     if agent.tool_mode == "auto":
-        return "ok", f"{agent.llm.name} calls none; agent.tool_mode auto writes them into the prompt"
+        return "ok", f"{agent.model.name} calls none; agent.tool_mode auto writes them into the prompt"
     return "broken", (
-        f"{agent.llm.name} was required to call a tool and did not. Its server may not show it the tools "
+        f"{agent.model.name} was required to call a tool and did not. Its server may not show it the tools "
         "(its chat template knows none): set agent.tool_mode to text, or to auto."
     )
 

@@ -24,6 +24,7 @@ SCORING_CODE: tuple[str, ...] = (*GROUND_TRUTH_CODE, "harness")
 
 MODEL_CODE: tuple[str, ...] = (
     *SCORING_CODE,
+    "agents",
     "atlas",
     "atlas/playbook",
     "atlas/sdk",

@@ -35,8 +35,9 @@ __all__ = [
 Facts = Mapping[str, object]
 """A result's metadata, by name."""
 
-TurnEnd = Literal["length", "refusal", "context_overflow"]
-"""A reply cut off at the most tokens allowed; a refusal; a conversation longer than the model's context."""
+TurnEnd = Literal["length", "refusal", "context_overflow", "agent_error"]
+"""A reply cut off at the most tokens allowed; a refusal; a conversation longer than the model's context; an
+agent that raised an error, ended or took too long."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,13 @@ class AgentSession(ABC):
     def ended_by(self) -> TurnEnd | None:
         """Return what kept the agent from saying all it had to say in the turn; None for nothing."""
         return None
+
+    def notes(self) -> Facts:
+        """Return what else results say of the agent in this conversation, once it has ended."""
+        return {}
+
+    async def end(self) -> None:  # noqa: B027  (most hold nothing that must be closed)
+        """Leave the conversation, also one that failed."""
 
 
 class Agent(ABC):

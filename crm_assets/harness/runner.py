@@ -100,7 +100,11 @@ class ConversationRunner:
             if isinstance(truth, Exception):
                 raise truth
             run = _Run(conversation, truth, enter(agent, conversation), ids_of(truth.seeds))
-            end = await self._run_in_sandbox(run, now)
+            try:
+                end = await self._run_in_sandbox(run, now)
+            finally:
+                await run.agent.end()
+            facts |= run.agent.notes()
             facts["duration_seconds"] = round(time.perf_counter() - started, 6)  # without the judge's
             turns = run.turns if judge is None else await _judged(judge, conversation, run.turns)
         except NotRecordedError as error:
@@ -147,8 +151,8 @@ class ConversationRunner:
         if (output := _output(taken, verdict)) is not None:
             run.outputs[turn.turn_id] = turn_output(output.outcome.result)
         replied = judge_reply(run.conversation, turn, taken.reply)
-        success = verdict.success and replied.success is not False
         end = run.agent.ended_by()
+        success = verdict.success and replied.success is not False and end != "agent_error"
         decisive = verdict.decisive
         return TurnResult(
             turn_id=turn.turn_id,

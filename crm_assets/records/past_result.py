@@ -123,7 +123,7 @@ class PastTurn(TurnKey):
     """The tool's refusal then."""
     calls: Known[list[PastCall]] = None
     """Of a turn with several calls, all of them."""
-    ended_by: Known[Literal["length", "refusal", "context_overflow"]] = None
+    ended_by: Known[Literal["length", "refusal", "context_overflow", "agent_error"]] = None
     """Reason that the agent was cut short."""
     success: Known[bool] = None
     """That run's verdict."""

@@ -43,6 +43,7 @@ Verification = Literal[
     "length",
     "refusal",
     "context_overflow",
+    "agent_error",
     "unknown_tool",
     "tool_mismatch",
     "argument_mismatch",
@@ -166,7 +167,7 @@ class TurnResult:
     judge: JudgeVerdict | None = None
     """None where no judge was asked."""
     ended_by: str | None = None
-    """Reason that the agent was cut short: `length`, `refusal`, `context_overflow`; None if it was not."""
+    """Reason that the agent was cut short (see `harness.TurnEnd`); None if it was not."""
     calls: tuple[TurnCall, ...] | None = None
     """All calls of a turn that asked for more than one, in order; empty where it did not, None if that was
     not recorded."""

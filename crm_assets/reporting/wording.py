@@ -37,6 +37,7 @@ _KINDS: Mapping[str, str] = {
     "length": "Reply cut off at the most tokens allowed",
     "refusal": "Refused by the model",
     "context_overflow": "Conversation longer than the model's context",
+    "agent_error": "The agent raised an error, ended or took too long",
     "unknown_tool": "Unknown tool",
     "tool_error": "Tool call rejected",
     "further_write": "Expected call, and another one that changes data",

@@ -1,0 +1,155 @@
+"""An agent of your own as an agent of the harness."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from crm_assets.agents.messages import Begin, Call, CallOutcome, Failed, Reply, Turn
+from crm_assets.agents.process import AgentBroken, AgentHost, AgentProcess
+from crm_assets.harness import Action, Agent, AgentSession, Outcome, ToolCall, TurnEnd
+
+__all__ = ["ExternalAgent", "TurnLimits"]
+
+_USED_UP = "This turn may make no more calls; reply to the user."
+_MOST_REFUSED = 100
+
+
+@dataclass(frozen=True)
+class TurnLimits:
+    """What an agent may take for one turn."""
+
+    calls: int
+    seconds: float
+    """Of its own; the time that its calls take does not count."""
+
+
+@dataclass(frozen=True)
+class ExternalAgent(Agent):
+    """An agent in processes of its own, one a conversation."""
+
+    host: AgentHost
+    facts: Mapping[str, object]
+    """What identifies it in results."""
+    tools: Sequence[Mapping[str, Any]]
+    """As OpenAI's API takes them."""
+    instructions: str
+    limits: TurnLimits
+
+    def begin(self, conversation_id: str) -> AgentSession:
+        """Enter a conversation; the process starts with the first turn, and is not told the ID."""
+        return _ExternalSession(self)
+
+    def describe(self) -> Mapping[str, object]:
+        """Return its name, factory and version."""
+        return self.facts
+
+
+class _ExternalSession(AgentSession):
+    def __init__(self, agent: ExternalAgent) -> None:
+        self._agent = agent
+        self._process: AgentProcess | None = None
+        self._failure: str | None = None
+        self._turn = 0
+        self._seconds = 0.0
+        """Left for this turn."""
+        self._reported: dict[str, float] = {}
+        self._left_running = 0
+
+    @property
+    def most_calls(self) -> int:
+        """Number of calls made per turn."""
+        return self._agent.limits.calls
+
+    async def act(self, utterance: str) -> Action:
+        """Tell the agent what the user says; return its first call or its reply.
+
+        Raises:
+            ConfigError: the agent's module cannot be imported.
+        """
+        self._turn += 1
+        self._seconds = self._agent.limits.seconds
+        if self._failure is not None:
+            return Action(reply="")
+        if self._process is None:
+            self._process = await self._agent.host.fork()
+            tools = [dict(tool) for tool in self._agent.tools]
+            self._process.send(Begin(tools, self._agent.instructions))
+        self._process.send(Turn(utterance, self._turn))
+        return await self._next(may_call=True)
+
+    async def proceed(self, outcomes: Sequence[Outcome], *, may_call: bool) -> Action:
+        """Tell the agent what came of its call; return its next one or its reply."""
+        assert self._process is not None
+        (outcome,) = outcomes  # it waits for one before it makes another
+        self._process.send(CallOutcome(outcome.result, outcome.error))
+        return await self._next(may_call=may_call)
+
+    async def _next(self, *, may_call: bool) -> Action:
+        """Return the next step; calls beyond the most of a turn are refused and go with the reply."""
+        assert self._process is not None
+        refused: list[ToolCall] = []
+        while True:
+            try:
+                message = await self._receive(self._process)
+                if isinstance(message, Reply):
+                    if message.number != self._turn:  # as after a fork that both sides go on from
+                        raise AgentBroken(f"it replied again to turn {message.number}, which had ended")
+                    for name, amount in message.reported.items():
+                        self._reported[name] = self._reported.get(name, 0) + amount
+                    return Action(tuple(refused), message.text)
+                if isinstance(message, Failed):
+                    raise AgentBroken(message.reason)
+                if len(refused) == _MOST_REFUSED:
+                    raise AgentBroken(f"it asked for {_MOST_REFUSED} more calls after the last of its turn")
+            except AgentBroken as error:
+                await self._fail(str(error))
+                return Action(tuple(refused), "")
+            assert isinstance(message, Call)
+            call = ToolCall(message.name, message.arguments)
+            if may_call:
+                return Action((call,))
+            refused.append(call)
+            self._process.send(CallOutcome(error=_USED_UP))
+
+    async def _receive(self, process: AgentProcess) -> Reply | Call | Failed:
+        started = time.perf_counter()
+        try:
+            message = await asyncio.wait_for(process.receive(), max(0.0, self._seconds))
+        except asyncio.TimeoutError:
+            raise AgentBroken(f"it took longer than {self._agent.limits.seconds:g} s for a turn") from None
+        self._seconds -= time.perf_counter() - started
+        return message
+
+    async def _fail(self, reason: str) -> None:
+        self._failure = reason
+        await self._end(patiently=False)
+
+    def ended_by(self) -> TurnEnd | None:
+        """Return `agent_error` from the turn on in which the agent failed."""
+        return None if self._failure is None else "agent_error"
+
+    def notes(self) -> Mapping[str, object]:
+        """Return why it failed, what it wrote, and what it says it took."""
+        found = {
+            "agent_failure": self._failure,
+            "agent_output": self._process.output if self._process else None,
+            "agent_reported": self._reported,
+            "agent_left_running": self._left_running,
+        }
+        return {name: value for name, value in found.items() if value}
+
+    async def end(self) -> None:
+        """End its process, and whatever that has started."""
+        if self._failure is None:
+            await self._end(patiently=True)
+
+    async def _end(self, *, patiently: bool) -> None:
+        if self._process is not None:
+            with anyio.CancelScope(shield=True):
+                self._left_running = await self._process.end(patiently=patiently)

@@ -1,0 +1,126 @@
+"""The agent of each session: the student, or an agent of the user's own."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.machinery
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from crm_assets.agents.external import ExternalAgent, TurnLimits
+from crm_assets.agents.process import AgentHost
+from crm_assets.atlas.config import AgentConfig, AtlasConfig
+from crm_assets.atlas.student import Student
+from crm_assets.atlas.student_prompt import function_tools, system_prompt
+from crm_assets.harness import Agent
+from crm_assets.llm import Models
+
+__all__ = ["Agents", "OwnAgents", "Students", "own_agent_facts", "own_agents"]
+
+_OURS = ("DB_", "STORAGE__", "DAGSTER_", "CRM_ASSETS_")
+"""Names of variables that agents are not given: with the databases they would have the ground truths."""
+
+
+class Agents(Protocol):
+    """Makes the agents of a run's sessions."""
+
+    def of(
+        self,
+        session: str,
+        *,
+        pamphlet: str | None = None,
+        plan: str | None = None,
+        guidance: str | None = None,
+    ) -> Agent:
+        """Return the agent of a session.
+
+        Args:
+            session: its key in the ledger.
+            pamphlet: what was learned, for the agent to read.
+            plan: its plan, reviewed by the teacher.
+            guidance: the teacher's guidance on the attempt before.
+        """
+
+
+class Students:
+    """Makes students."""
+
+    def __init__(self, models: Models, config: AtlasConfig) -> None:
+        self._models = models
+        self._config = config
+
+    def of(
+        self,
+        session: str,
+        *,
+        pamphlet: str | None = None,
+        plan: str | None = None,
+        guidance: str | None = None,
+    ) -> Agent:
+        """Return the student of a session (see `Agents.of`)."""
+        return Student(self._models, session, self._config, pamphlet=pamphlet, plan=plan, guidance=guidance)
+
+
+class OwnAgents:
+    """Makes agents of type `python`."""
+
+    def __init__(self, host: AgentHost, agent: AgentConfig, facts: Mapping[str, object]) -> None:
+        self._host = host
+        self._config = agent
+        self._facts = facts
+
+    def of(
+        self,
+        session: str,
+        *,
+        pamphlet: str | None = None,
+        plan: str | None = None,
+        guidance: str | None = None,
+    ) -> Agent:
+        """Return the agent of a session (see `Agents.of`)."""
+        return ExternalAgent(
+            self._host,
+            self._facts,
+            [tool.document for tool in function_tools()],
+            system_prompt(self._config, pamphlet=pamphlet, plan=plan, guidance=guidance),
+            TurnLimits(self._config.most_calls, self._config.turn_timeout_seconds),
+        )
+
+
+def own_agents(
+    agent: AgentConfig, folder: Path, environment: Mapping[str, str]
+) -> tuple[OwnAgents, AgentHost]:
+    """Return what makes agents of type `python`, and their host, which is to be closed.
+
+    Args:
+        agent: the configuration.
+        folder: the project's.
+        environment: the process's, with `.env`; what leads to the databases is left out.
+    """
+    assert agent.factory is not None
+    visible = {name: value for name, value in environment.items() if not name.startswith(_OURS)}
+    host = AgentHost(agent.factory, search=[folder], environment=visible)
+    return OwnAgents(host, agent, own_agent_facts(agent, [folder])), host
+
+
+def own_agent_facts(agent: AgentConfig, search: Sequence[Path]) -> dict[str, object]:
+    """Return what identifies an agent of type `python` in results.
+
+    Its module's hash says if the module itself changed; what that imports is known by the version of the
+    distribution it is installed from, if it is.
+    """
+    assert agent.factory is not None
+    facts: dict[str, object] = {"name": agent.name, "factory": agent.factory}
+    module = agent.factory.partition(":")[0]
+    top, *rest = module.split(".")
+    spec = importlib.machinery.PathFinder.find_spec(top, [*map(str, search)])
+    found = Path(spec.origin) if spec is not None and spec.origin else None
+    if found is not None and rest:
+        found = found.parent.joinpath(*rest).with_suffix(".py")
+    if found is not None and found.is_file():
+        facts["source_sha256"] = hashlib.sha256(found.read_bytes()).hexdigest()[:12]
+    for name in importlib.metadata.packages_distributions().get(top, []):
+        facts["distribution"] = f"{name} {importlib.metadata.version(name)}"
+    return facts
