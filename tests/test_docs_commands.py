@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,15 @@ def commands(document: Path) -> Iterator[str]:
     yield from re.findall(rf"^    ((?:[A-Z_]+=\S+ )*(?:{programs}) .*)$", text, re.MULTILINE)
 
 
+def _own_agent() -> str:
+    """The agent of docs/agents.md."""
+    found = re.search(
+        r"^    # my_agent\.py.*\n((?:    .*\n)+)", (ROOT / "docs" / "agents.md").read_text(), re.M
+    )
+    assert found is not None
+    return textwrap.dedent(found[1])
+
+
 @pytest.fixture
 def port() -> int:
     with socket.socket() as probe:
@@ -55,6 +65,7 @@ def here(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project as a user has it, with fewer conversations, that one is in."""
     dev = (ROOT / "data" / "conversations" / "dev.jsonl").read_bytes().splitlines(keepends=True)
     project.dataset_file("dev").write_bytes(dev[0] + next(line for line in dev if LOOKED_AT in line))
+    (project.root / "my_agent.py").write_text(_own_agent())
     monkeypatch.chdir(project.root)
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     return project

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from crm_assets import __version__
+from crm_assets.cli.agents import agents
 from crm_assets.cli.atlas import atlas
 from crm_assets.cli.backfill import backfill
 from crm_assets.cli.baseline import baseline
@@ -75,6 +76,7 @@ for _command in (
     backfill,
     runs,
     atlas,
+    agents,
     compare,
     reference,
     gate,

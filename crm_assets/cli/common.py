@@ -69,9 +69,9 @@ def describe_agent(plan: SessionPlan, project: Project, dataset: str) -> str:
 
     run = load_run(plan, project, dataset)
     require_models(run, project)
-    models = run.config.models()
-    named = models.values() if plan.agent == "atlas" else [models["student"]]
-    return f"{plan.agent} ({', '.join(dict.fromkeys(spec.name for spec in named))})"
+    models, own = run.config.models(), run.config.config.agent.factory
+    asked = [spec.name for role, spec in models.items() if plan.agent == "atlas" or role == "student"]
+    return f"{plan.agent} ({', '.join(dict.fromkeys([own, *asked] if own else asked))})"
 
 
 _LINE_SECONDS = 10.0

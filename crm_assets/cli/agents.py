@@ -1,0 +1,81 @@
+"""`crm-assets agents`: agents of your own."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import click
+
+from crm_assets.cli.common import json_option, print_json
+from crm_assets.cli.names import dataset_option
+from crm_assets.workspace.datasets import require_dataset
+from crm_assets.workspace.project import find_project
+
+__all__ = ["agents"]
+
+
+@click.group()
+def agents() -> None:
+    """Try agents of your own (docs/agents.md)."""
+
+
+@agents.command("try")
+@click.argument("factory", metavar="MODULE:FACTORY")
+@dataset_option(required=False, default="dev")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=1, show_default=True, help="Number of conversations."
+)
+@click.option(
+    "--calls",
+    type=click.Choice(["one", "many"]),
+    default="one",
+    show_default=True,
+    help="Calls made per turn, as agent.calls_per_turn.",
+)
+@json_option
+def try_command(*, factory: str, dataset: str, limit: int, calls: str, as_json: bool) -> None:
+    """Let an agent take the first conversations of a dataset, and say what is wrong with it.
+
+    Nothing is kept. Exits 1 if the agent failed.
+    """
+    project = find_project()
+    require_dataset(project, dataset)
+
+    from pydantic import ValidationError
+
+    from crm_assets.atlas.agent_trial import complaints, try_agent
+    from crm_assets.atlas.config import AgentConfig
+    from crm_assets.conversations import load_conversations
+    from crm_assets.database import connect_databases, read_environment
+    from crm_assets.errors import InputError
+
+    try:
+        config = AgentConfig.model_validate(
+            {"type": "python", "name": factory, "factory": factory, "calls_per_turn": calls}
+        )
+    except ValidationError:
+        raise InputError(f"{factory!r} does not name a factory: write module:factory.") from None
+    conversations = list(islice(load_conversations(project.dataset_file(dataset)), limit))
+    results = try_agent(
+        config,
+        conversations,
+        folder=project.root,
+        environment=read_environment(project),
+        sandbox=connect_databases(project).sandbox,
+    )
+    if as_json:
+        print_json(results)
+    for result in () if as_json else results:
+        click.echo(f"{result.conversation_id}")
+        for turn in result.per_turn_results:
+            click.echo(f"  {turn.turn_id}. user: {turn.user_utterance}")
+            for call in turn.made_calls:
+                click.echo(f"     {call.tool_name}: {'done' if call.error is None else call.error}")
+            click.echo(f"     agent: {turn.agent_response_text or '(nothing)'}")
+            click.echo(f"     {'right' if turn.success else turn.verification.replace('_', ' ')}")
+        if result.error_message:
+            click.echo(f"  {result.error_message}")
+        for sentence in complaints(result):
+            click.echo(f"  ! {sentence}")
+    if any("agent_failure" in result.metadata for result in results):
+        raise click.exceptions.Exit(1)
