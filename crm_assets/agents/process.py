@@ -47,7 +47,7 @@ class AgentHost:
         """
         self._factory = factory
         self._search = [str(folder) for folder in search]
-        self._environment = dict(environment)
+        self.environment = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._starting = asyncio.Lock()
@@ -80,12 +80,12 @@ class AgentHost:
     async def _start(self) -> None:
         """Start the process that imports the module, and wait until it has."""
         ours, theirs = socket.socketpair()
-        search = os.pathsep.join([*self._search, self._environment.get("PYTHONPATH", "")])
+        search = os.pathsep.join([*self._search, self.environment.get("PYTHONPATH", "")])
         with tempfile.TemporaryFile() as output:
             self._process = subprocess.Popen(  # noqa: S603  (the factory's name is an argument)
                 [sys.executable, "-m", "crm_assets.agents.host", self._factory, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env={**self._environment, "PYTHONPATH": search.rstrip(os.pathsep)},
+                env={**self.environment, "PYTHONPATH": search.rstrip(os.pathsep)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -20,6 +20,7 @@ from crm_assets.atlas.session_runners import AtlasRunner
 from crm_assets.atlas.store import OpenSession, SessionContext, SessionStore
 from crm_assets.atlas.tasks import AtlasTask, task_id
 from crm_assets.atlas.telemetry import SessionEnd, SessionStart
+from crm_assets.atlas.working_agents import Students
 from crm_assets.conversations import Conversation
 from crm_assets.crm import TOOLS, SandboxPool
 from crm_assets.engine import Finished, WorkItem
@@ -229,6 +230,12 @@ class Stage:
         runner = ConversationRunner(self.pool, database_is_local=is_local)
         handles = {tool.name: tool.description for tool in TOOLS.values()}
         loop = AtlasLoop(
-            loaded.config, loaded.learning_mode, models, runner, handles=handles, clock=lambda: NOW
+            loaded.config,
+            loaded.learning_mode,
+            models,
+            Students(models, loaded.config),
+            runner,
+            handles=handles,
+            clock=lambda: NOW,
         )
         return AtlasRunner(loaded, models, loop, store, dataset="dev")
