@@ -34,7 +34,9 @@ def agents() -> None:
 )
 @json_option
 def try_command(*, factory: str, dataset: str, limit: int, calls: str, as_json: bool) -> None:
-    """Let an agent take the first conversations of a dataset, and say what is wrong with it.
+    """Try an agent on a few conversations of a dataset.
+
+    Shows the turns, and says what is wrong with the agent in a sentence each.
 
     Nothing is kept. Exits 1 if the agent failed.
     """
