@@ -81,6 +81,8 @@ def compare(
         from crm_assets.reporting.terminal import show
 
         show(*blocks)
+        keys = " ".join(str(each.key.run) for each in paths)
+        click.echo(f"\nTranscripts, with those that changed marked: crm-assets view {dataset} {keys}")
     if html is not None:
         click.echo(f"Page: {relative(html)}", err=as_json)
 

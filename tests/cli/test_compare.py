@@ -56,6 +56,7 @@ def test_two_baselines_are_compared(
     assert result.exit_code == 0, result.output
     assert "B did worse on strict success: −100.0 points" in result.stdout
     assert "agent.name" in result.stdout
+    assert f"crm-assets view small {REPLAY} {NOOP}\n" in result.stdout
     assert f"Page: {page}" in result.stdout
     found = orjson.loads(run("compare", "small", REPLAY, NOOP, "--json", "--html", page).stdout)
     strict = found["measures"][0]
