@@ -15,6 +15,7 @@ from crm_assets.defs.resources import (
     SandboxResource,
     TelemetryResource,
 )
+from crm_assets.defs.schedules import SCHEDULES
 from crm_assets.defs.sensors import SENSORS
 from crm_assets.defs.source_links import with_source_links
 
@@ -32,6 +33,7 @@ defs = dg.Definitions(
     assets=_assets,
     asset_checks=CHECKS,
     jobs=JOBS,
+    schedules=SCHEDULES,
     sensors=SENSORS,
     executor=dg.in_process_executor,
     resources={
