@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from crm_assets.agents.external import ExternalAgent, TurnLimits
-from crm_assets.agents.process import AgentHost
+from crm_assets.agents.messages import Reply, ToAgent
+from crm_assets.agents.process import AgentHost, AgentProcess
 from crm_assets.conversations import Conversation
 from crm_assets.errors import ConfigError
 from crm_assets.harness import ConversationRunner
@@ -105,6 +106,7 @@ FAULTS = {
     "Dying": "its process ended",
     "Flooding": "it wrote more than 1 MiB to standard output",
     "Wordless": "TypeError: turn() returned NoneType; return the reply as a string",
+    "Forking": "LookupError: in the second process",
     "Unserializable": "TypeError: Encoding objects of type object is unsupported",
     "Stubborn": "it asked for 100 more calls after the last of its turn",
 }
@@ -126,10 +128,30 @@ def test_an_agent_that_hangs_fails_after_the_time_of_a_turn(harness: Harness):
     assert result.metadata["agent_failure"] == "it took longer than 0.5 s for a turn"
 
 
-def test_an_agent_that_goes_on_twice_is_found_out(harness: Harness):
-    (result,) = run(harness, "Forking", conversation(says("Fork now"), says("And?"), says("And?")))
-    assert "agent_error" in verdicts(result)
-    assert "ended" in str(result.metadata["agent_failure"])
+def test_a_reply_to_a_turn_that_has_ended_is_the_agents_failure():
+    class Process(AgentProcess):
+        """A stand-in whose agent replies to its first turn again and again."""
+
+        def send(self, message: ToAgent) -> None:
+            pass
+
+        async def receive(self) -> Reply:
+            return Reply(1, "Twice.", {})
+
+        async def end(self, *, patiently: bool) -> int:
+            return 0
+
+    class Host(AgentHost):
+        async def fork(self) -> AgentProcess:
+            return Process(self)
+
+    async def main() -> tuple[list[str | None], object]:
+        host = Host("a:b", search=[], environment={})
+        session = ExternalAgent(host, {}, [], "", TurnLimits(1, HANG_SECONDS)).begin("c")
+        said = [(await session.act("Hello")).reply, (await session.act("And?")).reply]
+        return said, session.notes()["agent_failure"]
+
+    assert asyncio.run(main()) == (["Twice.", ""], "it replied again to turn 1, which had ended")
 
 
 def test_what_an_agent_leaves_running_is_ended_and_counted(harness: Harness):

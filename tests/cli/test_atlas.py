@@ -7,6 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from crm_assets.atlas.smoke import smoke_log
 from crm_assets.llm import ledger_totals
 from crm_assets.reporting.history import HistoryPaths
 from crm_assets.workspace.baseline_files import finished_runs
@@ -69,7 +70,7 @@ def test_a_smoke_run_is_checked_line_by_line_and_logged(run: Run, project: Proje
     assert len(lines) == 9
     (paths,) = finished_runs(project, "small")
     assert paths.key.run.label == "smoke"
-    log = (project.baselines / "smoke_log.jsonl").read_bytes().splitlines()
+    log = smoke_log(project).read_bytes().splitlines()
     entry = orjson.loads(log[0])
     assert (entry["dataset"], entry["run"], entry["passed"]) == ("small", str(paths.key.run), True)
     assert entry["execution_mode"] == "paired"
@@ -82,7 +83,7 @@ def test_a_smoke_run_that_fails_a_line_says_so_and_is_logged(run: Run, project: 
     result = run("atlas", "smoke", "--dataset", "small", "--mode", "auto")
     assert result.exit_code == 1
     assert "failed  execution_mode_paired: The execution mode is auto" in result.stdout
-    entry = orjson.loads((project.baselines / "smoke_log.jsonl").read_bytes())
+    entry = orjson.loads(smoke_log(project).read_bytes())
     (finished,) = finished_runs(project, "small")
     assert str(finished.key.run) == entry["run"]
     assert entry["passed"] is False

@@ -308,7 +308,7 @@ def test_a_replay_has_no_engine(process: SdkProcess, loop: Loop, server: Scripte
     recorded = loop.project.root / "ledger.jsonl"
     recorded.touch()
     process.start(loop, files, loop.config(models_at(server.url)), replay=str(recorded))
-    assert "leave engine: sdk out" in process.outcome()["message"]
+    assert "engine: sdk has no effect" in process.outcome()["message"]
     assert server.requests == []
 
 
