@@ -39,6 +39,8 @@ async def choose_mode(
 ) -> ModeDecision:
     """Choose the mode of a session: forced, by configuration, or by the capability probe.
 
+    An agent of the user's own writes no plan, so there is nothing to coach: it is paired instead.
+
     Args:
         models: the model client.
         session: the session's ID in the ledger.
@@ -49,6 +51,16 @@ async def choose_mode(
     Raises:
         BudgetExhausted: the run's budget is spent.
     """
+    decision = await _decide(models, session, config, history, task)
+    if decision.mode == "coach" and config.agent.type != "crm_harness":
+        reason = f"The agent writes no plan to coach. {decision.reason or ''}".strip()
+        return decision.model_copy(update={"mode": "paired", "reason": reason})
+    return decision
+
+
+async def _decide(
+    models: Models, session: str, config: AtlasConfig, history: Sequence[PastSession], task: str
+) -> ModeDecision:
     adaptive = config.adaptive_teaching
     if config.orchestration.forced_mode is not None:
         return ModeDecision(mode=config.orchestration.forced_mode, source="forced")

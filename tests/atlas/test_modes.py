@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from crm_assets.atlas.config import AtlasConfig
+from crm_assets.atlas.config import AgentConfig, AtlasConfig
 from crm_assets.atlas.modes import choose_mode
 from crm_assets.atlas.outcomes import ModeDecision, PastSession
 from crm_assets.llm import BudgetExhausted, ModelError
@@ -62,6 +62,20 @@ def test_the_confidence_decides_and_not_the_mode_that_the_probe_would_choose(con
     decision = choose(says(mode="auto", confidence=confidence))
     assert (decision.mode, decision.source, decision.confidence) == (mode, "probe", confidence)
     assert decision.reason == "The probe would choose auto."
+
+
+@pytest.mark.parametrize(
+    ("adaptive", "source"), [({}, "probe"), ({"mode_override": "coach"}, "override")], ids=str
+)
+def test_an_agent_of_ones_own_is_paired_where_a_student_would_be_coached(adaptive, source):
+    built_in = config(adaptive_teaching=adaptive)
+    own = AgentConfig.model_validate({"type": "python", "factory": "my_agent:make"})
+    setting = built_in.model_copy(update={"agent": own})
+    models = says(confidence=0.1)
+    assert choose(models, built_in).mode == "coach"
+    decision = choose(models, setting)
+    assert (decision.mode, decision.source) == ("paired", source)
+    assert str(decision.reason).startswith("The agent writes no plan to coach.")
 
 
 def test_the_thresholds_are_the_configurations():
