@@ -100,7 +100,10 @@ def test_the_catalog_is_not_searched_before_every_event(project: Project) -> Non
 
 
 @pytest.mark.parametrize("work", ["read", "run"])
-def test_a_storage_that_goes_away_is_a_sentence(project: Project, work: str) -> None:
+def test_a_storage_that_goes_away_is_a_sentence(
+    project: Project, work: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagster_postgres.utils.calculate_delay", lambda **_: 0.0)  # between its six tries
     databases = connect_databases(project)
     with (
         pytest.raises(InfrastructureError, match=r"^Dagster's storage went away \(.+\); .*--run") as raised,
