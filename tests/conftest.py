@@ -28,7 +28,7 @@ settings.load_profile("crm_assets")
 
 _ROOM_BYTES = 4 << 30
 
-# Each collection looks at what thousands of collected tests hold: a fifteenth of the suite's time went there.
+# Each collection looks at what thousands of collected tests hold: that took a fifteenth of the time.
 gc.set_threshold(20_000)
 
 # A shell's background jobs ignore interrupts, and so would every process that the tests start.
