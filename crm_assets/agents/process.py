@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,12 +18,14 @@ from typing import IO
 import msgspec
 
 from crm_assets.agents.messages import Began, Call, Failed, FromAgent, Reply, ToAgent, encode
+from crm_assets.concurrency import process_lives
 from crm_assets.errors import ConfigError
 
 __all__ = ["AgentBroken", "AgentHost", "AgentProcess"]
 
 _START_SECONDS = 120.0
 _END_SECONDS = 5.0
+_LOOK_SECONDS = 0.002
 _MESSAGE_BYTES = 16 << 20
 _KEPT_OUTPUT = 8 << 10
 _MOST_OUTPUT = 1 << 20
@@ -236,7 +239,14 @@ class AgentProcess:
             await self._writer.wait_closed()
         self._watching.cancel()
         await asyncio.gather(self._watching, return_exceptions=True)
+        await self._gone()
         return self._host.ended(self._pid)
+
+    async def _gone(self) -> None:
+        """Wait until the process is no more: only then what it has left comes back to the host."""
+        give_up = time.monotonic() + _END_SECONDS
+        while self._pid is not None and process_lives(self._pid) and time.monotonic() < give_up:
+            await asyncio.sleep(_LOOK_SECONDS)
 
     def _kill(self) -> None:
         if self._pid is not None:
