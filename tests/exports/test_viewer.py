@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -154,7 +155,8 @@ def test_a_page_that_begins_is_loaded_again_when_all_is_there(project: Project) 
         viewer(chromium, "") as browser,
         browser.page(address) as page,
     ):
-        page.get_by_text("100 Samples", exact=True).wait_for()
+        # Where the browser is slower than the export, all is there when the page is first shown.
+        page.get_by_text(re.compile(r"^(100|8000) Samples$")).first.wait_for()
         page.get_by_text("8000 Samples", exact=True).wait_for()
 
 
