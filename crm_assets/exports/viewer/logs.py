@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from crm_assets import __version__
+from crm_assets.concurrency import deaf_to_interrupts
 from crm_assets.errors import CrmAssetsError, InputError
 from crm_assets.exports.inspect_log import write_beginning, write_inspect_log
 from crm_assets.workspace.baseline_files import BaselinePaths
@@ -145,7 +146,8 @@ class _Export:
         self._process = spawned.Process(
             target=_export, args=(run.paths, target, run.against, self._done), daemon=True
         )
-        self._process.start()
+        with deaf_to_interrupts():  # the server ends it
+            self._process.start()
 
     @property
     def done(self) -> int:
@@ -165,7 +167,6 @@ class _Export:
 
 def _export(paths: BaselinePaths, target: Path, against: BaselinePaths | None, done: Any) -> None:
     os.nice(10)  # the page that waits comes first
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that half a file is removed
 
     def tell(samples: int) -> None:
@@ -177,3 +178,5 @@ def _export(paths: BaselinePaths, target: Path, against: BaselinePaths | None, d
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(1)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is left to remove, nor anything to say
