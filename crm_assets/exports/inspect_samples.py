@@ -164,7 +164,7 @@ def _messages(turns: tuple[TurnResult, ...], system_prompt: str | None) -> Itera
         yield {"role": "system", "content": system_prompt}
     for turn in turns:
         yield {"role": "user", "content": turn.user_utterance}
-        calls = turn.calls or _only_call(turn)
+        calls = turn.asked_calls
         if calls:
             named = [(f"turn{turn.turn_id}-call{number}", call) for number, call in enumerate(calls, 1)]
             yield {
@@ -176,22 +176,6 @@ def _messages(turns: tuple[TurnResult, ...], system_prompt: str | None) -> Itera
                 yield _answer(name, call)
         if turn.agent_response_text or not calls:
             yield {"role": "assistant", "content": turn.agent_response_text or ""}
-
-
-def _only_call(turn: TurnResult) -> tuple[TurnCall, ...]:
-    if turn.tool_name is None:
-        return ()
-    return (
-        TurnCall(
-            turn.tool_name,
-            turn.arguments,
-            made=True,
-            writes=False,
-            result=turn.result,
-            error=turn.error,
-            error_kind=turn.error_kind,
-        ),
-    )
 
 
 def _call(name: str, call: TurnCall) -> dict[str, Any]:

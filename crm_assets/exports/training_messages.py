@@ -33,7 +33,7 @@ def tool_documents() -> tuple[bytes, ...]:
 
 
 class RunChat(NamedTuple):
-    """What the chats of a run share."""
+    """The settings that all chats of a run share."""
 
     system: str | None
     """The student's system prompt; None for an agent that is no model."""
@@ -83,19 +83,8 @@ class RunChat(NamedTuple):
 
     def _calls(self, turn: TurnResult) -> list[TurnCall]:
         """Return the calls that stand in the history: where one is made, only that."""
-        if turn.calls and self.most_calls > 1:
-            return list(turn.calls)
-        return [
-            TurnCall(
-                call.tool_name,
-                call.arguments,
-                made=True,
-                writes=False,
-                result=call.result,
-                error=call.error,
-            )
-            for call in turn.made_calls[: self.most_calls]
-        ]
+        calls = turn.asked_calls
+        return list(calls) if self.most_calls > 1 else [call for call in calls if call.made][:1]
 
     def _told(self, name: str, call: TurnCall) -> Message:
         outcome = Outcome(call.made, call.result, call.error)

@@ -186,6 +186,24 @@ class TurnResult:
         return (CallResult(self.tool_name, self.arguments, self.result, self.error),)
 
     @property
+    def asked_calls(self) -> tuple[TurnCall, ...]:
+        """The calls that the agent asked for, made or not, in order."""
+        if self.calls:
+            return self.calls
+        if self.tool_name is None:
+            return ()
+        only = TurnCall(
+            self.tool_name,
+            self.arguments,
+            made=True,
+            writes=False,  # not recorded of an only call
+            result=self.result,
+            error=self.error,
+            error_kind=self.error_kind,
+        )
+        return (only,)
+
+    @property
     def dropped_calls(self) -> tuple[TurnCall, ...]:
         """The calls that were asked for and not made."""
         return tuple(call for call in self.calls or () if not call.made)
