@@ -26,7 +26,7 @@ from crm_assets.atlas.student import student_plan
 from crm_assets.atlas.teacher import review_plan, validate
 from crm_assets.atlas.trajectory import Trajectory
 from crm_assets.atlas.transcript import make_transcript
-from crm_assets.atlas.working_agents import Agents
+from crm_assets.atlas.working_agents import Agents, Told
 from crm_assets.concurrency import time_limit
 from crm_assets.conversations import Conversation
 from crm_assets.errors import InfrastructureError
@@ -212,12 +212,12 @@ class AtlasLoop:
                 run.guidance.append(validation.guidance)
 
     async def _attempt(self, run: SessionRun, truth: GroundTruth | Exception) -> ConversationResult:
-        agent = self._agents.of(
-            run.open.ledger_key,
+        told = Told(
             pamphlet=self._pamphlet(run, "student"),
             plan=run.plan.plan if run.plan else None,
             guidance=run.guidance[-1] if run.guidance else None,
         )
+        agent = self._agents.of(run.open.ledger_key, told)
         limit = self._config.orchestration.step_timeout_seconds
         started = run.open.context.started_at
         try:

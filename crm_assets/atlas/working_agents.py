@@ -7,7 +7,7 @@ import importlib.machinery
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from crm_assets.agents.external import ExternalAgent, TurnLimits
 from crm_assets.agents.process import AgentHost
@@ -17,30 +17,35 @@ from crm_assets.atlas.student_prompt import function_tools, system_prompt
 from crm_assets.harness import Agent
 from crm_assets.llm import Models
 
-__all__ = ["Agents", "OwnAgents", "Students", "own_agent_facts", "own_agents"]
+__all__ = ["Agents", "OwnAgents", "Students", "Told", "own_agent_facts", "own_agents"]
 
 _OURS = ("DB_", "STORAGE__", "DAGSTER_", "CRM_ASSETS_")
 """Names of variables that agents are not given: with the databases they would have the ground truths."""
 
 
+class Told(NamedTuple):
+    """Texts for the agent of a session, beside the configured prompt."""
+
+    pamphlet: str | None = None
+    """The playbook: what was learned from earlier sessions."""
+    plan: str | None = None
+    """Its plan, reviewed by the teacher."""
+    guidance: str | None = None
+    """The teacher's guidance on the attempt before."""
+
+
+NOTHING_TOLD = Told()
+
+
 class Agents(Protocol):
     """Makes the agents of a run's sessions."""
 
-    def of(
-        self,
-        session: str,
-        *,
-        pamphlet: str | None = None,
-        plan: str | None = None,
-        guidance: str | None = None,
-    ) -> Agent:
+    def of(self, session: str, told: Told = NOTHING_TOLD) -> Agent:
         """Return the agent of a session.
 
         Args:
             session: its key in the ledger.
-            pamphlet: what was learned, for the agent to read.
-            plan: its plan, reviewed by the teacher.
-            guidance: the teacher's guidance on the attempt before.
+            told: what it is told beside the configured prompt.
         """
 
 
@@ -51,16 +56,9 @@ class Students:
         self._models = models
         self._config = config
 
-    def of(
-        self,
-        session: str,
-        *,
-        pamphlet: str | None = None,
-        plan: str | None = None,
-        guidance: str | None = None,
-    ) -> Agent:
+    def of(self, session: str, told: Told = NOTHING_TOLD) -> Agent:
         """Return the student of a session (see `Agents.of`)."""
-        return Student(self._models, session, self._config, pamphlet=pamphlet, plan=plan, guidance=guidance)
+        return Student(self._models, session, self._config, **told._asdict())
 
 
 class OwnAgents:
@@ -71,20 +69,13 @@ class OwnAgents:
         self._config = agent
         self._facts = facts
 
-    def of(
-        self,
-        session: str,
-        *,
-        pamphlet: str | None = None,
-        plan: str | None = None,
-        guidance: str | None = None,
-    ) -> Agent:
+    def of(self, session: str, told: Told = NOTHING_TOLD) -> Agent:
         """Return the agent of a session (see `Agents.of`)."""
         return ExternalAgent(
             self._host,
             self._facts,
             [tool.document for tool in function_tools()],
-            system_prompt(self._config, pamphlet=pamphlet, plan=plan, guidance=guidance),
+            system_prompt(self._config, **told._asdict()),
             TurnLimits(self._config.most_calls, self._config.turn_timeout_seconds),
         )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from crm_assets.agents.external import ExternalAgent, TurnLimits
 from crm_assets.atlas.config import AgentConfig
-from crm_assets.atlas.working_agents import own_agent_facts, own_agents
+from crm_assets.atlas.working_agents import Told, own_agent_facts, own_agents
 
 
 def own(**changes: object) -> AgentConfig:
@@ -21,7 +21,7 @@ def test_an_own_agent_has_the_configured_limits_and_is_told_what_a_student_is(tm
         turn_timeout_seconds=7, calls_per_turn="many", max_calls_per_turn=3, system_prompt="Be brief."
     )
     agents, _ = own_agents(config, tmp_path, {})
-    agent = agents.of("s", pamphlet="LEARNED", guidance="GUIDED")
+    agent = agents.of("s", Told(pamphlet="LEARNED", guidance="GUIDED"))
     assert isinstance(agent, ExternalAgent)
     assert agent.limits == TurnLimits(3, 7.0)
     assert [word in agent.instructions for word in ("Be brief.", "LEARNED", "GUIDED")] == [True] * 3
