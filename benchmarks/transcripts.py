@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from playwright.sync_api import Error as BrowserError
+
 from benchmarks import scale
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.keys import BaselineKey
@@ -116,7 +118,7 @@ def first_transcript(project: Project, way: Way, count: int, log: Path) -> float
                 try:
                     page.goto(f"http://127.0.0.1:{port}{page_path}")
                     break
-                except Exception:  # the server does not listen yet
+                except BrowserError:  # the server does not listen yet
                     time.sleep(0.05)
             page.get_by_text("MODEL CALL", exact=False).first.wait_for()
             return time.perf_counter() - began

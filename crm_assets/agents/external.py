@@ -22,7 +22,7 @@ _MOST_REFUSED = 100
 
 @dataclass(frozen=True)
 class TurnLimits:
-    """What an agent may take for one turn."""
+    """Limits of one turn."""
 
     calls: int
     seconds: float
@@ -35,7 +35,7 @@ class ExternalAgent(Agent):
 
     host: AgentHost
     facts: Mapping[str, object]
-    """What identifies it in results."""
+    """Its name, factory and version, for results."""
     tools: Sequence[Mapping[str, Any]]
     """As OpenAI's API takes them."""
     instructions: str

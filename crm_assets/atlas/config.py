@@ -49,7 +49,7 @@ class AgentConfig(_Section):
     """`crm_harness`: the language model `llm`, asked by the harness; `python`: an agent of your own
     (docs/agents.md)."""
     factory: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
-    """What makes an agent of type `python`: `module:factory`. Modules are looked for in the project's
+    """Factory of an agent of type `python`: `module:factory`. Modules are looked for in the project's
     folder, then in its environment."""
     turn_timeout_seconds: float = Field(default=120.0, gt=0.0)
     """Time that an agent of type `python` may take for a turn; that of its calls does not count."""

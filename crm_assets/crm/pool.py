@@ -68,7 +68,7 @@ class SandboxPool:
         return sandbox
 
     def acquire_idle(self) -> Sandbox | None:
-        """Lease a sandbox that is open already; return None if there is none."""
+        """Lease an idle sandbox without opening one; return None if no sandbox is idle."""
         with self._changed:
             return self._idle.pop() if self._idle else None
 

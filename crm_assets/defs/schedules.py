@@ -58,7 +58,7 @@ def nightly_baselines(
 
 
 def _request(context: dg.ScheduleEvaluationContext, project: Project, dataset: str) -> dg.RunRequest | str:
-    """Return the run to launch for `dataset`, or why there is none."""
+    """Return the run to launch for `dataset`, or the reason to launch none."""
     found = _newest(project, dataset)
     if found is None:
         return "no finished baseline whose options could be repeated"

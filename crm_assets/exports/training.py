@@ -28,13 +28,13 @@ _DATA: Final = "data"
 
 @dataclass(frozen=True)
 class TrainingExport:
-    """What was written, and what was not."""
+    """Counts of an export."""
 
     rows: int
     held_out: int
     """Conversations of the runs that are held out."""
     left_out: Counter[str]
-    """How many of what are not in it."""
+    """Counts of sessions and conversations that were left out, by kind."""
     runs_left_out: list[str]
     """A sentence for each run that is not in it."""
 

@@ -67,7 +67,7 @@ class Attempt:
 
     @property
     def rank(self) -> tuple[bool, float]:
-        """What better and worse mean: strict success, then the share of turns that succeeded."""
+        """Rank among attempts: by strict success, then by the share of turns that succeeded."""
         return self.strict, self.result.reward_signal or 0.0
 
     def turns(self) -> list[list[Message]]:
@@ -118,7 +118,7 @@ class Attempts:
                 self.held_out.add(session.conversation_id)
 
     def at(self, run: TrainingRun, offset: int, session: LoopSession, reviews: Reviews) -> Attempt | Reason:
-        """Return a session as an attempt, or why it is none."""
+        """Return a session as an attempt, or the reason to leave it out."""
         result, name = session.conversation_result, session.conversation_id
         content = result.work_hash or self.taught.contents.get(name)
         if content in self.taught.held_out or content is None:

@@ -73,7 +73,7 @@ def read_license(project: Project, dataset: str) -> str | None:
 
 @dataclass(frozen=True)
 class Card:
-    """What a card says."""
+    """The contents of a dataset card."""
 
     dataset: str
     revision: str
@@ -162,7 +162,7 @@ class Card:
             [] if split is None else [f"the part to teach on (share {split.share:g}, seed {split.seed})"]
         )
         if self.studies:
-            rules.append(f"nothing that {counted(self.studies, 'split')} of studies hold out")
+            rules.append(f"no conversation held out by {counted(self.studies, 'split')} of studies")
         what = counted(self.held_out, "conversation")
         return f"{what}, none of them here; exported: {'; '.join(rules) or 'all conversations'}"
 
