@@ -68,7 +68,12 @@ class Raising(_Faulty):
 
 
 class Hanging(_Faulty):
+    """Hangs beside a process that it has started; writes both process IDs first."""
+
     def fault(self, crm: Crm) -> Any:
+        started = subprocess.Popen(["sleep", "3600"])
+        sys.stdout.write(f"{os.getpid()} {started.pid}")
+        sys.stdout.flush()
         time.sleep(3600)
 
 

@@ -122,10 +122,22 @@ def test_a_fault_is_the_agents_failure_from_its_turn_on(harness: Harness, agent:
     assert result.metadata["agent_failure"] == reason
 
 
-def test_an_agent_that_hangs_fails_after_the_time_of_a_turn(harness: Harness):
-    (result,) = run(harness, "Hanging", conversation(says("Go wrong now")), seconds=0.5)
+def test_an_agent_that_hangs_fails_after_the_time_of_a_turn_and_is_ended(harness: Harness):
+    async def main() -> ConversationResult:
+        host = AgentHost("tests.agents.samples:Hanging", search=[REPOSITORY], environment=os.environ)
+        agent = ExternalAgent(host, {}, [TOOL], "", TurnLimits(1, 5.0))
+        talk = conversation(says("Go wrong now"))
+        try:
+            result = await ConversationRunner(harness.pool).run(talk, harness.truth(talk), agent=agent)
+            processes = str(result.metadata["agent_output"]).split()
+            assert eventually(lambda: not any(psutil.pid_exists(int(pid)) for pid in processes))
+            return result
+        finally:
+            await host.aclose()
+
+    result = asyncio.run(main())
     assert verdicts(result) == ["agent_error"]
-    assert result.metadata["agent_failure"] == "it took longer than 0.5 s for a turn"
+    assert result.metadata["agent_failure"] == "it took longer than 5 s for a turn"
 
 
 def test_a_reply_to_a_turn_that_has_ended_is_the_agents_failure():

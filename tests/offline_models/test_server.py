@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
@@ -15,6 +16,7 @@ import pytest
 
 from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.offline_models import FaultMix, OfflineServer, serve
+from crm_assets.offline_models import server as server_module
 from crm_assets.offline_models.faults import FAULT_KINDS
 from tests.waiting import HANG_SECONDS
 
@@ -84,6 +86,25 @@ def test_it_takes_its_time():
         start = time.perf_counter()
         post(server, STUDENT)
     assert time.perf_counter() - start >= 0.2
+
+
+def test_its_own_work_is_part_of_the_time_it_takes(monkeypatch: pytest.MonkeyPatch):
+    answer, sleep = server_module.answer, asyncio.sleep
+    waited: list[float] = []
+
+    def slowly(*arguments: Any) -> Any:
+        time.sleep(0.1)
+        return answer(*arguments)
+
+    async def noted(seconds: float, *rest: Any) -> Any:
+        waited.append(seconds)
+        return await sleep(seconds, *rest)
+
+    monkeypatch.setattr(server_module, "answer", slowly)
+    monkeypatch.setattr(asyncio, "sleep", noted)
+    with OfflineServer(latency_seconds=10.0) as server, pytest.raises(TimeoutError):
+        post(server, STUDENT, timeout=1.0)
+    assert 0 < max(waited) <= 9.9
 
 
 @pytest.mark.parametrize(("kind", "status"), [("429", 429), ("429_retry_after", 429), ("500", 500)])
