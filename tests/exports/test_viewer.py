@@ -60,7 +60,7 @@ def shown(project: Project, *arguments: str) -> Iterator[str]:
         family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=HANG_SECONDS)
-    assert process.returncode == 0
+    assert process.returncode == 0, told
     assert told.splitlines()[-1] == "Stopped."
     _, alive = psutil.wait_procs(family, timeout=HANG_SECONDS)
     assert alive == []

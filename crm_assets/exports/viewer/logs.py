@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from crm_assets import __version__
-from crm_assets.concurrency import deaf_to_interrupts
+from crm_assets.concurrency import deaf_to_interrupts, gather_all
 from crm_assets.errors import CrmAssetsError, InputError
 from crm_assets.exports.inspect_log import write_beginning, write_inspect_log
 from crm_assets.workspace.baseline_files import BaselinePaths
@@ -79,6 +79,7 @@ class LogStore:
     _scratch: tempfile.TemporaryDirectory[str] = field(default_factory=tempfile.TemporaryDirectory)
     _exports: dict[Path, _Export] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _closing: bool = False
 
     async def ensure(self, run: ShownRun, wanted: str | None = None) -> None:
         """Have at least the first sessions of a run in a log, and begin with the whole of it.
@@ -124,16 +125,19 @@ class LogStore:
             self.say(f"{key.dataset} {key.run}: {export.done:,} sessions …")
         del self._exports[target]
         if not target.is_file():
-            self.say(f"{key.dataset} {key.run} could not be exported: only its first sessions are shown.")
+            if not self._closing:
+                self.say(f"{key.dataset} {key.run} could not be exported: only its beginning is shown.")
             return
         for older in target.parent.glob(f"{run.log.removesuffix('.eval')}.*.eval"):
             if older != target:
                 older.unlink(missing_ok=True)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End the exports that are under way, and remove what was begun."""
+        self._closing = True
         for export in self._exports.values():
-            export.end()
+            export.stop()
+        await gather_all(self._tasks)  # each waits for its export
         self._scratch.cleanup()
 
 
@@ -159,10 +163,9 @@ class _Export:
         self._process.join(seconds)
         return self._process.exitcode is not None
 
-    def end(self) -> None:
-        """Stop it; what it wrote so far is removed with its folder by the next export."""
+    def stop(self) -> None:
+        """Tell it to end; it removes what it wrote so far."""
         self._process.terminate()
-        self._process.join()
 
 
 def _export(paths: BaselinePaths, target: Path, against: BaselinePaths | None, done: Any) -> None:

@@ -62,7 +62,7 @@ async def serve(
         on_start(f"http://{VIEW_HOST}:{port}")
         await asyncio.Event().wait()
     finally:
-        await asyncio.to_thread(pages.logs.close)
+        await pages.logs.close()
         await runner.cleanup()
 
 
