@@ -5,9 +5,11 @@ round (as many good replies in a row as there may be calls) until the provider f
 it by a fifth, and from then on a clean round adds a twentieth. Where the provider says how long to wait,
 everyone waits.
 
-A server of one's own mostly queues instead of refusing. There it starts at 4 and doubles only while that
+A server of one's own mostly queues instead of refusing. There it starts at 4 and grows only while that
 gets more done: latency is compared with the shortest seen for replies of about that length, as TCP Vegas
-does with round trips (Brakmo et al., 1994). When nothing listens any more, all calls wait (see `outage`).
+does with round trips (Brakmo et al., 1994). It doubles each round; where replies are quick it quadruples
+first, since in a queue that this makes nobody waits long. When nothing listens any more, all calls wait
+(see `outage`).
 """
 
 from __future__ import annotations
@@ -34,8 +36,12 @@ _CUT_AFTER_TIMEOUT = 0.5
 _RISE = 0.05
 _SPREAD = 0.1
 _MOST_SPREAD_SECONDS = 1.0
-_WORTH_DOUBLING = 1.2
-"""Throughput ratio that doubling the calls must reach."""
+_STEP, _LARGE_STEP = 2, 4
+"""Factors by which a search changes the calls."""
+_QUICK_SECONDS = 2.0
+"""Latency up to which steps are large."""
+_WORTH_GROWING = 1.2
+"""Throughput ratio that a step must reach; a large one more, since a part of it may have sufficed."""
 _TOO_SLOW = 2.0
 """Latency ratio to the best number of calls that is too much."""
 _STEADY_ROUNDS = 4
@@ -99,7 +105,9 @@ class _Latency:
     best_calls: int = 0
     best_ratio: float = 1.0
     is_searching: bool = True
-    """Doubles the number of calls as long as that is worth it."""
+    """Multiplies the number of calls as long as that is worth it."""
+    growth: int = _LARGE_STEP
+    """Factor of the search's steps."""
     steady: int = 0
     """Rounds since the last search whose latency was no longer than the best."""
 
@@ -113,12 +121,39 @@ class _Latency:
         self.round.clear()
         return ratio
 
-    def is_worth(self, calls: int, ratio: float) -> bool:
-        """Tell if `calls` at a time get clearly more done than the best number before."""
-        if calls / ratio < _WORTH_DOUBLING * self.best_calls / self.best_ratio:
-            return False
+    def search(self, calls: int, ratio: float) -> int:
+        """Return the number of calls to try after a round of `calls` whose latency ratio was `ratio`."""
+        step = calls / self.best_calls if self.best_calls else 1.0
+        worth = max(_WORTH_GROWING, _WORTH_GROWING * step / _STEP)
+        if calls / ratio >= worth * self.best_calls / self.best_ratio:
+            self.best_calls, self.best_ratio = calls, ratio
+            if max(self.shortest.values()) > _QUICK_SECONDS:
+                self.growth = _STEP
+            return calls * self.growth
+        if self.growth > _STEP:
+            self.growth = _STEP
+            return self.best_calls * self.growth
+        self.is_searching, self.steady = False, 0
+        return self.best_calls
+
+    def keep(self, calls: int, ratio: float) -> int:
+        """Return the number of calls for the next round, once the search has ended."""
+        if ratio > _TOO_SLOW * self.best_ratio:
+            self.steady = 0
+            return max(1, int(calls * _CUT))
+        if ratio > _WORTH_GROWING * self.best_ratio:
+            return calls
+        self.steady += 1
+        if self.steady < _STEADY_ROUNDS:
+            return _risen(calls)
+        # The first search may have met a busy moment.
+        self.is_searching, self.growth = True, _STEP
         self.best_calls, self.best_ratio = calls, ratio
-        return True
+        return calls * self.growth
+
+
+def _risen(calls: int) -> int:
+    return calls + max(1, int(calls * _RISE))
 
 
 class ProviderLimiter:
@@ -240,28 +275,16 @@ class ProviderLimiter:
         if self._clean < now:
             return
         self._clean = 0
-        if self._latency is not None and not self._grows(self._latency, now):
+        if self._latency is None:
+            self._allow(now * 2 if self._period == 0 else _risen(now))
             return
-        doubles = self._period == 0 if self._latency is None else self._latency.is_searching
-        more = now if doubles else max(1, int(now * _RISE))
-        self._calls.total_tokens = min(self._most, now + more)
+        ratio = self._latency.end_round()
+        adapt = self._latency.search if self._latency.is_searching else self._latency.keep
+        calls = adapt(now, ratio)
+        if calls < now:
+            self._restart(calls)
+        else:
+            self._allow(calls)
 
-    def _grows(self, latency: _Latency, now: int) -> bool:
-        """Look at the latencies of a round; return True if more calls at a time are worth a try."""
-        ratio = latency.end_round()
-        if latency.is_searching:
-            if latency.is_worth(now, ratio):
-                return True
-            latency.is_searching, latency.steady = False, 0
-            self._restart(latency.best_calls)
-            return False
-        if ratio > _TOO_SLOW * latency.best_ratio:
-            latency.steady = 0
-            self._restart(max(1, int(now * _CUT)))
-            return False
-        if ratio > _WORTH_DOUBLING * latency.best_ratio:
-            return False
-        latency.steady += 1
-        if latency.steady >= _STEADY_ROUNDS:  # the first search may have met a busy moment
-            latency.is_searching, latency.best_calls, latency.best_ratio = True, now, ratio
-        return True
+    def _allow(self, calls: int) -> None:
+        self._calls.total_tokens = min(self._most, calls)

@@ -184,6 +184,20 @@ def test_a_server_that_works_side_by_side_gets_as_many_as_allowed():
     assert limiter.calls_at_a_time == 64
 
 
+def test_a_quick_server_gets_four_times_as_many_a_round_a_slow_one_twice():
+    quick, slow = own_limiter(), own_limiter()
+    run(play_rounds(quick, 2, lambda calls: 0.2))
+    run(play_rounds(slow, 2, lambda calls: 20.0))
+    assert (quick.calls_at_a_time, slow.calls_at_a_time) == (64, 16)
+
+
+@pytest.mark.parametrize("at_once", [8, 32])
+def test_a_search_in_large_steps_finds_the_number_between_them(at_once: int):
+    limiter = own_limiter()
+    run(play_rounds(limiter, 6, lambda calls: 0.2 * max(1.0, calls / at_once)))
+    assert at_once <= limiter.calls_at_a_time <= at_once * 1.5
+
+
 def test_a_server_that_queues_is_not_given_more():
     limiter = own_limiter()
     run(play_rounds(limiter, 30, lambda calls: 0.2 * max(1.0, calls / 8)))  # eight at a time, then a queue
@@ -193,7 +207,7 @@ def test_a_server_that_queues_is_not_given_more():
 def test_a_busy_moment_at_the_start_is_not_held_against_a_server():
     limiter = own_limiter()
     run(play_rounds(limiter, 1, lambda calls: 0.2))
-    run(play_rounds(limiter, 1, lambda calls: 1.0))
+    run(play_rounds(limiter, 2, lambda calls: 1.0))
     assert limiter.calls_at_a_time == 4
     run(play_rounds(limiter, 12, lambda calls: 0.2))
     assert limiter.calls_at_a_time == 64
