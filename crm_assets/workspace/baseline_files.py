@@ -11,7 +11,7 @@ from pathlib import Path
 from shutil import rmtree
 
 from crm_assets.errors import InfrastructureError, InputError
-from crm_assets.workspace.files import atomic_writer
+from crm_assets.workspace.files import atomic_writer, remove_unfinished
 from crm_assets.workspace.keys import BaselineKey, RunKey
 from crm_assets.workspace.project import Project
 
@@ -109,6 +109,12 @@ class RunFiles:
         with self._moving(self.sessions):
             _copy(self.run, self._partial_run)
             os.replace(self.sessions, self.partial)
+
+    def remove_unfinished(self) -> None:
+        """Remove what a process that was killed left among the files; nobody may write there."""
+        remove_unfinished(self.folder)
+        if not self.partial.exists():
+            self._partial_run.unlink(missing_ok=True)  # killed in `finish` or `reopen`
 
     @property
     def _partial_run(self) -> Path:

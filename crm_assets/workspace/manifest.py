@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from crm_assets.errors import InputError
 from crm_assets.workspace.baseline_files import BaselinePaths
-from crm_assets.workspace.files import atomic_writer, remove_unfinished, sha256_of_file
+from crm_assets.workspace.files import atomic_writer, sha256_of_file
 
 __all__ = [
     "MANIFEST_NAME",
@@ -95,7 +95,7 @@ def write_manifest(paths: BaselinePaths, *, written_by: str | None = None) -> Pa
     Raises:
         InfrastructureError: the file cannot be written.
     """
-    remove_unfinished(paths.folder)
+    paths.remove_unfinished()
     files = {
         name: FileRecord(bytes=path.stat().st_size, sha256=sha256_of_file(path))
         for name, path in baseline_files(paths.folder)

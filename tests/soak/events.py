@@ -15,6 +15,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,7 @@ class _Counter:
         self._root = f"{hook.root}{os.sep}"
         self._pid = os.getpid()
         self._count = 0
+        self._lock = threading.Lock()
         self._report = os.open(hook.report, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
 
     def concerns(self, path: object) -> bool:
@@ -78,17 +80,19 @@ class _Counter:
         """Count an event, and let happen what is to happen at it."""
         if os.getpid() != self._pid:
             return
-        self._count += 1
-        os.write(self._report, f"{what}\n".encode())
+        with self._lock:  # two threads may write at once
+            self._count += 1
+            number = self._count
+            os.write(self._report, f"{what}\n".encode())
         hook = self._hook
-        if hook.action == KILL and self._count == hook.at:
+        if hook.action == KILL and number == hook.at:
             if halfway is not None:
                 halfway()
             os.kill(os.getpid(), signal.SIGKILL)
-        if hook.action == HALT and self._count == hook.at:
+        if hook.action == HALT and number == hook.at:
             os.kill(os.getpid(), signal.SIGSTOP)
-        if hook.action == DISK_FULL and self._count >= hook.at and disk:
-            if halfway is not None and self._count == hook.at:
+        if hook.action == DISK_FULL and number >= hook.at and disk:
+            if halfway is not None and number == hook.at:
                 halfway()
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

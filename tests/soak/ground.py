@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import orjson
 import yaml
@@ -174,21 +175,23 @@ class Ground:
     databases: ProjectDatabases
 
     @contextmanager
-    def place(self, url: str) -> Iterator[Place]:
-        """Yield a project whose models are at `url`."""
-        with self.databases.lend() as variables, lonely_place(url, **variables) as place:
+    def place(self, url: str, **model: float) -> Iterator[Place]:
+        """Yield a project whose models are at `url`; `model` has more of their configuration."""
+        with self.databases.lend() as variables, lonely_place(url, variables, **model) as place:
             yield place
 
 
 @contextmanager
-def lonely_place(url: str, **variables: str) -> Iterator[Place]:
+def lonely_place(
+    url: str, variables: Mapping[str, str] = MappingProxyType({}), **model: float
+) -> Iterator[Place]:
     """Yield a project whose models are at `url`; without `variables` it has a server of its own."""
     project, logs = Project(short_folder()), short_folder("log")
     lay_out_project(project)
     lines = (orjson.dumps(one) + b"\n" for one in small_dataset(CONVERSATIONS, seed=5, turns=3))
     project.dataset_file(DATASET).write_bytes(b"".join(lines))
     config = {
-        **models_at(url),
+        **models_at(url, **model),
         "orchestration": {"forced_mode": "paired"},
         "runtime_safety": {"review": {"require_approval": False}},
     }

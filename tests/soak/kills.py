@@ -102,10 +102,10 @@ class Stopper:
         return point
 
     @contextmanager
-    def place(self) -> Iterator[Place]:
-        """Yield a fresh project whose models are those of this stopper."""
+    def place(self, **model: float) -> Iterator[Place]:
+        """Yield a fresh project whose models are those of this stopper; see `Ground.place`."""
         self._asked = len(self.server.requests)
-        with self.ground.place(self.server.url) as place:
+        with self.ground.place(self.server.url, **model) as place:
             yield place
 
     def judge(self, point: Point, place: Place, stopped: Ended, *, expected: Sequence[int]) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg
 
 from crm_assets.database import start_embedded, stop_embedded
-from tests.llm.scripted_server import Recorded, Scripted, rate_limited, refused, reset
+from tests.llm.scripted_server import Recorded, Scripted, hang, rate_limited, refused, reset
 from tests.projects import ADDRESSES
 from tests.servers import discard_server
 from tests.soak.ground import DATASET, RUN, Place, lonely_place
@@ -24,6 +24,7 @@ __all__ = ["FIRST_STARTS", "OUTAGES", "kill_first_start", "suffer"]
 _AWAY_SECONDS = 5.0
 _AT_REQUEST = 12
 _FAULTY_ANSWERS = 6
+_TIMEOUT_SECONDS = 20.0
 FIRST_STARTS = (
     "pg.lock",
     "pg.new-*",
@@ -46,6 +47,8 @@ class _Outage:
     """What is done when the request number `_AT_REQUEST` arrives."""
     answers: Callable[[Recorded], Scripted] = same_each_time
     """What the models answer from then on, `_FAULTY_ANSWERS` times."""
+    model: Mapping[str, float] = field(default_factory=dict)
+    """More of the models' configuration."""
 
 
 def _nothing(stopper: Stopper, place: Place) -> None:
@@ -92,6 +95,12 @@ OUTAGES = (
     _Outage(f"model server: {_FAULTY_ANSWERS} answers of 503", _nothing, lambda _: refused(503)),
     _Outage(f"model server: {_FAULTY_ANSWERS} answers of 429", _nothing, lambda _: rate_limited()),
     _Outage(f"model server: {_FAULTY_ANSWERS} connections reset", _nothing, lambda _: reset()),
+    _Outage(
+        f"model server: {_FAULTY_ANSWERS} answers that never come",
+        _nothing,
+        lambda _: hang(),
+        {"timeout_seconds": _TIMEOUT_SECONDS},
+    ),
 )
 
 
@@ -100,7 +109,7 @@ def suffer(stopper: Stopper, outage: _Outage) -> Point:
     point = Point("outage", 0, outage.name)
     seen = 0
 
-    with stopper.place() as place:
+    with stopper.place(**outage.model) as place:
 
         def script(request: Recorded) -> Scripted:
             nonlocal seen

@@ -16,6 +16,7 @@ from tests.waiting import eventually
 __all__ = ["FIRST", "meet"]
 
 _PAST, _LABELS = "past.jsonl", "labels.csv"
+_FOLDER = f"artifacts/baselines/{DATASET}/{RUN}/atlas"
 
 COMMANDS: Mapping[str, Sequence[str]] = {
     "baseline": BASELINE,
@@ -27,13 +28,16 @@ COMMANDS: Mapping[str, Sequence[str]] = {
     "runs import": ("runs", "import", _PAST, "--dataset", DATASET, "--run", RUN),
     "runs restore": ("runs", "restore", DATASET, RUN),
     "label import": ("label", "import", DATASET, RUN, _LABELS),
+    "atlas run": ("atlas", "run", "--task-file", f"{_FOLDER}/tasks.jsonl", "--output-dir", _FOLDER),
 }
 """Commands that write a run's files."""
 
 _ON_NOTHING = ("baseline", "runs import")
 """What begins a run; all others are given a finished baseline that replaced another one."""
 
-FIRST = tuple(name for name in COMMANDS if name != "label import")  # it writes one file, and is over
+_NEVER_FIRST = ("label import", "atlas run")
+"""The one writes a single file and is over, the other finishes no baseline."""
+FIRST = tuple(name for name in COMMANDS if name not in _NEVER_FIRST)
 
 
 def meet(stopper: Stopper, first: str) -> list[Point]:

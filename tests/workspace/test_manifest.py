@@ -35,6 +35,15 @@ def test_it_names_every_file_with_size_and_hash(folder: BaselinePaths) -> None:
     assert manifest.baseline == "dev|20260131T093000Z"
 
 
+def test_what_a_process_left_that_was_killed_as_it_moved_the_sessions_is_removed(
+    folder: BaselinePaths,
+) -> None:
+    left = folder.folder / "sessions.jsonl.partial.run.json"
+    left.write_bytes(b"{}")
+    write_manifest(folder)
+    assert not left.exists()
+
+
 def test_what_is_being_written_is_not_in_it(folder: BaselinePaths) -> None:
     (folder.folder / ".metrics.json.x1").write_bytes(b"{")
     folder.partial.write_bytes(b"")
