@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -23,7 +23,31 @@ __all__ = ["gate"]
 _MEASURES = ("strict_success", "turns_right", "state_match", "reward", "harness_reward")
 
 
-@click.command()
+_REFUSED = 5
+"""Exit code of a gate that was not applied: 2, as of bad input elsewhere, says that nobody can tell."""
+
+
+class _GateCommand(click.Command):
+    """A command whose refusals differ from its verdicts in the exit code."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            error.show()
+            raise click.exceptions.Exit(_REFUSED) from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            error.exit_code = _REFUSED
+            raise
+
+
+@click.command(cls=_GateCommand)
 @click.argument("dataset", type=DATASET)
 @click.argument("run", type=RUN)
 @click.option("--against", type=RUN, metavar="RUN", help="Run to compare with; left out, the reference.")
@@ -59,8 +83,9 @@ def gate(
 ) -> None:
     """Check that a run is not worse than the reference.
 
-    Exits with 0 if it is not worse by more than the margin, 1 if it is, and 2 if there are too few
-    conversations to tell (or the runs cannot be compared).
+    Exits with 0 if it is not worse by more than the margin, 1 if it is, 2 if there are too few
+    conversations to tell, and 5 if the gate cannot be applied: the runs cannot be compared, or the input is
+    wrong.
     """
     from crm_assets.reporting.comparison.gate import gate_runs
     from crm_assets.reporting.comparison.gate_junit import render_junit

@@ -20,7 +20,7 @@ def test_a_run_is_held_against_the_pinned_reference(
 ) -> None:
     finish("replay")
     without = run("gate", "small", KEY)
-    assert without.exit_code == 2 and "Dataset small has no reference: set one with" in without.stderr
+    assert without.exit_code == 5 and "Dataset small has no reference: set one with" in without.stderr
     assert run("reference", "set", "small", KEY, "--author", "Ada").stdout == f"Reference of small: {KEY}\n"
     assert f"Reference of small: {KEY} (set 2" in run("reference", "show", "small").stdout
     itself = run("gate", "small", KEY)
@@ -38,6 +38,7 @@ def test_a_run_is_held_against_the_pinned_reference(
     paths = BaselinePaths.of(project, BaselineKey.of("small", KEY))
     paths.sessions.write_bytes(paths.sessions.read_bytes() + b"\n")
     again = run("gate", "small", NOOP)
-    assert again.exit_code == 2 and "was made again since it was chosen" in again.stderr
+    assert again.exit_code == 5 and "was made again since it was chosen" in again.stderr
+    assert run("gate", "small", NOOP, "--margin", "-1").exit_code == 5, "2 says that nobody can tell"
     assert "has no reference any more" in run("reference", "clear", "small").stdout
     assert "has no reference" in run("reference", "show", "small").stdout
