@@ -344,6 +344,8 @@ class AtlasConfig(_Section):
     """Ground truth for judges and learner: `none`, turn `verdicts`, or `oracle`: expected calls, too."""
     offline: Literal["never", "without_keys"] = "never"
     """`without_keys`: use the offline models if none of the required API keys is set."""
+    confirm_above_usd: float = Field(default=1.0, ge=0.0)
+    """US dollars: a run that may cost more needs a budget or a consent (`--yes`)."""
     engine: Engine = "crm_assets"
     """Runs the sessions: this project, or the Atlas SDK (extra `atlas-sdk`)."""
     limits: dict[str, LimitConfig] = {}

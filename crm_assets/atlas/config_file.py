@@ -65,7 +65,7 @@ class LoadedConfig:
     @cached_property
     def settings(self) -> dict[str, object]:
         """Return all that can change a result: no addresses, keys, timeouts, limits or prices."""
-        document = self.config.model_dump(mode="json", by_alias=True, exclude={"storage", "limits"})
+        document = self.config.model_dump(mode="json", by_alias=True, exclude=set(_NO_SETTINGS))
         del document["learning"][
             "namespace"
         ]  # the run says which it was, with the dataset's as the default
@@ -195,6 +195,9 @@ def _problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
         return f"{where} is missing"
     return f"{where}: {message.removeprefix('Value error, ')}"
 
+
+_NO_SETTINGS = ("storage", "limits", "confirm_above_usd")
+"""Parts of a configuration that change no result."""
 
 _NO_EFFECT = frozenset(
     {

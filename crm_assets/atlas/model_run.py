@@ -61,6 +61,7 @@ from crm_assets.llm import (
     make_redactor,
 )
 from crm_assets.records import ReplayedRun, RunHeader
+from crm_assets.records.estimate import CostEstimate
 from crm_assets.workspace.baseline_files import RunFiles, sidecar_of
 from crm_assets.workspace.files import write_json
 from crm_assets.workspace.identity import project_id
@@ -78,6 +79,7 @@ def run_models(
     dataset: str,
     learning_keys: Collection[str] | None = None,
     progress: OnProgress | None = None,
+    estimate: CostEstimate | None = None,
 ) -> RunSummary:
     """Run the tasks of a run with language models.
 
@@ -93,6 +95,7 @@ def run_models(
         dataset: its name.
         learning_keys: run only the tasks of these keys, a shard of the run; None for all.
         progress: called a few times a second.
+        estimate: of the run's cost; a run that goes on keeps that of its beginning.
 
     Raises:
         ConfigError: a model cannot be asked (no key), or has no known price with a budget in dollars; or
@@ -123,6 +126,7 @@ def run_models(
     with Ledger(files.ledger) as ledger:
         run = _with_tool_mode(run, ledger, project, items, progress)
         header = model_header(files, run, project=project, databases=databases, dataset=dataset)
+        header = header.model_copy(update={"estimate": _first_estimate(files, estimate)})
         models = _models(run, ledger, project, items)
         summary = run_work(
             Work(
@@ -204,6 +208,14 @@ def _require_unreviewed(run: ModelRun) -> None:
             "The Atlas SDK merges what a session taught before anybody can approve it: with engine: sdk "
             "set runtime_safety.review.require_approval to false, or use --learning frozen or off."
         )
+
+
+def _first_estimate(files: RunFiles, estimate: CostEstimate | None) -> CostEstimate | None:
+    """Return the estimate that the run began with: `estimate`, if it begins now."""
+    sidecar = sidecar_of(files.partial)
+    if not files.partial.exists() or not sidecar.is_file():
+        return estimate
+    return RunHeader.model_validate_json(sidecar.read_bytes()).estimate
 
 
 def _note(files: RunFiles, notes: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from crm_assets.database import Databases
     from crm_assets.engine import OnProgress, RunSummary
     from crm_assets.harness import AgentName, AgentSpec
+    from crm_assets.records.estimate import CostEstimate
 
 __all__ = [
     "DEFAULT_CONFIG",
@@ -39,8 +40,18 @@ def run_plan(
     databases: Databases,
     dataset: str,
     progress: OnProgress | None = None,
+    estimate: CostEstimate | None = None,
 ) -> RunSummary:
     """Run the tasks in `files` as planned; `sessions.jsonl` appears when all of them are done.
+
+    Args:
+        files: of the run.
+        plan: of its sessions.
+        project: where keys and the dataset are.
+        databases: where the sandboxes and the telemetry are.
+        dataset: its name.
+        progress: called a few times a second.
+        estimate: of the cost of a run that begins, to be kept with it.
 
     Raises:
         ConfigError: the configuration cannot be used, or a model cannot be called.
@@ -57,6 +68,7 @@ def run_plan(
             databases=databases,
             dataset=dataset,
             progress=progress,
+            estimate=estimate,
         )
     from crm_assets.atlas.scripted_run import run_sessions  # noqa: PLC0415  (not for agents with models)
     from crm_assets.engine import Limits  # noqa: PLC0415  (likewise)

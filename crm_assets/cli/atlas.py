@@ -17,6 +17,7 @@ from crm_assets.cli.common import (
     progress_lines,
     relative,
 )
+from crm_assets.cli.consent import confirm_cost, yes_option
 from crm_assets.cli.going_on import flags_of, set_next_command
 from crm_assets.cli.names import dataset_option
 from crm_assets.cli.plan_options import PlanCommand
@@ -29,6 +30,7 @@ from crm_assets.workspace.project import find_project
 if TYPE_CHECKING:
     from crm_assets.atlas.plan import SessionPlan
     from crm_assets.atlas.smoke import SmokeCheck
+    from crm_assets.reporting.estimate.run import RunEstimate
     from crm_assets.workspace.project import Project
 
 __all__ = ["atlas"]
@@ -56,6 +58,7 @@ def atlas() -> None:
     required=False, help="Name of the dataset; left out, the one in revision.json beside the tasks."
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many tasks.")
+@yes_option
 @json_option
 def run(
     *,
@@ -64,6 +67,7 @@ def run(
     dataset: str | None,
     plan: SessionPlan,
     limit: int | None,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """Run a task file as a baseline does, without Dagster.
@@ -75,15 +79,21 @@ def run(
     name = dataset or _dataset_beside(task_file)
 
     from crm_assets.database import a_command, hold
+    from crm_assets.reporting.estimate.run import estimate_run
 
     with hold(project, output_dir, a_command()):
         if files.readme.exists():
             raise InputError(f"{files.readme} exists: this run is finished; choose another --output-dir.")
         click.echo(f"{name}, agent {describe_agent(plan, project, name)}", err=True)
+        if not files.sessions.exists():
+            begun = files.partial.exists()
+            tasks = files.tasks if begun else task_file
+            estimate = estimate_run(project, name, plan, files=files, tasks=tasks, limit=limit)
+            confirm_cost(estimate, yes=yes)
         words = ["--task-file", str(task_file), "--output-dir", str(output_dir), "--dataset", name]
         words += flags_of(plan, limit=limit)
         set_next_command(lambda: shlex.join(["crm-assets", "atlas", "run", *words]))
-        _run(project, files, plan, task_file=task_file, dataset=name, limit=limit)
+        _run(project, files, plan, task_file=task_file, dataset=name, limit=limit, estimate=estimate)
     print_figures(files, as_json=as_json)
     click.echo(f"README: {relative(files.readme)}", err=as_json)
 
@@ -96,6 +106,7 @@ def _run(
     task_file: Path,
     dataset: str,
     limit: int | None,
+    estimate: RunEstimate | None,
 ) -> None:
     """Make what is missing of a run's files."""
     from crm_assets.atlas.run_plan import run_plan
@@ -113,6 +124,7 @@ def _run(
                 databases=connect_databases(project),
                 dataset=dataset,
                 progress=progress,
+                estimate=None if estimate is None else estimate.cost,
             )
     metrics = compute_metrics(files.sessions, run=RunInfo())
     write_metrics(files.metrics, metrics)
@@ -129,8 +141,9 @@ def _dataset_beside(task_file: Path) -> str:
 
 @atlas.command("smoke", cls=PlanCommand, agents=("atlas",))
 @dataset_option(required=False, default="dev")
+@yes_option
 @json_option
-def smoke(*, dataset: str, plan: SessionPlan, as_json: bool) -> None:
+def smoke(*, dataset: str, plan: SessionPlan, yes: bool, as_json: bool) -> None:
     """Run one conversation through the loop; check every output.
 
     It becomes a baseline of its own, labelled `smoke`. Exit code 1 if a line of the checklist fails.
@@ -139,6 +152,10 @@ def smoke(*, dataset: str, plan: SessionPlan, as_json: bool) -> None:
     require_dataset(project, dataset)
     plan = plan.model_copy(update={"mode": plan.mode or "paired"})
     described = describe_agent(plan, project, dataset)
+
+    from crm_assets.reporting.estimate.run import estimate_run
+
+    confirm_cost(estimate_run(project, dataset, plan, limit=1), yes=yes)
     key = BaselineKey(dataset, claim_run(project, dataset, RunKey.now("smoke")))
     click.echo(f"Smoke run {key}, {described}", err=True)
 
@@ -146,7 +163,7 @@ def smoke(*, dataset: str, plan: SessionPlan, as_json: bool) -> None:
     from crm_assets.defs.checks import SMOKE_JOB
     from crm_assets.orchestration.materialize import CheckFailed, LineageOptions, materialize
 
-    paths, options = BaselinePaths.of(project, key), LineageOptions(plan=plan, limit=1)
+    paths, options = BaselinePaths.of(project, key), LineageOptions(plan, limit=1, accept_cost=True)
     try:
         with progress_lines():
             try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from crm_assets.cli.common import describe_agent, progress_lines
+from crm_assets.cli.consent import confirm_cost, yes_option
 from crm_assets.cli.going_on import flags_of, set_next_command
 from crm_assets.cli.names import RUN, dataset_option
 from crm_assets.cli.plan_options import PlanCommand, given_options
@@ -54,6 +55,7 @@ _RESCORED = ("baseline_metrics", "baseline_readme")
 @click.option(
     "--resume", is_flag=True, help="Run again the sessions of finished baselines that have no verdict."
 )
+@yes_option
 @click.option("--here", is_flag=True, help="Run in this process, even if Dagster's daemon is running.")
 @click.option("--detach", is_flag=True, help="Do not wait for the daemon's runs.")
 def backfill(
@@ -67,6 +69,7 @@ def backfill(
     limit: int | None,
     overwrite: bool,
     resume: bool,
+    yes: bool,
     here: bool,
     detach: bool,
 ) -> None:
@@ -90,12 +93,16 @@ def backfill(
             click.echo("All of these runs are finished; give --overwrite to make them again.")
             return
     chosen = {key: (plan, limit) if overwrite else _choice(project, key, plan, limit) for key in keys}
+    if not rescore:
+        _confirm(project, chosen, overwrite=overwrite, yes=yes)
 
     from crm_assets.orchestration.backfills import Backfill, daemon_is_running, pool_is_closed
     from crm_assets.orchestration.materialize import STAGES, LineageOptions, open_instance
 
     stages = _RESCORED if rescore else _stages(STAGES, resume=resume)
-    options = LineageOptions(plan, limit=limit, overwrite=overwrite, resume=resume, retries=2)
+    options = LineageOptions(
+        plan, limit=limit, overwrite=overwrite, resume=resume, retries=2, accept_cost=True
+    )
     wanted = [
         Backfill(
             dataset,
@@ -130,6 +137,31 @@ def _choice(
 
     paths = BaselinePaths.of(project, key)
     return plan_to_go_on_with(project, paths, plan, given_options()), limit_to_go_on_with(paths, limit)
+
+
+def _confirm(
+    project: Project,
+    chosen: Mapping[BaselineKey, tuple[SessionPlan, int | None]],
+    *,
+    overwrite: bool,
+    yes: bool,
+) -> None:
+    """Show what all runs will cost together, and ask if it is much."""
+    if not any(plan.asks_models for plan, _ in chosen.values()):
+        return
+    from crm_assets.reporting.estimate.run import estimate_run, sum_estimates
+
+    estimates = [
+        estimate_run(
+            project,
+            key.dataset,
+            plan,
+            files=None if overwrite else BaselinePaths.of(project, key),
+            limit=limit,
+        )
+        for key, (plan, limit) in chosen.items()
+    ]
+    confirm_cost(sum_estimates(estimates), yes=yes)
 
 
 def _keys(

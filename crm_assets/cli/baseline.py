@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from crm_assets.cli.common import describe_agent, json_option, print_figures, progress_lines, relative
+from crm_assets.cli.consent import confirm_cost, yes_option
 from crm_assets.cli.going_on import command_of, set_next_command
 from crm_assets.cli.names import dataset_option, run_option
 from crm_assets.cli.plan_options import PlanCommand, given_options
@@ -37,6 +38,7 @@ __all__ = ["baseline"]
 @click.option(
     "--resume", is_flag=True, help="Run again the sessions of a finished baseline that have no verdict."
 )
+@yes_option
 @json_option
 def baseline(
     *,
@@ -46,6 +48,7 @@ def baseline(
     limit: int | None,
     overwrite: bool,
     resume: bool,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """Run a dataset through the whole lineage.
@@ -63,7 +66,7 @@ def baseline(
     else:
         key = find_run(project, dataset, run)
     paths = BaselinePaths.of(project, key)
-    options = _Options(plan, limit=limit, overwrite=overwrite, resume=resume)
+    options = _Options(plan, limit=limit, overwrite=overwrite, resume=resume, accept_cost=yes)
 
     from crm_assets.database import a_command, hold
 
@@ -93,6 +96,7 @@ class _Options(NamedTuple):
     limit: int | None
     overwrite: bool
     resume: bool
+    accept_cost: bool
 
 
 def _make(project: Project, paths: BaselinePaths, options: _Options) -> str:
@@ -111,6 +115,8 @@ def _make(project: Project, paths: BaselinePaths, options: _Options) -> str:
     if options.resume or state not in (RunState.NOT_SCORED, RunState.NOT_PUBLISHED):  # runs sessions
         require_dataset(project, paths.key.dataset)
         agent = describe_agent(plan, project, paths.key.dataset)
+        _confirm(project, paths, options._replace(plan=plan))
+        options = options._replace(accept_cost=True)
     set_next_command(lambda: command_of(paths, plan, limit=options.limit))
     begun = "" if state in (RunState.PLANNED, RunState.FINISHED) else f"; {state.value}, and goes on"
     click.echo(f"Baseline {paths.key}, agent {agent}{begun}", err=True)
@@ -123,3 +129,14 @@ def _make(project: Project, paths: BaselinePaths, options: _Options) -> str:
         from crm_assets.orchestration.materialize import LineageOptions, materialize
 
         return materialize(project, paths.key, LineageOptions(**{**options._asdict(), "plan": plan})).run_id
+
+
+def _confirm(project: Project, paths: BaselinePaths, options: _Options) -> None:
+    """Show what the sessions will cost, and ask if it is much."""
+    if not options.plan.asks_models or (paths.has_sessions and not (options.overwrite or options.resume)):
+        return
+    from crm_assets.reporting.estimate.run import estimate_run
+
+    files = None if options.overwrite else paths
+    estimate = estimate_run(project, paths.key.dataset, options.plan, files=files, limit=options.limit)
+    confirm_cost(estimate, yes=options.accept_cost)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crm_assets.cli.common import describe_agent, json_option, print_json, progress_lines, relative
+from crm_assets.cli.consent import confirm_cost, yes_option
 from crm_assets.cli.going_on import flags_of, set_next_command
 from crm_assets.cli.names import dataset_option, run_option
 from crm_assets.cli.plan_options import PlanCommand
@@ -51,6 +52,7 @@ _ARMS = ("off", "frozen", "on")
 )
 @run_option(help="Key of the study, YYYYMMDDTHHMMSSZ[-label]; left out, a new one.")
 @click.option("--unrecorded", is_flag=True, help="Do not record the study as an asset of Dagster.")
+@yes_option
 @json_option
 def study(
     *,
@@ -63,6 +65,7 @@ def study(
     run: str | None,
     plan: SessionPlan,
     unrecorded: bool,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """Study what learning gains, with a control.
@@ -82,7 +85,7 @@ def study(
     from crm_assets.conversations.split import Split
     from crm_assets.database import a_command, hold
     from crm_assets.orchestration.materialize import open_instance
-    from crm_assets.orchestration.study import begin_study, run_study
+    from crm_assets.orchestration.study import begin_study, estimate_study, run_study
     from crm_assets.reporting.study import study_summary
     from crm_assets.reporting.terminal import show
     from crm_assets.workspace.files import sha256_of_file
@@ -108,6 +111,7 @@ def study(
     words = [str(word) for option in options.items() for word in option]
     paths = StudyPaths.of(project, key)
     with hold(project, paths.folder, a_command()):
+        confirm_cost(estimate_study(project, wanted), yes=yes)
         begin_study(project, wanted)
         set_next_command(lambda: shlex.join(["crm-assets", "study", *words, *flags_of(plan, limit=limit)]))
         click.echo(f"Study {key}, agent {agent}", err=True)

@@ -54,13 +54,20 @@ class SessionsConfig(_PlanConfig):
         "finished sessions are neither run nor paid for again.",
     )
 
+    accept_cost: bool = Field(
+        default=False,
+        description="Run although it may cost more than the configuration's confirm_above_usd and has no "
+        "budget.",
+    )
+
     @classmethod
     def of(cls, plan: SessionPlan, **options: Any) -> "SessionsConfig":
         """Return the options that say what `plan` says.
 
         Args:
             plan: of the sessions.
-            options: `overwrite`, `resume` and `retries`, where they differ from their defaults.
+            options: `overwrite`, `resume`, `retries` and `accept_cost`, where they differ from their
+                defaults.
         """
         return cls(**plan.model_dump(mode="json", exclude_none=True), **options)
 

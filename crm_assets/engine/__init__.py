@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crm_assets.engine.checkpoint import SessionCounts, require_same_run, tally_of
+from crm_assets.engine.checkpoint import SessionCounts, finished_sessions, require_same_run, tally_of
 from crm_assets.engine.dataset_run import run_harness
 from crm_assets.engine.identity import FIRST_EPOCH, learning_key, ledger_key, session_key
 from crm_assets.engine.progress import OnProgress, Progress, ProgressReporter
@@ -23,6 +23,7 @@ __all__ = [
     "SessionRunner",
     "Work",
     "WorkItem",
+    "finished_sessions",
     "learning_key",
     "ledger_key",
     "repeat",

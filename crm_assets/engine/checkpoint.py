@@ -25,7 +25,14 @@ from crm_assets.workspace.baseline_files import sidecar_of
 from crm_assets.workspace.files import atomic_writer
 from crm_assets.workspace.jsonl import open_locked, read_lines, read_lines_at, write_lines
 
-__all__ = ["Checkpoint", "SessionCounts", "SessionLine", "require_same_run", "tally_of"]
+__all__ = [
+    "Checkpoint",
+    "SessionCounts",
+    "SessionLine",
+    "finished_sessions",
+    "require_same_run",
+    "tally_of",
+]
 
 _TO_BE_RUN_AGAIN = frozenset({"infrastructure_error", "not_run"})
 
@@ -284,6 +291,16 @@ def tally_of(path: Path) -> SessionCounts:
         if entry is not None:
             tally.add(*entry[1:])
     return tally
+
+
+def finished_sessions(path: Path) -> set[str]:
+    """Return the keys of the sessions in a results file, whole or partial, that are not run again.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    entries = (None if line.is_torn else _read_entry(line.data) for line in read_lines(path))
+    return {entry[0] for entry in entries if entry is not None and entry[1] not in _TO_BE_RUN_AGAIN}
 
 
 def _leaves(document: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

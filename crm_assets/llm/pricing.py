@@ -19,7 +19,7 @@ from crm_assets.llm.messages import Usage
 from crm_assets.llm.spec import ModelSpec
 from crm_assets.llm.spending import DOLLAR_DIGITS
 
-__all__ = ["Price", "Takes", "price_of", "takes_of"]
+__all__ = ["Price", "Takes", "expected_price_of", "price_of", "takes_of"]
 
 _MILLION = 1_000_000
 _LIST = "model_prices_and_context_window_backup.json"
@@ -108,6 +108,14 @@ def price_of(spec: ModelSpec, *, own_server: bool, answered: str | None = None) 
         per_cached_token=cached,
         per_completion_token=spec.usd_per_million_completion_tokens / _MILLION,
     )
+
+
+def expected_price_of(spec: ModelSpec, *, own_server: bool) -> Price:
+    """Return the price to reckon with before a model is asked: by the list, where litellm works it out."""
+    price = price_of(spec, own_server=own_server)
+    if price.known and price.per_prompt_token is None and (listed := _priced(spec, None)) is not None:
+        return _listed_price(listed)
+    return price
 
 
 def takes_of(spec: ModelSpec) -> Takes:

@@ -78,10 +78,17 @@ class LineageOptions:
     retries: int = 0
     """Times to resume after an infrastructure error; on the command line the error is shown at once."""
 
+    accept_cost: bool = False
+    """Run without a budget, even if it may cost more than the configuration's `confirm_above_usd`."""
+
     def ops(self, stages: Sequence[str]) -> dict[str, StageConfig]:
         """Return these options as the configurations of the ops of `stages`."""
         sessions = SessionsConfig.of(
-            self.plan, overwrite=self.overwrite, resume=self.resume, retries=self.retries
+            self.plan,
+            overwrite=self.overwrite,
+            resume=self.resume,
+            retries=self.retries,
+            accept_cost=self.accept_cost,
         )
         configs: dict[str, StageConfig] = {
             "dataset_revision": StageConfig(overwrite=self.overwrite),

@@ -15,6 +15,7 @@ from crm_assets.defs.assets.learning_study import study_materialization
 from crm_assets.defs.partitions import register_dataset
 from crm_assets.errors import ConfigError, InputError, first_line
 from crm_assets.orchestration.materialize import LineageOptions, materialize_on, refresh_history
+from crm_assets.reporting.estimate.run import RunEstimate, estimate_run, sum_estimates
 from crm_assets.reporting.study import Study, render_study_html, render_study_markdown, study_result
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.datasets import require_dataset
@@ -23,7 +24,7 @@ from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
 from crm_assets.workspace.study_files import StudyPaths
 
-__all__ = ["begin_study", "run_study"]
+__all__ = ["begin_study", "estimate_study", "run_study"]
 
 
 def begin_study(project: Project, plan: StudyPlan) -> StudyPaths:
@@ -69,6 +70,21 @@ def _require_same(paths: StudyPaths, plan: StudyPlan) -> None:
         )
 
 
+def estimate_study(project: Project, plan: StudyPlan) -> RunEstimate | None:
+    """Return what the runs that are not finished will cost together; None if nothing is to be paid."""
+    left = (run for run in plan.runs() if not _paths(project, run).finished)
+    return sum_estimates(
+        [
+            estimate_run(project, run.key.dataset, run.plan, files=_paths(project, run), subset=run.subset)
+            for run in left
+        ]
+    )
+
+
+def _paths(project: Project, run: ArmRun) -> BaselinePaths:
+    return BaselinePaths.of(project, run.key)
+
+
 def run_study(
     instance: dg.DagsterInstance,
     project: Project,
@@ -92,7 +108,7 @@ def run_study(
     paths = begin_study(project, plan)
     runs = list(plan.runs())
     for number, run in enumerate(runs, start=1):
-        done = BaselinePaths.of(project, run.key)
+        done = _paths(project, run)
         if done.finished and done.manifest.is_file():
             tell(f"{number}/{len(runs)} {run.key.run}: finished before")
             continue
@@ -110,4 +126,4 @@ def run_study(
 
 
 def _options(run: ArmRun) -> LineageOptions:
-    return LineageOptions(plan=run.plan, subset=run.subset)
+    return LineageOptions(plan=run.plan, subset=run.subset, accept_cost=True)

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from crm_assets.conversations.split import Subset
+from crm_assets.records.estimate import CostEstimate
 
 __all__ = [
     "RUN_SCHEMA_VERSION",
@@ -129,6 +130,8 @@ class RunHeader(BaseModel):
     """The playbook that was read and written; None for a run that uses none, or did not record it."""
     project: str | None = None
     """Identity of the project; None for a run of an older version."""
+    estimate: CostEstimate | None = None
+    """Its cost as estimated before it began; None if nothing was to be paid, or it is not recorded."""
     answered_by: dict[str, tuple[str, ...]] = {}
     """Models that answered, by requested model, as `<model> at <server>`; more than one: a mixed run."""
 

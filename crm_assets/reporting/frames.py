@@ -84,6 +84,7 @@ def _completed(path: Path, header: RunHeader, run: RunInfo) -> RunInfo:
         "subset": header.subset,
         "playbook": header.playbook,
         "replay_of": header.replay_of,
+        "estimate": header.estimate,
         "agent_config": header.agent_config,
         "software": {**run.software, **header.software},
     }

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from crm_assets.conversations.split import Subset
 from crm_assets.records import PlaybookUse, ReplayedRun
+from crm_assets.records.estimate import CostEstimate
 from crm_assets.records.results import StrictFormula
 from crm_assets.reporting.breakdown_models import (
     Bounds,
@@ -94,6 +95,8 @@ class RunInfo(Model):
     """The playbook that was read and written; null where none was used, or it is not recorded."""
     replay_of: ReplayedRun | None = None
     """The run that this one repeats; null for a run of its own, and not recorded by older versions."""
+    estimate: CostEstimate | None = None
+    """Its cost as estimated before it began; null if nothing was to be paid, or it is not recorded."""
     answered_by: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """The models that answered for each model asked, as `<model> at <server>`; several: a mixed run."""
 

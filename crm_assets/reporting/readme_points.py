@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from crm_assets.records.estimate import CostEstimate
 from crm_assets.reporting.document import Point, Points, Section, Text, code, strong
+from crm_assets.reporting.estimate.wording import came_to
 from crm_assets.reporting.formats import (
     at_least,
     counted,
@@ -84,6 +86,19 @@ def _what_ran(metrics: Metrics, revision: Mapping[str, Any]) -> Iterator[Text]:
     if metrics.answered_by:
         yield strong("Models"), ": ", *_answers(metrics)
     yield strong("Run"), " ", code(metrics.run_id or "unnamed"), ": ", _outcome(metrics), "."
+    if metrics.estimate is not None:
+        yield strong("Cost"), " ", _came_to(metrics, metrics.estimate)
+
+
+def _came_to(metrics: Metrics, estimate: CostEstimate) -> str:
+    """Return what the run cost, beside what was estimated before it began."""
+    was = came_to(estimate, metrics.own_cost_usd, metrics.own_tokens)
+    partly = (
+        f" for all {estimate.sessions:,} sessions, of which the budget covered some"
+        if metrics.not_run
+        else ""
+    )
+    return f"{was}{partly}. Estimated from {estimate.basis}."
 
 
 def _answers(metrics: Metrics) -> Iterator[Text]:

@@ -279,6 +279,7 @@ ELSEWHERE = {
     "storage.max_connections",
     "storage.statement_timeout_seconds",
     "limits",
+    "confirm_above_usd",  # tests/cli/test_consent.py
     "engine",
     "offline",
 }

@@ -103,6 +103,7 @@ def _numbers(metrics: Metrics) -> dict[str, float | int | None]:
         "reward_mean": metrics.reward_summary.mean,
         "tokens": metrics.own_tokens,
         "cost_usd": metrics.own_cost_usd,
+        "estimated_cost_usd": metrics.estimate.usd if metrics.estimate else None,
         "recorded_cost_usd": metrics.recorded_cost_usd,
         "seconds_per_conversation": metrics.duration_seconds.mean,
         "conversations": metrics.total_conversations,

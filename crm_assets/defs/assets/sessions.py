@@ -12,7 +12,7 @@ from crm_assets.atlas.run_playbook import read_run_playbook
 from crm_assets.atlas.saved_plan import limit_to_go_on_with, save_plan
 from crm_assets.defs.assets.playbook import playbook, playbook_written
 from crm_assets.defs.assets.progress import session_progress, tell
-from crm_assets.defs.assets.spending import spending_metadata
+from crm_assets.defs.assets.spending import estimate_metadata, spending_metadata
 from crm_assets.defs.assets.tasks import atlas_tasks
 from crm_assets.defs.partitions import BASELINE_PARTITIONS
 from crm_assets.defs.resources import (
@@ -36,6 +36,7 @@ from crm_assets.engine import SessionCounts, tally_of
 from crm_assets.errors import InfrastructureError
 from crm_assets.llm import Spending, ledger_totals
 from crm_assets.records import SessionLog
+from crm_assets.reporting.estimate.run import RunEstimate, estimate_run
 from crm_assets.reporting.formats import counted
 from crm_assets.reporting.origin import origin_of
 from crm_assets.workspace.baseline_files import BaselinePaths
@@ -79,6 +80,8 @@ def atlas_sessions(
         plan = config.plan()
         require(paths.tasks, atlas_tasks.key.to_user_string())
         again = context.retry_number > 0 or (context.run.parent_run_id is not None and not paths.finished)
+        overwrite = config.overwrite and not again
+        estimate = _estimated(context, artifacts.project, paths, config, overwrite=overwrite)
         if config.resume and paths.has_sessions and not again:
             require_resumable(
                 paths,
@@ -89,7 +92,7 @@ def atlas_sessions(
             )
             paths.reopen()
         # What an earlier attempt has finished is resumed, whether of this run or of the one it retries.
-        if not prepare(paths, paths.sessions, overwrite=config.overwrite and not again):
+        if not prepare(paths, paths.sessions, overwrite=overwrite):
             return _kept(context, artifacts.project, paths)
         if not paths.begun:
             save_plan(artifacts.project, paths, plan, limit=limit_to_go_on_with(paths, None))
@@ -103,6 +106,7 @@ def atlas_sessions(
                 databases=postgres.databases(),
                 dataset=paths.key.dataset,
                 progress=session_progress(context),
+                estimate=None if estimate is None else estimate.cost,
             )
         except InfrastructureError as error:
             if context.retry_number >= config.retries:
@@ -125,6 +129,7 @@ def atlas_sessions(
             "seconds": round(summary.seconds, 3),
             **spending_metadata(paths.ledger),
             **_repeated(paths),
+            **estimate_metadata(estimate),
             **_stored(context, telemetry, plan, paths, artifacts.project),
             "sandboxes_reset": reset.sandboxes,
             "sandboxes_remade": reset.remade,
@@ -133,6 +138,31 @@ def atlas_sessions(
             "budget_tokens": plan.budget_tokens,
         },
     )
+
+
+def _estimated(
+    context: dg.AssetExecutionContext,
+    project: Project,
+    paths: BaselinePaths,
+    config: SessionsConfig,
+    *,
+    overwrite: bool,
+) -> RunEstimate | None:
+    """Tell what the sessions to run will cost; None if nothing is to be paid.
+
+    Raises:
+        InputError: it may be more than the configuration's limit, with no budget, and nobody accepted it.
+    """
+    if paths.has_sessions and not (overwrite or config.resume):
+        return None  # they are kept
+    files = None if overwrite else paths
+    estimate = estimate_run(project, paths.key.dataset, config.plan(), files=files, tasks=paths.tasks)
+    if estimate is not None:
+        context.log.info(estimate.summary)
+        context.instance.add_run_tags(context.run.run_id, {"crm_assets/estimate": estimate.amount})
+        if estimate.needs_consent and not config.accept_cost:
+            raise estimate.refusal()
+    return estimate
 
 
 def _kept(

@@ -8,8 +8,35 @@ from typing import Any
 import dagster as dg
 
 from crm_assets.llm import Spending, answers_by_model, ledger_totals
+from crm_assets.reporting.estimate.run import RunEstimate
 
-__all__ = ["spending_metadata"]
+__all__ = ["estimate_metadata", "spending_metadata"]
+
+
+def estimate_metadata(estimate: RunEstimate | None) -> dict[str, Any]:
+    """Return what a run was estimated to cost; nothing if nothing was to be paid."""
+    if estimate is None:
+        return {}
+    cost = estimate.cost
+    return {
+        "estimate": estimate.summary,
+        "estimated_usd": cost.usd,
+        "estimated_tokens": cost.tokens,
+        "estimate_by_role": dg.MetadataValue.table(
+            records=[
+                dg.TableRecord(
+                    {
+                        "role": role,
+                        "model": each.model,
+                        "calls": each.calls,
+                        "tokens": each.prompt_tokens + each.completion_tokens,
+                        "cost_usd": "unknown" if each.usd is None else f"{each.usd:.6f}",
+                    }
+                )
+                for role, each in cost.by_role.items()
+            ]
+        ),
+    }
 
 
 def spending_metadata(ledger: Path) -> dict[str, Any]:

@@ -27,7 +27,8 @@ def test_every_option_says_what_it_is(op: str) -> None:
 
 def test_the_options_that_users_ask_for_are_there() -> None:
     offered = fields(BASELINE_JOB, "atlas_sessions").keys()
-    assert {field.name for field in plan_fields()} | {"overwrite", "resume", "retries"} == offered
+    own = {"overwrite", "resume", "retries", "accept_cost"}
+    assert {field.name for field in plan_fields()} | own == offered
     conversations = {"limit", "part", "split", "seed"}
     assert fields(BASELINE_JOB, "atlas_tasks").keys() == {*conversations, "overwrite", "agent", "config"}
 
