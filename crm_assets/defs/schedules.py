@@ -19,7 +19,8 @@ from crm_assets.defs.sessions_config import SessionsConfig
 from crm_assets.errors import CrmAssetsError
 from crm_assets.harness import MODEL_CODE, SCORING_CODE, code_fingerprint
 from crm_assets.records import RunHeader, SessionLog
-from crm_assets.workspace.baseline_files import BaselinePaths, claim_run
+from crm_assets.reporting.estimate.run import estimate_run
+from crm_assets.workspace.baseline_files import BaselinePaths, claim_run, sidecar_of
 from crm_assets.workspace.datasets import available_datasets
 from crm_assets.workspace.files import sha256_of_file
 from crm_assets.workspace.keys import BaselineKey, RunKey
@@ -27,6 +28,8 @@ from crm_assets.workspace.project import Project
 from crm_assets.workspace.run_names import in_order
 
 __all__ = ["SCHEDULES", "nightly_baselines"]
+
+_LABEL = "nightly"
 
 
 @dg.schedule(
@@ -36,7 +39,8 @@ __all__ = ["SCHEDULES", "nightly_baselines"]
     default_status=dg.DefaultScheduleStatus.STOPPED,
     description="Each night, for every dataset with a finished baseline: a new one with the options of the "
     "newest (its budget, too), if the dataset, the configuration or the code that decides results changed "
-    "since. Baselines of a part of a dataset, imports and replays are not repeated.",
+    "since. A run that was stopped goes on the next night. Baselines of a part of a dataset, imports and "
+    "replays are not repeated.",
 )
 def nightly_baselines(
     context: dg.ScheduleEvaluationContext, artifacts: ArtifactsResource
@@ -66,12 +70,16 @@ def _request(context: dg.ScheduleEvaluationContext, project: Project, dataset: s
     reasons = _changes(project, dataset, plan, header)
     if not reasons:
         return f"nothing changed since {paths.key.run}"
-    now = RunKey.now()
-    key = BaselineKey.of(dataset, claim_run(project, dataset, now))
+    limit = _limit(paths)
+    estimate = estimate_run(project, dataset, plan, limit=limit)
+    if estimate is not None and estimate.needs_consent:
+        raise estimate.refusal()
+    now = RunKey.now(_LABEL)
+    key = _stopped(project, paths, plan) or BaselineKey.of(dataset, claim_run(project, dataset, now))
     return dg.RunRequest(
         run_key=f"{dataset}:{now}",
         partition_key=register(context.instance, key),
-        run_config=dg.RunConfig(ops=_ops(paths, plan)),
+        run_config=dg.RunConfig(ops=_ops(plan, limit)),
         tags={"crm_assets/nightly": ", ".join(reasons)},
     )
 
@@ -88,6 +96,20 @@ def _newest(project: Project, dataset: str) -> tuple[BaselinePaths, SessionPlan,
     return None
 
 
+def _stopped(project: Project, newest: BaselinePaths, plan: SessionPlan) -> BaselineKey | None:
+    """Return the last night's run if it was stopped and can go on as it is; None for none."""
+    dataset = newest.key.dataset
+    for paths in reversed(in_order(project, dataset)):
+        if paths.key == newest.key:
+            return None
+        sidecar = sidecar_of(paths.partial)
+        if paths.key.run.label == _LABEL and paths.partial.is_file() and sidecar.is_file():
+            header = RunHeader.model_validate_json(sidecar.read_bytes())
+            same = begun_plan(paths) == plan and not _changes(project, dataset, plan, header)
+            return paths.key if same else None
+    return None
+
+
 def _changes(project: Project, dataset: str, plan: SessionPlan, header: RunHeader) -> list[str]:
     """Return what differs now from when a baseline was made."""
     changed = {
@@ -99,11 +121,15 @@ def _changes(project: Project, dataset: str, plan: SessionPlan, header: RunHeade
     return [name for name, differs in changed.items() if differs]
 
 
-def _ops(paths: BaselinePaths, plan: SessionPlan) -> dict[str, Any]:
-    """Return the options of a baseline as configurations of the ops."""
+def _limit(paths: BaselinePaths) -> int | None:
+    """Return how many conversations a baseline was limited to; None for all of its dataset."""
     with paths.tasks.open("rb") as handle:
         tasks = sum(1 for _ in handle)
-    limit = tasks if tasks < read_revision_file(paths.revision).conversations else None
+    return tasks if tasks < read_revision_file(paths.revision).conversations else None
+
+
+def _ops(plan: SessionPlan, limit: int | None) -> dict[str, Any]:
+    """Return the options of a baseline as configurations of the ops."""
     return {
         "atlas_tasks": TasksConfig.of(plan, limit=limit),
         atlas_sessions.op.name: SessionsConfig.of(plan),
