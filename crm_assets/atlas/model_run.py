@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -56,6 +56,7 @@ from crm_assets.llm import (
     ProviderLimits,
     RecordingModels,
     ReplayModels,
+    RequestLog,
     Spending,
     answers_by_model,
     make_redactor,
@@ -123,11 +124,12 @@ def run_models(
         require_sdk()  # before any file is made
     address = databases.telemetry_for(config.storage.database_url)
     playbook = begin_playbook(files, run, address, items)
-    with Ledger(files.ledger) as ledger:
-        run = _with_tool_mode(run, ledger, project, items, progress)
+    with Ledger(files.ledger) as ledger, _request_log(files, run, project) as requests:
+        models_of = partial(_models, ledger=ledger, requests=requests, project=project, items=items)
+        run = _with_tool_mode(run, ledger, models_of, items, progress)
         header = model_header(files, run, project=project, databases=databases, dataset=dataset)
         header = header.model_copy(update={"estimate": _first_estimate(files, estimate)})
-        models = _models(run, ledger, project, items)
+        models = models_of(run)
         summary = run_work(
             Work(
                 items,
@@ -227,7 +229,7 @@ def _note(files: RunFiles, notes: Mapping[str, Any]) -> None:
 def _with_tool_mode(
     run: ModelRun,
     ledger: Ledger,
-    project: Project,
+    models_of: Callable[[ModelRun], RecordingModels],
     items: Sequence[WorkItem],
     progress: OnProgress | None,
 ) -> ModelRun:
@@ -236,7 +238,7 @@ def _with_tool_mode(
     if agent.tool_mode != "auto" or not items:
         return run
 
-    models = _models(run, ledger, project, items)
+    models = models_of(run)
 
     async def find() -> Literal["native", "text"]:
         reporter = ProgressReporter(
@@ -259,7 +261,22 @@ def _ledger_key(item: WorkItem) -> str:
     return ledger_key(item.task_id.rpartition("::")[0], item.epoch)
 
 
-def _models(run: ModelRun, ledger: Ledger, project: Project, items: Sequence[WorkItem]) -> RecordingModels:
+def _request_log(
+    files: RunFiles, run: ModelRun, project: Project
+) -> AbstractContextManager[RequestLog | None]:
+    """Return what records requests; None for a replay, which makes none."""
+    if run.replay is not None:
+        return nullcontext()
+    return RequestLog(files.requests, make_redactor(read_environment(project)))
+
+
+def _models(
+    run: ModelRun,
+    ledger: Ledger,
+    requests: RequestLog | None,
+    project: Project,
+    items: Sequence[WorkItem],
+) -> RecordingModels:
     """Return the models that all roles ask."""
     if run.replay is not None:
         if run.replay.resolve() == (ledger.path.resolve() if ledger.path else None):
@@ -270,6 +287,7 @@ def _models(run: ModelRun, ledger: Ledger, project: Project, items: Sequence[Wor
     return ModelClient(
         read_environment(project),
         ledger=ledger,
+        requests=requests,
         limits={name: ProviderLimits(**limits.model_dump()) for name, limits in config.limits.items()},
         budget=Budget(plan.budget_usd, plan.budget_tokens),
         turns={_ledger_key(item): item.turns for item in items},

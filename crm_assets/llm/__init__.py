@@ -40,6 +40,7 @@ from crm_assets.llm.prompts import JSON_FENCE, UnitScore, cut, json_block
 from crm_assets.llm.reading import calls_in_text, object_arguments, parse_object
 from crm_assets.llm.recording import RecordingModels, ReplayModels
 from crm_assets.llm.redaction import make_redactor
+from crm_assets.llm.request_log import RequestLog
 from crm_assets.llm.spec import OFFLINE_PROVIDER, ModelSpec
 from crm_assets.llm.spending import (
     DOLLAR_DIGITS,
@@ -77,6 +78,7 @@ __all__ = [
     "RefusedRequest",
     "ReplayModels",
     "ReplyCheck",
+    "RequestLog",
     "RetryPolicy",
     "Role",
     "SentParameters",

@@ -33,6 +33,7 @@ from crm_assets.llm.pricing import price_of
 from crm_assets.llm.recording import Attempts, Call, RecordingModels
 from crm_assets.llm.redaction import make_redactor
 from crm_assets.llm.replies import Completion
+from crm_assets.llm.request_log import RequestLog
 from crm_assets.llm.spec import ModelSpec, is_own_server, key_of, server_of
 from crm_assets.llm.spending import Charge, answers_by_model
 
@@ -83,6 +84,7 @@ class ModelClient(RecordingModels):
         turns: Mapping[str, int] | None = None,
         retries: RetryPolicy | None = None,
         seed: int | None = None,
+        requests: RequestLog | None = None,
     ) -> None:
         """Open the client; nothing is imported or connected before the first call.
 
@@ -94,10 +96,12 @@ class ModelClient(RecordingModels):
             turns: of each session, by its key in the ledger; estimates of what a session costs use it.
             retries: how often and how soon failed calls are made again.
             seed: of the waits' jitter.
+            requests: where requests are recorded; left out, they are not.
         """
         super().__init__(ledger, retries or RetryPolicy())
         self._environment = environment
         self._redact = make_redactor(environment)
+        self._requests = requests
         self._backends = Backends(environment, self._redact)
         self._limits = dict(limits or {})
         self._limiters: dict[tuple[str, str], ProviderLimiter] = {}
@@ -156,7 +160,11 @@ class ModelClient(RecordingModels):
             BudgetExhausted: it does not.
         """
         async with super().session(key), self._budget.session(key):
-            yield
+            try:
+                yield
+            finally:
+                if self._requests is not None:
+                    self._requests.forget(key)
 
     def _recorded(self, call: Call) -> Iterable[LedgerEntry]:
         for entry in self.ledger.earlier_attempts(call.caller.session, call.key):
@@ -202,6 +210,8 @@ class ModelClient(RecordingModels):
         return entry, at_once
 
     async def _send(self, call: Call, request: ChatRequest, number: int) -> tuple[Completion, LedgerEntry]:
+        if self._requests is not None and number == 1:  # later attempts ask the same, or add a complaint
+            self._requests.record(call.caller, request, call.ordinal)
         started_at, started, seconds = datetime.now(timezone.utc), time.perf_counter(), 0.0
         place = self._place(request.model)
 

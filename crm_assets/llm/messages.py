@@ -7,7 +7,7 @@ provider's and back.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -26,6 +26,7 @@ __all__ = [
     "SentParameters",
     "ToolChoice",
     "Usage",
+    "request_sha256",
 ]
 
 ToolChoice = Literal["auto", "required", "none"]
@@ -142,18 +143,16 @@ class ChatRequest:
     @cached_property
     def sha256(self) -> str:
         """Hex SHA-256 of all that can change the reply; no key and no address is part of it."""
-        parts: dict[str, Any] = {
-            "model": self.model.name,
-            "messages": [orjson.Fragment(message.canonical) for message in self.messages],
-            "tools": [tool.sha256 for tool in self.tools],  # of texts that are longer than all the rest
-            "tool_choice": self.tool_choice if self.tools else None,
-            "temperature": self.effective_temperature,
-            "max_output_tokens": self.effective_max_output_tokens,
-            "json_object": self.json_object,
-        }
-        if self.parallel_tool_calls and self.tools:
-            parts["parallel_tool_calls"] = True
-        return hashlib.sha256(_canonical(parts)).hexdigest()
+        return request_sha256(
+            model=self.model.name,
+            messages=[message.canonical for message in self.messages],
+            tools=[tool.sha256 for tool in self.tools],
+            tool_choice=self.tool_choice if self.tools else None,
+            temperature=self.effective_temperature,
+            max_output_tokens=self.effective_max_output_tokens,
+            json_object=self.json_object,
+            parallel_tool_calls=self.parallel_tool_calls and bool(self.tools),
+        )
 
     @property
     def effective_temperature(self) -> float | None:
@@ -229,6 +228,43 @@ class ChatReply:
     """Provider state to return with this message."""
     sent: SentParameters | None = None
     """The parameters it was asked with; None where they were not recorded."""
+
+
+def request_sha256(
+    *,
+    model: str,
+    messages: Iterable[bytes],
+    tools: Iterable[str],
+    tool_choice: str | None,
+    temperature: float | None,
+    max_output_tokens: int | None,
+    json_object: bool,
+    parallel_tool_calls: bool,
+) -> str:
+    """Return the hex SHA-256 of a request.
+
+    Args:
+        model: `provider/model`.
+        messages: each as JSON with sorted keys.
+        tools: hashes of the tools, whose texts are longer than all the rest.
+        tool_choice: None without tools.
+        temperature: None leaves it to the provider, as with the next.
+        max_output_tokens: most tokens of the reply.
+        json_object: a JSON object is asked for.
+        parallel_tool_calls: several calls of tools are allowed.
+    """
+    parts: dict[str, Any] = {
+        "model": model,
+        "messages": [orjson.Fragment(message) for message in messages],
+        "tools": list(tools),
+        "tool_choice": tool_choice,
+        "temperature": temperature,
+        "max_output_tokens": max_output_tokens,
+        "json_object": json_object,
+    }
+    if parallel_tool_calls:
+        parts["parallel_tool_calls"] = True
+    return hashlib.sha256(_canonical(parts)).hexdigest()
 
 
 def _canonical(document: Mapping[str, Any]) -> bytes:

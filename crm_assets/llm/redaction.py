@@ -19,13 +19,14 @@ _SHORTEST_SECRET = 6
 """Shorter values are too common in ordinary text to be replaced everywhere."""
 
 _SHAPES = (
-    re.compile(r"\b(?:sk|pk|rk)-[A-Za-z0-9_*.\-]{3,}"),
-    re.compile(r"\bAIza[A-Za-z0-9_\-]{10,}"),
-    re.compile(r"(?i)\bbearer\s+[A-Za-z0-9_.~+/=\-]{8,}"),
-    re.compile(r"(?i)(?<=[?&]key=)[^&\s\"']+"),
-    re.compile(r"(?i)(?<=x-api-key: )\S+"),
-    re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),
+    (("sk-", "pk-", "rk-"), re.compile(r"\b(?:sk|pk|rk)-[A-Za-z0-9_*.\-]{3,}")),
+    (("aiza",), re.compile(r"\bAIza[A-Za-z0-9_\-]{10,}")),
+    (("bearer",), re.compile(r"(?i)\bbearer\s+[A-Za-z0-9_.~+/=\-]{8,}")),
+    (("key=",), re.compile(r"(?i)(?<=[?&]key=)[^&\s\"']+")),
+    (("x-api-key: ",), re.compile(r"(?i)(?<=x-api-key: )\S+")),
+    (("://",), re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")),
 )
+"""Shapes of secrets, each after what a text has in lower case where it may be: a look that costs little."""
 
 
 def make_redactor(environment: Mapping[str, str]) -> Callable[[str], str]:
@@ -35,13 +36,14 @@ def make_redactor(environment: Mapping[str, str]) -> Callable[[str], str]:
     the passwords of URLs among the values, and whatever looks like a key (`sk-…`, `Bearer …`).
     """
     secrets = sorted(_secrets(environment), key=len, reverse=True)
-    known = re.compile("|".join(map(re.escape, secrets))) if secrets else None
 
     def redact(text: str) -> str:
-        if known is not None:
-            text = known.sub(REDACTED, text)
-        for shape in _SHAPES:
-            text = shape.sub(REDACTED, text)
+        for secret in secrets:
+            text = text.replace(secret, REDACTED)
+        lower = text.lower()
+        for marks, shape in _SHAPES:
+            if any(mark in lower for mark in marks):
+                text = shape.sub(REDACTED, text)
         return text
 
     return redact

@@ -75,6 +75,11 @@ class RunFiles:
         return self.folder / "ledger.jsonl"
 
     @property
+    def requests(self) -> Path:
+        """Return the file of what models were asked, one line per call and shared text, compressed."""
+        return self.folder / "requests.jsonl.gz"
+
+    @property
     def playbook(self) -> Path:
         """Return the file of the playbook before and after the run."""
         return self.folder / "playbook.json"
