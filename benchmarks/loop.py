@@ -30,7 +30,7 @@ from crm_assets.atlas.student_prompt import function_tools, system_prompt
 from crm_assets.atlas.tasks import read_tasks, write_tasks
 from crm_assets.atlas.telemetry import SessionEnd, SessionStart, TelemetryStore
 from crm_assets.database import connect_databases
-from crm_assets.engine import learning_key
+from crm_assets.engine import learning_key, ledger_key
 from crm_assets.llm import (
     Caller,
     ChatReply,
@@ -158,7 +158,7 @@ def longest_chain(files: RunFiles, entries: list[LedgerEntry], latency: float) -
     The three judges of a session are asked at the same time.
     """
     keys = {
-        one.conversation_id: learning_key(one.workflow_category, one.complexity_level)
+        ledger_key(one.conversation_id, 1): learning_key(one.workflow_category, one.complexity_level)
         for one in (task.conversation for task in read_tasks(files.tasks))
     }
     chains: dict[str, float] = defaultdict(float)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 
@@ -14,7 +15,14 @@ from crm_assets.atlas.tool_schemas import say_bounds
 from crm_assets.crm import ENTITIES, TOOLS
 from crm_assets.llm import FunctionTool
 
-__all__ = ["function_tools", "plan_question", "prompt_sha256", "system_prompt", "text_outcomes"]
+__all__ = [
+    "function_tools",
+    "plan_question",
+    "prompt_sha256",
+    "system_prompt",
+    "text_outcomes",
+    "without_blocks",
+]
 
 _CALL_FORM = """\
 To call a tool, answer with one JSON object and nothing else:
@@ -25,6 +33,8 @@ _HOW_MANY = {
     "one": "One tool a turn.",
     "many": "For several tools, write one such object a line; you can call more when you have results.",
 }
+
+_BLOCK = re.compile(r"\n*^>>> (?!End )(.+?) >>>$.*?^>>> End \1 >>>$", re.DOTALL | re.MULTILINE)
 
 
 @cache
@@ -98,6 +108,11 @@ def _field(name: str, schema: Mapping[str, object]) -> str:
 def _tools_in_text(calls_per_turn: CallsPerTurn) -> str:
     lines = [orjson.dumps(tool.document["function"]).decode() for tool in function_tools()]
     return "\n".join((_CALL_FORM % _HOW_MANY[calls_per_turn], *lines))
+
+
+def without_blocks(prompt: str) -> str:
+    """Return a system prompt without the blocks that sessions fill in: playbook, plan, guidance."""
+    return _BLOCK.sub("", prompt)
 
 
 def _block(name: str, text: str | None) -> str | None:

@@ -1,33 +1,37 @@
-"""The leakage check: the student's prompts are built again without ground truth, and compared.
+"""The leakage check: what the student was asked is read, and built again without ground truth.
 
-A ledger holds the hashes of requests. For a sample of sessions the student is run again on the
+For a sample of sessions all requests to the student are searched for values that only the ground truth has,
+and each has to be the one that the ledger has the hash of. Then the student is run again on the
 configuration, the playbook that the ledger noted at the session's start, the users' texts and the calls'
-outcomes in sessions.jsonl, and on nothing else. A request that has the hash of a recorded one proves that
-the recorded request was built from these alone and contained no ground truth. The texts that a teacher or
-learner wrote are inputs of that, so they are searched for values that only the ground truth has.
+outcomes in sessions.jsonl, and on nothing else: a request with the same hash was built from these alone.
+Runs that recorded no requests have their hashes alone, and the texts that teacher and learner wrote.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
+
+import orjson
 
 from crm_assets.atlas.config_file import LoadedConfig
 from crm_assets.atlas.playbook import render_playbook
 from crm_assets.atlas.store import SessionContext
 from crm_assets.atlas.student import Student, student_plan
-from crm_assets.atlas.student_prompt import function_tools
+from crm_assets.atlas.student_prompt import function_tools, system_prompt
 from crm_assets.atlas.tasks import read_tasks
 from crm_assets.engine import ledger_key
 from crm_assets.errors import CrmAssetsError, InputError
 from crm_assets.harness import AgentSession, MadeCall, Outcome, ToolCall, take_turn
-from crm_assets.llm import Answer, RecordingModels, RetryPolicy, read_ledger
+from crm_assets.llm import Answer, ChatRequest, RecordingModels, RetryPolicy, read_ledger
 from crm_assets.llm.entries import LedgerEntry
 from crm_assets.llm.ledger import Recording
 from crm_assets.llm.recording import Attempts, Call
+from crm_assets.llm.redaction import REDACTED
+from crm_assets.llm.request_lines import DIGITS, RecordedRequest, read_requests
 from crm_assets.records import LoopSession, SessionLog, TurnResult
 from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.workspace.jsonl import read_lines
@@ -35,6 +39,8 @@ from crm_assets.workspace.jsonl import read_lines
 __all__ = ["LeakageReport", "find_leaks"]
 
 _NOTE = "start"
+_QUOTED = 80  # characters of a difference
+_BEFORE = 20  # of them before it
 _SHORTEST = 8  # characters: shorter values turn up in texts by chance
 
 
@@ -47,12 +53,18 @@ class LeakageReport(NamedTuple):
     """Requests of their students that could be derived again."""
     recorded: int
     """Requests that they made, those of attempts that the teacher sent back included."""
+    read: int
+    """Requests of these whose text was recorded, and was read."""
     problems: tuple[str, ...]
-    """Requests that could not be derived, and values of the ground truth in what was taught."""
+    """Requests that could not be derived or were changed, and values of the ground truth in them."""
 
 
 class _Underivable(Exception):
     """The recorded run has no such request."""
+
+    def __init__(self, derived: ChatRequest | None = None) -> None:
+        super().__init__()
+        self.derived = derived
 
 
 @dataclass(frozen=True)
@@ -103,7 +115,7 @@ class _Witness(RecordingModels):
     def _recorded(self, call: Call) -> Iterable[LedgerEntry]:
         entries = self._recording.attempts(call.caller.session, call.key)
         if not entries:
-            raise _Underivable
+            raise _Underivable(call.request)
         self.derived += 1
         return entries
 
@@ -118,23 +130,40 @@ class _LeakageCheck:
     atlas: bool
     """The whole loop ran, and not the student alone."""
     witness: _Witness
+    requests: Mapping[str, Sequence[RecordedRequest]]
+    """Of each session: what its student was asked, where that was recorded."""
     problems: list[str] = field(default_factory=list)
 
     async def look_at(self, session: _Session, truth: frozenset[str]) -> None:
-        pamphlet = self._pamphlet(session)
-        taught = " ".join(text for text in (pamphlet, session.guidance) if text)
-        secret = sorted(value for value in truth if value in taught)
-        if leaked := [value for value in secret if value not in session.said and value not in _common()]:
+        pamphlet, requests = self._pamphlet(session), self.requests.get(session.ledger_key, ())
+        self._read(session, requests)
+        told, shown = _texts_of(requests)
+        taught = " ".join(text for text in (pamphlet, session.guidance, *told) if text)
+        known = "\n".join((session.said, *shown, _common(), system_prompt(self.config.config.agent)))
+        if leaked := [value for value in sorted(truth) if value in taught and value not in known]:
             self.problems.append(
-                f"{session.ledger_key}: what the student was taught holds {leaked[0]!r}, which only the "
+                f"{session.ledger_key}: what the student was told holds {leaked[0]!r}, which only the "
                 "ground truth has"
             )
         if self.config.config.agent.type != "crm_harness":
             return  # what it asks of whom is not recorded
         try:
             await self._derive(session, pamphlet)
-        except _Underivable:
-            self.problems.append(f"{session.ledger_key}: a request of the student cannot be derived again")
+        except _Underivable as error:
+            reason = _difference(error.derived, requests)
+            self.problems.append(
+                f"{session.ledger_key}: a request of the student cannot be derived again{reason}"
+            )
+
+    def _read(self, session: _Session, requests: Sequence[RecordedRequest]) -> None:
+        """Note requests that are not those of which the ledger has the hash, but for redacted ones."""
+        for request in requests:
+            redacted = any(REDACTED in text for text in _texts(request.messages))
+            if not request.is_unaltered and not redacted:
+                self.problems.append(
+                    f"{session.ledger_key}: request {request.request_sha256} is not what the ledger has "
+                    "the hash of"
+                )
 
     async def _derive(self, session: _Session, pamphlet: str | None) -> None:
         turns, plan, config = session.turns, None, self.config.config
@@ -191,7 +220,9 @@ def find_leaks(paths: RunFiles, config: LoadedConfig, *, atlas: bool, sample: in
     if config.config.agent.tool_mode == "auto" and said in ("native", "text"):
         config = config.with_tool_mode(said)
     sessions = list(_sample(paths, sample))
-    check = _LeakageCheck(paths, config, atlas, _Witness(Recording.read(paths.ledger)))
+    ledger_keys = {session.ledger_key for session in sessions}
+    requests = _student_requests(paths, ledger_keys)
+    check = _LeakageCheck(paths, config, atlas, _Witness(Recording.read(paths.ledger)), requests)
     truths = _truths(paths, {session.record.task_id for session in sessions})
 
     async def look() -> None:
@@ -202,13 +233,69 @@ def find_leaks(paths: RunFiles, config: LoadedConfig, *, atlas: bool, sample: in
                 check.problems.append(f"{session.ledger_key}: {error}")
 
     asyncio.run(look())
-    ledger_keys = {session.ledger_key for session in sessions}
     recorded = {
-        (entry.session, entry.request_sha256, entry.ordinal)
+        (entry.session, entry.request_sha256[:DIGITS], entry.ordinal)
         for entry in read_ledger(paths.ledger)
         if entry.role == "student" and entry.session in ledger_keys
     }
-    return LeakageReport(len(sessions), check.witness.derived, len(recorded), tuple(check.problems))
+    read = {
+        (each.session, each.request_sha256, each.ordinal) for asked in requests.values() for each in asked
+    }
+    return LeakageReport(
+        sessions=len(sessions),
+        derived=check.witness.derived,
+        recorded=len(recorded),
+        read=len(recorded & read),
+        problems=tuple(check.problems),
+    )
+
+
+def _student_requests(paths: RunFiles, sessions: set[str]) -> dict[str, list[RecordedRequest]]:
+    """Return what the students of sessions were asked; nothing for a run that did not record it."""
+    found: dict[str, list[RecordedRequest]] = {}
+    if paths.requests.is_file():
+        for request in read_requests(paths.requests, sessions):
+            if request.role == "student":
+                found.setdefault(request.session, []).append(request)
+    return found
+
+
+def _texts_of(requests: Sequence[RecordedRequest]) -> tuple[list[str], list[str]]:
+    """Return the texts that a student was told, and those that it was shown by tools or said itself."""
+    messages = {orjson.dumps(each): each for request in requests for each in request.messages}
+    told: list[str] = []
+    shown: list[str] = []
+    for message in messages.values():
+        (told if message["role"] in ("system", "user") else shown).extend(_texts(message))
+    return told, shown
+
+
+def _difference(derived: ChatRequest | None, requests: Sequence[RecordedRequest]) -> str:
+    """Say where a derived request parts from the one that was recorded in its place."""
+    if derived is None or not requests:
+        return ""
+    mine = [message.document() for message in derived.messages]
+    alike, recorded = max(
+        ((_alike(mine, each.messages), each) for each in requests if len(each.messages) == len(mine)),
+        key=lambda pair: pair[0],
+        default=(0, requests[0]),
+    )
+    if alike == len(mine):
+        return ": model, tools or parameters differ"
+    if alike >= len(recorded.messages):
+        return f": no request of {len(mine)} messages was recorded"
+    was, built = (str(each[alike]["content"] or "a call") for each in (recorded.messages, mine))
+    place = next((n for n, pair in enumerate(zip(was, built, strict=False)) if pair[0] != pair[1]), 0)
+    place = max(0, place - _BEFORE)
+    return (
+        f": its message {alike + 1} was {was[place : place + _QUOTED]!r}, and comes to "
+        f"{built[place : place + _QUOTED]!r}"
+    )
+
+
+def _alike(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> int:
+    """Return how many messages two requests begin with alike."""
+    return next((n for n, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
 
 
 def _sample(paths: RunFiles, sample: int) -> Iterator[_Session]:

@@ -14,7 +14,7 @@ from crm_assets.workspace.keys import is_name
 from crm_assets.workspace.project import find_project
 from crm_assets.workspace.run_names import LATEST
 
-__all__ = ["DATASET", "MODEL", "RUN", "dataset_option", "run_option"]
+__all__ = ["DATASET", "MODEL", "ROLE", "RUN", "dataset_option", "run_option"]
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
@@ -61,6 +61,22 @@ class _ModelName(click.ParamType[str]):
         return _starting(incomplete, [*configured, *(f"offline/{name}" for name in MODELS)])
 
 
+class _RoleName(click.ParamType[str]):
+    name = "role"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from crm_assets.llm import ROLES
+
+        return click.Choice(ROLES).convert(value, param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from crm_assets.llm import ROLES
+
+        return _starting(incomplete, ROLES)
+
+
 def _models_in(document: object) -> Iterator[str]:
     """Yield the models that a configuration names, at any depth, as `provider/model`."""
     if isinstance(document, dict):
@@ -77,6 +93,7 @@ def _starting(incomplete: str, names: Iterable[str]) -> list[CompletionItem]:
 DATASET = _DatasetName()
 RUN = _RunName()
 MODEL = _ModelName()
+ROLE = _RoleName()
 
 
 def dataset_option(

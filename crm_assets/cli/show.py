@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from crm_assets.cli.common import json_option, print_json
-from crm_assets.cli.names import DATASET, RUN
+from crm_assets.cli.names import DATASET, ROLE, RUN
 from crm_assets.errors import InputError
 from crm_assets.workspace.project import find_project
 from crm_assets.workspace.run_names import find_finished
+
+if TYPE_CHECKING:
+    from crm_assets.llm import Role
 
 __all__ = ["show"]
 
@@ -19,6 +24,12 @@ __all__ = ["show"]
 @click.argument("conversation", required=False)
 @click.option(
     "--epoch", type=click.IntRange(min=1), help="Epoch of the session, from 1; left out, the first."
+)
+@click.option(
+    "--requests", "requests", is_flag=True, help="What the models were asked in the session, word for word."
+)
+@click.option(
+    "--role", type=ROLE, help="Only requests to this role: student, teacher, judge, …; implies --requests."
 )
 @click.option("--failed", is_flag=True, help="Only sessions without strict success.")
 @click.option(
@@ -35,6 +46,8 @@ def show(
     run: str,
     conversation: str | None,
     epoch: int | None,
+    requests: bool,
+    role: Role | None,
     failed: bool,
     limit: int,
     as_json: bool,
@@ -45,13 +58,19 @@ def show(
     unique.
     """
     project = find_project()
-    sessions = find_finished(project, dataset, run).sessions
+    paths = find_finished(project, dataset, run)
+    sessions, requests = paths.sessions, requests or role is not None
     if conversation is None and epoch is not None:
         raise InputError("--epoch needs a CONVERSATION.")
+    if conversation is None and requests:
+        raise InputError("--requests and --role need a CONVERSATION.")
 
     from crm_assets.reporting.sessions_view import (
         find_session,
         list_sessions,
+        request_blocks,
+        request_document,
+        requests_of,
         session_blocks,
         sessions_blocks,
     )
@@ -59,7 +78,13 @@ def show(
 
     if conversation is not None:
         found = find_session(sessions, conversation, epoch)
-        if as_json:
+        if requests:
+            asked = requests_of(paths, found.session, role)
+            if as_json:
+                print_json([request_document(request) for request in asked])
+            else:
+                print_blocks(*request_blocks(asked))
+        elif as_json:
             print_json(found.session)
         else:
             print_blocks(*session_blocks(found))

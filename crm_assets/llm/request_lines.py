@@ -169,7 +169,9 @@ def read_requests(path: Path, sessions: Collection[str]) -> Iterator[RecordedReq
                 of_call = settings[line.role, line.settings]
                 called = tuple(tools[line.role, sha256] for sha256 in of_call.tools)
             except KeyError as error:
-                raise InputError(f"{path}, line {number}: names {error} before it stands there.") from None
+                raise InputError(
+                    f"{path}, line {number}: names {error.args[0][1]!r} before it stands there."
+                ) from None
             before = last.get(key, ())
             if line.keep > len(before):
                 raise InputError(f"{path}, line {number}: the request that it goes on from is missing.")

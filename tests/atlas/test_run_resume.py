@@ -18,6 +18,7 @@ from crm_assets.engine import Progress
 from crm_assets.engine.checkpoint import Checkpoint
 from crm_assets.errors import InputError
 from crm_assets.llm import LedgerEntry
+from crm_assets.llm.request_lines import DIGITS, read_requests
 from crm_assets.reporting import RunInfo, compute_metrics, render_readme
 from crm_assets.workspace.baseline_files import RunFiles
 from tests.atlas.loop import (
@@ -110,6 +111,9 @@ def check_nothing_is_twice(loop: Loop, files: RunFiles, undisturbed: Undisturbed
     assert succeeded == [(len(undisturbed.lines),)]
     again = Counter(_call(entry) for entry in loop.ledger(files) if entry.error is None)
     assert set(again.values()) == {1}, "a call that was answered was made again"
+    asked = read_requests(files.requests, {entry.session for entry in loop.ledger(files)})
+    read = {(each.session, each.role, each.request_sha256, each.ordinal) for each in asked}
+    assert {(call[0], call[1], call[2][:DIGITS], call[3]) for call in again} <= read
 
 
 def _call(entry: LedgerEntry) -> tuple[Any, ...]:

@@ -215,12 +215,11 @@ def leakage_check(
 ) -> dg.AssetCheckResult:
     """The student's prompts contain no ground truth.
 
-    For a sample of sessions its requests are built again from the configuration, the playbook noted in the
-    ledger, the users' texts and the calls' outcomes alone; a hash that the ledger holds proves that the
-    recorded request was the same. Only the last attempt of a session can be built again; `derived` of
-    `recorded` says how much that is. Playbook and guidance are searched for values that only the ground
-    truth has. If it fails: do not trust this baseline until it is known where the value came from
-    (`feedback: oracle` with epochs teaches the answers).
+    For a sample of sessions the recorded requests are searched for values that only the ground truth has,
+    and held against the hashes in the ledger (`read` of `recorded`). Then they are built again from the
+    configuration, the playbook noted in the ledger, the users' texts and the calls' outcomes alone, which
+    works for the last attempt of a session (`derived`). If it fails: do not trust this baseline until it is
+    known where the value came from (`feedback: oracle` with epochs teaches the answers).
     """
     paths = artifacts.baseline(baseline_of(context))
     seen: dict[str, int] = {}
@@ -233,7 +232,7 @@ def leakage_check(
 
         loaded = _loaded(artifacts, paths, plan)
         report = find_leaks(paths, loaded, atlas=plan.agent == "atlas", sample=config.sessions)
-        seen.update(sessions=report.sessions, derived=report.derived, recorded=report.recorded)
+        seen.update({name: count for name, count in report._asdict().items() if name != "problems"})
         problems = report.problems
         return Verdict("; ".join(problems[:3]) + "." if problems else None, report.derived)
 

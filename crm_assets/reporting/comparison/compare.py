@@ -17,6 +17,7 @@ from crm_assets.reporting.comparison.models import (
 )
 from crm_assets.reporting.comparison.notes import notes_on
 from crm_assets.reporting.comparison.paired import DEFAULT_RESAMPLES, compare_measure, significant_digits
+from crm_assets.reporting.comparison.prompts import compare_prompts
 from crm_assets.reporting.comparison.provenance import compare_facts
 from crm_assets.reporting.comparison.runs import RunOutcomes, read_run
 from crm_assets.reporting.comparison.significance import holm
@@ -92,6 +93,7 @@ def compare_baselines(
         only_in_b=aligned.only_in_b,
         changed=aligned.changed,
         provenance=compare_facts(run_a.facts, run_b.facts),
+        prompts=compare_prompts(a, b),
         notes=(),
         measures=measures,
         slices=tuple(_slices(run_a, run_b, aligned.ids, seed=seed, resamples=resamples)),

@@ -22,6 +22,7 @@ __all__ = [
     "Measure",
     "MeasureComparison",
     "PairedDifference",
+    "PromptChange",
     "RunOutcome",
     "RunSide",
     "SliceComparison",
@@ -128,6 +129,17 @@ class FactChange(Model):
     """Run A's value; null where it is not recorded."""
     b: Any
     """Run B's value; null where it is not recorded."""
+
+
+class PromptChange(Model):
+    """A text that a role was told differently in two runs."""
+
+    role: str
+    """The role: student, teacher, judge, …"""
+    what: str
+    """`system prompt`, or `tool` and its name."""
+    difference: str
+    """Unified diff: lines of A alone begin with -, of B alone with +."""
 
 
 class ComparedCall(Model):
@@ -283,6 +295,8 @@ class Comparison(Model):
     """Conversations left out because their content changed."""
     provenance: tuple[FactChange, ...]
     """Recorded settings that differ between the runs."""
+    prompts: tuple[PromptChange, ...] = ()
+    """System prompts and tools that differ; none where a run recorded no requests."""
     notes: tuple[str, ...]
     """Remarks to read before the figures, one sentence each."""
     measures: tuple[MeasureComparison, ...]

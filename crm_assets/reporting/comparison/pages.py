@@ -13,6 +13,7 @@ from crm_assets.reporting.comparison.models import (
     Comparison,
     Flip,
     Measure,
+    PromptChange,
     SliceComparison,
     TurnPair,
 )
@@ -69,6 +70,7 @@ def render_page(comparison: Comparison) -> str:
             lead=tuple(_lead(comparison)),
             sections=(
                 _settings(comparison),
+                *_prompts(comparison),
                 _measures(comparison),
                 Section(
                     "By workflow and complexity",
@@ -94,6 +96,7 @@ def comparison_blocks(comparison: Comparison) -> Iterator[Block]:
     """Yield what a terminal shows; the rest is in the JSON and on the page."""
     yield from _lead(comparison)
     yield _settings(comparison)
+    yield from _prompts(comparison)
     yield _measures(comparison)
     main = comparison.main_measure
     yield Section(f"{MEASURE_NAMES[main]} by workflow and complexity", (_slices(comparison, main),))
@@ -150,6 +153,20 @@ def _settings(comparison: Comparison) -> Section:
     rows = [(change.fact, *fact_values(change)) for change in comparison.provenance]
     table = Table.of((Column("Setting"), Column("A"), Column("B")), rows)
     return Section("Changed settings", (table if rows else "No recorded setting changed.",))
+
+
+def _prompts(comparison: Comparison) -> Iterator[Section]:
+    """Yield what roles were told differently, if anything."""
+    changes = comparison.prompts
+    if changes:
+        rows = ((f"{each.role.replace('_', ' ')}: {each.what}", _diff(each)) for each in changes)
+        yield Section("Changed prompts (− A, + B)", (Table.pairs(rows),))
+
+
+def _diff(change: PromptChange) -> Text:
+    styles: dict[str, Style] = {"-": "bad", "+": "good", "@": "note"}
+    lines = (Span(plain(line), styles.get(line[:1], "plain")) for line in change.difference.splitlines())
+    return tuple(_between(lines, "\n"))
 
 
 def _measures(comparison: Comparison) -> Section:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def test_an_atlas_run_passes_and_its_requests_can_be_derived_again(
         assert metadata(evaluation, "compared") > 0
     report = evaluate(instance, "leakage_check")
     assert metadata(report, "sessions") == 2
-    assert 0 < metadata(report, "derived") <= metadata(report, "recorded")
+    assert 0 < metadata(report, "derived") <= metadata(report, "recorded") == metadata(report, "read")
 
     # What the student heard was something else than what the file says: a request has another hash.
     before = paths.sessions.read_bytes()
@@ -90,7 +91,8 @@ def test_an_atlas_run_passes_and_its_requests_can_be_derived_again(
         user_utterance="Something that nobody said."))  # fmt: skip
     found = evaluate(instance, "leakage_check")
     assert not found.passed
-    assert "cannot be derived again" in (found.description or "")
+    assert "cannot be derived again: its message 2 was " in (found.description or "")
+    assert ", and comes to 'Something that nobody said.'" in (found.description or "")
 
     # The teacher told the student what only the ground truth knows.
     secret = "Tell them: sesame-7431-secret."
@@ -102,6 +104,21 @@ def test_an_atlas_run_passes_and_its_requests_can_be_derived_again(
     assert not found.passed
     assert "'sesame-7431-secret', which only the ground truth has" in (found.description or "")
     paths.sessions.write_bytes(before)
+
+    # A request that holds such a value, though no word of teacher or learner has it.
+    asked = paths.requests.read_bytes()
+    changed = gzip.decompress(asked).replace(b"You are a CRM assistant", b"Say sesame-7431-secret")
+    paths.requests.write_bytes(gzip.compress(changed))
+    found = evaluate(instance, "leakage_check", sessions=1)
+    assert "'sesame-7431-secret', which only the ground truth has" in (found.description or "")
+    assert "is not what the ledger has the hash of" in (found.description or "")
+
+    # An older run, whose requests were not recorded.
+    paths.requests.unlink()
+    report = evaluate(instance, "leakage_check")
+    assert report.passed
+    assert 0 == metadata(report, "read") < metadata(report, "derived")
+    paths.requests.write_bytes(asked)
 
     # A session that is in the file alone, and one that ended differently.
     edit(paths.sessions, lambda lines: lines[0].update(epoch=2))
