@@ -7,10 +7,12 @@ finds the server's address in its environment.
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -30,6 +32,7 @@ _began = msgspec.json.Decoder(Began)
 _failed = msgspec.json.Decoder(Failed)
 _NOT_STARTED = encode(Failed("")).partition(b'""')[0]
 """How the line begins that the host sends in place of a program that cannot be started."""
+_START_SECONDS = 10.0
 _STDIO = (sys.executable, "-m", "crm_assets.agents.stdio")
 
 
@@ -53,6 +56,8 @@ class CommandHost:
             self.name, [RUN, *command], environment=_environment(environment), folder=folder
         )
         self._endpoint = Endpoint()
+        self._starts = asyncio.Semaphore(os.cpu_count() or 1)
+        self._starting: set[asyncio.Task[None]] = set()
 
     async def open(self) -> CommandAgent:
         """Return a new process of the program.
@@ -65,7 +70,13 @@ class CommandHost:
                 f"The agent {self.name} cannot be used: there is no program {self._program}. "
                 f"If it is not on the PATH, write its path, from {self._folder}."
             )
+        # A framework takes seconds of CPU to import: if all started at once, the time of their first turn
+        # would be over before any of them is there.
+        await self._starts.acquire()
         desk = self._endpoint.open()
+        starting = asyncio.create_task(self._started(desk))
+        self._starting.add(starting)
+        starting.add_done_callback(self._starting.discard)
         process = AgentProcess(self.processes)
         variables = {
             "MCP_URL": self._endpoint.mcp_url(desk),
@@ -74,6 +85,12 @@ class CommandHost:
         }
         await self.processes.fork(process, variables)
         return CommandAgent(self, process, desk)
+
+    async def _started(self, desk: Desk) -> None:
+        """Let another program start once this one has, or is slow to say so."""
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(desk.heard.wait(), _START_SECONDS)
+        self._starts.release()
 
     def _is_there(self) -> bool:
         if "/" in self._program:

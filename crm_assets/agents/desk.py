@@ -37,6 +37,8 @@ class Desk:
         self.turn = 0
         """Number of the current or last turn."""
         self.in_turn = False
+        self.heard = asyncio.Event()
+        """Is set by the agent's first sign of life."""
         self._messages: asyncio.Queue[Call | Reply | Failed | CrmAssetsError] = asyncio.Queue()
         self._waiting: deque[asyncio.Future[CallOutcome]] = deque()
         self._close = close
@@ -72,10 +74,12 @@ class Desk:
             self.violate(f"it replied again to turn {self.turn}, which had ended")
             return
         self.in_turn = False
+        self.heard.set()
         self._messages.put_nowait(reply)
 
     def fail(self, reason: str | CrmAssetsError) -> None:
         """Say that the agent cannot go on: by its own fault, or because it cannot be used at all."""
+        self.heard.set()
         self._messages.put_nowait(Failed(self.hide(reason)) if isinstance(reason, str) else reason)
 
     def violate(self, reason: str) -> None:
@@ -95,6 +99,7 @@ class Desk:
     def close(self) -> str | None:
         """Refuse all further calls; return what the agent did and may not."""
         self.in_turn = False
+        self.heard.set()
         self._close(self)
         for waiting in self._waiting:
             if not waiting.done():

@@ -151,6 +151,7 @@ class Endpoint:
             raise _Refused(404, "There is nothing here: POST to call or mcp.")
         if scope["method"] != "POST":  # no stream of the server's own is offered, and no session to delete
             raise _Refused(405, "Use POST.")
+        desk.heard.set()
         return desk, door
 
 
