@@ -25,9 +25,6 @@ from tests.waiting import HANG_SECONDS
 
 from .conftest import KEY, Finish, Run
 
-datasets = pytest.importorskip("datasets")
-pytest.importorskip("pyarrow")
-
 REPLAY = "20260201T000000Z"
 ALL = ("--split", "1", "--review", "any")
 
@@ -52,11 +49,16 @@ print(json.dumps(found))
 """
 
 
+def _datasets() -> Any:  # imported by the worker that runs these tests alone: it takes seconds
+    pytest.importorskip("pyarrow")
+    return pytest.importorskip("datasets")
+
+
 @pytest.fixture(autouse=True)
 def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what `datasets` caches out of the user's folder, and it off the network."""
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(_datasets().config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(_datasets().config, "HF_HUB_OFFLINE", True)
 
 
 def paths(project: Project, run: str = KEY) -> BaselinePaths:
@@ -68,7 +70,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 
 def load(folder: Path) -> Any:
-    return datasets.load_dataset(str(folder), split="train")
+    return _datasets().load_dataset(str(folder), split="train")
 
 
 def bare(row: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +96,7 @@ def test_chats_are_loaded_as_they_were_written(run: Run, finish: Finish, project
     rows, loaded = lines(folder), load(folder)
     assert result.stdout == f"{len(rows)} rows: small-chat\n"
     assert [bare(row) for row in loaded] == rows
-    again = datasets.load_dataset("json", data_files=str(folder / "data" / "train.jsonl"), split="train")
+    again = _datasets().load_dataset("json", data_files=str(folder / "data" / "train.jsonl"), split="train")
     assert [row["conversation_id"] for row in again] == [row["conversation_id"] for row in rows]
     assert [bare(row)["messages"] for row in again] == [row["messages"] for row in rows]
 

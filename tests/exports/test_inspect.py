@@ -24,7 +24,9 @@ from crm_assets.workspace.project import Project
 from tests.records.test_old_baselines import ARCHIVE, ATLAS, IMPORT, NOOP, RUNS, STUDENT
 from tests.reporting.conftest import Record, replied, session, turn, unrun
 
-log = pytest.importorskip("inspect_ai.log", reason="the extra inspect is not installed")
+
+def _log() -> Any:  # imported by the worker that runs these tests alone: it takes seconds
+    return pytest.importorskip("inspect_ai.log", reason="the extra inspect is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -56,15 +58,15 @@ def export(folder: Path, records: Sequence[Record], plan: Record | None = None) 
     if plan is not None:
         paths.plan.write_text(json.dumps({"schema_version": 1, "sessions": plan}))
     write_inspect_log(paths, folder / "made.eval")
-    return log.read_eval_log(str(folder / "made.eval"))
+    return _log().read_eval_log(str(folder / "made.eval"))
 
 
 @pytest.mark.parametrize("run", RUNS)
 def test_inspect_computes_the_same_figures(project: Project, exported: dict[str, Path], run: str) -> None:
     metrics = compute_metrics(paths_of(project, run).sessions, run=RunInfo())
-    read = log.read_eval_log(str(exported[run]))
+    read = _log().read_eval_log(str(exported[run]))
     written = read.results.model_copy(deep=True)
-    log.recompute_metrics(read)
+    _log().recompute_metrics(read)
     figures = {score.name: score.metrics["mean"].value for score in read.results.scores}
     assert figures["strict_success"] == pytest.approx(metrics.strict_success.value)
     assert figures["every_turn"] == pytest.approx(metrics.turns_right.value)
@@ -82,14 +84,16 @@ def test_inspect_computes_the_same_figures(project: Project, exported: dict[str,
 @pytest.mark.parametrize("run", RUNS)
 def test_samples_are_what_inspect_would_have_written(exported: dict[str, Path], run: str) -> None:
     """No field is lost or changed by its models, and the summaries are those that it makes."""
-    read = log.read_eval_log(str(exported[run]))
+    read = _log().read_eval_log(str(exported[run]))
     with zipfile.ZipFile(exported[run]) as archive:
         for sample in read.samples:
             content = archive.read(f"samples/{sample.id}_epoch_{sample.epoch}.json")
             # Inspect changes what it is given.
-            read_back = log.EvalSample.model_validate(json.loads(content), context={"deserializing": True})
+            read_back = _log().EvalSample.model_validate(
+                json.loads(content), context={"deserializing": True}
+            )
             assert _is_part_of(json.loads(content), json.loads(read_back.model_dump_json())) == ""
-    summaries = log.read_eval_log_sample_summaries(str(exported[run]))
+    summaries = _log().read_eval_log_sample_summaries(str(exported[run]))
     assert summaries == [sample.summary() for sample in read.samples]
 
 
@@ -114,7 +118,7 @@ def _is_part_of(part: Any, whole: Any, place: str = "sample") -> str:
 
 def test_a_sample_holds_the_whole_session(project: Project, exported: dict[str, Path]) -> None:
     ours = next(SessionLog(paths_of(project, ATLAS).sessions).records())
-    sample = log.read_eval_log_sample(str(exported[ATLAS]), ours.conversation_id, ours.epoch)
+    sample = _log().read_eval_log_sample(str(exported[ATLAS]), ours.conversation_id, ours.epoch)
     turns = ours.conversation_result.per_turn_results
     assert [message.text for message in sample.messages if message.role == "user"] == [
         each.user_utterance for each in turns
@@ -136,7 +140,7 @@ def test_a_sample_holds_the_whole_session(project: Project, exported: dict[str, 
 
 
 def test_epochs_are_kept(exported: dict[str, Path]) -> None:
-    read = log.read_eval_log(str(exported[STUDENT]))
+    read = _log().read_eval_log(str(exported[STUDENT]))
     assert read.eval.config.epochs == 2
     assert {sample.epoch for sample in read.samples} == {1, 2}
     assert len({sample.uuid for sample in read.samples}) == len(read.samples)
@@ -161,7 +165,7 @@ def test_what_has_no_verdict_is_no_zero(tmp_path: Path) -> None:
     strict = read.results.scores[0]
     assert (strict.scored_samples, strict.unscored_samples, strict.metrics["mean"].value) == (1, 1, 0.0)
     assert read.results.completed_samples == 3
-    log.recompute_metrics(read)
+    _log().recompute_metrics(read)
     assert read.results.scores[0].scored_samples == 1
 
 
@@ -195,7 +199,7 @@ def test_its_data_frames_read_it(exported: dict[str, Path]) -> None:
     analysis = pytest.importorskip("inspect_ai.analysis")
     samples = analysis.samples_df(str(exported[ATLAS]), quiet=True)
     assert samples["score_strict_success"].tolist() == [True, False, True, False]
-    read = log.read_eval_log(str(exported[ATLAS]))
+    read = _log().read_eval_log(str(exported[ATLAS]))
     messages = analysis.messages_df(str(exported[ATLAS]), quiet=True)
     assert len(messages) == sum(len(sample.messages) for sample in read.samples)
     assert messages["tool_calls"].notna().any()
@@ -209,7 +213,7 @@ def test_inspect_dumps_it(exported: dict[str, Path]) -> None:
 
 
 def test_an_import_keeps_its_source(exported: dict[str, Path]) -> None:
-    read = log.read_eval_log(str(exported[IMPORT]), header_only=True)
+    read = _log().read_eval_log(str(exported[IMPORT]), header_only=True)
     assert read.eval.metadata["imported"]["file"] == "past.jsonl"
 
 

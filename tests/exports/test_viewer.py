@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -26,8 +27,10 @@ from tests.records.test_old_baselines import ARCHIVE, ATLAS, NOOP, STUDENT
 from tests.ui.chromium import find_chromium, viewer
 from tests.waiting import HANG_SECONDS, eventually
 
-pytest.importorskip("inspect_ai", reason="the extra inspect is not installed")
-pytestmark = pytest.mark.whole
+pytestmark = [
+    pytest.mark.whole,
+    pytest.mark.skipif(find_spec("inspect_ai") is None, reason="the extra inspect is not installed"),
+]
 
 
 @pytest.fixture
