@@ -29,7 +29,7 @@ _MAY_DIFFER = frozenset({"concurrency", "workers", "budget_usd", "budget_tokens"
 class SavedPlan(BaseModel):
     """The document plan.json."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     schema_version: Literal[1] = 1
     """Version of this document's form."""
@@ -37,20 +37,35 @@ class SavedPlan(BaseModel):
     """The options that are not at their defaults; paths in the project are relative to its folder."""
     limit: int | None = None
     """Number of conversations, if not all; once sessions have begun, the tasks say it."""
+    sweep: str | None = None
+    """The sweep that planned the run; None for a run of its own."""
+
+    def document(self) -> dict[str, Any]:
+        """Return the document as it is written: what is not at its default."""
+        return {
+            "schema_version": self.schema_version,
+            "sessions": self.sessions.model_dump(mode="json", exclude_defaults=True),
+            **self.model_dump(mode="json", exclude_defaults=True, exclude={"schema_version", "sessions"}),
+        }
 
 
 def save_plan(
-    project: Project, paths: BaselinePaths, plan: SessionPlan, *, limit: int | None = None
+    project: Project,
+    paths: BaselinePaths,
+    plan: SessionPlan,
+    *,
+    limit: int | None = None,
+    sweep: str | None = None,
 ) -> None:
-    """Write the plan of a run whose sessions have not begun.
+    """Write the plan of a run whose sessions have not begun; it stays a run of the sweep that it was of.
 
     Raises:
         InfrastructureError: the disk refused.
     """
-    saved = SavedPlan(sessions=_in_project(project, plan))
-    chosen = saved.sessions.model_dump(mode="json", exclude_defaults=True)
-    document = {"schema_version": saved.schema_version, "sessions": chosen}
-    write_json(paths.plan, document if limit is None else {**document, "limit": limit})
+    if sweep is None and (before := saved_plan(paths)) is not None:
+        sweep = before.sweep
+    saved = SavedPlan(sessions=_in_project(project, plan), limit=limit, sweep=sweep)
+    write_json(paths.plan, saved.document())
 
 
 def begun_plan(paths: BaselinePaths) -> SessionPlan | None:

@@ -37,6 +37,7 @@ from crm_assets.cli.review import review
 from crm_assets.cli.runs import runs
 from crm_assets.cli.show import show
 from crm_assets.cli.study import study
+from crm_assets.cli.sweep import sweep
 from crm_assets.cli.tasks import tasks
 from crm_assets.cli.tools import tools
 from crm_assets.cli.ui import ui
@@ -81,6 +82,7 @@ for _command in (
     reference,
     gate,
     study,
+    sweep,
     playbook,
     review,
     lineage,

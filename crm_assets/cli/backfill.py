@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from crm_assets.orchestration.backfills import Backfill
     from crm_assets.orchestration.materialize import LineageOptions
 
-__all__ = ["backfill"]
+__all__ = ["backfill", "make_backfills"]
 
 _RESCORED = ("baseline_metrics", "baseline_readme")
 
@@ -96,8 +96,8 @@ def backfill(
     if not rescore:
         _confirm(project, chosen, overwrite=overwrite, yes=yes)
 
-    from crm_assets.orchestration.backfills import Backfill, daemon_is_running, pool_is_closed
-    from crm_assets.orchestration.materialize import STAGES, LineageOptions, open_instance
+    from crm_assets.orchestration.backfills import Backfill
+    from crm_assets.orchestration.materialize import STAGES, LineageOptions
 
     stages = _RESCORED if rescore else _stages(STAGES, resume=resume)
     options = LineageOptions(
@@ -112,21 +112,53 @@ def backfill(
         )
         for each, most in dict.fromkeys(chosen.values())
     ]
+    make_backfills(
+        project,
+        wanted,
+        here=here,
+        wait=not detach,
+        asks_models=not rescore and any(each.asks_models for each, _ in chosen.values()),
+        go_on=lambda left: _next_command(left, options),
+    )
+
+
+def make_backfills(
+    project: Project,
+    wanted: Sequence[Backfill],
+    *,
+    here: bool,
+    wait: bool,
+    asks_models: bool,
+    go_on: Callable[[Sequence[BaselinePaths]], str | None],
+) -> None:
+    """Make backfills: by the daemon if it is running, else in this process, one run after the other.
+
+    Args:
+        project: where the runs are.
+        wanted: what to make.
+        here: do not leave it to the daemon.
+        wait: until the daemon is done.
+        asks_models: runs may wait for a place in the pool of those that ask models.
+        go_on: gives the command that goes on with the runs that are left; None for none.
+
+    Raises:
+        InputError: the pool has no place.
+        InfrastructureError: runs failed.
+    """
+    from crm_assets.orchestration.backfills import daemon_is_running, pool_is_closed
+    from crm_assets.orchestration.materialize import open_instance
+
     with open_instance(project) as instance:
         if here or not daemon_is_running(instance):
-            _run_here(instance, project, wanted, options, asked_for=here)
+            _run_here(instance, project, wanted, asked_for=here, go_on=go_on)
             return
-        if (
-            not rescore
-            and any(each.asks_models for each, _ in chosen.values())
-            and pool_is_closed(instance)
-        ):
+        if asks_models and pool_is_closed(instance):
             raise InputError(
                 "The pool 'language_models' has the limit 0, so no run would ever start; raise it in the "
                 "UI (Deployment, Concurrency)."
             )
         for each in wanted:
-            _submit(instance, project, each, wait=not detach)
+            _submit(instance, project, each, wait=wait)
 
 
 def _choice(
@@ -204,9 +236,9 @@ def _run_here(
     instance: dg.DagsterInstance,
     project: Project,
     wanted: Sequence[Backfill],
-    options: LineageOptions,
     *,
     asked_for: bool,
+    go_on: Callable[[Sequence[BaselinePaths]], str | None],
 ) -> None:
     from crm_assets.orchestration.backfills import run_here
     from crm_assets.reporting.formats import counted
@@ -218,7 +250,7 @@ def _run_here(
         err=True,
     )
     left = [paths for each in wanted for paths in (BaselinePaths.of(project, key) for key in each.keys)]
-    set_next_command(lambda: _next_command(left, options))
+    set_next_command(lambda: go_on(left))
     failed = 0
     with progress_lines():
         made = (outcome for each in wanted for outcome in run_here(instance, project, each))
@@ -247,7 +279,7 @@ def _submit(instance: dg.DagsterInstance, project: Project, wanted: Backfill, *,
 
     backfill_id = submit(instance, project, wanted)
     keys = ", ".join(str(key.run) for key in wanted.keys)
-    click.echo(f"Backfill {backfill_id} of {wanted.dataset}: {keys}")
+    click.echo(f"Backfill {backfill_id} of {wanted.name}: {keys}")
     click.echo(f"UI: http://{HOST}:{DEFAULT_PORT}/runs/b/{backfill_id}")
     if not wait:
         return

@@ -69,7 +69,7 @@ def describe_agent(plan: SessionPlan, project: Project, dataset: str) -> str:
 
     run = load_run(plan, project, dataset)
     require_models(run, project)
-    models, own = run.config.models(), run.config.config.agent.own
+    models, own = run.config.models(), run.config.config.agent.factory
     asked = [spec.name for role, spec in models.items() if plan.agent == "atlas" or role == "student"]
     return f"{plan.agent} ({', '.join(dict.fromkeys([own, *asked] if own else asked))})"
 

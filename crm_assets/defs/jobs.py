@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from crm_assets.atlas.plan import SessionPlan
 from crm_assets.defs.assets import (
@@ -16,6 +17,7 @@ from crm_assets.defs.assets import (
 from crm_assets.defs.assets.tasks import TasksConfig
 from crm_assets.defs.checks import SMOKE_JOB, smoke_checklist, smoke_metrics
 from crm_assets.defs.sessions_config import SessionsConfig
+from crm_assets.defs.sweep import SWEEP_JOB, sweep
 
 __all__ = [
     "BASELINE_JOB",
@@ -24,12 +26,14 @@ __all__ = [
     "JOBS",
     "RESCORE_JOB",
     "STUDY_JOB",
+    "SWEEP_JOB",
     "baseline",
     "harness_baseline",
     "history",
     "rescore",
     "smoke",
     "study",
+    "sweep",
 ]
 
 BASELINE_JOB = "baseline"
@@ -94,4 +98,12 @@ study = dg.define_asset_job(
     "a part of the dataset, and all arms are scored on the rest. Each arm is a baseline of its own.",
 )
 
-JOBS = [baseline, harness_baseline, smoke, rescore, history, study]
+JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
+    baseline,
+    harness_baseline,
+    smoke,
+    rescore,
+    history,
+    study,
+    sweep,
+]

@@ -54,6 +54,10 @@ class SessionsConfig(_PlanConfig):
         "finished sessions are neither run nor paid for again.",
     )
 
+    as_planned: bool = Field(
+        default=False,
+        description="Take the options from the run's plan.json instead, which a sweep wrote.",
+    )
     accept_cost: bool = Field(
         default=False,
         description="Run although it may cost more than the configuration's confirm_above_usd and has no "
@@ -66,8 +70,8 @@ class SessionsConfig(_PlanConfig):
 
         Args:
             plan: of the sessions.
-            options: `overwrite`, `resume`, `retries` and `accept_cost`, where they differ from their
-                defaults.
+            options: `overwrite`, `resume`, `retries`, `as_planned` and `accept_cost`, where they
+                differ from their defaults.
         """
         return cls(**plan.model_dump(mode="json", exclude_none=True), **options)
 

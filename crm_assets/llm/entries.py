@@ -39,7 +39,7 @@ _OFFSETS = {role: number * _FIELDS for number, role in enumerate(ROLES)}
 
 
 class _Line(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class _OfSession(_Line):

@@ -49,12 +49,18 @@ _OVER = {
 
 @dataclass(frozen=True)
 class Backfill:
-    """The stages and runs of one dataset to make."""
+    """The stages and runs to make."""
 
-    dataset: str
+    name: str
+    """The dataset, or the sweep, that they are of."""
     keys: Sequence[BaselineKey]
     options: LineageOptions
     stages: Sequence[str] = STAGES
+
+    @property
+    def datasets(self) -> list[str]:
+        """Return the datasets of the runs."""
+        return list(dict.fromkeys(key.dataset for key in self.keys))
 
 
 class BackfillState(NamedTuple):
@@ -101,10 +107,10 @@ def submit(instance: dg.DagsterInstance, project: Project, backfill: Backfill) -
                 partition_names=[str(partition) for partition in partitions],
                 asset_selection=[dg.AssetKey(name) for name in stages],
                 backfill_timestamp=time.time(),
-                tags={"crm_assets/backfill": backfill.dataset},
+                tags={"crm_assets/backfill": backfill.name},
                 dynamic_partitions_store=instance,
                 all_partitions=False,
-                title=f"{len(partitions)} runs of {backfill.dataset}",
+                title=f"{len(partitions)} runs of {backfill.name}",
                 description=None,
                 run_config=_run_config(backfill.options, stages),
             )
@@ -173,4 +179,5 @@ def run_here(
             else:
                 yield key, None
     finally:
-        refresh_history(instance, backfill.dataset)
+        for dataset in backfill.datasets:
+            refresh_history(instance, dataset)

@@ -78,6 +78,8 @@ class LineageOptions:
     retries: int = 0
     """Times to resume after an infrastructure error; on the command line the error is shown at once."""
 
+    as_planned: bool = False
+    """Take plan and limit from each run's plan.json."""
     accept_cost: bool = False
     """Run without a budget, even if it may cost more than the configuration's `confirm_above_usd`."""
 
@@ -88,13 +90,13 @@ class LineageOptions:
             overwrite=self.overwrite,
             resume=self.resume,
             retries=self.retries,
+            as_planned=self.as_planned,
             accept_cost=self.accept_cost,
         )
+        tasks = TasksConfig.of(self.plan, self.subset, limit=self.limit, overwrite=self.overwrite)
         configs: dict[str, StageConfig] = {
             "dataset_revision": StageConfig(overwrite=self.overwrite),
-            "atlas_tasks": TasksConfig.of(
-                self.plan, self.subset, limit=self.limit, overwrite=self.overwrite
-            ),
+            "atlas_tasks": tasks.model_copy(update={"as_planned": self.as_planned}),
             atlas_sessions.op.name: sessions,
         }
         return {name: config for name, config in configs.items() if name in stages}

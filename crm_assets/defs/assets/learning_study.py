@@ -2,10 +2,6 @@
 
 # No postponed annotations here: Dagster reads the config class off the function as it stands.
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable
 from datetime import timezone
 from functools import partial
 from typing import Any
@@ -14,10 +10,10 @@ import dagster as dg
 from pydantic import Field
 
 from crm_assets.defs.assets.progress import tell
+from crm_assets.defs.commands import run_command
 from crm_assets.defs.partitions import DATASET_PARTITIONS
 from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.defs.stages import OWNERS, expected_errors, tags
-from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.reporting.study import Study, render_study_markdown
 from crm_assets.reporting.study.page import headline
 from crm_assets.workspace.files import sha256_of_file
@@ -27,7 +23,6 @@ from crm_assets.workspace.study_files import StudyPaths
 __all__ = ["StudyConfig", "learning_study", "study_materialization"]
 
 _GROUP = "study"
-_STOP_SECONDS = 30.0
 
 
 class StudyConfig(dg.Config):
@@ -82,7 +77,8 @@ def learning_study(
     run = config.run or _new_key(context)
     tell(context, f"Study {run}; resume it with the option run: {run}")
     with expected_errors():
-        _run_command(config.arguments(dataset, run), str(project.root), partial(tell, context))
+        words = ["study", *config.arguments(dataset, run), "--unrecorded"]
+        run_command(words, project.root, partial(tell, context))
     paths = StudyPaths.of(project, BaselineKey.of(dataset, run))
     study = Study.model_validate_json(paths.document.read_bytes())
     return dg.MaterializeResult(
@@ -97,37 +93,6 @@ def _new_key(context: dg.AssetExecutionContext) -> str:
     if record is None:
         return str(RunKey.now("study"))
     return str(RunKey(record.create_timestamp.astimezone(timezone.utc).replace(microsecond=0), "study"))
-
-
-def _run_command(arguments: list[str], root: str, say: Callable[[str], None]) -> None:
-    """Run the command in a process of its own: its arms are runs, and no run can be in another.
-
-    Raises:
-        InputError: it refused its input.
-        InfrastructureError: it failed otherwise.
-    """
-    process = subprocess.Popen(  # noqa: S603  (our own command; no shell)
-        [sys.executable, "-m", "crm_assets", "study", *arguments, "--unrecorded"],
-        cwd=root,
-        env={**os.environ, "CRM_ASSETS_HOME": root},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    last = ""
-    try:
-        assert process.stdout is not None  # as asked for
-        for line in process.stdout:
-            last = line.strip() or last
-            say(line.rstrip())
-        code = process.wait()
-    finally:
-        if process.poll() is None:
-            process.terminate()  # it finishes what it writes, as with Ctrl-C
-            process.wait(timeout=_STOP_SECONDS)
-    if code:
-        kind = InputError if code == InputError.exit_code else InfrastructureError
-        raise kind(last.removeprefix("Error: ") or f"The study ended with exit code {code}; resume it.")
 
 
 def study_materialization(paths: StudyPaths, study: Study) -> dg.AssetMaterialization:

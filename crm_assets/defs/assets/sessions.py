@@ -10,6 +10,7 @@ from crm_assets.atlas.plan import SessionPlan
 from crm_assets.atlas.run_plan import load_run, require_resumable, run_plan
 from crm_assets.atlas.run_playbook import read_run_playbook
 from crm_assets.atlas.saved_plan import limit_to_go_on_with, save_plan
+from crm_assets.atlas.sweep_budget import planned
 from crm_assets.defs.assets.playbook import playbook, playbook_written
 from crm_assets.defs.assets.progress import session_progress, tell
 from crm_assets.defs.assets.spending import estimate_metadata, spending_metadata
@@ -77,11 +78,11 @@ def atlas_sessions(
     Read by `baseline_metrics` and by `crm-assets show`.
     """
     with leased(context, artifacts) as paths:
-        plan = config.plan()
+        plan = _plan(config, artifacts.project, paths)
         require(paths.tasks, atlas_tasks.key.to_user_string())
         again = context.retry_number > 0 or (context.run.parent_run_id is not None and not paths.finished)
         overwrite = config.overwrite and not again
-        estimate = _estimated(context, artifacts.project, paths, config, overwrite=overwrite)
+        estimate = _estimated(context, artifacts.project, paths, config, plan, overwrite=overwrite)
         if config.resume and paths.has_sessions and not again:
             require_resumable(
                 paths,
@@ -140,11 +141,20 @@ def atlas_sessions(
     )
 
 
+def _plan(config: SessionsConfig, project: Project, paths: BaselinePaths) -> SessionPlan:
+    """Return the options of the run: those of the launchpad, or what a sweep planned for it."""
+    if not config.as_planned:
+        return config.plan()
+    paths.protect(overwrite=config.overwrite or config.resume)
+    return planned(project, paths).sessions
+
+
 def _estimated(
     context: dg.AssetExecutionContext,
     project: Project,
     paths: BaselinePaths,
     config: SessionsConfig,
+    plan: SessionPlan,
     *,
     overwrite: bool,
 ) -> RunEstimate | None:
@@ -156,7 +166,7 @@ def _estimated(
     if paths.has_sessions and not (overwrite or config.resume):
         return None  # they are kept
     files = None if overwrite else paths
-    estimate = estimate_run(project, paths.key.dataset, config.plan(), files=files, tasks=paths.tasks)
+    estimate = estimate_run(project, paths.key.dataset, plan, files=files, tasks=paths.tasks)
     if estimate is not None:
         context.log.info(estimate.summary)
         context.instance.add_run_tags(context.run.run_id, {"crm_assets/estimate": estimate.amount})

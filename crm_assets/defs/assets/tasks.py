@@ -14,6 +14,7 @@ from pydantic import Field
 from crm_assets.atlas.choices import AgentKind
 from crm_assets.atlas.plan import MODEL_AGENTS, SessionPlan
 from crm_assets.atlas.run_plan import asks_judge
+from crm_assets.atlas.saved_plan import saved_plan
 from crm_assets.atlas.tasks import write_tasks
 from crm_assets.conversations.revision import read_revision_file
 from crm_assets.conversations.split import Split, Subset
@@ -62,6 +63,11 @@ class TasksConfig(StageConfig):
         default=None,
         description="As of atlas_sessions: the Atlas configuration that says whether a judge decides on "
         "turns (agent.use_llm_judge), which each task repeats.",
+    )
+
+    as_planned: bool = Field(
+        default=False,
+        description="Take limit, agent and config from the run's plan.json instead, which a sweep wrote.",
     )
 
     @classmethod
@@ -126,6 +132,8 @@ def atlas_tasks(
     """
     with leased(context, artifacts) as paths:
         key = paths.key
+        if config.as_planned and (saved := saved_plan(paths)) is not None:
+            config = TasksConfig.of(saved.sessions, limit=saved.limit, overwrite=config.overwrite)
         make = partial(
             write_tasks,
             require_dataset(artifacts.project, key.dataset),

@@ -184,8 +184,13 @@ def total_of(estimates: Sequence[CostEstimate]) -> CostEstimate | None:
         own_agent=any(each.own_agent for each in estimates),
         by_role={},
         measured_sessions=max(each.measured_sessions for each in estimates),
-        basis="; ".join(dict.fromkeys(each.basis for each in estimates)),
+        basis=_together(list(dict.fromkeys(each.basis for each in estimates))),
     )
+
+
+def _together(bases: Sequence[str]) -> str:
+    more = f" and the like for {len(bases) - 1:,} other combinations" if bases[1:] else ""
+    return f"{bases[0]}{more}"
 
 
 def _rates(run: ModelRun, evidence: Evidence, environment: Mapping[str, str]) -> dict[Role, _Rate]:
