@@ -35,7 +35,7 @@ def _amount(cost: CostEstimate) -> str:
 def _tokens(cost: CostEstimate) -> str:
     prompts = sum(role.prompt_tokens for role in cost.by_role.values())
     cached = sum(role.cached_tokens for role in cost.by_role.values())
-    text = f"{number(cost.tokens)} tokens ({number(cost.tokens_low)}–{number(cost.tokens_high)})"
+    text = f"{_rough(cost.tokens)} tokens ({_rough(cost.tokens_low)}–{_rough(cost.tokens_high)})"
     return f"{text}, {share(cached / prompts)} of the prompts cached" if cached else text
 
 
@@ -52,9 +52,14 @@ def came_to(cost: CostEstimate, usd: float | None, tokens: int | None) -> str:
         return f"{expected}: {_ratio(usd, cost.usd, (cost.usd_low, cost.usd_high))}"
     if tokens is None:
         return "unknown"
-    between = f"{number(cost.tokens_low)}–{number(cost.tokens_high)}"
-    expected = f"{number(tokens)} tokens, estimated {number(cost.tokens)} ({between})"
+    between = f"{_rough(cost.tokens_low)}–{_rough(cost.tokens_high)}"
+    expected = f"{number(tokens)} tokens, estimated {_rough(cost.tokens)} ({between})"
     return f"{expected}: {_ratio(tokens, cost.tokens, (cost.tokens_low, cost.tokens_high))}"
+
+
+def _rough(count: int) -> str:
+    """Return a count to two digits: an estimate knows no more."""
+    return number(round(count, 2 - len(str(count))))
 
 
 def _range(cost: CostEstimate) -> str:
