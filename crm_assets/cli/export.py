@@ -39,21 +39,40 @@ def export() -> None:
     help="File to write, .eval; left out, DATASET-RUN.eval in the current folder.",
 )
 @click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Folder to write for any web server instead: the viewer, its logs, and the report with links.",
+)
+@click.option(
     "--against",
     type=RUN,
     metavar="RUN",
     help="A run to compare with: the metadata `flip` says gained, lost or same.",
 )
-def inspect_command(*, dataset: str, run: str, output: Path | None, against: str | None) -> None:
+def inspect_command(
+    *, dataset: str, run: str, output: Path | None, bundle: Path | None, against: str | None
+) -> None:
     """Write a run as a log of Inspect (.eval).
 
     Its viewer and its data frames read it.
 
     RUN is a run's key, the start of it, or latest. Needs `pip install 'crm-assets[inspect]'`.
     """
+    if bundle is not None and output is not None:
+        raise click.UsageError("--bundle writes a folder, --output a file: choose one of them.")
     project = find_project()
     paths = find_finished(project, dataset, run)
     base = find_finished(project, dataset, against) if against else None
+    if bundle is not None:
+        from crm_assets.exports.bundle import write_bundle
+
+        with counting("Export") as progress:
+            samples = write_bundle(paths, bundle, against=base, progress=progress)
+        click.echo(f"{samples:,} samples: {relative(bundle)}")
+        click.echo(f"To look at it here: python -m http.server --directory {relative(bundle)} (a browser")
+        click.echo("reads no logs from files), then http://127.0.0.1:8000/report.html")
+        return
     target = output or Path.cwd() / f"{dataset}-{paths.key.run}.eval"
     if target.suffix != ".eval":
         raise click.BadParameter("Inspect knows its logs by the ending .eval.", param_hint="--output")

@@ -13,7 +13,7 @@ from crm_assets.cli.ui import port_is_free
 from crm_assets.errors import InputError
 from crm_assets.workspace.project import find_project
 from crm_assets.workspace.run_names import LATEST, find_finished
-from crm_assets.workspace.transcripts import VIEW_PORT
+from crm_assets.workspace.transcripts import VIEW_PORT, viewer_place
 
 __all__ = ["view"]
 
@@ -51,7 +51,7 @@ def view(*, dataset: str | None, runs: tuple[str, ...], port: int, browser: bool
     def started(address: str) -> None:
         path = f"/{dataset}/" if dataset else "/"
         if len(shown) == 1:
-            path += f"#/tasks/{shown[0].log}"
+            path += viewer_place(shown[0].log)
         click.echo(f"Transcripts: {address}{path} (Ctrl-C ends it)")
         if browser or (browser is None and _a_person_watches()):
             click.launch(f"{address}{path}")

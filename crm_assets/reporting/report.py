@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from crm_assets.reporting import html
@@ -13,7 +14,7 @@ from crm_assets.reporting.models import Metrics
 from crm_assets.reporting.plots import Drawing, inline_svg
 from crm_assets.reporting.readme import baseline_document
 from crm_assets.workspace.keys import BaselineKey
-from crm_assets.workspace.transcripts import transcripts_url
+from crm_assets.workspace.transcripts import transcripts_url, viewer_place
 
 __all__ = ["render_report"]
 
@@ -35,6 +36,7 @@ def render_report(
     drawings: Sequence[Drawing],
     *,
     baseline: BaselineKey | None = None,
+    bundled: str | None = None,
 ) -> str:
     """Return the report of a baseline: its README as one HTML page, pictures where they belong.
 
@@ -43,6 +45,8 @@ def render_report(
         revision: the baseline's revision.json, as for the README.
         drawings: its pictures.
         baseline: the baseline, whose transcripts the page links to; None for a run that is no baseline.
+        bundled: name of its log in a viewer of static files beside the page; None links to the server of
+            `crm-assets view`.
 
     Raises:
         InputError: `revision` is of another state of the dataset.
@@ -57,37 +61,43 @@ def render_report(
         sections.append(Section("More pictures", tuple(pictures.values())))
     lead = page.lead
     if baseline is not None:
-        lead = (*lead, _transcripts(baseline))
-        sections = [_linked(section, baseline) for section in sections]
+        address = partial(_beside, bundled) if bundled else partial(transcripts_url, baseline)
+        lead = (*lead, _transcripts(address(None), on_server=bundled is None))
+        sections = [_linked(section, address) for section in sections]
     return html.render(Document(page.title, lead, tuple(sections)))
 
 
-def _transcripts(baseline: BaselineKey) -> Text:
-    address = transcripts_url(baseline)
+def _beside(log: str, conversation: str | None) -> str:
+    """Return the address of a log, or of a conversation in it, in the viewer beside the page."""
+    return f"index.html{viewer_place(log, conversation)}"
+
+
+def _transcripts(address: str, *, on_server: bool) -> Text:
+    what = "Transcripts of all conversations, to be filtered by workflow, failure and scores"
+    if not on_server:
+        return (link(what, address), ".")
     commands = code("crm-assets view"), " or ", code("crm-assets ui")
     return (
-        "Transcripts of all conversations, to be filtered by workflow, failure and scores: ",
+        f"{what}: ",
         link(address, address),
         *(", while ", *commands, " runs on the machine that has the baseline."),
     )
 
 
-def _linked(section: Section, baseline: BaselineKey) -> Section:
+def _linked(section: Section, address: Callable[[str], str]) -> Section:
     """Return a section whose tables link each conversation to its transcript."""
-    blocks = (_linked_table(each, baseline) if isinstance(each, Table) else each for each in section.blocks)
+    blocks = (_linked_table(each, address) if isinstance(each, Table) else each for each in section.blocks)
     return Section(section.title, tuple(blocks))
 
 
-def _linked_table(table: Table, baseline: BaselineKey) -> Table:
+def _linked_table(table: Table, address: Callable[[str], str]) -> Table:
     names = [column.name for column in table.columns]
     if "Conversation" not in names:
         return table
     place = names.index("Conversation")
     rows = (
         tuple(
-            link(cell, transcripts_url(baseline, cell), "code")
-            if number == place and isinstance(cell, str)
-            else cell
+            link(cell, address(cell), "code") if number == place and isinstance(cell, str) else cell
             for number, cell in enumerate(row)
         )
         for row in table.rows

@@ -10,10 +10,13 @@ import socket
 import subprocess
 import sys
 import tarfile
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -161,6 +164,54 @@ def test_a_page_that_begins_is_loaded_again_when_all_is_there(project: Project) 
         # Where the browser is slower than the export, all is there when the page is first shown.
         page.get_by_text(re.compile(r"^(100|8000) Samples$")).first.wait_for()
         page.get_by_text("8000 Samples", exact=True).wait_for()
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address of a server of static files that knows nothing else, not even ranges."""
+
+    class Files(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_bundle_shows_report_and_transcripts_from_any_server(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chromium = find_chromium()
+    if chromium is None:
+        pytest.skip("no chromium is here")
+    monkeypatch.setenv("CRM_ASSETS_HOME", str(project.root))
+    site, command = project.root / "out" / "site", ["export", "inspect", "mini", ATLAS, "--against", NOOP]
+    made = CliRunner().invoke(cli, [*command, "--bundle", str(site)])
+    assert made.exit_code == 0, made.output
+    assert {f"{ATLAS}.eval", f"{NOOP}.eval"} < {path.name for path in (site / "logs").iterdir()}
+    assert [path.name for path in site.parent.iterdir()] == ["site"]
+    again = CliRunner().invoke(cli, [*command, "--bundle", str(site)])
+    assert (again.exit_code, "is there already" in again.output) == (2, True)
+    both = CliRunner().invoke(cli, [*command, "--bundle", "a", "-o", "b.eval"])
+    assert (both.exit_code, "choose one of them" in both.output) == (2, True)
+
+    with (
+        served(site) as address,
+        viewer(chromium, "") as browser,
+        browser.page(f"{address}/report.html") as page,
+    ):
+        links = page.locator("a[href*='/samples/sample/']")
+        conversation = links.first.inner_text()
+        links.first.click()
+        page.get_by_text("MODEL CALL", exact=False).first.wait_for()
+        page.get_by_text(conversation, exact=True).first.wait_for()
+        assert page.url.startswith(f"{address}/index.html#/logs/{ATLAS}.eval/")
 
 
 def test_a_port_in_use_and_a_missing_package_are_sentences(

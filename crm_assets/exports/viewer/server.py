@@ -23,7 +23,7 @@ from crm_assets.workspace.baseline_files import BaselinePaths, finished_runs
 from crm_assets.workspace.datasets import available_datasets
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
-from crm_assets.workspace.transcripts import VIEW_HOST, transcripts_path
+from crm_assets.workspace.transcripts import VIEW_HOST, transcripts_path, viewer_place
 
 __all__ = ["serve"]
 
@@ -163,11 +163,8 @@ class _Pages:
         self._runs.setdefault((key.dataset, run.log), run)
         conversation = parts.get("conversation")
         await self.logs.ensure(run, wanted=conversation)
-        place = f"/{key.dataset}/#/tasks/{run.log}"
-        if conversation is not None:
-            epoch = request.query.get("epoch", "1")
-            place = f"/{key.dataset}/#/logs/{run.log}/samples/sample/{quote(conversation)}/{quote(epoch)}/"
-        raise web.HTTPFound(place)
+        epoch = quote(request.query.get("epoch", "1"))
+        raise web.HTTPFound(f"/{key.dataset}/{viewer_place(run.log, conversation, epoch)}")
 
 
 def _index(viewer: Path) -> str:
