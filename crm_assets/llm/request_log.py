@@ -1,4 +1,8 @@
-"""Records what models are asked, beside the ledger (see `request_lines`), before they are asked it."""
+"""Records what models are asked, beside the ledger (see `request_lines`), before they are asked it.
+
+While the run goes on the lines are appended as they are; at its end they are compressed, which costs a
+fraction then of what it costs between calls.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,8 @@ from crm_assets.errors import InfrastructureError
 from crm_assets.llm.interface import Caller, Role
 from crm_assets.llm.messages import ChatRequest, Message
 from crm_assets.llm.request_lines import DIGITS, SCHEMA_VERSION
-from crm_assets.workspace.compressed_lines import CompressedLines
+from crm_assets.workspace.compressed_lines import pack_lines
+from crm_assets.workspace.jsonl import open_locked, read_lines, write_lines
 
 __all__ = ["RequestLog"]
 
@@ -33,10 +38,11 @@ class RequestLog:
             redact: removes secrets from a text.
 
         Raises:
-            InputError: another process writes it, or it is damaged.
+            InputError: another process writes it.
             InfrastructureError: the disk refused.
         """
         self._path = path
+        self._lines = path.with_name(path.name.removesuffix(".gz") + ".partial")
         self._redact = redact
         self._shared: set[tuple[Role, str]] = set()
         """Role and hash of what this start has written."""
@@ -44,7 +50,9 @@ class RequestLog:
         self._last: OrderedDict[str, dict[Role, tuple[Message, ...]]] = OrderedDict()
         """By session and role: the messages of the previous call."""
         try:
-            self._lines = CompressedLines(path)
+            self._handle = open_locked(self._lines)
+            whole = (line.offset + len(line.data) for line in read_lines(self._lines) if not line.is_torn)
+            self._handle.truncate(max(whole, default=0))
         except OSError as error:
             raise self._disk(error) from error
 
@@ -57,10 +65,21 @@ class RequestLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Compress what was recorded; nothing can be recorded any more.
+
+        Raises:
+            InfrastructureError: the disk refused; the next start of the run compresses it.
+        """
         try:
-            self._lines.close()
-        except OSError as refused:
-            raise self._disk(refused) from refused
+            with self._handle:
+                if self._lines.stat().st_size:
+                    pack_lines(self._lines, self._path)
+                self._lines.unlink()
+        except OSError as error:
+            raise self._disk(error) from error
 
     def record(self, caller: Caller, request: ChatRequest, ordinal: int) -> None:
         """Write what is about to be asked.
@@ -84,7 +103,7 @@ class RequestLog:
         }
         lines.append(_dump(line))
         try:
-            self._lines.append(lines)
+            write_lines(self._handle, lines)
         except (OSError, ValueError) as error:  # ValueError: it is closed
             self._shared.clear()
             before.pop(role, None)

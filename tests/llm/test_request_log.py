@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from crm_assets.llm import (
     make_redactor,
 )
 from crm_assets.llm.request_lines import RecordedRequest, read_prompts, read_requests
-from crm_assets.workspace.compressed_lines import CompressedLines, read_compressed_lines
+from crm_assets.workspace.compressed_lines import read_compressed_lines
 from tests.llm.asking import ALICE, KEYS, TOOLS, ask, entries, is_fine, spec_of, with_client
 from tests.llm.scripted_server import Recorded, Scripted, ScriptedServer, text
 from tests.llm.test_ledger import full_disk
@@ -95,11 +96,20 @@ def test_a_later_start_goes_on_behind_an_interrupted_one(path: Path) -> None:
     log = RequestLog(path, make_redactor({}))
     log.record(ALICE, requests[0], 1)
     log.record(ALICE, requests[1], 1)
-    log._lines._handle.close()  # as a kill does
-    with path.open("r+b") as file:
-        file.truncate(path.stat().st_size - 3)
+    log._handle.close()  # as a kill does
+    (lines,) = path.parent.iterdir()
+    with lines.open("r+b") as file:
+        file.truncate(lines.stat().st_size - 3)
     record(path, (ALICE, requests[1]), (ALICE, requests[2]))
     assert [each.messages for each in read(path, ALICE)] == documents(requests)
+    record(path, (ALICE, requests[0]))
+    assert [each.messages for each in read(path, ALICE)] == documents([*requests, requests[0]])
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_two_runs_do_not_write_one_file(path: Path) -> None:
+    with RequestLog(path, str), pytest.raises(InputError, match="being written by another process"):
+        RequestLog(path, str)
 
 
 def test_an_attempt_begins_anew_where_the_one_before_had_gone_on(path: Path) -> None:
@@ -127,7 +137,8 @@ def test_a_refusing_disk_is_said_and_what_follows_is_whole(path: Path) -> None:
     with RequestLog(path, make_redactor({})) as log:
         log.record(ALICE, growing(1)[0], 1)
         large = ask(SPEC, "".join(map(chr, range(1000, 9000))))
-        with full_disk(path.stat().st_size + 50), pytest.raises(InfrastructureError, match="Could not"):
+        (lines,) = path.parent.iterdir()
+        with full_disk(lines.stat().st_size + 50), pytest.raises(InfrastructureError, match="Could not"):
             log.record(ALICE, large, 1)
         log.record(ALICE, growing(2)[1], 1)
         log.record(BOB, growing(1)[0], 1)
@@ -147,9 +158,7 @@ def test_a_refusing_disk_is_said_and_what_follows_is_whole(path: Path) -> None:
     ],
 )
 def test_a_line_that_cannot_be_read_is_named(path: Path, line: bytes, words: str) -> None:
-    lines = CompressedLines(path)
-    lines.append([line])
-    lines.close()
+    path.write_bytes(gzip.compress(line))
     with pytest.raises(InputError, match=words):
         read(path, ALICE)
 
@@ -158,7 +167,7 @@ def test_the_client_records_each_call_once_before_it_is_made(path: Path, tmp_pat
     ledger, written = tmp_path / "ledger.jsonl", list[int]()
 
     def answer(request: Recorded) -> Scripted:
-        written.append(path.stat().st_size)
+        written.append(sum(len(file.read_bytes()) for file in path.parent.glob("requests*")))
         return text("bad" if len(written) == 1 else "fine")
 
     with ScriptedServer(answer) as server:

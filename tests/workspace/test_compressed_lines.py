@@ -4,85 +4,53 @@ import gzip
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from crm_assets.errors import InputError
-from crm_assets.workspace.compressed_lines import CompressedLines, read_compressed_lines
+from crm_assets.errors import InfrastructureError, InputError
+from crm_assets.workspace.compressed_lines import pack_lines, read_compressed_lines
 from tests.llm.test_ledger import full_disk
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "deep" / "lines.gz"
+    return tmp_path / "lines.gz"
 
 
-def append(path: Path, *lines: bytes) -> None:
-    writer = CompressedLines(path)
-    for line in lines:
-        writer.append([line])
-    writer.close()
+def pack(path: Path, *lines: bytes) -> None:
+    source = path.with_name("lines")
+    source.write_bytes(b"".join(lines))
+    pack_lines(source, path)
 
 
-def numbered(count: int, start: int = 0) -> list[bytes]:
-    return [b"line %d %s\n" % (n, b"\x00\x00\xff\xff" * (n % 3)) for n in range(start, start + count)]
+def test_each_time_more_is_appended_and_gzip_reads_it(path: Path) -> None:
+    pack(path, b"one\n", b"two\n")
+    before = path.read_bytes()
+    pack(path, b"three\n")
+    assert gzip.decompress(path.read_bytes()) == b"one\ntwo\nthree\n"
+    assert list(read_compressed_lines(path)) == [(1, b"one\n"), (2, b"two\n"), (3, b"three\n")]
+    path.unlink()
+    pack(path, b"one\n", b"two\n")
+    assert path.read_bytes() == before
 
 
-def lines_of(path: Path) -> list[bytes]:
-    return [line for _, line in read_compressed_lines(path)]
+def test_a_full_disk_leaves_what_was_there(path: Path) -> None:
+    pack(path, b"one\n")
+    size = path.stat().st_size
+    large = bytes(number * number % 251 for number in range(100_000)) + b"\n"
+    source = path.with_name("lines")
+    source.write_bytes(large)
+    with full_disk(size + 100), pytest.raises(InfrastructureError):
+        pack_lines(source, path)
+    assert [line for _, line in read_compressed_lines(path)] == [b"one\n"]
+    assert {each.name for each in path.parent.iterdir()} == {"lines", "lines.gz"}
 
 
-def test_each_start_appends_and_gzip_reads_it(path: Path) -> None:
-    append(path, *numbered(3))
-    append(path)  # nothing was to be written
-    append(path, *numbered(2, 3))
-    assert gzip.decompress(path.read_bytes()) == b"".join(numbered(5))
-    assert list(read_compressed_lines(path)) == list(enumerate(numbered(5), 1))
-
-
-@given(st.integers(0, 400))
-def test_of_a_file_cut_anywhere_each_whole_line_stays_and_more_can_follow(
-    tmp_path_factory: pytest.TempPathFactory, cut: int
-) -> None:
-    path = tmp_path_factory.mktemp("cut") / "lines.gz"
-    append(path, *numbered(3))
-    writer, ends = CompressedLines(path), []
-    for line in numbered(9, 3):
-        writer.append([line])
-        ends.append(path.stat().st_size)
-    writer._handle.close()  # as a kill does
-    size = max(ends[0] - 20, path.stat().st_size - cut)
-    with path.open("r+b") as file:
-        file.truncate(size)
-    append(path, b"after\n")
-    kept = sum(end <= size for end in ends)
-    assert lines_of(path) == [*numbered(3 + kept), b"after\n"]
-
-
-def test_a_full_disk_refuses_the_whole_append_and_the_next_one_fits(path: Path) -> None:
-    writer = CompressedLines(path)
-    writer.append([b"first\n"])
-    room = path.stat().st_size + 40
-    with full_disk(room), pytest.raises(OSError, match="File too large"):
-        writer.append([bytes(range(11, 256)) * 9 + b"\n"])
-    writer.append([b"second\n"])
-    writer.close()
-    assert lines_of(path) == [b"first\n", b"second\n"]
-
-
-def test_a_second_writer_and_damage_are_refused(path: Path) -> None:
-    append(path, *numbered(50))
-    writer = CompressedLines(path)
-    with pytest.raises(InputError, match="being written by another process"):
-        CompressedLines(path)
-    writer.close()
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=r"lines\.gz is cut off or damaged"):
-        lines_of(path)
-    with pytest.raises(InputError, match=r"lines\.gz is cut off or damaged"):
-        CompressedLines(path)
+def test_damage_is_said(path: Path) -> None:
+    pack(path, *(b"line %d\n" % number for number in range(500)))
+    content = path.read_bytes()
+    for damaged in (content[:-9], content[:300] + b"\xff" + content[301:], b"plain\n"):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"lines\.gz is cut off or damaged"):
+            list(read_compressed_lines(path))
     path.unlink()
     with pytest.raises(InputError, match="No such file"):
-        lines_of(path)
+        list(read_compressed_lines(path))
