@@ -27,7 +27,7 @@ from crm_assets.workspace.project import Project
 from tests.atlas.loop import models_at, small_dataset
 from tests.projects import ProjectDatabases, lay_out_project
 from tests.servers import server_project, short_folder
-from tests.soak.events import Hook, install, read_events
+from tests.soak.events import Hook, halted_marker, install, read_events
 
 __all__ = [
     "CONVERSATIONS",
@@ -107,6 +107,12 @@ class Process:
     def running(self) -> bool:
         """Tell if it has not ended."""
         return self._process.is_alive()
+
+    @property
+    def marker(self) -> Path:
+        """Return the file that is there while it is halted; remove it to let it go on."""
+        assert self._report is not None
+        return halted_marker(self._report)
 
     def wait(self) -> Ended:
         """Wait for its end; it is killed when it is stuck."""

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import psycopg
 
-from crm_assets.llm import read_ledger
+from crm_assets.llm import LedgerEntry, read_ledger
 from crm_assets.workspace.states import RunState, status_of
 from tests.atlas.loop import differences, offline_models, without_times
 from tests.llm.scripted_server import Recorded, Scripted, ScriptedServer
@@ -36,6 +36,8 @@ BASELINE = (
     *("--config", "configs/atlas/soak.yaml", "--concurrency", "4"),
 )
 _LATENCY_SECONDS = 0.02
+_NOBODY_THERE = "cannot connect to"
+"""What the message of a call says that no server got."""
 _OF_REFUSED = re.compile(r"metrics\.token_usage\.\w+\.(calls|failed_calls|unknown_\w+):")
 """Figures that count calls which the model server refused, too."""
 _MOST_UNDER_WAY = CONVERSATIONS * 3
@@ -111,12 +113,11 @@ class Stopper:
     def judge(self, point: Point, place: Place, stopped: Ended, *, expected: Sequence[int]) -> None:
         """Look at a run that was stopped, go on with it, and compare it with the reference."""
         self._check_stop(point, stopped, expected)
-        ledger = place.paths.ledger
-        booked = sum(1 for _ in read_ledger(ledger)) if ledger.exists() else 0
-        point.under_way = len(self.server.requests) - self._asked - booked
+        booked = _calls_that_arrived(place)
+        point.under_way = len(self.server.requests) - self._asked - len(booked)
         if point.under_way > _MOST_UNDER_WAY:
             point.wrong.append(f"{point.under_way} calls not booked")
-        refused = booked and sum(entry.error is not None for entry in read_ledger(ledger))
+        refused = sum(entry.error is not None for entry in booked)
         self._go_on(point, place)
         asked = len(self.server.requests) - self._asked
         point.paid_twice = asked - refused - self.reference.requests
@@ -171,6 +172,14 @@ class Stopper:
         point.wrong += [f"{name} is there or missing" for name in sorted(extra)]
         if point.command != "none":
             point.wrong += _left_open(place)
+
+
+def _calls_that_arrived(place: Place) -> list[LedgerEntry]:
+    """Return what the ledger has of calls that the model server got."""
+    if not place.paths.ledger.exists():
+        return []
+    entries = list(read_ledger(place.paths.ledger))
+    return [one for one in entries if one.error is None or _NOBODY_THERE not in one.error.message]
 
 
 _VARIES = re.compile(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from tests.soak.events import HALT
 from tests.soak.ground import DATASET, RUN, Place
@@ -46,9 +43,9 @@ def meet(stopper: Stopper, first: str) -> list[Point]:
         _prepare(place, finished=first not in _ON_NOTHING)
         total = len(_rehearse(stopper, first))
         halted = place.start(*COMMANDS[first], action=HALT, at=max(1, total // 2))
-        assert eventually(lambda: _is_halted(halted.pid) or not halted.running)
+        assert eventually(lambda: halted.marker.exists() or not halted.running)
         points = [_beside(place, first, name) for name in COMMANDS]
-        os.kill(halted.pid, signal.SIGCONT)
+        halted.marker.unlink(missing_ok=True)
         ended = halted.wait()
         verified = place.run("lineage", DATASET, RUN, "--verify")
         if first != "tasks" and (ended.exit_code or verified.exit_code):
@@ -77,10 +74,6 @@ def _prepare(place: Place, *, finished: bool) -> None:
         assert again.exit_code == 0, again.err
     else:
         shutil.rmtree(place.paths.folder.parent)
-
-
-def _is_halted(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def _beside(place: Place, first: str, second: str) -> Point:
