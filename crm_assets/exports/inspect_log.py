@@ -22,6 +22,7 @@ from crm_assets.exports.flips import flips_against
 from crm_assets.exports.inspect_package import require_inspect
 from crm_assets.exports.inspect_samples import RunFacts, add_usage, sample_of, shorten
 from crm_assets.exports.inspect_scores import SCORES, ScoreTally
+from crm_assets.llm.ledger import ledger_span
 from crm_assets.records import LoopSession, RunHeader, SessionLog
 from crm_assets.workspace.baseline_files import BaselinePaths
 
@@ -208,12 +209,19 @@ class _LogWriter:
             "plan": _PLAN,
             "results": results,
             "stats": {
-                "started_at": self._created,
-                "completed_at": "",
+                **self._times(),
                 "model_usage": self._models,
                 "role_usage": self._roles,
             },
         }
+
+    def _times(self) -> dict[str, str]:
+        """Return when the run's calls began and ended; a replay's ledger has another run's."""
+        own = self._header.replay_of is None and self._paths.ledger.is_file()
+        span = ledger_span(self._paths.ledger) if own else None
+        if span is None:
+            return {"started_at": self._created, "completed_at": ""}
+        return {"started_at": span[0].isoformat(), "completed_at": span[1].isoformat()}
 
     @property
     def _created(self) -> str:

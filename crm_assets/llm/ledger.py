@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections import OrderedDict, defaultdict
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -24,14 +25,21 @@ from crm_assets.llm.entries import (
 )
 from crm_assets.llm.interface import Role
 from crm_assets.llm.spending import Counted, Spending
-from crm_assets.workspace.jsonl import open_locked, read_line_at, read_lines_at, write_lines
+from crm_assets.workspace.jsonl import (
+    open_locked,
+    read_last_lines,
+    read_line_at,
+    read_lines_at,
+    write_lines,
+)
 
-__all__ = ["CallKey", "Ledger", "Recording", "ledger_totals"]
+__all__ = ["CallKey", "Ledger", "Recording", "ledger_span", "ledger_totals"]
 
 CallKey = tuple[Role, str, int]
 """Role, request hash and ordinal: one call of a session."""
 
 _SESSIONS_AT_HAND = 1024
+_TAIL = 1 << 20  # bytes: notes between calls are some kilobytes
 
 
 class Recording:
@@ -242,3 +250,23 @@ def ledger_totals(path: Path) -> dict[Role, Spending]:
     for entry in read_ledger(path):
         sums.add(entry)
     return sums.by_role()
+
+
+def ledger_span(path: Path) -> tuple[datetime, datetime] | None:
+    """Return when a run's first call was made and when its last one ended; None without any call.
+
+    Only the file's beginning and end are read: calls are there in the order in which they ended.
+
+    Raises:
+        InputError: there is no such file, or a line is not a ledger's entry; names file and line.
+    """
+    first = next(read_ledger(path), None)
+    if first is None:
+        return None
+    last = first
+    for line in reversed(read_last_lines(path, _TAIL)):
+        if b'"kind":"call"' in line:
+            last = LedgerEntry.model_validate_json(line)
+            break
+    ended = datetime.fromisoformat(last.started_at) + timedelta(seconds=last.latency_seconds)
+    return datetime.fromisoformat(first.started_at), ended

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from crm_assets.records.estimate import CostEstimate
 from crm_assets.reporting.document import Point, Points, Section, Text, code, strong
@@ -29,7 +29,10 @@ from crm_assets.reporting.wording import (
     unit_of,
 )
 
-__all__ = ["agent_name", "lead", "point_sections"]
+__all__ = ["RESULTS_TITLE", "agent_name", "lead", "point_sections"]
+
+RESULTS_TITLE: Final = "Results"
+"""Title of the section that a reader looks for first."""
 
 _TOP_KINDS = 3
 _SHORT_HASH = 12
@@ -38,7 +41,7 @@ _SHORT_HASH = 12
 def point_sections(metrics: Metrics, revision: Mapping[str, Any]) -> Iterator[Section]:
     """Yield the sections that come before the tables, in reading order."""
     yield _points("What ran", _what_ran(metrics, revision))
-    yield _points("Results", _results(metrics))
+    yield _points(RESULTS_TITLE, _results(metrics))
     if metrics.loop:
         yield _points("Teacher, judges, and learning", _loop(metrics, metrics.loop))
     yield _points("Uncertainty", _uncertainty(metrics))

@@ -9,6 +9,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 from crm_assets.errors import InputError
 from crm_assets.exports.inspect_log import write_inspect_log
+from crm_assets.llm import read_ledger
 from crm_assets.records import SessionLog
 from crm_assets.reporting import RunInfo, compute_metrics
 from crm_assets.workspace.baseline_files import BaselinePaths
@@ -59,6 +61,18 @@ def export(folder: Path, records: Sequence[Record], plan: Record | None = None) 
         paths.plan.write_text(json.dumps({"schema_version": 1, "sessions": plan}))
     write_inspect_log(paths, folder / "made.eval")
     return _log().read_eval_log(str(folder / "made.eval"))
+
+
+def test_a_log_says_when_the_calls_of_its_run_began_and_ended(
+    project: Project, exported: dict[str, Path]
+) -> None:
+    calls = list(read_ledger(paths_of(project, ATLAS).ledger))
+    stats = _log().read_eval_log(str(exported[ATLAS]), header_only=True).stats
+    assert datetime.fromisoformat(stats.started_at) == datetime.fromisoformat(calls[0].started_at)
+    ended = datetime.fromisoformat(stats.completed_at) - datetime.fromisoformat(calls[-1].started_at)
+    assert ended.total_seconds() == pytest.approx(calls[-1].latency_seconds)
+    without = _log().read_eval_log(str(exported[NOOP]), header_only=True).stats
+    assert without.completed_at == ""
 
 
 @pytest.mark.parametrize("run", RUNS)

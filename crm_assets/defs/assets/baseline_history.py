@@ -13,7 +13,7 @@ from crm_assets.defs.assets.progress import tell
 from crm_assets.defs.partitions import DATASET_PARTITIONS
 from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.defs.stages import OWNERS, expected_errors, file_result, tags
-from crm_assets.reporting.comparison import Comparison, headline, render_markdown
+from crm_assets.reporting.comparison import Comparison, brief, render_markdown
 from crm_assets.reporting.formats import NOTHING, counted
 from crm_assets.reporting.history import History, HistoryPaths, HistoryRun, update_history
 from crm_assets.reporting.history.page import RUN_COLUMNS, notes_table, run_cells, what_changed
@@ -95,7 +95,7 @@ def _newest(newest: Comparison | str | None) -> dict[str, Any]:
     if isinstance(newest, str):
         return {"newest_vs_before": newest}
     return {
-        "newest_vs_before": headline(newest),
+        "newest_vs_before": brief(newest),
         "comparison": dg.MetadataValue.md(render_markdown(newest)),
     }
 
@@ -114,7 +114,7 @@ def _table(history: History) -> dg.TableMetadataValue | None:
 
 
 def _row(run: HistoryRun, samples: Mapping[Sample, str]) -> dg.TableRecord:
-    """Return a run's row of the page's table, in fewer columns: Dagster gives a table half of a page."""
+    """Return a run's row of the page's table, in fewer columns and the figures first: room is scarce."""
     cells = {
         column.name: str(NOTHING if cell is None else cell)
         for column, cell in zip(RUN_COLUMNS, run_cells(run, samples), strict=True)
@@ -123,14 +123,14 @@ def _row(run: HistoryRun, samples: Mapping[Sample, str]) -> dg.TableRecord:
     return dg.TableRecord(
         {
             "run": cells["Run"],
-            "agent": cells["Agent"],
-            "mode": cells["Mode"],
-            "sample": cells["Sample"],
-            "n": cells["Conversations"],
             "strict_success": rate if interval == NOTHING else f"{rate} ({interval})",
+            "n": cells["Conversations"],
+            "sample": cells["Sample"],
             "state_match": cells["State match"],
             "reward": cells["Reward"],
             "cost": cells["Cost"],
+            "mode": cells["Mode"],
+            "agent": cells["Agent"],
             "changed": what_changed(run),
         }
     )

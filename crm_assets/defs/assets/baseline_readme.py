@@ -21,6 +21,7 @@ from crm_assets.defs.stages import (
 )
 from crm_assets.reporting import page_code, read_metrics, write_pages
 from crm_assets.reporting.plots import draw, markdown_image
+from crm_assets.reporting.readme_points import RESULTS_TITLE
 from crm_assets.workspace.manifest import published_files
 
 __all__ = ["baseline_readme"]
@@ -64,10 +65,18 @@ def baseline_readme(
         paths.readme,
         {
             **transcripts_link(paths),
-            "readme": dg.MetadataValue.md(text),
+            **_in_parts(text),
             **pictures,
             "report": dg.MetadataValue.path(str(paths.report)),
             "pictures": len(drawings),
             FILES: dg.MetadataValue.json(files),
         },
     )
+
+
+def _in_parts(readme: str) -> dict[str, dg.MarkdownMetadataValue]:
+    """Return a README as two texts: Dagster opens a text that is longer than its window at the end."""
+    beginning, title, rest = readme.partition(f"\n## {RESULTS_TITLE}\n")
+    results, more, details = rest.partition("\n## ")
+    parts = {"readme": beginning + title + results, "readme_details": f"## {details}" if more else ""}
+    return {name: dg.MetadataValue.md(part) for name, part in parts.items() if part}

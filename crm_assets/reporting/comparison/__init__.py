@@ -19,12 +19,13 @@ from crm_assets.reporting.comparison.pages import (
 from crm_assets.reporting.comparison.paired import paired_difference
 from crm_assets.reporting.comparison.provenance import compare_facts, read_facts
 from crm_assets.reporting.comparison.runs import outcomes_of
-from crm_assets.reporting.comparison.wording import headline
+from crm_assets.reporting.comparison.wording import brief, headline
 
 __all__ = [
     "Comparison",
     "FactChange",
     "RunMatrix",
+    "brief",
     "compare_all",
     "compare_baselines",
     "compare_facts",

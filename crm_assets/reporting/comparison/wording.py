@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
@@ -25,6 +26,7 @@ __all__ = [
     "FIGURES",
     "MEASURE_NAMES",
     "TEST_NAMES",
+    "brief",
     "change_of",
     "counts_of_flips",
     "describe_call",
@@ -59,6 +61,8 @@ FIGURES = columns_of_figures("A", "B", "B − A", "95% interval", "better / wors
 _SHARES: tuple[Measure, ...] = ("strict_success", "turns_right", "state_match", "harness_reward")
 _SMALLEST_P = 0.0001
 _LONG = 60
+_HASH = 12
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _BEFORE = 15  # characters shown before the place where two long values differ
 
 
@@ -141,6 +145,15 @@ def _result(comparison: Comparison) -> str:
     return f"No significant difference in {name}: {points} ({how}); {power}."
 
 
+def brief(comparison: Comparison) -> str:
+    """Return the main result in at most 60 characters, the figure first; `headline` has the rest."""
+    main = comparison.by(comparison.main_measure)
+    if main.paired.difference is None or comparison.repetition:
+        return headline(comparison)
+    points = f"{difference(main.measure, main.paired.difference)} points"
+    return f"{points} (95% interval {interval(main.measure, main.paired)})"
+
+
 def _equals(figure: float | None) -> str:
     text = p_value(figure)
     return text.replace("<", "< ") if text.startswith("<") else f"= {text}"
@@ -172,7 +185,9 @@ def shorten(text: str, longest: int) -> str:
 
 
 def _text(each: Any) -> str:
-    return each if isinstance(each, str) else orjson.dumps(each).decode()
+    """Return a value as a text; of a hash its beginning, which tells it apart."""
+    text = each if isinstance(each, str) else orjson.dumps(each).decode()
+    return text[:_HASH] if _SHA256.fullmatch(text) else text
 
 
 def change_of(flip: Flip) -> str:

@@ -184,9 +184,10 @@ def test_ground_truth_that_does_not_replay_is_in_the_metadata(
 
 def test_the_readme_is_in_the_metadata(made: Made) -> None:
     metadata = made.shown("baseline_readme")
-    shown = metadata["readme"]
-    assert isinstance(shown, dg.MarkdownMetadataValue)
-    assert made.paths.readme.read_text().startswith(str(shown.value))
+    shown, details = (str(metadata[name].value) for name in ("readme", "readme_details"))
+    assert made.paths.readme.read_text().startswith(f"{shown}\n{details}")
+    assert "## Results" in shown
+    assert "## Rates" in details
     picture = metadata["success_by_complexity"]
     assert isinstance(picture, dg.MarkdownMetadataValue)
     assert "](data:image/png;base64," in str(picture.value)

@@ -9,12 +9,14 @@ from rich.console import Console
 
 from crm_assets.reporting.comparison import (
     Comparison,
+    FactChange,
     compare_baselines,
     comparison_blocks,
     headline,
     render_markdown,
     render_page,
 )
+from crm_assets.reporting.comparison.wording import fact_values
 from crm_assets.reporting.terminal import show
 
 from ..conftest import failed_turn, session, turn
@@ -181,3 +183,7 @@ def test_the_markdown_says_what_differs_on_the_whole_and_how_sure_that_is(baseli
     assert [cell.strip() for cell in row.strip("|").split("|")][1:4] == ["27.3%", "100.0%", "+72.7"]
     assert "Strict success: 8 gained, 0 lost." in text
     assert f"`crm-assets compare dev {RUN_A} {RUN_B}`" in text
+
+
+def test_hashes_are_shown_as_far_as_they_tell_apart():
+    assert fact_values(FactChange(fact="playbook.sha256", a="a1" * 32, b=None)) == ("a1" * 6, "–")

@@ -185,7 +185,9 @@ def test_the_asset_shows_table_picture_and_the_newest_figures(
     assert [row.data["run"] for row in table.records] == [SECOND, FIRST]
     assert table.records[0].data["changed"] == "agent.name"
     assert "](data:image/png;base64," in str(metadata["progression"].value)
-    assert "points (95% interval" in str(metadata["newest_vs_before"].value)
+    newest = str(metadata["newest_vs_before"].value)
+    assert re.fullmatch(r"[+−]\d+\.\d points \(95% interval .*\)", newest)
+    assert len(newest) <= 60
     assert "| Strict success " in str(metadata["comparison"].value)
 
 
