@@ -10,7 +10,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from multiprocessing import resource_tracker
@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 import anyio
 
 __all__ = [
+    "Stop",
+    "Stopped",
     "Turnstile",
     "deaf_to_interrupts",
     "gather_all",
@@ -194,7 +196,47 @@ def off_the_clock() -> Iterator[None]:
         clock.go_on()
 
 
-def run_interruptible(work: Coroutine[Any, Any, _Result], stopping: Callable[[], object]) -> _Result:
+class Stopped(Exception):
+    """Another thread asked the work to stop."""
+
+
+class Stop:
+    """Lets another thread stop work that runs in `run_interruptible`, as Ctrl-C does."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._take_effect: Callable[[], object] | None = None
+
+    def ask(self) -> None:
+        """Stop the work, now or as soon as it begins."""
+        self._asked.set()
+        if (take_effect := self._take_effect) is not None:
+            with suppress(RuntimeError):  # the loop was closed meanwhile
+                take_effect()
+
+    def raise_if_asked(self) -> None:
+        """Raise if it was asked.
+
+        Raises:
+            Stopped: it was.
+        """
+        if self._asked.is_set():
+            raise Stopped("The work was asked to stop.")
+
+    @contextmanager
+    def heard(self, loop: asyncio.AbstractEventLoop, stop: Callable[[], object]) -> Iterator[None]:
+        """Have `stop` called in the loop when it is asked within the block."""
+        self._take_effect = partial(loop.call_soon_threadsafe, stop)
+        try:
+            self.raise_if_asked()
+            yield
+        finally:
+            self._take_effect = None
+
+
+def run_interruptible(
+    work: Coroutine[Any, Any, _Result], stopping: Callable[[], object], stop: Stop | None = None
+) -> _Result:
     """Run `work` in an event loop of its own; on Ctrl-C or SIGTERM it is cancelled, and its end awaited.
 
     Otherwise an interrupt would cancel everything in the loop, or break it off. The signal takes its usual
@@ -203,7 +245,12 @@ def run_interruptible(work: Coroutine[Any, Any, _Result], stopping: Callable[[],
     Args:
         work: what to run.
         stopping: called before `work` is cancelled.
+        stop: cancels `work` from another thread.
+
+    Raises:
+        Stopped: `stop` was asked for it.
     """
+    stop = stop or Stop()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     in_main = threading.current_thread() is threading.main_thread()
     handled = [number for number, handler in before.items() if in_main and callable(handler)]
@@ -212,19 +259,24 @@ def run_interruptible(work: Coroutine[Any, Any, _Result], stopping: Callable[[],
     async def run() -> _Result:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
-        def interrupt(number: signal.Signals) -> None:
-            if received:
-                raise KeyboardInterrupt
-            received.append(number)
+        def cancel() -> None:
             stopping()
             if task is not None:
                 task.cancel()
 
+        def interrupt(number: signal.Signals) -> None:
+            if received:
+                raise KeyboardInterrupt
+            received.append(number)
+            cancel()
+
         for number in handled:
             loop.add_signal_handler(number, interrupt, number)
         try:
-            return await work
+            with stop.heard(loop, cancel):
+                return await work
         finally:
+            work.close()
             for number in handled:
                 loop.remove_signal_handler(number)
                 signal.signal(number, before[number])
@@ -234,6 +286,7 @@ def run_interruptible(work: Coroutine[Any, Any, _Result], stopping: Callable[[],
     except BaseException:
         if received:
             signal.raise_signal(received[0])
+        stop.raise_if_asked()
         raise
 
 

@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from crm_assets.atlas.telemetry import migrate
 from crm_assets.crm import SandboxPool
 from crm_assets.database import Databases, connect_databases
-from crm_assets.database.lease import make_lease_table
+from crm_assets.database.shared_tables import make_shared_tables
 from crm_assets.harness import GroundTruthStore
 from crm_assets.workspace.project import Project
 from tests.databases import DatabasePool, DatabaseState, bring, take
@@ -113,7 +113,7 @@ class ProjectDatabases:
         storage.event_log_storage.all_asset_keys()
         storage.schedule_storage.all_instigator_state()
         with psycopg.connect(self._server, dbname=name, autocommit=True) as connection:
-            make_lease_table(connection)
+            make_shared_tables(connection)
 
     def _create(self, name: str) -> None:
         with psycopg.connect(self._server, autocommit=True) as admin:

@@ -11,7 +11,7 @@ from crm_assets.errors import InfrastructureError, UnfinishedError
 from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.workspace.jsonl import read_lines
 
-__all__ = ["finish_run"]
+__all__ = ["finish_run", "require_verdicts"]
 
 
 def finish_run(files: RunFiles, tally: SessionCounts) -> None:
@@ -24,9 +24,14 @@ def finish_run(files: RunFiles, tally: SessionCounts) -> None:
         InfrastructureError: more than half are lost, most of them to errors around the agent.
         UnfinishedError: more than half are lost, most of them since the budget was spent.
     """
+    require_verdicts(files, tally)
+    files.finish()
+
+
+def require_verdicts(files: RunFiles, tally: SessionCounts) -> None:
+    """Refuse sessions most of which are lost; raises what `finish_run` raises."""
     wanted, lost = tally.total - tally.not_recorded, tally.to_be_run_again
     if 2 * lost <= wanted:
-        files.finish()
         return
     if tally.not_run > tally.infrastructure_errors:
         raise UnfinishedError(

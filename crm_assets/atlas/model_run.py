@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,13 +10,17 @@ from typing import Any, Literal
 
 import orjson
 
-from crm_assets.atlas.finishing import finish_run
 from crm_assets.atlas.header import run_header
 from crm_assets.atlas.loop import AtlasLoop
 from crm_assets.atlas.model_facts import ModelRun, describe_models
 from crm_assets.atlas.playbook import registry_key
 from crm_assets.atlas.repeated_run import replayed_run
-from crm_assets.atlas.run_playbook import begin_playbook, finish_playbook, open_telemetry
+from crm_assets.atlas.run_playbook import (
+    begin_playbook,
+    finish_playbook,
+    open_telemetry,
+    read_run_playbook,
+)
 from crm_assets.atlas.sdk import SdkRunner, require_sdk
 from crm_assets.atlas.session_runners import AtlasRunner, EnteringRunner, ReplayRunner, StudentRunner
 from crm_assets.atlas.store import (
@@ -26,7 +30,8 @@ from crm_assets.atlas.store import (
     recorded_start,
     session_start_time,
 )
-from crm_assets.atlas.tasks import AtlasTask, TaskSource
+from crm_assets.atlas.task_run import Taking, TaskRun
+from crm_assets.atlas.tasks import AtlasTask
 from crm_assets.atlas.telemetry import TelemetryStore
 from crm_assets.atlas.tool_mode import find_tool_mode
 from crm_assets.atlas.working_agents import Agents, Students, own_agents
@@ -43,7 +48,6 @@ from crm_assets.engine import (
     Work,
     WorkItem,
     ledger_key,
-    repeat,
     run_work,
 )
 from crm_assets.errors import ConfigError, InputError
@@ -57,8 +61,10 @@ from crm_assets.llm import (
     RecordingModels,
     ReplayModels,
     RequestLog,
+    Role,
     Spending,
     answers_by_model,
+    ledger_totals,
     make_redactor,
 )
 from crm_assets.records import ReplayedRun, RunHeader
@@ -68,7 +74,7 @@ from crm_assets.workspace.files import write_json
 from crm_assets.workspace.identity import project_id
 from crm_assets.workspace.project import Project
 
-__all__ = ["model_header", "require_models", "run_models"]
+__all__ = ["ModelTaskRun", "model_header", "require_models", "run_models"]
 
 
 def run_models(
@@ -78,7 +84,6 @@ def run_models(
     project: Project,
     databases: Databases,
     dataset: str,
-    learning_keys: Collection[str] | None = None,
     progress: OnProgress | None = None,
     estimate: CostEstimate | None = None,
 ) -> RunSummary:
@@ -94,7 +99,6 @@ def run_models(
         project: where keys and the dataset are.
         databases: where the sandboxes and the telemetry are.
         dataset: its name.
-        learning_keys: run only the tasks of these keys, a shard of the run; None for all.
         progress: called a few times a second.
         estimate: of the run's cost; a run that goes on keeps that of its beginning.
 
@@ -106,53 +110,131 @@ def run_models(
             sessions were lost to such failures.
         UnfinishedError: the budget was spent before most sessions had run.
     """
-    run = replace(run, project=project_id(project), folder=project.root)
-    config, plan = run.config.config, run.plan
-    source = TaskSource(files.tasks)
-    items = source.items(check=True)
-    override = config.adaptive_teaching.learning_key_override
-    items = repeat((_with_key(item, run.namespace, override) for item in items), plan.epochs)
-    if learning_keys is not None:
-        learning_keys = {registry_key(run.namespace, key) for key in learning_keys}
-    if run.by_sdk and run.replay is not None:
-        raise InputError(
-            "A replay calls no model, so engine: sdk has no effect: remove it from the configuration."
+    task_run = ModelTaskRun(files, project, databases, dataset, run, estimate)
+    return task_run.run(Taking(progress=progress))
+
+
+@dataclass
+class ModelTaskRun(TaskRun):
+    """A run of language models; in its phases as `run_models`, and it raises the same."""
+
+    checked = True
+
+    model_run: ModelRun
+    estimate: CostEstimate | None = None
+    """Of its cost; a run that goes on keeps that of its beginning."""
+    _spending: Mapping[Role, Spending] | None = None
+    """Of the whole run, once it was taken here."""
+
+    def __post_init__(self) -> None:
+        self.model_run = replace(self.model_run, project=project_id(self.project), folder=self.project.root)
+
+    @property
+    def epochs(self) -> int:
+        """Return the number of times that each task is run."""
+        return self.model_run.plan.epochs
+
+    @property
+    def in_order(self) -> bool:
+        """Tell whether sessions of one learning key wait for each other."""
+        return self.model_run.in_order
+
+    @property
+    def _telemetry(self) -> str:
+        return self.databases.telemetry_for(self.model_run.config.config.storage.database_url)
+
+    def with_key(self, item: WorkItem) -> WorkItem:
+        """Return an item with the learning key under which its namespace is kept."""
+        run = self.model_run
+        override = run.config.config.adaptive_teaching.learning_key_override
+        return item._replace(learning_key=registry_key(run.namespace, override or item.learning_key))
+
+    def header(self) -> RunHeader:
+        """Return what all sessions have in common."""
+        return self._header(self.model_run)
+
+    def _header(self, run: ModelRun) -> RunHeader:
+        header = model_header(
+            self.files, run, project=self.project, databases=self.databases, dataset=self.dataset
         )
-    _require_builtin(run)
-    if run.by_sdk:
-        _require_unreviewed(run)
-        require_sdk()  # before any file is made
-    address = databases.telemetry_for(config.storage.database_url)
-    playbook = begin_playbook(files, run, address, items)
-    with Ledger(files.ledger) as ledger, _request_log(files, run, project) as requests:
-        models_of = partial(_models, ledger=ledger, requests=requests, project=project, items=items)
-        run = _with_tool_mode(run, ledger, models_of, items, progress)
-        header = model_header(files, run, project=project, databases=databases, dataset=dataset)
-        header = header.model_copy(update={"estimate": _first_estimate(files, estimate)})
-        models = models_of(run)
-        summary = run_work(
-            Work(
-                items,
-                source,
-                ModelRunners(run, models, project, databases, dataset, header.replay_of),
-                in_order=run.in_order,
-                # Not where a budget may end the run: what was done by then would be the long ones.
-                longest_first=not plan.has_budget,
-            ),
-            files.partial,
-            databases=databases,
-            identity=header.identity(),
-            facts=header.facts(),
-            limits=Limits(concurrency=plan.sessions_at_a_time),
-            learning_keys=learning_keys,
-            progress=progress,
+        return header.model_copy(update={"estimate": _first_estimate(self.files, self.estimate)})
+
+    def prepare(self) -> None:
+        """Note the playbook that the run starts from, once it is known that the run can be."""
+        _require_possible(self.model_run)
+        begin_playbook(self.files, self.model_run, self._telemetry, self.items)
+
+    def settle(self) -> None:
+        """Find out how the student's model is shown its tools, once for all shards."""
+        if self.model_run.config.config.agent.tool_mode == "auto":
+            first = [next(self.items())]
+            with Ledger(self.files.ledger) as ledger, self._request_log(self.files) as requests:
+                models_of = self._models_of(ledger, requests, first)
+                self.model_run = _with_tool_mode(self.model_run, ledger, models_of, first, None)
+
+    def join(self, planned: RunHeader) -> None:
+        """Take what was found out for all shards when the run was divided."""
+        found = (planned.agent or {}).get("tool_mode")
+        if self.model_run.config.config.agent.tool_mode == "auto" and found in ("native", "text"):
+            config = self.model_run.config.with_tool_mode(found)
+            self.model_run = replace(self.model_run, config=config)
+
+    def take_items(self, files: RunFiles, items: Sequence[WorkItem], taking: Taking) -> RunSummary:
+        """Run the sessions of some items that `files` do not hold yet."""
+        with self._open_ledger(files, items) as ledger, self._request_log(files) as requests:
+            models_of = self._models_of(ledger, requests, items)
+            run = _with_tool_mode(self.model_run, ledger, models_of, items, taking.progress)
+            header = self._header(run)
+            models = models_of(run)
+            summary = run_work(
+                Work(
+                    items,
+                    self.source(),
+                    ModelRunners(run, models, self.project, self.databases, self.dataset, header.replay_of),
+                    in_order=run.in_order,
+                    # Not where a budget may end the run: what was done by then would be the long ones.
+                    longest_first=not run.plan.has_budget,
+                ),
+                files.partial,
+                databases=self.databases,
+                identity=header.identity(),
+                facts=header.facts(),
+                limits=Limits(concurrency=run.plan.sessions_at_a_time, seconds=taking.seconds),
+                progress=taking.progress,
+                stop=taking.stop,
+            )
+            if files is self.files:
+                self._spending = ledger.by_role()
+        return summary
+
+    def _request_log(self, files: RunFiles) -> AbstractContextManager[RequestLog | None]:
+        """Return what records requests; None for a replay, which makes none."""
+        if self.model_run.replay is not None:
+            return nullcontext()
+        return RequestLog(files.requests, make_redactor(read_environment(self.project)))
+
+    def _models_of(
+        self, ledger: Ledger, requests: RequestLog | None, items: Sequence[WorkItem]
+    ) -> Callable[[ModelRun], RecordingModels]:
+        return partial(_models, ledger=ledger, requests=requests, project=self.project, items=items)
+
+    def _open_ledger(self, files: RunFiles, items: Sequence[WorkItem]) -> Ledger:
+        if files is self.files:
+            return Ledger(files.ledger)
+        return Ledger(
+            files.ledger, before=self.files.ledger, sessions={_ledger_key(item) for item in items}
         )
-        notes: dict[str, Any] = {"answered_by": answers_by_model([ledger.total()])}
-    if playbook is not None:
-        notes["playbook"] = finish_playbook(files, run, address, playbook, items).model_dump()
-    _note(files, notes)
-    finish_run(files, summary)
-    return summary
+
+    def complete(self) -> Mapping[Role, Spending]:
+        """Note who answered, and what the run left in the playbook; returns the costs by role."""
+        spending = self._spending if self._spending is not None else ledger_totals(self.files.ledger)
+        notes: dict[str, Any] = {"answered_by": answers_by_model([Spending.total(spending.values())])}
+        if self.model_run.uses_playbook:
+            begun = read_run_playbook(self.files)
+            used = finish_playbook(self.files, self.model_run, self._telemetry, begun, self.items)
+            notes["playbook"] = used.model_dump()
+        _note(self.files, notes)
+        return spending
 
 
 def model_header(
@@ -176,9 +258,21 @@ def model_header(
     )
 
 
-def _with_key(item: WorkItem, namespace: str, override: str | None) -> WorkItem:
-    """Return an item with the learning key under which its namespace is kept."""
-    return item._replace(learning_key=registry_key(namespace, override or item.learning_key))
+def _require_possible(run: ModelRun) -> None:
+    """Refuse, before any file is made, what does not go together.
+
+    Raises:
+        ConfigError: the agent, or the SDK, cannot do what is asked of it.
+        InputError: a replay is to be driven by the SDK.
+    """
+    if run.by_sdk and run.replay is not None:
+        raise InputError(
+            "A replay calls no model, so engine: sdk has no effect: remove it from the configuration."
+        )
+    _require_builtin(run)
+    if run.by_sdk:
+        _require_unreviewed(run)
+        require_sdk()
 
 
 def _require_builtin(run: ModelRun) -> None:
@@ -259,15 +353,6 @@ def _with_tool_mode(
 
 def _ledger_key(item: WorkItem) -> str:
     return ledger_key(item.task_id.rpartition("::")[0], item.epoch)
-
-
-def _request_log(
-    files: RunFiles, run: ModelRun, project: Project
-) -> AbstractContextManager[RequestLog | None]:
-    """Return what records requests; None for a replay, which makes none."""
-    if run.replay is not None:
-        return nullcontext()
-    return RequestLog(files.requests, make_redactor(read_environment(project)))
 
 
 def _models(

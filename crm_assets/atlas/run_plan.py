@@ -14,6 +14,7 @@ from crm_assets.workspace.project import Project
 
 if TYPE_CHECKING:
     from crm_assets.atlas.model_facts import ModelRun
+    from crm_assets.atlas.task_run import TaskRun
     from crm_assets.database import Databases
     from crm_assets.engine import OnProgress, RunSummary
     from crm_assets.harness import AgentName, AgentSpec
@@ -24,6 +25,7 @@ __all__ = [
     "asks_judge",
     "find_ledger",
     "load_run",
+    "open_run",
     "require_resumable",
     "run_plan",
     "scripted_agent",
@@ -58,30 +60,39 @@ def run_plan(
         InputError: the tasks cannot be read, or the files are of another run.
         InfrastructureError: a database or the disk failed for good; finished sessions are kept.
     """
-    if plan.asks_models:
-        from crm_assets.atlas.model_run import run_models  # noqa: PLC0415  (not for scripted agents)
+    from crm_assets.atlas.task_run import Taking  # noqa: PLC0415  (heavy)
 
-        return run_models(
-            files,
-            load_run(plan, project, dataset),
-            project=project,
-            databases=databases,
-            dataset=dataset,
-            progress=progress,
-            estimate=estimate,
-        )
-    from crm_assets.atlas.scripted_run import run_sessions  # noqa: PLC0415  (not for agents with models)
+    run = open_run(files, plan, project=project, databases=databases, dataset=dataset, estimate=estimate)
+    return run.run(Taking(progress=progress))
+
+
+def open_run(
+    files: RunFiles,
+    plan: SessionPlan,
+    *,
+    project: Project,
+    databases: Databases,
+    dataset: str,
+    estimate: CostEstimate | None = None,
+) -> TaskRun:
+    """Return the run of a plan over the tasks in `files`, of whatever agent; nothing is written yet.
+
+    Arguments are as of `run_plan`.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+        InputError: there is no ledger to replay.
+    """
+    if plan.asks_models:
+        from crm_assets.atlas.model_run import ModelTaskRun  # noqa: PLC0415  (not for scripted agents)
+
+        loaded = load_run(plan, project, dataset)
+        return ModelTaskRun(files, project, databases, dataset, loaded, estimate)
+    from crm_assets.atlas.scripted_run import ScriptedRun  # noqa: PLC0415  (not for agents with models)
     from crm_assets.engine import Limits  # noqa: PLC0415  (likewise)
 
-    return run_sessions(
-        files,
-        project=project,
-        databases=databases,
-        dataset=dataset,
-        agent=scripted_agent(plan, project),
-        limits=Limits(workers=plan.workers, concurrency=plan.sessions_at_a_time),
-        progress=progress,
-    )
+    limits = Limits(workers=plan.workers, concurrency=plan.sessions_at_a_time)
+    return ScriptedRun(files, project, databases, dataset, scripted_agent(plan, project), limits)
 
 
 def require_resumable(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 
 from pydantic import ValidationError
 
@@ -31,7 +31,7 @@ def open_telemetry(run: ModelRun, address: str) -> TelemetryStore:
 
 
 def begin_playbook(
-    files: RunFiles, run: ModelRun, address: str, items: Sequence[WorkItem]
+    files: RunFiles, run: ModelRun, address: str, items: Callable[[], Iterable[WorkItem]]
 ) -> RunPlaybook | None:
     """Write the playbook as it is before the run; None for a run that uses none.
 
@@ -44,30 +44,36 @@ def begin_playbook(
         return None
     if files.partial.is_file() and files.playbook.is_file():
         return read_run_playbook(files)
-    keys = {item.learning_key for item in items}
+    keys = {item.learning_key for item in items()}
     with open_telemetry(run, address) as telemetry:
         before = _of_keys(telemetry.playbook(run.namespace), keys)
         taught = telemetry.taught_conversations(keys) if before.version else set()
     document = RunPlaybook(
         learning="on" if run.config.learning_mode == "on" else "frozen",
         before=before,
-        taught_by=len(taught & {item.task_id.rpartition("::")[0] for item in items}),
+        taught_by=len({each for item in items() if (each := item.task_id.rpartition("::")[0]) in taught})
+        if taught
+        else 0,
     )
     _write(files, document)
     return document
 
 
 def finish_playbook(
-    files: RunFiles, run: ModelRun, address: str, begun: RunPlaybook, items: Sequence[WorkItem]
+    files: RunFiles,
+    run: ModelRun,
+    address: str,
+    begun: RunPlaybook,
+    items: Callable[[], Iterable[WorkItem]],
 ) -> PlaybookUse:
     """Add the playbook as it is after the run; return what the run's header says of both.
 
     Raises:
         InfrastructureError: the telemetry database or the disk failed.
     """
-    run_id = items[0].task_id.rpartition("::")[2]
+    run_id = next(iter(items())).task_id.rpartition("::")[2]
     with open_telemetry(run, address) as telemetry:
-        after = _of_keys(telemetry.playbook(run.namespace), {item.learning_key for item in items})
+        after = _of_keys(telemetry.playbook(run.namespace), {item.learning_key for item in items()})
         waiting = telemetry.waiting_lessons(run_id)
     _write(files, begun.model_copy(update={"after": after, "awaiting_approval": waiting}))
     before = begun.before

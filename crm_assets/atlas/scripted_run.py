@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
-from crm_assets.atlas.finishing import finish_run
 from crm_assets.atlas.header import run_header
 from crm_assets.atlas.records import harness_record, rescored_record
 from crm_assets.atlas.repeated_run import rescored_run
-from crm_assets.atlas.tasks import TaskSource
+from crm_assets.atlas.task_run import Taking, TaskRun
 from crm_assets.database import Databases
-from crm_assets.engine import Limits, OnProgress, RunSummary, ScriptedRunners, Work, run_work
+from crm_assets.engine import Limits, OnProgress, RunSummary, ScriptedRunners, Work, WorkItem, run_work
 from crm_assets.harness import AgentSpec, make_agent
 from crm_assets.records import RunHeader
 from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.workspace.project import Project
 
-__all__ = ["run_sessions", "scripted_header"]
+__all__ = ["ScriptedRun", "run_sessions", "scripted_header"]
 
 
 def run_sessions(
@@ -28,7 +28,6 @@ def run_sessions(
     dataset: str,
     agent: AgentSpec,
     limits: Limits = Limits(),  # noqa: B008  (frozen)
-    learning_keys: Collection[str] | None = None,
     progress: OnProgress | None = None,
 ) -> RunSummary:
     """Run the tasks of a run with a scripted agent; its sessions appear when all have finished.
@@ -43,7 +42,6 @@ def run_sessions(
         dataset: its name.
         agent: the agent to run.
         limits: processes and sessions at a time.
-        learning_keys: run only the tasks of these keys, a shard of the run; None for all.
         progress: called a few times a second.
 
     Raises:
@@ -51,23 +49,42 @@ def run_sessions(
         InfrastructureError: the database or the disk failed for good; what is done is kept; or most
             sessions were lost to such failures.
     """
-    source = TaskSource(files.tasks)
-    items = source.items()
-    header = scripted_header(files, project=project, databases=databases, dataset=dataset, agent=agent)
-    replay_of = header.replay_of
-    record = harness_record if replay_of is None else partial(rescored_record, replayed=replay_of.name)
-    summary = run_work(
-        Work(items, source, ScriptedRunners(agent, record, databases.sandbox_is_local)),
-        files.partial,
-        databases=databases,
-        identity=header.identity(),
-        facts=header.facts(),
-        limits=limits,
-        learning_keys=learning_keys,
-        progress=progress,
-    )
-    finish_run(files, summary)
-    return summary
+    return ScriptedRun(files, project, databases, dataset, agent, limits).run(Taking(progress=progress))
+
+
+@dataclass
+class ScriptedRun(TaskRun):
+    """A run of a scripted agent."""
+
+    agent: AgentSpec
+    limits: Limits = Limits()  # noqa: RUF009  (frozen)
+
+    def header(self) -> RunHeader:
+        """Return what all sessions have in common."""
+        return scripted_header(
+            self.files,
+            project=self.project,
+            databases=self.databases,
+            dataset=self.dataset,
+            agent=self.agent,
+        )
+
+    def take_items(self, files: RunFiles, items: Sequence[WorkItem], taking: Taking) -> RunSummary:
+        """Run the sessions of some items that `files` do not hold yet."""
+        header = self.header()
+        replay_of = header.replay_of
+        record = harness_record if replay_of is None else partial(rescored_record, replayed=replay_of.name)
+        runners = ScriptedRunners(self.agent, record, self.databases.sandbox_is_local)
+        return run_work(
+            Work(items, self.source(), runners),
+            files.partial,
+            databases=self.databases,
+            identity=header.identity(),
+            facts=header.facts(),
+            limits=replace(self.limits, seconds=taking.seconds),
+            progress=taking.progress,
+            stop=taking.stop,
+        )
 
 
 def scripted_header(

@@ -17,6 +17,7 @@ from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.files import write_json
 from crm_assets.workspace.keys import RunKey
 from crm_assets.workspace.project import Project
+from crm_assets.workspace.shard_files import shards_of
 from crm_assets.workspace.sweep_files import SweepPaths
 
 __all__ = ["planned", "read_sweep", "spent_by"]
@@ -93,9 +94,10 @@ def _granted(project: Project, paths: BaselinePaths, sweep: SavedSweep, budget: 
 
 def spent_by(paths: BaselinePaths) -> float:
     """Return the US dollars that a run has spent, estimates of what is unknown included."""
-    if not paths.ledger.is_file():
-        return 0.0
-    total = Spending.total(ledger_totals(paths.ledger).values())
+    ledgers = (files.ledger for files in (paths, *shards_of(paths)))
+    total = Spending.total(
+        spending for ledger in ledgers if ledger.is_file() for spending in ledger_totals(ledger).values()
+    )
     return (total.cost_usd or 0.0) + (total.estimated_usd or 0.0)
 
 

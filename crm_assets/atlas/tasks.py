@@ -153,25 +153,38 @@ class TaskSource:
             InputError: the file is missing or cannot be read, a line is not a task, two tasks have one ID,
                 or there is no task.
         """
+        items: dict[str, WorkItem] = {}
+        for item in self.stream(check=check):
+            if item.task_id in items:
+                raise InputError(f"{self.path}, line {item.line}: task {item.task_id} is there twice.")
+            items[item.task_id] = item
+        return list(items.values())
+
+    def stream(self, *, check: bool = False) -> Iterator[WorkItem]:
+        """Yield an item for each task, in order and in constant memory.
+
+        Args:
+            check: validate all of every task now, not only when it is run.
+
+        Raises:
+            InputError: the file is missing or cannot be read, a line is not a task, or there is none.
+        """
         if not self.path.is_file():
             raise InputError(f"There are no tasks at {self.path}; materialize atlas_tasks first.")
-        items: dict[str, WorkItem] = {}
+        found = False
         for line in read_lines(self.path):
             try:
                 document = orjson.loads(line.data)
                 if check:
                     AtlasTask.model_validate(document)
-                item = WorkItem.skim(
+                found = True
+                yield WorkItem.skim(
                     document["task_id"], document["conversation"], line=line.number, offset=line.offset
                 )
             except (ValueError, LookupError, TypeError) as error:
                 raise _no_task(self.path, line.number, error) from error
-            if item.task_id in items:
-                raise InputError(f"{self.path}, line {line.number}: task {item.task_id} is there twice.")
-            items[item.task_id] = item
-        if not items:
+        if not found:
             raise InputError(f"{self.path} holds no task; materialize atlas_tasks again.")
-        return list(items.values())
 
     def parse(self, item: WorkItem, line: bytes) -> AtlasTask:
         """Return the task on an item's line.

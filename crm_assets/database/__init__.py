@@ -17,6 +17,7 @@ from crm_assets.database.outage import (
     through_outage,
 )
 from crm_assets.database.settings import DEFAULT_OUTAGE_SECONDS, ServerSettings, read_environment
+from crm_assets.database.shards import ShardClaim, ShardRow, ShardTable
 
 __all__ = [
     "DEFAULT_OUTAGE_SECONDS",
@@ -25,6 +26,9 @@ __all__ = [
     "InUse",
     "LeaseLost",
     "ServerSettings",
+    "ShardClaim",
+    "ShardRow",
+    "ShardTable",
     "a_command",
     "check_answers",
     "connect_creating",

@@ -1,7 +1,6 @@
 """Leases: one a run's folder, so that no two commands change the same files at a time.
 
-A lease is a row in the database of Dagster's storage, which every process of the project reaches whatever a
-run's configuration or the launchpad say. It belongs to a holder: a command, or a run of Dagster with all of
+A lease is a row of a shared table. It belongs to a holder: a command, or a run of Dagster with all of
 its stages, processes and retries; processes that name the holder work under its lease. While one works, the
 row's heartbeat goes on. A holder that is silent for too long, or whose process on this machine is gone, is
 replaced by the next one; it notices with its next heartbeat, and stops.
@@ -25,32 +24,17 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from crm_assets.concurrency import process_lives
-from crm_assets.database.logical import connect_creating, connect_databases
-from crm_assets.database.outage import failure, is_gone
-from crm_assets.errors import InfrastructureError, InputError, first_line
+from crm_assets.database.logical import connect_databases
+from crm_assets.database.shared_tables import SharedTables
+from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.workspace.identity import project_id
 from crm_assets.workspace.project import Project
 
-__all__ = ["InUse", "LeaseLost", "a_command", "hold", "make_lease_table"]
+__all__ = ["InUse", "LeaseLost", "a_command", "hold"]
 
 HEARTBEAT_SECONDS = 5.0
 LIMIT_SECONDS = 60.0
 """Silence after which a holder counts as dead."""
-_PATIENCE_SECONDS = 10
-_LOCK = 0x43524D4C  # "CRML"
-
-_MAKE = """
-CREATE TABLE IF NOT EXISTS crm_assets_leases (
-    project text NOT NULL,        -- its identity: several may share a database
-    folder text NOT NULL,         -- of the run, in the project
-    holder text NOT NULL,
-    host text NOT NULL,
-    pid integer,                  -- the process that works; null between two stages
-    since timestamptz NOT NULL DEFAULT now(),
-    heartbeat timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (project, folder)
-)
-"""
 
 _TAKE = """
 INSERT INTO crm_assets_leases AS lease (project, folder, holder, host, pid)
@@ -126,7 +110,9 @@ def a_command() -> str:
 
 
 @contextmanager
-def hold(project: Project, folder: Path, holder: str, *, keep: bool = False) -> Iterator[None]:
+def hold(
+    project: Project, folder: Path, holder: str, *, keep: bool = False, shared: bool = False
+) -> Iterator[None]:
     """Hold the lease of a run's folder within the block; within a block that holds it, do nothing.
 
     Args:
@@ -134,6 +120,8 @@ def hold(project: Project, folder: Path, holder: str, *, keep: bool = False) -> 
         folder: of the run; it need not exist.
         holder: a unique name, which those who are refused read.
         keep: where the block succeeds, keep the lease for the holder's next stage, for a minute at most.
+        shared: other processes work under the same lease: keep it also where the block fails, and do not
+            count it as given up where this process is gone.
 
     Raises:
         InUse: another holder has it.
@@ -145,7 +133,7 @@ def hold(project: Project, folder: Path, holder: str, *, keep: bool = False) -> 
     if place in outer:
         yield
         return
-    lease = _Lease(connect_databases(project).leases, place, holder)
+    lease = _Lease(connect_databases(project).leases, place, holder, shared=shared)
     lease.take()
     token = _HELD.set(outer | {place})
     heart = _Heart(lease)
@@ -159,22 +147,21 @@ def hold(project: Project, folder: Path, holder: str, *, keep: bool = False) -> 
         _HELD.reset(token)
         if heart.lost:
             raise lease.lost() from None  # rather than the interrupt that it caused
-        lease.leave(keep=kept)
+        lease.leave(keep=kept or shared)
 
 
 class _Lease:
     """The row of one lease, as one holder sees it, on one connection."""
 
-    def __init__(self, conninfo: str, place: tuple[str, str], holder: str) -> None:
-        self._conninfo = conninfo
-        self._connection: psycopg.Connection[TupleRow] | None = None
+    def __init__(self, conninfo: str, place: tuple[str, str], holder: str, *, shared: bool) -> None:
         self._folder = place[1]
+        self._tables = SharedTables(conninfo, name="lease", what=f"The lease of {self._folder}")
         self._row: dict[str, str | int | float | None] = {
             "project": place[0],
             "folder": place[1],
             "holder": holder,
             "host": socket.gethostname(),
-            "pid": os.getpid(),
+            "pid": None if shared else os.getpid(),
             "limit": LIMIT_SECONDS,
             "dead_holder": None,
             "dead_pid": None,
@@ -197,7 +184,7 @@ class _Lease:
                 if self.beat(instead_of=other):
                     return
         except BaseException:
-            self._close()
+            self._tables.close()
             raise
 
     def beat(self, *, instead_of: _Held | None = None) -> bool:
@@ -209,14 +196,14 @@ class _Lease:
         """Give the lease back, or keep it for the holder's next stage."""
         with suppress(InfrastructureError):  # of a database that is away; the row lapses by itself
             self._execute(_PAUSE if keep else _RELEASE)
-        self._close()
+        self._tables.close()
 
     def lost(self) -> LeaseLost:
         """Return the error that says who has the lease now."""
         other = None
         with suppress(InfrastructureError):  # that somebody took it is known without the database
             other = self._look()
-        self._close()
+        self._tables.close()
         return LeaseLost(
             f"The work on {self._folder} was silent for more than {LIMIT_SECONDS:.0f} s, and its lease was "
             f"taken. {other.describe(self._folder) if other else ''}".rstrip()
@@ -227,53 +214,7 @@ class _Lease:
         return None if row is None else _Held(*row)
 
     def _execute(self, statement: str, **more: str | int | None) -> psycopg.Cursor[TupleRow]:
-        """Execute a statement that may be executed twice; on a new connection where the last one broke.
-
-        Raises:
-            DatabaseGone: the database does not answer.
-        """
-        parameters = {**self._row, **more}
-        while True:
-            is_new = self._connection is None
-            try:
-                connection = self._connection = self._connection or self._connect()
-                return connection.execute(statement.encode(), parameters)
-            except psycopg.Error as error:
-                self._close()
-                if is_new or not is_gone(error):
-                    raise failure(
-                        f"The lease of {self._folder} cannot be had: the database of Dagster's storage "
-                        f"failed ({first_line(error)}); start its server or correct DAGSTER_DATABASE_URL.",
-                        error,
-                    ) from error
-
-    def _connect(self) -> psycopg.Connection[TupleRow]:
-        connection = connect_creating(
-            self._conninfo,
-            lambda: psycopg.connect(
-                self._conninfo,
-                autocommit=True,
-                connect_timeout=_PATIENCE_SECONDS,
-                application_name="crm_assets lease",
-            ),
-        )
-        connection.execute(f"SET statement_timeout = '{_PATIENCE_SECONDS}s'")
-        make_lease_table(connection)
-        return connection
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-
-def make_lease_table(connection: psycopg.Connection[TupleRow]) -> None:
-    """Make the table of leases in a database, unless it is there."""
-    found = connection.execute("SELECT to_regclass('crm_assets_leases') IS NOT NULL")
-    if found.fetchone() != (True,):
-        # CREATE … IF NOT EXISTS is not safe against itself; the lock makes it so.
-        statement = f"BEGIN; SELECT pg_advisory_xact_lock({_LOCK}); {_MAKE}; COMMIT"
-        connection.execute(statement.encode())
+        return self._tables.execute(statement, {**self._row, **more})
 
 
 class _Heart(threading.Thread):

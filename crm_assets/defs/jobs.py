@@ -58,7 +58,7 @@ harness_baseline = dg.define_asset_job(
     config=dg.RunConfig(
         ops={
             "atlas_tasks": TasksConfig(agent="student"),
-            atlas_sessions.op.name: SessionsConfig.of(SessionPlan(agent="student")),
+            atlas_sessions.node_def.name: SessionsConfig.of(SessionPlan(agent="student")),
         }
     ),
     description="The whole lineage with the student alone, without teacher, judges and learner: what an "
@@ -71,7 +71,7 @@ smoke = dg.define_asset_job(
     config=dg.RunConfig(
         ops={
             "atlas_tasks": TasksConfig(limit=1),
-            atlas_sessions.op.name: SessionsConfig.of(SessionPlan(mode="paired", concurrency=1)),
+            atlas_sessions.node_def.name: SessionsConfig.of(SessionPlan(mode="paired", concurrency=1)),
         }
     ),
     description="One conversation through the whole loop, in mode paired, and the smoke checklist as "

@@ -28,7 +28,9 @@ BASELINE_PARTITIONS = dg.MultiPartitionsDefinition(
 )
 
 
-def baseline_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> BaselineKey:
+def baseline_of(
+    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext | dg.OpExecutionContext,
+) -> BaselineKey:
     """Return the key of the baseline that this step works on.
 
     Raises:

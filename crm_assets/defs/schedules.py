@@ -132,7 +132,7 @@ def _ops(plan: SessionPlan, limit: int | None) -> dict[str, Any]:
     """Return the options of a baseline as configurations of the ops."""
     return {
         "atlas_tasks": TasksConfig.of(plan, limit=limit),
-        atlas_sessions.op.name: SessionsConfig.of(plan),
+        atlas_sessions.node_def.name: SessionsConfig.of(plan),
     }
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, create_model
 
 from crm_assets.atlas.plan import PlanField, SessionPlan, plan_fields
 from crm_assets.defs.stages import StageConfig
+from crm_assets.engine import MOST_SHARDS, Shard
 
 __all__ = ["AS_CONFIGURED", "SessionsConfig"]
 
@@ -63,6 +64,19 @@ class SessionsConfig(_PlanConfig):
         description="Run although it may cost more than the configuration's confirm_above_usd and has no "
         "budget.",
     )
+    shards: int = Field(
+        default=1,
+        ge=1,
+        le=MOST_SHARDS,
+        description="Parts that the sessions are divided into, for an executor that runs several steps at "
+        "a time. Those of one learning key stay together while learning is on.",
+    )
+    shard_minutes: float = Field(
+        default=20.0,
+        gt=0,
+        description="After so long a shard of several begins no further session and goes on in its next "
+        "pass, on whichever worker is free: some brokers deliver a longer step twice.",
+    )
 
     @classmethod
     def of(cls, plan: SessionPlan, **options: Any) -> "SessionsConfig":
@@ -70,10 +84,13 @@ class SessionsConfig(_PlanConfig):
 
         Args:
             plan: of the sessions.
-            options: `overwrite`, `resume`, `retries`, `as_planned` and `accept_cost`, where they
-                differ from their defaults.
+            options: those that are of no plan, where they differ from their defaults.
         """
         return cls(**plan.model_dump(mode="json", exclude_none=True), **options)
+
+    def seconds_of(self, shard: Shard) -> float | None:
+        """Return after how long a shard begins no further session; None for no limit."""
+        return None if shard.of == 1 else self.shard_minutes * 60
 
     def plan(self) -> SessionPlan:
         """Return what these options ask for.

@@ -66,18 +66,30 @@ def expected_errors() -> Iterator[None]:
 
 
 @contextmanager
-def leased(context: dg.AssetExecutionContext, artifacts: ArtifactsResource) -> Iterator[BaselinePaths]:
+def leased(
+    context: dg.AssetExecutionContext | dg.OpExecutionContext,
+    artifacts: ArtifactsResource,
+    *,
+    last: bool = True,
+    shared: bool = False,
+) -> Iterator[BaselinePaths]:
     """Yield the files of the step's baseline, under its run's lease; show expected errors as sentences.
 
     A command that made the run holds the lease already. Else the run holds it until its last stage or a
     failure; a retry counts as the same run.
+
+    Args:
+        context: of the step.
+        artifacts: the project's.
+        last: no other step of its asset follows.
+        shared: other processes work on the same asset meanwhile.
     """
     with expected_errors():
         paths = artifacts.baseline(baseline_of(context))
         layer = context.job_def.asset_layer
         later = layer.asset_graph.get(context.asset_key).child_keys & layer.selected_asset_keys
         holder = f"Dagster run {context.run.root_run_id or context.run.run_id}"
-        with hold(artifacts.project, paths.folder, holder, keep=bool(later)):
+        with hold(artifacts.project, paths.folder, holder, keep=bool(later) or not last, shared=shared):
             if PROJECT not in context.run.tags:
                 context.instance.add_run_tags(context.run.run_id, {PROJECT: project_id(artifacts.project)})
             yield paths

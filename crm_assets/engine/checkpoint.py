@@ -30,6 +30,7 @@ __all__ = [
     "SessionCounts",
     "SessionLine",
     "finished_sessions",
+    "read_entry",
     "require_same_run",
     "tally_of",
 ]
@@ -221,7 +222,7 @@ class Checkpoint:
         """Read what is done; rewrite the file without torn lines and ones to be run again."""
         clean = True
         for line in read_lines(self.path):
-            entry = None if line.is_torn else _read_entry(line.data)
+            entry = None if line.is_torn else read_entry(line.data)
             if entry is None or entry[1] in _TO_BE_RUN_AGAIN:
                 clean = False
             else:
@@ -287,7 +288,7 @@ def tally_of(path: Path) -> SessionCounts:
     """
     tally = SessionCounts()
     for line in read_lines(path):
-        entry = None if line.is_torn else _read_entry(line.data)
+        entry = None if line.is_torn else read_entry(line.data)
         if entry is not None:
             tally.add(*entry[1:])
     return tally
@@ -299,7 +300,7 @@ def finished_sessions(path: Path) -> set[str]:
     Raises:
         InputError: the file cannot be read.
     """
-    entries = (None if line.is_torn else _read_entry(line.data) for line in read_lines(path))
+    entries = (None if line.is_torn else read_entry(line.data) for line in read_lines(path))
     return {entry[0] for entry in entries if entry is not None and entry[1] not in _TO_BE_RUN_AGAIN}
 
 
@@ -312,7 +313,7 @@ def _leaves(document: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, 
             yield f"{path}{name}", value
 
 
-def _read_entry(line: bytes) -> tuple[str, str, bool | None] | None:
+def read_entry(line: bytes) -> tuple[str, str, bool | None] | None:
     """Return key, status and success of a line; None if it is no session or result."""
     try:
         document = orjson.loads(line)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from crm_assets.concurrency import run_interruptible
+from crm_assets.concurrency import Stop, run_interruptible
 from crm_assets.database import Databases
 from crm_assets.engine.checkpoint import Checkpoint, SessionCounts, SessionLine
 from crm_assets.engine.progress import OnProgress, ProgressReporter
-from crm_assets.engine.work import TaskT, Work, WorkItem, select
+from crm_assets.engine.work import TaskT, Work, WorkItem
 from crm_assets.engine.worker import Job, run_job
 from crm_assets.errors import InputError
 
@@ -29,6 +29,8 @@ class Limits:
     """Processes."""
     concurrency: int = 1
     """Sessions at a time, per process."""
+    seconds: float | None = None
+    """After so long no further session begins; those under way are finished."""
 
     def __post_init__(self) -> None:
         for name in ("workers", "concurrency"):
@@ -44,6 +46,8 @@ class RunSummary(SessionCounts):
     """Sessions that were done before this start."""
     seconds: float = 0.0
     sandboxes_discarded: int = 0
+    left: int = 0
+    """Sessions that were not begun, since the time was over."""
 
 
 def run_work(
@@ -54,9 +58,9 @@ def run_work(
     identity: Mapping[str, Any],
     facts: Mapping[str, Any] | None = None,
     limits: Limits = Limits(),
-    learning_keys: Collection[str] | None = None,
     overwrite: bool = False,
     progress: OnProgress | None = None,
+    stop: Stop | None = None,
 ) -> RunSummary:
     """Run the sessions of `work` that `output` does not hold yet.
 
@@ -66,18 +70,15 @@ def run_work(
         databases: where the sandboxes are.
         identity: what makes this run this run, to refuse resuming another.
         facts: what else all its sessions have in common, to be kept beside them.
-        limits: processes and sessions at a time.
-        learning_keys: run only the sessions of these keys, all of each: a shard of the run; None for all.
+        limits: processes and sessions at a time, and how long.
         overwrite: start over even if `output` exists.
         progress: called a few times a second, and at the start and the end.
+        stop: ends the sessions from another thread, as Ctrl-C does.
 
     Raises:
-        InputError: a task cannot be read, no session has one of the keys, or `output` is of another run.
+        InputError: a task cannot be read, or `output` is of another run.
         InfrastructureError: the database or the disk failed for good; what is done is kept.
     """
-    if learning_keys is not None:
-        work = replace(work, items=select(work.items, learning_keys))
-        identity = {**identity, "learning_keys": sorted(learning_keys)}
     order = [item.key for item in work.items]
     started = time.perf_counter()
     with Checkpoint(output, identity, facts, overwrite=overwrite) as checkpoint:
@@ -91,6 +92,7 @@ def run_work(
                 spent=work.runners.spent,
                 activity=work.runners.activity,
             ),
+            stop or Stop(),
         )
         run.progress.report(now=True)
         discarded = run.take(replace(work, items=left), databases, limits) if left else 0
@@ -101,6 +103,7 @@ def run_work(
             resumed=len(order) - len(left),
             seconds=time.perf_counter() - started,
             sandboxes_discarded=discarded,
+            left=len(order) - checkpoint.tally.total,
         )
 
 
@@ -110,25 +113,28 @@ class _WorkRun:
 
     checkpoint: Checkpoint
     progress: ProgressReporter
+    stop: Stop
 
     def take(self, work: Work[TaskT], databases: Databases, limits: Limits) -> int:
-        """Run all items of `work`; returns how many sandboxes were discarded."""
+        """Run the items of `work`; returns how many sandboxes were discarded."""
+        until = None if limits.seconds is None else time.monotonic() + limits.seconds
         if limits.workers == 1:
-            job = Job(work, databases, limits.concurrency)
+            job = Job(work, databases, limits.concurrency, until=until)
 
             def stopping() -> None:
                 work.runners.stop()
                 self.progress.report(now=True)
 
-            return run_interruptible(self._run_watched(job), stopping)
+            return run_interruptible(self._run_watched(job), stopping, self.stop)
         from crm_assets.engine.processes import run_in_processes  # noqa: PLC0415  (multiprocessing)
 
         jobs = [
-            Job(replace(work, items=items), databases, limits.concurrency, number)
+            Job(replace(work, items=items), databases, limits.concurrency, number, until)
             for number, items in enumerate(_shares(work, limits.workers))
         ]
         discarded = 0
         for message in run_in_processes(jobs):
+            self.stop.raise_if_asked()
             if isinstance(message, int):
                 discarded += message
             else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from crm_assets.conversations import Conversation, JsonObject
 from crm_assets.crm import SandboxPool
 from crm_assets.engine.identity import FIRST_EPOCH, learning_key, session_key
-from crm_assets.errors import InputError
 from crm_assets.harness.ground_truth import GroundTruth
 from crm_assets.llm import Spending
 from crm_assets.records.results import ConversationResult
@@ -147,20 +146,3 @@ def repeat(items: Iterable[WorkItem], epochs: int) -> list[WorkItem]:
     """Return `items` once for each epoch, epoch by epoch."""
     first = list(items)
     return [item._replace(epoch=epoch) for epoch in range(FIRST_EPOCH, epochs + 1) for item in first]
-
-
-def select(items: Iterable[WorkItem], learning_keys: Collection[str]) -> list[WorkItem]:
-    """Return the items of some learning keys, all of each.
-
-    Raises:
-        InputError: no item has one of the keys.
-    """
-    selected = [item for item in items if item.learning_key in learning_keys]
-    unknown = set(learning_keys).difference(item.learning_key for item in selected)
-    if unknown or not selected:
-        raise InputError(
-            f"No task has the learning key {min(unknown)!r}; choose among those of the tasks."
-            if unknown
-            else "No learning key was selected; choose at least one."
-        )
-    return selected

@@ -43,10 +43,12 @@ class Job(Generic[TaskT]):
     """Sessions at a time."""
     number: int = 0
     """Of the process, from 0."""
+    until: float | None = None
+    """On the clock `time.monotonic`, which processes share: no session begins after it."""
 
 
 async def run_job(job: Job[TaskT], deliver: Deliver) -> int:
-    """Run all items of a job, handing records to `deliver`; returns how many sandboxes were discarded.
+    """Run the items of a job, handing records to `deliver`; returns how many sandboxes were discarded.
 
     Records of sessions that were paid for are handed over at once, others a few times a second.
 
@@ -71,7 +73,7 @@ async def run_job(job: Job[TaskT], deliver: Deliver) -> int:
                 job.work.items, in_order=job.work.in_order, longest_first=job.work.longest_first
             )
             outbox = _Outbox(deliver, 0.0 if job.work.runners.asks_models else _DELIVER_SECONDS)
-            worker = _Worker(job.work, runner, _Loader(job, scheduler, store), outbox, job.databases)
+            worker = _Worker(job, runner, _Loader(job, scheduler, store), outbox)
             at_once = min(job.concurrency, len(job.work.items))
             try:
                 await run_all(worker.work(scheduler) for _ in range(at_once))
@@ -83,14 +85,14 @@ async def run_job(job: Job[TaskT], deliver: Deliver) -> int:
 class _Worker(Generic[TaskT]):
     def __init__(
         self,
-        work: Work[TaskT],
+        job: Job[TaskT],
         runner: SessionRunner[TaskT],
         loader: _Loader[TaskT],
         outbox: _Outbox,
-        databases: Databases,
     ) -> None:
-        self._databases = databases
-        self._work = work
+        self._databases = job.databases
+        self._until = job.until
+        self._work = job.work
         self._runner = runner
         self._loader = loader
         self._outbox = outbox
@@ -98,9 +100,11 @@ class _Worker(Generic[TaskT]):
         """Why no model is asked any more."""
 
     async def work(self, scheduler: Scheduler) -> None:
-        """Run sessions until none is left."""
+        """Run sessions until none is left, or the time is over."""
         async with aclosing(scheduler.next()) as items:
             async for item in items:
+                if self._until is not None and time.monotonic() >= self._until:
+                    return
                 if self._outbox.put(await self._run(item)):
                     await asyncio.sleep(0)  # let an interrupt through, even if no session ever waits
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from crm_assets.errors import InputError
@@ -250,17 +251,32 @@ class SpendingSums:
         )
 
 
-def read_ledger_lines(path: Path) -> Iterator[tuple[int, int, LedgerEntry | LedgerNote]]:
+def read_ledger_lines(
+    path: Path, sessions: Collection[str] | None = None
+) -> Iterator[tuple[int, int, LedgerEntry | LedgerNote]]:
     """Read the lines of a ledger, each with where it begins and how long it is, in bytes.
 
     A last line without its end was torn by a crash before anybody saw it, and is left out.
+
+    Args:
+        path: the ledger.
+        sessions: keys of those whose lines are wanted; None for all.
 
     Raises:
         InputError: there is no such file, or a line is not a ledger's entry; names file and line.
     """
     for line in read_lines(path):
-        if not line.is_torn:
+        if not line.is_torn and (sessions is None or _session_of(line.data) in sessions):
             yield line.offset, len(line.data), _parse(path, line.number, line.data)
+
+
+def _session_of(line: bytes) -> object:
+    """Return the session of a line, without the cost of validating all of it."""
+    try:
+        document = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return document.get("session") if isinstance(document, dict) else None
 
 
 def read_ledger(path: Path) -> Iterator[LedgerEntry]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import OrderedDict, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from io import FileIO
 from pathlib import Path
@@ -109,8 +109,15 @@ class Recording:
 class Ledger:
     """Appends to `path`; without one it keeps the sums alone, and notes nothing."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(
+        self, path: Path | None = None, *, before: Path | None = None, sessions: Collection[str] = ()
+    ) -> None:
         """Open it, resuming what is there; a line torn by a crash is cut off.
+
+        Args:
+            path: where it is.
+            before: the ledger of the run before it was divided, which is read alone.
+            sessions: keys of those whose calls in `before` count here.
 
         Raises:
             InputError: another process writes it, or a line is not a ledger's entry.
@@ -122,6 +129,7 @@ class Ledger:
         self._handle: FileIO | None = None
         self._end = 0
         self._recording = Recording(path) if path else None
+        self._before = self._read_before(before, sessions) if before else None
         self._appended: dict[str, array[int]] = {}
         """By session: places of the calls of this start, until it begins again."""
         if path is not None:
@@ -182,11 +190,13 @@ class Ledger:
 
     def noted(self, session: str, kind: str) -> dict[str, Any] | None:
         """Return what a session started from, also in earlier starts of the run; None if not noted."""
-        return self._recording.noted(session, kind) if self._recording else None
+        found = self._recording.noted(session, kind) if self._recording else None
+        return self._before.noted(session, kind) if found is None and self._before else found
 
     def earlier_attempts(self, session: str, key: CallKey) -> list[LedgerEntry]:
         """The attempts of one call that earlier starts of the run made."""
-        return self._recording.attempts(session, key) if self._recording else []
+        before = self._before.attempts(session, key) if self._before else []
+        return [*before, *self._recording.attempts(session, key)] if self._recording else before
 
     def spent(self, session: str) -> Mapping[Role, Spending]:
         """The cost of a session, by role."""
@@ -205,6 +215,16 @@ class Ledger:
         """Return what budgets count, of one session or of all, and of one role or of all."""
         sums = self._all if session is None else self._by_session.get(session)
         return Counted() if sums is None else sums.counted(role)
+
+    def _read_before(self, path: Path, sessions: Collection[str]) -> Recording | None:
+        if not path.is_file():
+            return None
+        recording = Recording(path)
+        for place, _, line in read_ledger_lines(path, sessions):
+            recording.add(place, line)
+            if isinstance(line, LedgerEntry):
+                self._count(line)
+        return recording
 
     def _resume(self, path: Path, handle: FileIO) -> None:
         assert self._recording is not None

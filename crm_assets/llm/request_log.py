@@ -19,7 +19,7 @@ from crm_assets.errors import InfrastructureError
 from crm_assets.llm.interface import Caller, Role
 from crm_assets.llm.messages import ChatRequest, Message
 from crm_assets.llm.request_lines import DIGITS, SCHEMA_VERSION
-from crm_assets.workspace.compressed_lines import pack_lines
+from crm_assets.workspace.compressed_lines import lines_before_packing, pack_lines
 from crm_assets.workspace.jsonl import open_locked, read_lines, write_lines
 
 __all__ = ["RequestLog"]
@@ -42,7 +42,7 @@ class RequestLog:
             InfrastructureError: the disk refused.
         """
         self._path = path
-        self._lines = path.with_name(path.name.removesuffix(".gz") + ".partial")
+        self._lines = lines_before_packing(path)
         self._redact = redact
         self._shared: set[tuple[Role, str]] = set()
         """Role and hash of what this start has written."""

@@ -97,7 +97,7 @@ class LineageOptions:
         configs: dict[str, StageConfig] = {
             "dataset_revision": StageConfig(overwrite=self.overwrite),
             "atlas_tasks": tasks.model_copy(update={"as_planned": self.as_planned}),
-            atlas_sessions.op.name: sessions,
+            atlas_sessions.node_def.name: sessions,
         }
         return {name: config for name, config in configs.items() if name in stages}
 

@@ -15,10 +15,15 @@ from typing import Final
 from crm_assets.errors import InputError
 from crm_assets.workspace.files import atomic_writer
 
-__all__ = ["pack_lines", "read_compressed_lines"]
+__all__ = ["lines_before_packing", "pack_lines", "read_compressed_lines"]
 
 _LEVEL: Final = 6
 _CHUNK: Final = 1 << 20
+
+
+def lines_before_packing(target: Path) -> Path:
+    """Return the file whose lines are appended to until they are packed into `target`."""
+    return target.with_name(target.name.removesuffix(".gz") + ".partial")
 
 
 def pack_lines(lines: Path, target: Path) -> None:

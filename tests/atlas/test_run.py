@@ -15,12 +15,8 @@ from typing import Any
 
 import pytest
 
-from crm_assets.atlas.model_run import run_models
-from crm_assets.atlas.plan import SessionPlan
-from crm_assets.atlas.run_plan import load_run
 from crm_assets.atlas.telemetry import TelemetryStore
-from crm_assets.database import connect_databases
-from crm_assets.engine import RunSummary, learning_key
+from crm_assets.engine import RunSummary
 from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.llm import ledger_totals
 from crm_assets.records.trace import SessionTrace
@@ -327,26 +323,3 @@ def test_two_runs_at_once_lose_nothing(loop: Loop):
     }
     assert learnt
     assert {entry["id"] for entry in entries} == learnt
-
-
-def test_a_shard_runs_all_sessions_of_its_learning_keys(project_databases: ProjectDatabases):
-    documents = small_dataset(8)
-    keys = [learning_key(one["workflow_category"], one["complexity_level"]) for one in documents]
-    shard = {keys[0], keys[-1]}
-    wanted = [one["conversation_id"] for one, key in zip(documents, keys, strict=True) if key in shard]
-    assert len(wanted) < len(documents)
-    with loop_project(project_databases) as loop, ScriptedServer(offline_models) as server:
-        files = loop.tasks(documents)
-        plan = SessionPlan(config=loop.config(models_at(server.url)), epochs=EPOCHS, concurrency=4)
-        summary = run_models(
-            files,
-            load_run(plan, loop.project, "dev"),
-            project=loop.project,
-            databases=connect_databases(loop.project),
-            dataset="dev",
-            learning_keys=shard,
-        )
-        lines = loop.lines(files)
-    assert summary.total == EPOCHS * len(wanted)
-    assert [line["conversation_id"] for line in lines] == wanted * EPOCHS
-    assert {facts(line)["learning_key"] for line in lines} == {f"dev::{key}" for key in shard}

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import pytest
 
-import crm_assets.defs.assets.sessions as sessions_module
+from crm_assets.atlas.task_run import TaskRun
 from crm_assets.errors import InfrastructureError
 from crm_assets.llm import ModelClient, ModelError, RetryPolicy
 from crm_assets.reporting.history import HistoryPaths
@@ -121,7 +121,7 @@ def test_a_failure_of_the_infrastructure_exits_with_3(run: Run, monkeypatch: pyt
         raise InfrastructureError("The disk is full.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sessions_module, "run_plan", broken)
+        patch.setattr(TaskRun, "take", broken)
         result = run("baseline", "--agent", "replay", "--dataset", "small")
     assert result.exit_code == 3
     assert "Error: The disk is full." in result.stderr
@@ -133,7 +133,7 @@ def test_a_bug_is_shown_whole(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
         raise ZeroDivisionError("ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sessions_module, "run_plan", buggy)
+        patch.setattr(TaskRun, "take", buggy)
         result = run("baseline", "--agent", "replay", "--dataset", "small")
     assert isinstance(result.exception, ZeroDivisionError)
 
@@ -211,7 +211,7 @@ def test_a_baseline_that_stops_between_stages_goes_on_by_the_command_it_names(
     assert verified.exit_code == 0, verified.output
 
 
-@pytest.mark.parametrize("stopped_at", ["write_tasks", "run_plan"])
+@pytest.mark.parametrize("stopped_at", ["write_tasks", "open_run"])
 def test_a_run_that_stops_before_its_sessions_keeps_its_options(
     run: Run, project: Project, monkeypatch: pytest.MonkeyPatch, stopped_at: str
 ) -> None:

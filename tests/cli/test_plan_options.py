@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from crm_assets.atlas.model_run import ModelTaskRun
 from crm_assets.atlas.plan import MODEL_AGENTS, SCRIPTED_AGENTS, SessionPlan, plan_fields
+from crm_assets.atlas.scripted_run import ScriptedRun
 from crm_assets.cli import cli
 from crm_assets.cli.plan_options import PlanCommand
 from crm_assets.defs.sessions_config import SessionsConfig
@@ -29,16 +31,16 @@ def arrived(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Collects what reaches the engine, instead of running it."""
     seen: list[dict[str, Any]] = []
 
-    def models(files: Any, run: Any, **more: Any) -> None:
-        seen.append({"run": run, **more})
+    def models(run: ModelTaskRun) -> None:
+        seen.append({"run": run.model_run})
         raise Stop("stopped by the test")
 
-    def scripted(files: Any, **more: Any) -> None:
-        seen.append(more)
+    def scripted(run: ScriptedRun) -> None:
+        seen.append({"agent": run.agent, "limits": run.limits})
         raise Stop("stopped by the test")
 
-    monkeypatch.setattr("crm_assets.atlas.model_run.run_models", models)
-    monkeypatch.setattr("crm_assets.atlas.scripted_run.run_sessions", scripted)
+    monkeypatch.setattr(ModelTaskRun, "prepare", models)
+    monkeypatch.setattr(ScriptedRun, "prepare", scripted)
     return seen
 
 

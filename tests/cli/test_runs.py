@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import crm_assets.defs.assets.sessions as sessions_module
+from crm_assets.atlas.task_run import TaskRun
 from crm_assets.errors import InfrastructureError
 from crm_assets.generator import write_dataset
 from crm_assets.orchestration.materialize import open_instance
@@ -125,7 +126,7 @@ def test_backfill_keeps_what_is_finished_and_goes_on_with_the_rest(
 
     before = finish("replay").sessions.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(sessions_module, "run_plan", broken)
+        patch.setattr(TaskRun, "take", broken)
         patch.setattr(sessions_module, "_PAUSE_SECONDS", 0.0)
         failed = run("backfill", *REPLAY, "--runs", f"{ONE},{TWO}")
     assert failed.exit_code == 3

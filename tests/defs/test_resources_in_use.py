@@ -10,9 +10,9 @@ import dagster as dg
 import psycopg
 import pytest
 
+from crm_assets.atlas.task_run import TaskRun
 from crm_assets.database import connect_databases
 from crm_assets.definitions import defs
-from crm_assets.defs.assets import sessions as sessions_module
 from crm_assets.defs.jobs import BASELINE_JOB
 from crm_assets.defs.partitions import register
 from crm_assets.defs.resources import EMPTY_BASE, PostgresResource, SandboxResource
@@ -101,14 +101,14 @@ def test_a_row_that_stays_in_a_sandbox_is_removed_before_sessions_and_reported_a
     with SandboxResource(postgres=postgres).lease() as leased:
         schema = leased.schema
     leave_a_row(postgres, schema)
-    real = sessions_module.run_plan
+    real = TaskRun.take
 
     def leaky(*arguments: Any, **options: Any) -> Any:
         summary = real(*arguments, **options)
         leave_a_row(postgres, schema)
         return summary
 
-    monkeypatch.setattr(sessions_module, "run_plan", leaky)
+    monkeypatch.setattr(TaskRun, "take", leaky)
     result = run(instance, "replay")
     assert metadata(result, "atlas_sessions")["sandboxes_remade"] == 1
     (reset,) = [each for each in result.get_asset_check_evaluations() if each.check_name == "sandbox_reset"]

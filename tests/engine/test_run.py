@@ -495,51 +495,6 @@ def test_an_error_in_a_worker_arrives_as_what_it_is(
         run_work(work, output, databases=databases, identity={}, limits=Limits(workers=workers))
 
 
-# --- shards
-
-
-@pytest.mark.parametrize("in_order", [True, False])
-def test_a_shard_holds_all_sessions_of_its_learning_keys_and_no_other(
-    databases: Databases, tmp_path: Path, in_order: bool
-):
-    work = work_of(write_dataset(tmp_path / "d.jsonl", many(20)), in_order=in_order)
-    whole = tmp_path / "whole.jsonl"
-    run_work(work, whole, databases=databases, identity={})
-    found: list[Any] = []
-    for name, keys in (("one", {"a", "c"}), ("two", {"b"})):
-        shard = tmp_path / f"{name}.jsonl"
-        summary = run_work(work, shard, databases=databases, identity={}, learning_keys=keys)
-        wanted = [item.task_id for item in work.items if item.learning_key in keys]
-        assert [line["conversation_id"] for line in read_lines(shard)] == wanted
-        assert summary.total == summary.succeeded == len(wanted)
-        found += settled(shard)
-    assert sorted(found, key=str) == sorted(settled(whole), key=str)
-
-
-def test_a_shard_is_not_resumed_by_another_shard_nor_by_the_whole(
-    databases: Databases, tmp_path: Path, output: Path
-):
-    work = work_of(write_dataset(tmp_path / "d.jsonl", many(6)))
-    run_work(work, output, databases=databases, identity={}, learning_keys={"a"})
-    before = output.read_bytes()
-    for keys in ({"a", "b"}, None):
-        with pytest.raises(InputError, match="cannot be resumed: learning_keys was"):
-            run_work(work, output, databases=databases, identity={}, learning_keys=keys)
-    assert output.read_bytes() == before
-    again = run_work(work, output, databases=databases, identity={}, learning_keys=["a"])
-    assert again.resumed == again.total == 2
-
-
-@pytest.mark.parametrize(("keys", "said"), [({"a", "z"}, "'z'"), (set(), "at least one")])
-def test_a_learning_key_that_no_task_has_is_refused(
-    databases: Databases, tmp_path: Path, output: Path, keys: set[str], said: str
-):
-    work = work_of(write_dataset(tmp_path / "d.jsonl", many(3)))
-    with pytest.raises(InputError, match=said):
-        run_work(work, output, databases=databases, identity={}, learning_keys=keys)
-    assert not output.exists()
-
-
 def _processes_of_group(group: int) -> list[str]:
     """What still runs in a process group."""
     left: list[str] = []

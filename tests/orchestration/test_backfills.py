@@ -10,8 +10,8 @@ import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 from dagster._daemon.types import DaemonHeartbeat
 
-import crm_assets.defs.assets.sessions as sessions_module
 from crm_assets.atlas.plan import SessionPlan
+from crm_assets.atlas.task_run import TaskRun
 from crm_assets.definitions import defs
 from crm_assets.defs.assets.sessions import POOL
 from crm_assets.errors import InfrastructureError
@@ -60,7 +60,7 @@ def test_runs_are_made_one_after_the_other_and_the_history_follows(
 def test_a_run_that_fails_does_not_keep_the_others_from_running(
     instance: dg.DagsterInstance, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, starts = sessions_module.run_plan, []
+    real, starts = TaskRun.take, []
 
     def flaky(*files: Any, **options: Any) -> Any:
         starts.append(1)
@@ -68,7 +68,7 @@ def test_a_run_that_fails_does_not_keep_the_others_from_running(
             raise InfrastructureError("The database went away.")
         return real(*files, **options)
 
-    monkeypatch.setattr(sessions_module, "run_plan", flaky)
+    monkeypatch.setattr(TaskRun, "take", flaky)
     (first, error), (second, none) = run_here(instance, project, WANTED)
     assert (first, second, none) == (KEYS[0], KEYS[1], None)
     assert "went away" in str(error)

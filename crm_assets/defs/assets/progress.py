@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import dagster as dg
 
+from crm_assets.database import ShardClaim, ShardRow
 from crm_assets.engine import Progress
 from crm_assets.llm.spending import spent_so_far
+from crm_assets.reporting.formats import counted
 
-__all__ = ["PROGRESS_LOGGER", "describe", "session_progress", "tell"]
+__all__ = ["PROGRESS_LOGGER", "describe", "describe_whole", "session_progress", "tell", "whole_progress"]
 
 PROGRESS_LOGGER = "crm_assets.progress"
 """The command line listens here: an event in Dagster's storage costs milliseconds, a line on this logger
 nothing."""
 
+_Context = dg.AssetExecutionContext | dg.OpExecutionContext
+
 _EVENT_SECONDS = 10.0  # and the engine reports every 4 s at least: no more than 15 s without a word
 _LINE_SECONDS = 1.0
+_WHOLE_SECONDS = 30.0
 
 
-def tell(context: dg.AssetExecutionContext, message: str) -> None:
+def tell(context: _Context, message: str) -> None:
     """Write `message` to the run's log and to the progress logger."""
     context.log.info(message)
     logging.getLogger(PROGRESS_LOGGER).info("%s: %s", context.asset_key.to_user_string(), message)
 
 
 def session_progress(
-    context: dg.AssetExecutionContext, *, clock: Callable[[], float] = time.monotonic
+    context: _Context, *, clock: Callable[[], float] = time.monotonic
 ) -> Callable[[Progress], None]:
     """Return a callback that reports progress: each second to the logger, every 10 to Dagster's log."""
     logger = logging.getLogger(PROGRESS_LOGGER)
@@ -47,6 +52,43 @@ def session_progress(
             context.log.info(message)
 
     return report
+
+
+def whole_progress(
+    context: dg.OpExecutionContext, claim: ShardClaim, *, clock: Callable[[], float] = time.monotonic
+) -> Callable[[], None]:
+    """Return a callback that observes the asset while several shards are under way, one of them for all."""
+    last_event = clock()
+
+    def report() -> None:
+        nonlocal last_event
+        now = clock()
+        if now - last_event < _WHOLE_SECONDS:
+            return
+        last_event = now
+        living = [row.shard for row in claim.siblings if row.is_shard and row.is_living]
+        if living and living[0] == claim.shard:
+            context.log_event(
+                dg.AssetObservation(
+                    context.asset_key,
+                    partition=str(context.partition_key),
+                    description=describe_whole(claim.siblings),
+                )
+            )
+
+    return report
+
+
+def describe_whole(rows: Sequence[ShardRow]) -> str:
+    """Return a line of progress of all shards of a run together, by what each has told last."""
+    whole = next((row.status for row in rows if row.shard == ""), {})
+    shards = [row.status for row in rows if row.is_shard]
+    done = whole.get("done_before", 0) + sum(one.get("done", 0) for one in shards)
+    total = whole.get("done_before", 0) + whole.get("left", 0)
+    errors = sum(one.get("infrastructure_errors", 0) for one in shards)
+    living = sum(row.is_shard and row.is_living for row in rows)
+    line = f"{done:,}/{total:,} sessions, {counted(living, 'shard')} under way"
+    return f"{line}, {errors:,} without a verdict" if errors else line
 
 
 def describe(progress: Progress) -> str:

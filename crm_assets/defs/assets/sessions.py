@@ -1,19 +1,32 @@
-"""The sessions of a baseline."""
+"""The sessions of a baseline: planned into shards, which any process may run, and merged.
+
+One shard, run where the run of Dagster is, is the default; it works on the run's own files.
+"""
 
 # No postponed annotations here: Dagster reads the config class off the function as it stands.
 
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import Any
 
 import dagster as dg
 
 from crm_assets.atlas.plan import SessionPlan
-from crm_assets.atlas.run_plan import load_run, require_resumable, run_plan
-from crm_assets.atlas.run_playbook import read_run_playbook
-from crm_assets.atlas.saved_plan import limit_to_go_on_with, save_plan
+from crm_assets.atlas.run_plan import open_run, require_resumable
+from crm_assets.atlas.saved_plan import limit_to_go_on_with, save_plan, saved_plan
 from crm_assets.atlas.sweep_budget import planned
-from crm_assets.defs.assets.playbook import playbook, playbook_written
-from crm_assets.defs.assets.progress import session_progress, tell
-from crm_assets.defs.assets.spending import estimate_metadata, spending_metadata
+from crm_assets.atlas.task_run import Taking, TaskRun
+from crm_assets.database import Databases, ShardClaim, ShardRow, ShardTable
+from crm_assets.defs.assets.playbook import playbook
+from crm_assets.defs.assets.progress import session_progress, tell, whole_progress
+from crm_assets.defs.assets.sessions_metadata import (
+    estimate_of,
+    finished_result,
+    kept_result,
+    tell_playbook,
+)
 from crm_assets.defs.assets.tasks import atlas_tasks
 from crm_assets.defs.partitions import BASELINE_PARTITIONS
 from crm_assets.defs.resources import (
@@ -24,22 +37,11 @@ from crm_assets.defs.resources import (
     TelemetryResource,
 )
 from crm_assets.defs.sessions_config import SessionsConfig
-from crm_assets.defs.stages import (
-    GROUP,
-    OWNERS,
-    file_result,
-    leased,
-    require,
-    tags,
-    transcripts_link,
-)
-from crm_assets.engine import SessionCounts, tally_of
+from crm_assets.defs.stages import GROUP, OWNERS, leased, require, tags
+from crm_assets.engine import WHOLE, OnProgress, Progress, RunSummary, Shard
 from crm_assets.errors import InfrastructureError
-from crm_assets.llm import Spending, ledger_totals
-from crm_assets.records import SessionLog
-from crm_assets.reporting.estimate.run import RunEstimate, estimate_run
+from crm_assets.reporting.estimate.run import estimate_run
 from crm_assets.reporting.formats import counted
-from crm_assets.reporting.origin import origin_of
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.project import Project
 from crm_assets.workspace.states import prepare
@@ -50,217 +52,311 @@ POOL = "language_models"
 """Dagster's pool of the runs that ask models: they share the providers' limits."""
 
 _PAUSE_SECONDS = 15.0
+_MOST_PASSES = 1_000_000
 
 
-@dg.asset(
-    group_name=GROUP,
-    owners=OWNERS,
-    tags=tags("sessions"),
-    partitions_def=BASELINE_PARTITIONS,
-    deps=[atlas_tasks, playbook],
-    code_version="3",
-    kinds={"jsonl", "postgres", "litellm"},
-    pool=POOL,
+@dg.op(
+    ins={"tasks": dg.In(dg.Nothing), "playbook": dg.In(dg.Nothing)},
+    out=dg.DynamicOut(dg.Nothing),
 )
-def atlas_sessions(
-    context: dg.AssetExecutionContext,
+def plan(
+    context: dg.OpExecutionContext,
     config: SessionsConfig,
     *,
     artifacts: ArtifactsResource,
     postgres: PostgresResource,
     sandbox: SandboxResource,
+) -> Iterator[dg.DynamicOutput[None]]:
+    """Begin or go on with the run, and divide what is left of it into shards."""
+
+    def say(words: str) -> None:
+        tell(context, words)
+
+    with (
+        leased(context, artifacts, last=False) as paths,
+        closing(ShardTable(artifacts.project, paths.folder)) as table,
+        table.claim(f"plan of {context.run.run_id}", on_wait=say) as claim,
+    ):
+        if claim is None:  # this step was delivered twice
+            rows = {row.shard: row.status for row in table.rows()}
+            shards = rows[f"plan of {context.run.run_id}"]["shards"]
+        elif (begun := _begin(context, config, artifacts.project, paths, postgres.databases())) is not None:
+            with _resumed_later(context, config.retries):
+                reset = sandbox.reset()
+                say(_described(reset))
+                table.begin(claim, on_wait=say)
+                run = _open(config, artifacts, postgres, paths, begun)
+                shards = [shard.name for shard in run.plan(config.shards)]
+                noted = {
+                    **begun,
+                    "sandboxes_reset": reset.sandboxes,
+                    "sandboxes_remade": reset.remade,
+                    "sandbox_fingerprint": reset.fingerprint,
+                }
+                if run.division is not None:
+                    noted |= {"began": time.time(), **vars(run.division)}
+                    say(f"{counted(run.division.left, 'session')} in {counted(len(shards), 'shard')}")
+                table.note(noted)
+            claim.stop.raise_if_asked()
+            claim.status, claim.finished = {"shards": shards}, True
+        else:
+            shards = []
+    for shard in shards:
+        yield dg.DynamicOutput(None, mapping_key=shard)
+
+
+@dg.op(ins={"shard": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing), pool=POOL)
+def run_shard(
+    context: dg.OpExecutionContext,
+    config: SessionsConfig,
+    *,
+    artifacts: ArtifactsResource,
+    postgres: PostgresResource,
+) -> None:
+    """Run the sessions of one shard, or go on with them."""
+    shard = Shard.parse(str(context.get_mapping_key()))
+
+    def say(words: str) -> None:
+        tell(context, words if shard.of == 1 else f"{shard.name}: {words}")
+
+    with (
+        leased(context, artifacts, last=False, shared=shard.of > 1) as paths,
+        closing(ShardTable(artifacts.project, paths.folder)) as table,
+        table.claim(shard.name, on_wait=say) as claim,
+    ):
+        if claim is None:
+            say("was finished elsewhere meanwhile")
+            return
+        passes = int(claim.status.get("passes", 0))
+        with _resumed_later(context, config.retries + passes):
+            run = _open(config, artifacts, postgres, paths, table.noted())
+            summary = run.take(
+                shard,
+                Taking(
+                    seconds=config.seconds_of(shard),
+                    progress=_shard_progress(context, claim, shard),
+                    stop=claim.stop,
+                    claim=lambda keys: claim.claim_sessions(keys, on_wait=say),
+                ),
+            )
+        claim.status |= {"summary": vars(summary), "passes": passes + bool(summary.left)}
+        claim.finished = not summary.left
+    if summary.left:
+        say(f"the time is over, {counted(summary.left, 'session')} left for its next pass")
+        raise dg.RetryRequested(max_retries=_MOST_PASSES)
+
+
+@dg.op(ins={"shards": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing, code_version="3"))
+def merge(
+    context: dg.OpExecutionContext,
+    config: SessionsConfig,
+    *,
+    artifacts: ArtifactsResource,
+    postgres: PostgresResource,
     telemetry: TelemetryResource,
-) -> dg.MaterializeResult[None]:
+) -> Iterator[dg.Output[None]]:
+    """Merge the shards, and finish the run: each session once."""
+    with (
+        leased(context, artifacts) as paths,
+        closing(ShardTable(artifacts.project, paths.folder)) as table,
+        table.claim("merge", on_wait=lambda words: tell(context, words)),
+    ):
+        if paths.has_sessions:
+            table.forget()
+            yield _output(kept_result(context, artifacts.project, paths))
+            return
+        options = _options(config, paths)
+        noted = table.noted()
+        with _resumed_later(context, config.retries):
+            rows = table.rows()
+            run = _open(config, artifacts, postgres, paths, noted)
+            summary, spending = run.merge(_whole_summary(rows))
+        if not paths.plan.exists():
+            save_plan(artifacts.project, paths, options)
+        tell_playbook(context, paths)
+        _add_up(summary, rows, noted)
+        tell(context, f"{counted(summary.total, 'session')} in {summary.seconds:.1f} s")
+        result = finished_result(
+            context,
+            artifacts.project,
+            paths,
+            plan=options,
+            summary=summary,
+            spending=spending,
+            telemetry=telemetry,
+            noted=noted,
+        )
+        table.forget()
+    yield _output(result)
+
+
+@dg.config_mapping
+def _for_all_steps(config: SessionsConfig) -> dict[str, Any]:
+    """Give each step the options of the asset, which the launchpad shows as one list."""
+    options = {"config": config.model_dump(mode="json", exclude_none=True)}
+    return {step.name: options for step in (plan, run_shard, merge)}
+
+
+@dg.graph_asset(
+    group_name=GROUP,
+    owners=OWNERS,
+    tags=tags("sessions"),
+    partitions_def=BASELINE_PARTITIONS,
+    ins={"tasks": dg.AssetIn(atlas_tasks.key), "playbook": dg.AssetIn(playbook.key)},
+    config=_for_all_steps,
+    kinds={"jsonl", "postgres", "litellm"},
+    code_version="3",
+)
+def atlas_sessions(tasks: Any, playbook: Any) -> Any:
     """A session for each task, run on the CRM sandbox and verified turn by turn: `sessions.jsonl`.
 
     With the agent `atlas` a student works, a teacher validates, judges reward and a learner learns; the
     telemetry database keeps all of it. The file appears when all sessions are done; a stopped run resumes.
-    Read by `baseline_metrics` and by `crm-assets show`.
+    Its sessions may be divided among several processes (`shards`). Read by `baseline_metrics` and by
+    `crm-assets show`.
     """
-    with leased(context, artifacts) as paths:
-        plan = _plan(config, artifacts.project, paths)
-        require(paths.tasks, atlas_tasks.key.to_user_string())
-        again = context.retry_number > 0 or (context.run.parent_run_id is not None and not paths.finished)
-        overwrite = config.overwrite and not again
-        estimate = _estimated(context, artifacts.project, paths, config, plan, overwrite=overwrite)
-        if config.resume and paths.has_sessions and not again:
-            require_resumable(
-                paths,
-                plan,
-                project=artifacts.project,
-                databases=postgres.databases(),
-                dataset=paths.key.dataset,
-            )
-            paths.reopen()
-        # What an earlier attempt has finished is resumed, whether of this run or of the one it retries.
-        if not prepare(paths, paths.sessions, overwrite=overwrite):
-            return _kept(context, artifacts.project, paths)
-        if not paths.begun:
-            save_plan(artifacts.project, paths, plan, limit=limit_to_go_on_with(paths, None))
-        try:
-            reset = sandbox.reset()
-            tell(context, _described(reset))
-            summary = run_plan(
-                paths,
-                plan,
-                project=artifacts.project,
-                databases=postgres.databases(),
-                dataset=paths.key.dataset,
-                progress=session_progress(context),
-                estimate=None if estimate is None else estimate.cost,
-            )
-        except InfrastructureError as error:
-            if context.retry_number >= config.retries:
-                raise
-            context.log.warning(f"{error} Resuming in {_PAUSE_SECONDS:g} s; finished sessions are kept.")
-            raise dg.RetryRequested(config.retries, seconds_to_wait=_PAUSE_SECONDS) from error
-        if not paths.plan.exists():
-            save_plan(artifacts.project, paths, plan)
-    _tell_playbook(context, paths)
-    tell(context, f"{counted(summary.total, 'session')} in {summary.seconds:.1f} s")
-    return file_result(
-        artifacts.project,
-        paths.sessions,
-        {
-            "agent": plan.agent,
-            **_counts(summary),
-            **transcripts_link(paths),
-            "done_before": summary.resumed,
-            "sandboxes_discarded": summary.sandboxes_discarded,
-            "seconds": round(summary.seconds, 3),
-            **spending_metadata(paths.ledger),
-            **_repeated(paths),
-            **estimate_metadata(estimate),
-            **_stored(context, telemetry, plan, paths, artifacts.project),
-            "sandboxes_reset": reset.sandboxes,
-            "sandboxes_remade": reset.remade,
-            "sandbox_fingerprint": reset.fingerprint,
-            "budget_usd": plan.budget_usd,
-            "budget_tokens": plan.budget_tokens,
-        },
-    )
+    shards = plan(tasks=tasks, playbook=playbook)
+    return merge(shards=shards.map(lambda shard: run_shard(shard=shard)).collect())
 
 
-def _plan(config: SessionsConfig, project: Project, paths: BaselinePaths) -> SessionPlan:
-    """Return the options of the run: those of the launchpad, or what a sweep planned for it."""
-    if not config.as_planned:
-        return config.plan()
-    paths.protect(overwrite=config.overwrite or config.resume)
-    return planned(project, paths).sessions
+def _begin(
+    context: dg.OpExecutionContext,
+    config: SessionsConfig,
+    project: Project,
+    paths: BaselinePaths,
+    databases: Databases,
+) -> dict[str, Any] | None:
+    """Prepare the run's files, and return what to note of it; None if its sessions are done and are kept.
+
+    Raises:
+        InputError: the sessions are protected, or of another run; or they may cost more than the
+            configuration's limit, with no budget, and nobody accepted it.
+    """
+    if config.as_planned:
+        paths.protect(overwrite=config.overwrite or config.resume)
+        options = planned(project, paths).sessions
+    else:
+        options = config.plan()
+    require(paths.tasks, atlas_tasks.key.to_user_string())
+    again = context.retry_number > 0 or (context.run.parent_run_id is not None and not paths.finished)
+    overwrite = config.overwrite and not again
+    noted = _estimated(context, project, paths, config, options, overwrite=overwrite)
+    if config.resume and paths.has_sessions and not again:
+        require_resumable(paths, options, project=project, databases=databases, dataset=paths.key.dataset)
+        paths.reopen()
+    # What an earlier attempt has finished is resumed, whether of this run or of the one it retries.
+    if not prepare(paths, paths.sessions, overwrite=overwrite):
+        return None
+    if not paths.begun:
+        save_plan(project, paths, options, limit=limit_to_go_on_with(paths, None))
+    return noted
 
 
 def _estimated(
-    context: dg.AssetExecutionContext,
+    context: dg.OpExecutionContext,
     project: Project,
     paths: BaselinePaths,
     config: SessionsConfig,
     plan: SessionPlan,
     *,
     overwrite: bool,
-) -> RunEstimate | None:
-    """Tell what the sessions to run will cost; None if nothing is to be paid.
+) -> dict[str, Any]:
+    """Tell what the sessions to run will cost, and return it; nothing if nothing is to be paid.
 
     Raises:
         InputError: it may be more than the configuration's limit, with no budget, and nobody accepted it.
     """
     if paths.has_sessions and not (overwrite or config.resume):
-        return None  # they are kept
+        return {}  # they are kept
     files = None if overwrite else paths
     estimate = estimate_run(project, paths.key.dataset, plan, files=files, tasks=paths.tasks)
-    if estimate is not None:
-        context.log.info(estimate.summary)
-        context.instance.add_run_tags(context.run.run_id, {"crm_assets/estimate": estimate.amount})
-        if estimate.needs_consent and not config.accept_cost:
-            raise estimate.refusal()
-    return estimate
+    if estimate is None:
+        return {}
+    context.log.info(estimate.summary)
+    context.instance.add_run_tags(context.run.run_id, {"crm_assets/estimate": estimate.amount})
+    if estimate.needs_consent and not config.accept_cost:
+        raise estimate.refusal()
+    return {"estimate": estimate.cost.model_dump(mode="json")}
 
 
-def _kept(
-    context: dg.AssetExecutionContext, project: Project, paths: BaselinePaths
-) -> dg.MaterializeResult[None]:
-    """Return the result of sessions that an earlier run of Dagster made, and that stay as they are."""
-    tally = tally_of(paths.sessions)
-    tell(context, f"{counted(tally.total, 'session')} done before, and kept")
-    agent = (SessionLog(paths.sessions).header.agent_config or {}).get("name")
-    return file_result(
-        project,
-        paths.sessions,
-        {
-            "agent": agent,
-            **_counts(tally),
-            **transcripts_link(paths),
-            "done_before": tally.total,
-            **spending_metadata(paths.ledger),
-            **_repeated(paths),
-        },
+def _options(config: SessionsConfig, paths: BaselinePaths) -> SessionPlan:
+    """Return the options of a run that has been planned."""
+    saved = saved_plan(paths) if config.as_planned else None
+    return config.plan() if saved is None else saved.sessions
+
+
+def _open(
+    config: SessionsConfig,
+    artifacts: ArtifactsResource,
+    postgres: PostgresResource,
+    paths: BaselinePaths,
+    noted: Mapping[str, Any],
+) -> TaskRun:
+    return open_run(
+        paths,
+        _options(config, paths),
+        project=artifacts.project,
+        databases=postgres.databases(),
+        dataset=paths.key.dataset,
+        estimate=estimate_of(noted),
     )
 
 
-def _tell_playbook(context: dg.AssetExecutionContext, paths: BaselinePaths) -> None:
-    """Record in Dagster what the run made of the playbook."""
-    if not paths.playbook.is_file():
+@contextmanager
+def _resumed_later(context: dg.OpExecutionContext, retries: int) -> Iterator[None]:
+    """Have the step retried after a pause where the infrastructure failed, up to `retries` times."""
+    try:
+        yield
+    except InfrastructureError as error:
+        if context.retry_number >= retries:
+            raise
+        context.log.warning(f"{error} Resuming in {_PAUSE_SECONDS:g} s; finished sessions are kept.")
+        raise dg.RetryRequested(retries, seconds_to_wait=_PAUSE_SECONDS) from error
+
+
+def _shard_progress(context: dg.OpExecutionContext, claim: ShardClaim, shard: Shard) -> OnProgress:
+    """Return a callback that reports a shard's progress under its step, and tells it to the siblings."""
+    report = session_progress(context)
+    whole = None if shard.of == 1 else whole_progress(context, claim)
+
+    def tell_all(progress: Progress) -> None:
+        claim.status |= {
+            "done": progress.done,
+            "total": progress.total,
+            "succeeded": progress.succeeded,
+            "infrastructure_errors": progress.infrastructure_errors,
+        }
+        report(progress)
+        if whole is not None:
+            whole()
+
+    return tell_all
+
+
+def _whole_summary(rows: list[ShardRow]) -> RunSummary | None:
+    """Return the summary of a run that was not divided; None if it was, or if it is not known."""
+    found = next((row.status.get("summary") for row in rows if row.shard == WHOLE.name), None)
+    return None if found is None else RunSummary(**found)
+
+
+def _add_up(summary: RunSummary, rows: list[ShardRow], noted: Mapping[str, Any]) -> None:
+    """Add what the shards of a divided run tell to its summary."""
+    if "began" not in noted:
         return
-    document = read_run_playbook(paths)
-    if document.learning == "on":
-        context.log_event(playbook_written(document))
-    if document.awaiting_approval:
-        waiting = counted(document.awaiting_approval, "session")
-        tell(
-            context, f"waiting for approval, so not in the playbook yet: {waiting} (crm-assets review list)"
-        )
+    summary.resumed = noted["done_before"]
+    summary.seconds = time.time() - noted["began"]
+    summary.sandboxes_discarded = sum(
+        row.status.get("summary", {}).get("sandboxes_discarded", 0) for row in rows
+    )
+
+
+def _output(result: dg.MaterializeResult[None]) -> dg.Output[None]:
+    """Return a result as the output of a step that is a part of its asset."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # data versions, in this (pinned) Dagster
+        return dg.Output(None, metadata=result.metadata, data_version=result.data_version)
 
 
 def _described(reset: SandboxReset) -> str:
     remade = f", {reset.remade} of them recreated" if reset.remade else ""
     return f"{counted(reset.sandboxes, 'sandbox', 'sandboxes')} reset{remade}"
-
-
-def _stored(
-    context: dg.AssetExecutionContext,
-    telemetry: TelemetryResource,
-    plan: SessionPlan,
-    paths: BaselinePaths,
-    project: Project,
-) -> dict[str, Any]:
-    """Return what the telemetry database holds of the sessions, with the last one's row."""
-    if plan.agent != "atlas" or plan.replay is not None:
-        return {}
-    configured = load_run(plan, project, paths.key.dataset).config.config.storage.database_url
-    try:
-        rows = telemetry.rows(paths.key.run_id, configured)
-    except InfrastructureError as error:  # the sessions are finished, and paid for
-        context.log.warning(f"{error} What it holds of these sessions is not shown.")
-        return {}
-    last = max(rows, key=lambda row: row.id, default=None)
-    return {
-        "telemetry_sessions": len(rows),
-        "telemetry_row": None if last is None else dg.MetadataValue.json(last._asdict()),
-    }
-
-
-def _counts(summary: SessionCounts) -> dict[str, Any]:
-    return {
-        "sessions": summary.total,
-        "strict_success": summary.succeeded,
-        "no_strict_success": summary.failed,
-        "undecided": summary.undecided,
-        "infrastructure_failures": summary.infrastructure_errors,
-        "not_recorded": summary.not_recorded,
-        "not_run": summary.not_run,
-    }
-
-
-def _repeated(paths: BaselinePaths) -> dict[str, Any]:
-    """Return the costs of a run that repeats another: its own are none, the ledger has the other's."""
-    header = SessionLog(paths.sessions).header
-    origin = origin_of(header.agent_config, header.replay_of)
-    if origin is None:
-        return {}
-    recorded = Spending.total(ledger_totals(paths.ledger).values()) if paths.ledger.is_file() else None
-    return {
-        "repeats": origin.label,
-        "tokens": 0,
-        "cost_usd": 0.0,
-        "recorded_tokens": recorded.usage.total_tokens if recorded else None,
-        "recorded_cost_usd": recorded.cost_usd if recorded else None,
-    }

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from crm_assets.llm import Spending, answers_by_model, ledger_totals
-from crm_assets.reporting.estimate.run import RunEstimate
+from crm_assets.llm import Role, Spending, answers_by_model, ledger_totals
+from crm_assets.records.estimate import CostEstimate
+from crm_assets.reporting.estimate.wording import describe_estimate
 
 __all__ = ["estimate_metadata", "spending_metadata"]
 
 
-def estimate_metadata(estimate: RunEstimate | None) -> dict[str, Any]:
+def estimate_metadata(cost: CostEstimate | None) -> dict[str, Any]:
     """Return what a run was estimated to cost; nothing if nothing was to be paid."""
-    if estimate is None:
+    if cost is None:
         return {}
-    cost = estimate.cost
     return {
-        "estimate": estimate.summary,
+        "estimate": describe_estimate(cost),
         "estimated_usd": cost.usd,
         "estimated_tokens": cost.tokens,
         "estimate_by_role": dg.MetadataValue.table(
@@ -39,15 +40,20 @@ def estimate_metadata(estimate: RunEstimate | None) -> dict[str, Any]:
     }
 
 
-def spending_metadata(ledger: Path) -> dict[str, Any]:
+def spending_metadata(ledger: Path, by_role: Mapping[Role, Spending] | None = None) -> dict[str, Any]:
     """Return the run's cost by its ledger, in all and by role; nothing if no model was called.
+
+    Args:
+        ledger: the file.
+        by_role: its sums, where they are known.
 
     Raises:
         InputError: the file is no ledger.
     """
     if not ledger.is_file():
         return {}
-    by_role = ledger_totals(ledger)
+    if by_role is None:
+        by_role = ledger_totals(ledger)
     total = Spending.total(by_role.values())
     return {
         "ledger": dg.MetadataValue.path(str(ledger)),

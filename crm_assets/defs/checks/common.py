@@ -94,7 +94,7 @@ def session_plan(
     if run is None:
         raise InputError("Dagster holds no run that made these sessions, so their options are unknown.")
     ops = run.run_config.get("ops") or {}
-    return SessionsConfig(**(ops.get(atlas_sessions.op.name) or {}).get("config", {})).plan()
+    return SessionsConfig(**(ops.get(atlas_sessions.node_def.name) or {}).get("config", {})).plan()
 
 
 def _last(

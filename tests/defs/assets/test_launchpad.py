@@ -27,7 +27,7 @@ def test_every_option_says_what_it_is(op: str) -> None:
 
 def test_the_options_that_users_ask_for_are_there() -> None:
     offered = fields(BASELINE_JOB, "atlas_sessions").keys()
-    own = {"overwrite", "resume", "retries", "as_planned", "accept_cost"}
+    own = {"overwrite", "resume", "retries", "as_planned", "accept_cost", "shards", "shard_minutes"}
     assert {field.name for field in plan_fields()} | own == offered
     conversations = {"limit", "part", "split", "seed"}
     own = {"overwrite", "agent", "config", "as_planned"}

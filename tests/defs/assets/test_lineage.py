@@ -16,6 +16,7 @@ import pytest
 
 import crm_assets.defs.assets.sessions as sessions_module
 from crm_assets.atlas.plan import SessionPlan
+from crm_assets.atlas.task_run import TaskRun
 from crm_assets.conversations import DatasetError
 from crm_assets.definitions import defs
 from crm_assets.defs.assets import conversations
@@ -30,7 +31,7 @@ from crm_assets.orchestration.materialize import (
     materialize_on,
     open_instance,
 )
-from crm_assets.workspace.baseline_files import BaselinePaths, RunFiles, plan_run
+from crm_assets.workspace.baseline_files import BaselinePaths, plan_run
 from crm_assets.workspace.files import read_json, sha256_of_file
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
@@ -357,14 +358,15 @@ def test_a_missing_session_stops_the_run(
     paths: BaselinePaths,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = sessions_module.run_plan
+    real = TaskRun.merge
 
-    def lossy(files: RunFiles, plan: SessionPlan, **options: Any) -> Any:
-        summary = real(files, plan, **options)
-        files.sessions.write_bytes(b"".join(files.sessions.read_bytes().splitlines(keepends=True)[:-1]))
-        return summary
+    def lossy(run: TaskRun, *given: Any) -> Any:
+        merged = real(run, *given)
+        sessions = run.files.sessions
+        sessions.write_bytes(b"".join(sessions.read_bytes().splitlines(keepends=True)[:-1]))
+        return merged
 
-    monkeypatch.setattr(sessions_module, "run_plan", lossy)
+    monkeypatch.setattr(TaskRun, "merge", lossy)
     with pytest.raises(CheckFailed, match=r"sessions_match_tasks: small\|\w+: 1 of 6 tasks have no"):
         materialize_on(instance, project, key, REPLAY)
     assert not paths.metrics.exists()
@@ -379,7 +381,7 @@ def test_infrastructure_that_fails_is_told_as_such_and_may_be_tried_again(
     def broken(*_: Any, **__: Any) -> None:
         raise InfrastructureError("The disk is full.")
 
-    monkeypatch.setattr(sessions_module, "run_plan", broken)
+    monkeypatch.setattr(TaskRun, "take", broken)
     with pytest.raises(InfrastructureError, match="The disk is full"):
         materialize_on(instance, project, key, REPLAY)
     monkeypatch.undo()
@@ -407,7 +409,7 @@ def test_ctrl_c_stops_the_run_and_leaves_nothing_half_written(
         time.sleep(30)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sessions_module, "run_plan", interrupted)
+        patch.setattr(TaskRun, "take", interrupted)
         with pytest.raises(KeyboardInterrupt):
             materialize_on(instance, project, key, REPLAY)
     kept = ["plan.json", "revision.json", "tasks.jsonl"]
@@ -468,17 +470,18 @@ def test_sessions_that_the_infrastructure_stopped_are_gone_on_with(
     paths: BaselinePaths,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real, starts = sessions_module.run_plan, []
+    real, starts = TaskRun.take, []
 
-    def flaky(files: RunFiles, plan: SessionPlan, **options: Any) -> Any:
+    def flaky(run: TaskRun, *given: Any) -> Any:
+        files = run.files
         starts.append(files.partial.exists())
         if len(starts) == 1:
             files.partial.write_bytes(b"")
             raise InfrastructureError("The database went away.")
         files.partial.unlink()
-        return real(files, plan, **options)
+        return real(run, *given)
 
-    monkeypatch.setattr(sessions_module, "run_plan", flaky)
+    monkeypatch.setattr(TaskRun, "take", flaky)
     monkeypatch.setattr(sessions_module, "_PAUSE_SECONDS", 0.0)
     materialize_on(
         instance, project, key, LineageOptions(SessionPlan(agent="replay"), overwrite=True, retries=1)
@@ -497,7 +500,7 @@ def test_retries_end_and_wrong_input_is_not_tried_again(
             starts.append(1)
             raise error
 
-        monkeypatch.setattr(sessions_module, "run_plan", broken)
+        monkeypatch.setattr(TaskRun, "take", broken)
         monkeypatch.setattr(sessions_module, "_PAUSE_SECONDS", 0.0)
         with pytest.raises(type(error), match=str(error)):
             materialize_on(instance, project, key, LineageOptions(SessionPlan(agent="replay"), retries=2))
