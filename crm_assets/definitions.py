@@ -8,6 +8,7 @@ import dagster as dg
 
 from crm_assets.defs.assets import LINEAGE, baseline_history, conversations, learning_study, playbook
 from crm_assets.defs.checks import CHECKS
+from crm_assets.defs.executors import make_executor
 from crm_assets.defs.jobs import JOBS
 from crm_assets.defs.resources import (
     ArtifactsResource,
@@ -35,7 +36,7 @@ defs = dg.Definitions(
     jobs=JOBS,
     schedules=SCHEDULES,
     sensors=SENSORS,
-    executor=dg.in_process_executor,
+    executor=make_executor(),
     resources={
         "artifacts": _artifacts,
         "postgres": _postgres,
