@@ -12,6 +12,7 @@ import yaml
 
 import crm_assets.defs.assets.sessions as sessions_module
 from crm_assets.atlas.sweep import SavedSweep, read_spec
+from crm_assets.atlas.task_run import TaskRun
 from crm_assets.definitions import defs
 from crm_assets.defs.sweep import SWEEP_JOB, SweepConfig
 from crm_assets.errors import InfrastructureError
@@ -37,16 +38,17 @@ def file(project: Project) -> Path:
 def test_a_sweep_that_failed_goes_on_with_what_is_left(
     run: Run, project: Project, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, begun = sessions_module.run_plan, []
+    real, begun = TaskRun.take, []
 
-    def flaky(files: BaselinePaths, *rest: Any, **options: Any) -> Any:
-        begun.append(files.key.run.label)
+    def flaky(task_run: TaskRun, *given: Any) -> Any:
+        assert isinstance(task_run.files, BaselinePaths)
+        begun.append(task_run.files.key.run.label)
         if len(begun) == 1:
             raise InfrastructureError("The disk is full.")
-        return real(files, *rest, **options)
+        return real(task_run, *given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sessions_module, "run_plan", flaky)
+        patch.setattr(TaskRun, "take", flaky)
         patch.setattr(sessions_module, "_PAUSE_SECONDS", 0.0)
         patch.setattr("crm_assets.orchestration.sweep._RETRIES", 0)
         failed = run("sweep", file, "--here")
