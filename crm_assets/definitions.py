@@ -6,7 +6,14 @@ import warnings
 
 import dagster as dg
 
-from crm_assets.defs.assets import LINEAGE, baseline_history, conversations, learning_study, playbook
+from crm_assets.defs.assets import (
+    LINEAGE,
+    baseline_history,
+    conversations,
+    leaderboard,
+    learning_study,
+    playbook,
+)
 from crm_assets.defs.checks import CHECKS
 from crm_assets.defs.executors import make_executor
 from crm_assets.defs.jobs import JOBS
@@ -28,7 +35,9 @@ _postgres = PostgresResource.configure_at_launch(artifacts=_artifacts)
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", dg.BetaWarning)  # code references, in this (pinned) Dagster
-    _assets = with_source_links([conversations, playbook, *LINEAGE, baseline_history, learning_study])
+    _assets = with_source_links(
+        [conversations, playbook, *LINEAGE, baseline_history, leaderboard, learning_study]
+    )
 
 defs = dg.Definitions(
     assets=_assets,

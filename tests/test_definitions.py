@@ -15,12 +15,20 @@ import yaml
 from crm_assets.definitions import defs
 from crm_assets.defs.assets.sessions import POOL
 from crm_assets.defs.checks import BLOCKING, SMOKE_JOB, SMOKE_NAMES, WARNINGS
-from crm_assets.defs.jobs import BASELINE_JOB, HARNESS_JOB, HISTORY_JOB, RESCORE_JOB, STUDY_JOB
+from crm_assets.defs.jobs import (
+    BASELINE_JOB,
+    HARNESS_JOB,
+    HISTORY_JOB,
+    LEADERBOARD_JOB,
+    RESCORE_JOB,
+    STUDY_JOB,
+    SWEEP_JOB,
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 LINEAGE = ["dataset_revision", "atlas_tasks", "atlas_sessions", "baseline_metrics", "baseline_readme"]
-OTHERS = ["conversations", "baseline_history", "playbook", "learning_study"]
+OTHERS = ["conversations", "baseline_history", "leaderboard", "playbook", "learning_study"]
 CODE_VERSIONS = {"dataset_revision": "2", "atlas_sessions": "3", "baseline_readme": "2"}
 WARNED = {
     "dataset_audit": "dataset_revision",
@@ -68,9 +76,11 @@ def test_dg_lists_the_definitions(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     listed = json.loads(done.stdout)
     assert {*LINEAGE, *OTHERS} == {a["asset_key"] for a in listed["assets"]}
-    assert {BASELINE_JOB, HARNESS_JOB, HISTORY_JOB, RESCORE_JOB, SMOKE_JOB, STUDY_JOB} == {
-        j["name"] for j in listed["jobs"]
+    known = {
+        *(BASELINE_JOB, HARNESS_JOB, HISTORY_JOB, LEADERBOARD_JOB),
+        *(RESCORE_JOB, SMOKE_JOB, STUDY_JOB, SWEEP_JOB),
     }
+    assert known == {job["name"] for job in listed["jobs"]}
 
 
 def test_each_stage_depends_on_the_one_before() -> None:
@@ -114,7 +124,7 @@ def test_the_source_is_observed_per_dataset() -> None:
     assert node.kinds == {"jsonl"}
 
 
-@pytest.mark.parametrize("name", [*LINEAGE, "baseline_history", "learning_study"])
+@pytest.mark.parametrize("name", [*LINEAGE, "baseline_history", "leaderboard", "learning_study"])
 def test_each_asset_leads_to_its_code(name: str) -> None:
     metadata = defs.resolve_asset_graph().get(dg.AssetKey(name)).metadata
     references = metadata["dagster/code_references"]

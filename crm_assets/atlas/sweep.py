@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from crm_assets.atlas.choices import AgentKind
 from crm_assets.atlas.plan import SessionPlan, plan_fields
 from crm_assets.errors import InputError
-from crm_assets.workspace.keys import BaselineKey, RunKey, parse_dataset
+from crm_assets.workspace.keys import BaselineKey, RunKey, is_name, parse_dataset
 from crm_assets.workspace.yaml_documents import read_yaml
 
 __all__ = ["SavedSweep", "SweepRun", "SweepSpec", "read_spec"]
@@ -124,7 +125,7 @@ class SavedSweep(_Part):
             named = [_slug(config.stem)] if config and plan.asks_models and configurations[1:] else []
             label = "-".join([spec.name, agent.name, *named, str(repeat)])
             key = BaselineKey.of(dataset, RunKey.parse(str(RunKey(started, label))))
-            yield SweepRun(key, self._apart(plan, str(key.run).lower()))
+            yield SweepRun(key, self._apart(plan, key))
 
     def _plan(self, agent: SweepAgent, config: Path | None) -> SessionPlan:
         chosen = {**self.spec.options, **agent.options}
@@ -141,11 +142,14 @@ class SavedSweep(_Part):
         }
         return SessionPlan(agent=agent.agent, **chosen)
 
-    def _apart(self, plan: SessionPlan, run: str) -> SessionPlan:
+    def _apart(self, plan: SessionPlan, key: BaselineKey) -> SessionPlan:
         """Return the plan with a playbook of its own: runs that are compared must not teach each other."""
         if plan.agent != "atlas" or plan.namespace is not None or plan.learning in ("off", "frozen"):
             return plan
-        return plan.model_copy(update={"namespace": run})
+        name = f"{key.dataset}-{key.run}".lower()
+        if not is_name(name):  # too long
+            name = f"{str(key.run).lower()[:60]}-{sha256(str(key).encode()).hexdigest()[:12]}"
+        return plan.model_copy(update={"namespace": name})
 
 
 def read_spec(path: Path) -> SweepSpec:

@@ -27,6 +27,7 @@ from crm_assets.cli.harness import harness
 from crm_assets.cli.import_run import import_command
 from crm_assets.cli.init import init
 from crm_assets.cli.label import label
+from crm_assets.cli.leaderboard import leaderboard
 from crm_assets.cli.lineage import lineage
 from crm_assets.cli.note import note
 from crm_assets.cli.offline_server import offline_server
@@ -83,6 +84,7 @@ for _command in (
     gate,
     study,
     sweep,
+    leaderboard,
     playbook,
     review,
     lineage,

@@ -12,6 +12,7 @@ from crm_assets.defs.assets import (
     baseline_history,
     baseline_metrics,
     baseline_readme,
+    leaderboard,
     learning_study,
 )
 from crm_assets.defs.assets.tasks import TasksConfig
@@ -24,12 +25,14 @@ __all__ = [
     "HARNESS_JOB",
     "HISTORY_JOB",
     "JOBS",
+    "LEADERBOARD_JOB",
     "RESCORE_JOB",
     "STUDY_JOB",
     "SWEEP_JOB",
     "baseline",
     "harness_baseline",
     "history",
+    "leaderboard_job",
     "rescore",
     "smoke",
     "study",
@@ -40,6 +43,7 @@ BASELINE_JOB = "baseline"
 HARNESS_JOB = "harness_baseline"
 RESCORE_JOB = "rescore"
 HISTORY_JOB = "history"
+LEADERBOARD_JOB = "leaderboard"
 STUDY_JOB = "study"
 
 _WHOLE = dg.AssetSelection.assets(*LINEAGE)
@@ -91,6 +95,12 @@ history = dg.define_asset_job(
     description="The history of one dataset, from the baselines that are there.",
 )
 
+leaderboard_job = dg.define_asset_job(
+    LEADERBOARD_JOB,
+    selection=dg.AssetSelection.assets(leaderboard),
+    description="The systems that ran on one dataset, ranked only where they can be told apart.",
+)
+
 study = dg.define_asset_job(
     STUDY_JOB,
     selection=dg.AssetSelection.assets(learning_study),
@@ -104,6 +114,7 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     smoke,
     rescore,
     history,
+    leaderboard_job,
     study,
     sweep,
 ]

@@ -60,11 +60,11 @@ def test_every_combination_is_a_run_repeat_by_repeat(tmp_path: Path) -> None:
 
 
 def test_runs_that_learn_do_not_teach_each_other(tmp_path: Path) -> None:
-    found = sweep(tmp_path, repeats=2).runs()
-    assert {run.plan.namespace for run in found} == {
-        "20260131t093000z-trial-atlas-1",
-        "20260131t093000z-trial-atlas-2",
-    }
+    long = "x" * 90
+    found = sweep(tmp_path, datasets=["dev", "demo", long], repeats=2).runs()
+    names = [run.plan.namespace for run in found]
+    assert names[:2] == ["dev-20260131t093000z-trial-atlas-1", "demo-20260131t093000z-trial-atlas-1"]
+    assert len(set(names)) == 6, "the same run of another dataset has another"
     for options in ({"namespace": "shared"}, {"learning": "off"}):
         (run,) = sweep(tmp_path, options=options).runs()
         assert run.plan.namespace == options.get("namespace")

@@ -33,6 +33,7 @@ from crm_assets.reporting.plots import (
     Drawing,
     captions,
     draw,
+    draw_pareto,
     draw_progression,
     inline_svg,
     markdown_image,
@@ -41,6 +42,7 @@ from crm_assets.reporting.plots import (
 from crm_assets.reporting.plots.amounts import short
 from crm_assets.reporting.plots.curves import running_mean
 from crm_assets.reporting.plots.drawing import Plot, lay_out, plots_of
+from crm_assets.reporting.plots.pareto import Priced, pareto
 from crm_assets.reporting.plots.progression import progression
 from crm_assets.reporting.plots.style import COLORS, INK, fit, our_style
 from crm_assets.reporting.run_figures import RunFigures
@@ -161,9 +163,16 @@ HOSTILE = baseline(
 HOSTILE_RUNS = {f"20250101T{n:06d}Z-{'with-a-label-' * 9}": run(f"{WIDE}{n % 7}") for n in range(80)}
 
 
+SYSTEMS = [
+    Priced("A", 0.05, rate(0.7, 100, 0.6, 0.78), on_front=True),
+    Priced("B", 0.0505, rate(0.69, 100, 0.59, 0.77), on_front=False),
+    Priced("C", 0.01, rate(0.2, 100, 0.13, 0.29), on_front=True),
+]
+
+
 @pytest.fixture(scope="module")
 def drawings() -> tuple[Drawing, ...]:
-    return (*draw(ORDINARY), *draw_progression(RUNS))
+    return (*draw(ORDINARY), *draw_progression(RUNS), *draw_pareto(SYSTEMS))
 
 
 @dataclass(frozen=True)
@@ -201,7 +210,11 @@ def laid_out(request: pytest.FixtureRequest) -> list[Laid]:
 
 
 def laid(metrics: Metrics, runs: dict[str, RunFigures]) -> list[Laid]:
-    plots = [*plots_of(metrics), Plot("progression", lambda: progression(runs))]
+    plots = [
+        *plots_of(metrics),
+        Plot("progression", lambda: progression(runs)),
+        Plot("pareto", lambda: pareto(SYSTEMS)),
+    ]
     with our_style():
         drawn = [(plot.name, lay_out(plot)) for plot in plots]
         return [Laid(name, figure.bbox, texts(figure)) for name, figure in drawn]
@@ -270,7 +283,7 @@ def test_there_is_every_picture_in_both_formats(drawings: tuple[Drawing, ...]) -
 
 
 def test_pictures_without_figures_are_left_out() -> None:
-    assert draw(baseline()) == () == draw_progression({})
+    assert draw(baseline()) == () == draw_progression({}) == draw_pareto(SYSTEMS[:1])
     for part in PARTS:
         alone = draw(baseline(**{part: getattr(ORDINARY, part)}))
         assert len(alone) == 1, part
@@ -358,7 +371,9 @@ def test_captions_say_what_is_shown_and_no_figures(drawings: tuple[Drawing, ...]
     )
     for caption in shown.values():
         assert not re.search(r"\d", caption.replace("95%", "")), caption
-    assert captions(ORDINARY) == {name: text for name, text in shown.items() if name != "progression"}
+    assert captions(ORDINARY) == {
+        name: text for name, text in shown.items() if name not in ("progression", "pareto")
+    }
 
 
 def test_long_lists_are_cut_and_say_so(hostile: list[Laid]) -> None:
@@ -501,7 +516,7 @@ def test_a_baselines_metrics_become_pictures(measure: Measure) -> None:
     metrics = measure(session("c-1", meta=spent), bad, unrun("c-3"))
     with our_style():
         figures = {plot.name: lay_out(plot) for plot in plots_of(metrics)}
-    of_other_runs = {"learning_curve", "calibration", "progression"}
+    of_other_runs = {"learning_curve", "calibration", "progression", "pareto"}
     assert list(figures) == [name for name in NAMES if name not in of_other_runs]
 
     def written(name: str) -> list[str]:

@@ -7,6 +7,7 @@ from crm_assets.defs.assets.baseline_metrics import baseline_metrics
 from crm_assets.defs.assets.baseline_readme import baseline_readme
 from crm_assets.defs.assets.conversations import conversations
 from crm_assets.defs.assets.dataset_revision import dataset_revision
+from crm_assets.defs.assets.leaderboard import leaderboard
 from crm_assets.defs.assets.learning_study import learning_study
 from crm_assets.defs.assets.playbook import playbook
 from crm_assets.defs.assets.sessions import atlas_sessions
@@ -23,6 +24,7 @@ __all__ = [
     "baseline_readme",
     "conversations",
     "dataset_revision",
+    "leaderboard",
     "learning_study",
     "playbook",
 ]

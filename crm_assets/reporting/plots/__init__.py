@@ -5,7 +5,14 @@ Drawn from metrics, without a display and without the network; matplotlib is imp
 
 from __future__ import annotations
 
-from crm_assets.reporting.plots.drawing import NAMES, Drawing, captions, draw, draw_progression
+from crm_assets.reporting.plots.drawing import (
+    NAMES,
+    Drawing,
+    captions,
+    draw,
+    draw_pareto,
+    draw_progression,
+)
 from crm_assets.reporting.plots.files import PictureFile, markdown_image, write_pictures
 from crm_assets.reporting.plots.inline import inline_svg
 
@@ -15,6 +22,7 @@ __all__ = [
     "PictureFile",
     "captions",
     "draw",
+    "draw_pareto",
     "draw_progression",
     "inline_svg",
     "markdown_image",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -14,6 +14,7 @@ from crm_assets.reporting.models import Metrics
 from crm_assets.reporting.plots.amounts import failed_turns, role_amounts
 from crm_assets.reporting.plots.calibration import calibration
 from crm_assets.reporting.plots.curves import learning_curve
+from crm_assets.reporting.plots.pareto import Priced, pareto
 from crm_assets.reporting.plots.progression import progression
 from crm_assets.reporting.plots.rates import rate_columns, rate_rows
 from crm_assets.reporting.plots.style import our_style
@@ -22,7 +23,17 @@ from crm_assets.reporting.run_figures import RunFigures
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["NAMES", "Drawing", "Plot", "captions", "draw", "draw_progression", "lay_out", "plots_of"]
+__all__ = [
+    "NAMES",
+    "Drawing",
+    "Plot",
+    "captions",
+    "draw",
+    "draw_pareto",
+    "draw_progression",
+    "lay_out",
+    "plots_of",
+]
 
 _SHARE = "the share of conversations that succeeded, with its 95% interval"
 _CAPTIONS: Final = {
@@ -38,6 +49,8 @@ _CAPTIONS: Final = {
     "failure_kinds": "Failed turns by kind of failure, most frequent first.",
     "progression": "Finished runs, oldest first: strict success, state match, and mean reward, with their "
     "95% intervals. A line joins runs of one sample.",
+    "pareto": "Strict success over the cost of a conversation, with 95% intervals. The dashed line joins "
+    "the systems (circles) that no other undercuts at the same or a better rate.",
 }
 _CALIBRATED: Final = {name: VERDICTS[name] for name in ("strict_success", "turns_right", "state_match")}
 NAMES: Final = tuple(_CAPTIONS)
@@ -78,6 +91,11 @@ def draw(metrics: Metrics) -> tuple[Drawing, ...]:
 def draw_progression(runs: Mapping[str, RunFigures]) -> tuple[Drawing, ...]:
     """Draw the runs of a dataset, by key and oldest first; no picture without a run."""
     return _drawn([Plot("progression", partial(progression, runs))] if runs else [])
+
+
+def draw_pareto(systems: Sequence[Priced]) -> tuple[Drawing, ...]:
+    """Draw cost beside quality; no picture for fewer than two systems."""
+    return _drawn([Plot("pareto", partial(pareto, systems))] if systems[1:] else [])
 
 
 def captions(metrics: Metrics) -> dict[str, str]:
