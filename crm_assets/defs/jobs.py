@@ -43,7 +43,7 @@ BASELINE_JOB = "baseline"
 HARNESS_JOB = "harness_baseline"
 RESCORE_JOB = "rescore"
 HISTORY_JOB = "history"
-LEADERBOARD_JOB = "leaderboard"
+LEADERBOARD_JOB = "leaderboards"  # the name of its asset is that of an op, and taken
 STUDY_JOB = "study"
 
 _WHOLE = dg.AssetSelection.assets(*LINEAGE)
