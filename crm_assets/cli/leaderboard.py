@@ -6,6 +6,7 @@ import click
 
 from crm_assets.cli.common import json_option, print_json, relative
 from crm_assets.cli.names import DATASET
+from crm_assets.errors import InputError
 from crm_assets.workspace.datasets import require_dataset
 from crm_assets.workspace.project import find_project
 
@@ -35,6 +36,10 @@ def leaderboard(*, datasets: tuple[str, ...], as_json: bool) -> None:
         if not (project.baselines / name).is_dir():  # runs outlive the file
             require_dataset(project, name)
     named = named or [name for name in available_datasets(project) if any(finished_runs(project, name))]
+    if not named:
+        raise InputError(
+            "No dataset has a finished run yet; make one by crm-assets baseline --dataset dev."
+        )
     board = dataset_board(project, named[0]) if len(named) == 1 else overall_board(project, named)
     paths, _ = write_board(project, board)
     if as_json:

@@ -16,7 +16,7 @@ from crm_assets.reporting.formats import counted, dollars, interval, number, per
 from crm_assets.reporting.leaderboard.board import dataset_board
 from crm_assets.reporting.leaderboard.files import write_board
 from crm_assets.reporting.leaderboard.models import Board
-from crm_assets.reporting.leaderboard.page import board_document, board_headline
+from crm_assets.reporting.leaderboard.page import board_document
 from crm_assets.reporting.markdown import render
 from crm_assets.reporting.plots import markdown_image
 from crm_assets.workspace.keys import DATASET_DIMENSION
@@ -56,15 +56,26 @@ def leaderboard(
         artifacts.project,
         paths.document,
         {
-            "headline": board_headline(board),
-            "systems": len(board.systems),
-            "conversations": board.conversations,
+            "headline": _headline(board),
             "table": _table(board),
+            "systems": dg.MetadataValue.md(
+                "\n".join(f"- {system.label}: {system.name}" for system in board.systems)
+            ),
             "cost_beside_quality": picture,
             "page": dg.MetadataValue.md(render(board_document(board))),
             "report": dg.MetadataValue.path(str(paths.report)),
         },
     )
+
+
+def _headline(board: Board) -> str:
+    """Return who leads in at most 60 characters: the UI cuts what is longer."""
+    first, all_of_them = sum(each.rank == 1 for each in board.systems), len(board.systems)
+    on = counted(board.conversations, "conversation")
+    if all_of_them == 1:
+        return f"1 system on {on}: nothing to compare"
+    leads = f"{board.systems[0].label} leads" if first == 1 else f"{first:,} share rank 1"
+    return f"{leads}, of {all_of_them:,} systems on {on}"
 
 
 def _table(board: Board) -> dg.TableMetadataValue:
@@ -73,11 +84,11 @@ def _table(board: Board) -> dg.TableMetadataValue:
             dg.TableRecord(
                 {
                     "rank": "–" if system.rank is None else str(system.rank),
-                    "system": f"{system.label} {system.name}",
-                    "runs": len(system.runs),
-                    "strict_success": percent(system.strict_success),
+                    "system": system.label,
+                    "success": percent(system.strict_success),
                     "interval": interval(system.strict_success),
-                    "cost_usd": dollars(system.cost_usd),
+                    "better_than": ", ".join(system.better_than),
+                    "cost": dollars(system.cost_usd),
                     "seconds": number(system.seconds, 1),
                 }
             )
