@@ -68,9 +68,6 @@ def show(
     from crm_assets.reporting.sessions_view import (
         find_session,
         list_sessions,
-        request_blocks,
-        request_document,
-        requests_of,
         session_blocks,
         sessions_blocks,
     )
@@ -79,6 +76,12 @@ def show(
     if conversation is not None:
         found = find_session(sessions, conversation, epoch)
         if requests:
+            from crm_assets.reporting.sessions_view.requests import (
+                request_blocks,
+                request_document,
+                requests_of,
+            )
+
             asked = requests_of(paths, found.session, role)
             if as_json:
                 print_json([request_document(request) for request in asked])

@@ -72,7 +72,9 @@ def write_inspect_log(
     return writer.samples
 
 
-def write_beginning(paths: BaselinePaths, target: Path, *, most: int, wanted: str | None = None) -> None:
+def write_beginning(
+    paths: BaselinePaths, target: Path, *, most: int, wanted: str | None = None
+) -> frozenset[str]:
     """Write the first sessions of a baseline, as Inspect leaves a log that is still being written.
 
     Args:
@@ -80,6 +82,9 @@ def write_beginning(paths: BaselinePaths, target: Path, *, most: int, wanted: st
         target: the file, `.eval`.
         most: number of sessions.
         wanted: a conversation that is to be there in any case.
+
+    Returns:
+        The IDs of its conversations.
 
     Raises:
         InputError: a session cannot be read.
@@ -96,6 +101,7 @@ def write_beginning(paths: BaselinePaths, target: Path, *, most: int, wanted: st
         writer.write_start(archive)
         writer.write_samples(archive, first, None)
         writer.write_summaries(archive, "_journal/summaries/1.json")
+    return frozenset(session.conversation_id for session in first)
 
 
 def _archive(path: Path) -> zipfile.ZipFile:

@@ -18,13 +18,14 @@ _SECRET_NAME = re.compile(r"_(API_KEY|KEY|TOKEN|PASSWORD|SECRET)$")
 _SHORTEST_SECRET = 6
 """Shorter values are too common in ordinary text to be replaced everywhere."""
 
+_KEY = re.compile(r"\b(?:sk|pk|rk)-[A-Za-z0-9_*.\-]{3,}")
 _SHAPES = (
-    (("sk-", "pk-", "rk-"), re.compile(r"\b(?:sk|pk|rk)-[A-Za-z0-9_*.\-]{3,}")),
-    (("aiza",), re.compile(r"\bAIza[A-Za-z0-9_\-]{10,}")),
-    (("bearer",), re.compile(r"(?i)\bbearer\s+[A-Za-z0-9_.~+/=\-]{8,}")),
-    (("key=",), re.compile(r"(?i)(?<=[?&]key=)[^&\s\"']+")),
-    (("x-api-key: ",), re.compile(r"(?i)(?<=x-api-key: )\S+")),
-    (("://",), re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")),
+    *(("sk-", _KEY), ("pk-", _KEY), ("rk-", _KEY)),
+    ("aiza", re.compile(r"\bAIza[A-Za-z0-9_\-]{10,}")),
+    ("bearer", re.compile(r"(?i)\bbearer\s+[A-Za-z0-9_.~+/=\-]{8,}")),
+    ("key=", re.compile(r"(?i)(?<=[?&]key=)[^&\s\"']+")),
+    ("x-api-key: ", re.compile(r"(?i)(?<=x-api-key: )\S+")),
+    ("://", re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")),
 )
 """Shapes of secrets, each after what a text has in lower case where it may be: a look that costs little."""
 
@@ -39,10 +40,11 @@ def make_redactor(environment: Mapping[str, str]) -> Callable[[str], str]:
 
     def redact(text: str) -> str:
         for secret in secrets:
-            text = text.replace(secret, REDACTED)
+            if secret in text:
+                text = text.replace(secret, REDACTED)
         lower = text.lower()
-        for marks, shape in _SHAPES:
-            if any(mark in lower for mark in marks):
+        for mark, shape in _SHAPES:
+            if mark in lower:
                 text = shape.sub(REDACTED, text)
         return text
 

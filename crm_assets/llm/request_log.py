@@ -17,7 +17,7 @@ import orjson
 
 from crm_assets.errors import InfrastructureError
 from crm_assets.llm.interface import Caller, Role
-from crm_assets.llm.messages import ChatRequest, Message
+from crm_assets.llm.messages import ChatRequest, FunctionTool, Message
 from crm_assets.llm.request_lines import DIGITS, SCHEMA_VERSION
 from crm_assets.workspace.compressed_lines import lines_before_packing, pack_lines
 from crm_assets.workspace.jsonl import open_locked, read_lines, write_lines
@@ -47,6 +47,8 @@ class RequestLog:
         self._shared: set[tuple[Role, str]] = set()
         """Role and hash of what this start has written."""
         self._settings_known: dict[tuple[Role, tuple[object, ...]], str] = {}
+        self._tools: tuple[tuple[FunctionTool, ...], tuple[str, ...]] = (), ()
+        """Those of the last request that had some, and their hashes."""
         self._last: OrderedDict[str, dict[Role, tuple[Message, ...]]] = OrderedDict()
         """By session and role: the messages of the previous call."""
         try:
@@ -124,7 +126,7 @@ class RequestLog:
     def _settings(self, role: Role, request: ChatRequest, lines: list[bytes]) -> str:
         facts = {
             "model": request.model.name,
-            "tools": tuple(tool.sha256 for tool in request.tools),
+            "tools": self._hashes(request.tools),
             "tool_choice": request.tool_choice if request.tools else None,
             "parallel_tool_calls": request.parallel_tool_calls and bool(request.tools),
             "temperature": request.effective_temperature,
@@ -142,10 +144,20 @@ class RequestLog:
         self._share(role, sha256, lines, kind="settings", **facts)
         return sha256
 
+    def _hashes(self, tools: tuple[FunctionTool, ...]) -> tuple[str, ...]:
+        if tools and tools is not self._tools[0]:
+            self._tools = tools, tuple(tool.sha256 for tool in tools)
+        return self._tools[1] if tools else ()
+
     def _message(self, role: Role, message: Message, lines: list[bytes]) -> dict[str, Any]:
         if message.role != "system" or message.content is None:
-            document: dict[str, Any] = _redacted(message.document(), self._redact)
-            return document
+            document = message.document()
+            text = "\n".join((message.content or "", *(call.arguments for call in message.tool_calls)))
+            plain = message.state is None and all(call.state is None for call in message.tool_calls)
+            if plain and self._redact(text) == text:  # almost always, and one look is cheaper than many
+                return document
+            redacted: dict[str, Any] = _redacted(document, self._redact)
+            return redacted
         sha256 = hashlib.sha256(message.content.encode()).hexdigest()
         if (role, sha256) not in self._shared:
             self._share(role, sha256, lines, kind="prompt", content=self._redact(message.content))
@@ -163,6 +175,8 @@ class RequestLog:
 
 def _in_common(before: tuple[Message, ...], now: tuple[Message, ...]) -> int:
     """Return how many messages two requests begin with alike."""
+    if now[: len(before)] == before:
+        return len(before)
     count = 0
     for one, other in zip(before, now, strict=False):
         if one is not other and one != other:

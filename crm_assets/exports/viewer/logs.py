@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import multiprocessing
 import os
 import signal
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from crm_assets import __version__
 from crm_assets.concurrency import deaf_to_interrupts, gather_all
 from crm_assets.errors import CrmAssetsError, InputError
-from crm_assets.exports.inspect_log import write_beginning, write_inspect_log
 from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.jsonl import read_lines
 from crm_assets.workspace.manifest import read_manifest
 from crm_assets.workspace.project import Project
 
@@ -75,14 +77,16 @@ class LogStore:
     project: Project
     say: Callable[[str], None]
     """Called with a line for the user."""
-    _begun: dict[Path, Path] = field(default_factory=dict)
+    _begun: dict[Path, _Beginning] = field(default_factory=dict)
+    _writing: defaultdict[Path, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     _scratch: tempfile.TemporaryDirectory[str] = field(default_factory=tempfile.TemporaryDirectory)
     _exports: dict[Path, _Export] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _failed: set[Path] = field(default_factory=set)
     _closing: bool = False
 
     async def ensure(self, run: ShownRun, wanted: str | None = None) -> None:
-        """Have at least the first sessions of a run in a log, and begin with the whole of it.
+        """Have at least the first sessions of a run in a log.
 
         Args:
             run: the run.
@@ -93,25 +97,35 @@ class LogStore:
             InfrastructureError: a file cannot be written.
         """
         target = self.file(run)
+        async with self._writing[target]:
+            begun = self._begun.get(target)
+            if target.is_file() or (begun is not None and wanted in (None, *begun.conversations)):
+                return
+            file = Path(self._scratch.name) / run.paths.key.dataset / target.name
+            begun = await asyncio.to_thread(_begin, run, target, file, wanted)
+            if begun is not None:
+                self._begun[target] = begun
+
+    def complete(self, run: ShownRun) -> bool:
+        """Return whether the whole log of a run is there; begin with it otherwise.
+
+        Not before it is asked for: by then a page shows the first sessions, and has the processor no more.
+        """
+        target = self.file(run)
         if target.is_file():
-            return
-        beginning = Path(self._scratch.name) / run.paths.key.dataset / target.name
-        await asyncio.to_thread(write_beginning, run.paths, beginning, most=_FIRST, wanted=wanted)
-        self._begun[target] = beginning
-        if target not in self._exports:
+            return True
+        if target in self._begun and target not in self._exports and target not in self._failed:
             self._exports[target] = _Export(run, target)
             task = asyncio.create_task(self._watch(run, target))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        return False
 
     def current(self, run: ShownRun) -> Path | None:
         """Return the log of a run as far as it is there."""
         target = self.file(run)
-        return target if target.is_file() else self._begun.get(target)
-
-    def is_complete(self, run: ShownRun) -> bool:
-        """Tell if the whole log of a run is there."""
-        return self.file(run).is_file()
+        begun = self._begun.get(target)
+        return target if target.is_file() else begun.file if begun else None
 
     def file(self, run: ShownRun) -> Path:
         """Return the file that the log of a run is kept in."""
@@ -125,12 +139,11 @@ class LogStore:
             self.say(f"{key.dataset} {key.run}: {export.done:,} sessions …")
         del self._exports[target]
         if not target.is_file():
+            self._failed.add(target)
             if not self._closing:
                 self.say(f"{key.dataset} {key.run} could not be exported: only its beginning is shown.")
             return
-        for older in target.parent.glob(f"{run.log.removesuffix('.eval')}.*.eval"):
-            if older != target:
-                older.unlink(missing_ok=True)
+        _remove_older(run, target)
 
     async def close(self) -> None:
         """End the exports that are under way, and remove what was begun."""
@@ -139,6 +152,32 @@ class LogStore:
             export.stop()
         await gather_all(self._tasks)  # each waits for its export
         self._scratch.cleanup()
+
+
+class _Beginning(NamedTuple):
+    """The log of a run's first sessions."""
+
+    file: Path
+    conversations: frozenset[str]
+
+
+def _begin(run: ShownRun, target: Path, file: Path, wanted: str | None) -> _Beginning | None:
+    """Write the first sessions of a run to `file`; None if that is all of them, and `target` is there."""
+    # Here and not above: the server listens meanwhile, and the page is on its way.
+    from crm_assets.exports.inspect_log import write_beginning, write_inspect_log  # noqa: PLC0415
+
+    lines = itertools.islice(read_lines(run.paths.sessions), _FIRST + 1)
+    if sum(1 for _ in lines) <= _FIRST:
+        write_inspect_log(run.paths, target, against=run.against, for_viewer=True)
+        _remove_older(run, target)
+        return None
+    return _Beginning(file, write_beginning(run.paths, file, most=_FIRST, wanted=wanted))
+
+
+def _remove_older(run: ShownRun, target: Path) -> None:
+    for older in target.parent.glob(f"{run.log.removesuffix('.eval')}.*.eval"):
+        if older != target:
+            older.unlink(missing_ok=True)
 
 
 class _Export:
@@ -176,6 +215,8 @@ def _export(paths: BaselinePaths, target: Path, against: BaselinePaths | None, d
         done.value = samples
 
     try:
+        from crm_assets.exports.inspect_log import write_inspect_log  # noqa: PLC0415
+
         write_inspect_log(paths, target, against=against, for_viewer=True, progress=tell)
     except CrmAssetsError as error:
         sys.exit(str(error))

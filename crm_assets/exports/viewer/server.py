@@ -18,7 +18,6 @@ from aiohttp import web
 from crm_assets.errors import CrmAssetsError
 from crm_assets.exports.inspect_package import viewer_files
 from crm_assets.exports.viewer.logs import LogStore, ShownRun
-from crm_assets.records import SessionLog
 from crm_assets.workspace.baseline_files import BaselinePaths, finished_runs
 from crm_assets.workspace.datasets import available_datasets
 from crm_assets.workspace.keys import BaselineKey
@@ -58,8 +57,8 @@ async def serve(
     await runner.setup()
     try:
         await web.TCPSite(runner, VIEW_HOST, port).start()
-        await pages.prepare()
         on_start(f"http://{VIEW_HOST}:{port}")
+        await pages.prepare()
         await asyncio.Event().wait()
     finally:
         await pages.logs.close()
@@ -143,7 +142,7 @@ class _Pages:
         return web.FileResponse(file, headers={"Cache-Control": "no-cache"})
 
     async def _state(self, request: web.Request) -> web.Response:
-        return web.json_response({"complete": self.logs.is_complete(self._shown(request))})
+        return web.json_response({"complete": self.logs.complete(self._shown(request))})
 
     def _shown(self, request: web.Request) -> ShownRun:
         run = self._runs.get((request.match_info["dataset"], request.match_info["log"]))
@@ -187,6 +186,8 @@ def _policy(viewer: Path) -> str:
 
 def _overview(run: ShownRun) -> dict[str, object]:
     """Return what the viewer's list of logs says of a run before it has looked into the log."""
+    from crm_assets.records import SessionLog  # noqa: PLC0415  (heavy, and the page comes first)
+
     key = run.paths.key
     header = SessionLog(run.paths.sessions).header
     name = f"{key.dataset}/{key.run}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from crm_assets.reporting.sessions_view.finding import Found, SessionRow, find_session, read_rows
-from crm_assets.reporting.sessions_view.requests import request_blocks, request_document, requests_of
 from crm_assets.reporting.sessions_view.session import session_blocks
 from crm_assets.reporting.sessions_view.table import SessionList, list_sessions, sessions_blocks
 
@@ -14,9 +13,6 @@ __all__ = [
     "find_session",
     "list_sessions",
     "read_rows",
-    "request_blocks",
-    "request_document",
-    "requests_of",
     "session_blocks",
     "sessions_blocks",
 ]
