@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import time
+from typing import Any
 
 import pytest
+from dagster._core.scheduler.instigation import ScheduleInstigatorData, TickStatus
 from playwright.sync_api import expect
 
 from crm_assets.cli.ui import port_is_free
 from crm_assets.defs.assets import LINEAGE, baseline_history, conversations
+from crm_assets.defs.schedules import nightly_baselines
+from crm_assets.orchestration.materialize import open_instance
 from crm_assets.reporting.history import HistoryPaths
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.files import read_json
@@ -18,11 +23,15 @@ from tests.waiting import eventually
 
 from . import person
 from .conftest import CONVERSATIONS, Stage
-from .serving import crm_assets, offered_datasets, transcripts_served
+from .serving import crm_assets, environment, graphql, offered_datasets, transcripts_served
 
 pytestmark = pytest.mark.whole
 
 RUN = "20260131T093000Z-first"
+_DAY_SECONDS = 86_400
+_START = """mutation { startSchedule(scheduleSelector: {
+  repositoryLocationName: "crm_assets", repositoryName: "__repository__", scheduleName: "nightly_baselines"
+}) { ... on ScheduleStateResult { scheduleState { status } } } }"""
 MORE = ["20260201T093000Z-second", "20260202T093000Z-third"]
 KINDS = {
     "conversations": {"jsonl"},
@@ -216,3 +225,27 @@ def test_a_run_of_the_command_line_is_under_its_job(stage: Stage, backfill: str)
     crm_assets(stage.project, *replay, "--run", run)
     with stage.view.page(f"{person.JOB_PAGE}/baseline/runs") as page:
         expect(page.get_by_text(f"small|{run}").first).to_be_visible()
+
+
+def test_the_daemon_evaluates_the_nights_schedule(
+    stage: Stage, backfill: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment(stage.project).items():
+        monkeypatch.setenv(name, value)
+    answer: Any = graphql(stage.view.address, _START)
+    assert answer["startSchedule"]["scheduleState"]["status"] == "RUNNING"
+    with open_instance(stage.project) as instance:
+        (state,) = (each for each in instance.all_instigator_state() if each.name == nightly_baselines.name)
+        # As if somebody had started it yesterday: the last night is made up for.
+        data = ScheduleInstigatorData(nightly_baselines.cron_schedule, time.time() - _DAY_SECONDS)
+        instance.update_instigator_state(state.with_data(data))
+        ticks: list[Any] = []
+
+        def has_ticked() -> bool:
+            ticks[:] = instance.get_ticks(state.instigator_origin_id, state.selector_id)
+            return any(tick.status is not TickStatus.STARTED for tick in ticks)
+
+        assert eventually(has_ticked, every_seconds=1.0)
+    (tick,) = ticks
+    assert tick.status is TickStatus.SKIPPED, tick.error
+    assert "small: nothing changed since" in tick.tick_data.skip_reason
