@@ -21,7 +21,6 @@ __all__ = [
     "Line",
     "append_line",
     "open_locked",
-    "read_last_lines",
     "read_line_at",
     "read_lines",
     "read_lines_at",
@@ -151,22 +150,6 @@ def read_line_at(path: Path, offset: int) -> bytes:
         InputError: the file is missing or cannot be read.
     """
     return next(read_lines_at(path, (offset,)))
-
-
-def read_last_lines(path: Path, size: int) -> list[bytes]:
-    """Read the whole lines among the last `size` bytes of a file, in their order.
-
-    Raises:
-        InputError: the file is missing or cannot be read.
-    """
-    try:
-        with path.open("rb") as handle:
-            start = max(0, handle.seek(0, os.SEEK_END) - size)
-            handle.seek(start)
-            lines = handle.read().splitlines(keepends=True)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    return [line for line in lines[start > 0 :] if line.endswith(b"\n")]
 
 
 def open_locked(path: Path, *, wait: bool = False, guards: Path | None = None) -> FileIO:
