@@ -54,6 +54,7 @@ _work_in_memory()
 
 _FOREIGN = ("DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_NAME")
 _URLS = ("STORAGE__DATABASE_URL", "DAGSTER_DATABASE_URL")
+_PLACES = ("CRM_ASSETS_HOME", "DAGSTER_HOME", "CRM_ASSETS_ARTIFACTS", "CRM_ASSETS_DATA")
 _MODELS = ("OPENAI_API_KEY", "GEMINI_API_KEY", "OPENAI_API_BASE", "OPENAI_BASE_URL", "ATLAS_OFFLINE_MODE")
 
 
@@ -61,7 +62,7 @@ _MODELS = ("OPENAI_API_KEY", "GEMINI_API_KEY", "OPENAI_API_BASE", "OPENAI_BASE_U
 def _own_environment() -> Iterator[None]:
     """Keep the caller's databases, keys and project out of the tests."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in (*_FOREIGN, *_URLS, *_MODELS, "CRM_ASSETS_HOME", "DAGSTER_HOME"):
+        for name in (*_FOREIGN, *_URLS, *_MODELS, *_PLACES):
             patch.delenv(name, raising=False)
         yield
 

@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crm_assets.records import RUN_NAME, ReplayedRun
-from crm_assets.workspace.baseline_files import BaselinePaths, baseline_at, finished_runs, sidecar_of
+from crm_assets.workspace.baseline_files import (
+    BaselinePaths,
+    baseline_at,
+    datasets_with_runs,
+    finished_runs,
+    sidecar_of,
+)
 from crm_assets.workspace.files import read_json, sha256_of_file
 from crm_assets.workspace.project import Project
 
@@ -30,7 +36,8 @@ def rescored_run(project: Project, results: Path) -> ReplayedRun | None:
     """
     size, sha256 = results.stat().st_size, ""
     for paths in _all_finished(project):
-        if paths.sessions.stat().st_size == size:
+        made = paths.stamp("sessions.jsonl")
+        if made is not None and made.bytes == size:
             sha256 = sha256 or sha256_of_file(results)
             if sha256_of_file(paths.sessions) == sha256:
                 return _run_of(project, paths.sessions, paths)
@@ -38,9 +45,8 @@ def rescored_run(project: Project, results: Path) -> ReplayedRun | None:
 
 
 def _all_finished(project: Project) -> Iterator[BaselinePaths]:
-    for folder in sorted(project.baselines.iterdir()) if project.baselines.is_dir() else ():
-        if folder.is_dir():
-            yield from finished_runs(project, folder.name)
+    for dataset in datasets_with_runs(project):
+        yield from finished_runs(project, dataset)
 
 
 def _run_of(project: Project, file: Path, paths: BaselinePaths | None) -> ReplayedRun:

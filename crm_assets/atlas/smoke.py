@@ -231,7 +231,7 @@ def append_smoke_log(
 
 def smoke_log(project: Project) -> Path:
     """Return the path of the log of smoke runs, one a line."""
-    return project.conversations.with_name(_LOG)
+    return project.root / "data" / _LOG
 
 
 def read_smoke_log(project: Project) -> Iterator[SmokeEntry]:

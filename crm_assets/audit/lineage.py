@@ -107,7 +107,7 @@ def _only(name: str, value: Scalar) -> dict[str, Scalar]:
 
 
 def _files(paths: BaselinePaths) -> tuple[FileEntry, ...]:
-    files = dict(baseline_files(paths.folder))
+    files = dict(baseline_files(paths))
     manifest = paths.manifest
     if manifest.is_file():
         files[MANIFEST_NAME] = manifest

@@ -31,7 +31,7 @@ def verify_baseline(project: Project, paths: BaselinePaths, dagster: DagsterReco
     work = _Verifier(paths)
     manifest = work.manifest()
     again = Rechecks(project, paths, work.changed(), manifest)
-    dataset = project.dataset_file(paths.key.dataset).relative_to(project.root).as_posix()
+    dataset = project.relative(project.dataset_file(paths.key.dataset))
     work.check(dataset, "hash as in revision.json", again.dataset)
     work.check(paths.tasks.name, "hash as in run.json; of this revision of the dataset", again.tasks)
     work.check(paths.sessions.name, "a session for each task, all of this run", again.sessions)
@@ -56,7 +56,7 @@ class _Verifier:
         self.checks: list[Check] = []
         self.notes: list[str] = []
         self._paths = paths
-        self._there = dict(baseline_files(paths.folder))
+        self._there = dict(baseline_files(paths))
         if paths.manifest.is_file():
             self._there[MANIFEST_NAME] = paths.manifest
         self._hashes: dict[str, str] = {}

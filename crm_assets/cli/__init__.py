@@ -16,6 +16,7 @@ from crm_assets.cli.agents import agents
 from crm_assets.cli.atlas import atlas
 from crm_assets.cli.backfill import backfill
 from crm_assets.cli.baseline import baseline
+from crm_assets.cli.common import show_transfers
 from crm_assets.cli.compare import compare
 from crm_assets.cli.datasets import datasets
 from crm_assets.cli.db import db
@@ -110,4 +111,5 @@ runs.add_command(note)
 def main() -> None:
     """Run the command line."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up like Ctrl-C
+    show_transfers()
     cli()

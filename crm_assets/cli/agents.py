@@ -57,7 +57,7 @@ def try_command(*, factory: str, dataset: str, limit: int, calls: str, as_json: 
         )
     except ValidationError:
         raise InputError(f"{factory!r} does not name a factory: write module:factory.") from None
-    conversations = list(islice(load_conversations(project.dataset_file(dataset)), limit))
+    conversations = list(islice(load_conversations(require_dataset(project, dataset)), limit))
     results = try_agent(
         config,
         conversations,

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from crm_assets.workspace.stored import TRANSFERS_LOGGER
+
 if TYPE_CHECKING:
     from crm_assets.atlas.plan import SessionPlan
     from crm_assets.engine import Progress
@@ -26,6 +28,7 @@ __all__ = [
     "print_json",
     "progress_lines",
     "relative",
+    "show_transfers",
 ]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -142,17 +145,18 @@ def _rate(per_second: float) -> str:
     return f"{per_second:,.0f}/s" if per_second >= 1 else f"{per_second * 60:,.1f}/min"
 
 
+class _Lines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"  {record.getMessage()}", err=True)
+
+
 @contextmanager
 def progress_lines() -> Iterator[None]:
     """Print the lineage's progress on stderr, a line for each message."""
     from crm_assets.defs.assets.progress import PROGRESS_LOGGER
 
-    class Lines(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            click.echo(f"  {record.getMessage()}", err=True)
-
     logger = logging.getLogger(PROGRESS_LOGGER)
-    handler, level, propagate = Lines(), logger.level, logger.propagate
+    handler, level, propagate = _Lines(), logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
@@ -162,6 +166,14 @@ def progress_lines() -> Iterator[None]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
+
+
+def show_transfers() -> None:
+    """Print from here on what a store has to tell on stderr: long transfers, and outages."""
+    logger = logging.getLogger(TRANSFERS_LOGGER)
+    logger.addHandler(_Lines())
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
 
 
 def relative(path: Path) -> str:

@@ -11,7 +11,7 @@ import click
 from crm_assets.cli.common import json_option, print_json, relative
 from crm_assets.errors import CrmAssetsError, InputError
 from crm_assets.workspace.baseline_files import finished_runs
-from crm_assets.workspace.datasets import available_datasets
+from crm_assets.workspace.datasets import available_datasets, require_dataset
 from crm_assets.workspace.project import Project, find_project
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def list_(*, as_json: bool) -> None:
 def _listed(project: Project, name: str) -> _Listed:
     from crm_assets.conversations import read_revision
 
-    revision = read_revision(project.dataset_file(name), name)
+    revision = read_revision(require_dataset(project, name), name)
     runs = [str(paths.key.run) for paths in finished_runs(project, name)]
     return _Listed(
         name,

@@ -14,8 +14,9 @@ import click
 
 from crm_assets.cli.ui import DEFAULT_PORT, port_is_free
 from crm_assets.errors import CrmAssetsError
-from crm_assets.workspace.datasets import available_datasets, unusable_names
+from crm_assets.workspace.datasets import available_datasets, require_dataset, unusable_names
 from crm_assets.workspace.project import Project, find_project
+from crm_assets.workspace.stored import stored_artifacts
 
 __all__ = ["Diagnosis", "diagnose", "doctor"]
 
@@ -73,6 +74,8 @@ def diagnose(project: Project, config: Path | None = None, *, start: bool = Fals
         yield from (_examined(what, examine, project) for what, examine in databases)
     else:
         yield server
+    if project.artifacts_url is not None:
+        yield _examined("artifacts", _artifacts, project)
     for what, examine in (("datasets", _datasets), ("model keys", _model_keys), ("UI port", _port)):
         yield _examined(what, examine, project)
     if config is not None:
@@ -169,6 +172,17 @@ def _dagster_storage(project: Project) -> tuple[Literal["ok"], str]:
         return "ok", counted(instance.get_runs_count(), "run")
 
 
+def _artifacts(project: Project) -> tuple[Literal["ok", "note"], str]:
+    copies = stored_artifacts(project)
+    assert copies is not None
+    if copies.store.check():
+        return "ok", f"{copies.store.url} answers, can be written, and refuses a second writer"
+    return "note", (
+        f"{copies.store.url} answers and can be written, but refuses no second writer: what keeps two from "
+        "writing the same run is its lease alone, so let all machines use one database (DB_HOST)."
+    )
+
+
 def _datasets(project: Project) -> tuple[Literal["ok", "note", "broken"], str]:
     from crm_assets.conversations import check_dataset
     from crm_assets.crm import tool_names
@@ -180,7 +194,7 @@ def _datasets(project: Project) -> tuple[Literal["ok", "note", "broken"], str]:
     if not names:
         return "broken", f"none; put a <name>.jsonl into {project.conversations}{left_out}."
     sizes = [
-        f"{name} ({check_dataset(project.dataset_file(name), known_tools=tool_names()).count:,})"
+        f"{name} ({check_dataset(require_dataset(project, name), known_tools=tool_names()).count:,})"
         for name in names
     ]
     return "note" if left_out else "ok", ", ".join(sizes) + left_out

@@ -11,11 +11,12 @@ import click
 from crm_assets.cli.common import json_option, print_json, relative
 from crm_assets.cli.names import DATASET, RUN, dataset_option, run_option
 from crm_assets.errors import InputError
-from crm_assets.workspace.baseline_files import BaselinePaths, is_planned, plan_run
+from crm_assets.workspace.baseline_files import BaselinePaths, is_planned, plan_run, runs_of
 from crm_assets.workspace.datasets import require_dataset
 from crm_assets.workspace.keys import BaselineKey, RunKey, parse_dataset
-from crm_assets.workspace.project import Project, find_project
+from crm_assets.workspace.project import ARTIFACTS_VARIABLE, Project, find_project
 from crm_assets.workspace.run_names import find_run
+from crm_assets.workspace.stored import stored_artifacts
 
 if TYPE_CHECKING:
     from crm_assets.reporting.run_list import ListedRun
@@ -119,6 +120,32 @@ def restore(dataset: str, run: str) -> None:
     with hold(project, paths.folder, a_command()):
         paths.restore()
     click.echo(f"Restored: {relative(paths.folder)}")
+
+
+@runs.command()
+@click.argument("dataset", type=DATASET)
+@click.argument("run", type=RUN, required=False)
+def upload(dataset: str, run: str | None) -> None:
+    """Upload runs that are only here to the store of CRM_ASSETS_ARTIFACTS.
+
+    All runs of the dataset, or one: those from before a store was set, and those that one did not take.
+    """
+    project = find_project()
+    copies = stored_artifacts(project)
+    if copies is None:
+        raise InputError(f"{ARTIFACTS_VARIABLE} names no store to upload to: set it to a URL (s3://…).")
+    if run is None:
+        chosen = list(runs_of(project, parse_dataset(dataset)))
+    else:
+        chosen = [BaselinePaths.of(project, find_run(project, dataset, run))]
+
+    from crm_assets.database import a_command, hold
+    from crm_assets.reporting.formats import counted
+
+    for paths in (each for each in chosen if each.folder.is_dir()):
+        with hold(project, paths.folder, a_command()):
+            count = copies.publish(paths.folder)
+        click.echo(f"{copies.url_of(paths.folder)}: {counted(count, 'file')} uploaded")
 
 
 def free_keys(

@@ -29,6 +29,7 @@ from crm_assets.database.shared_tables import SharedTables
 from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.workspace.identity import project_id
 from crm_assets.workspace.project import Project
+from crm_assets.workspace.stored import working_on
 
 __all__ = ["InUse", "LeaseLost", "a_command", "hold"]
 
@@ -115,6 +116,9 @@ def hold(
 ) -> Iterator[None]:
     """Hold the lease of a run's folder within the block; within a block that holds it, do nothing.
 
+    Where the artifacts are in a store, the run's files are brought here first, and what was changed is
+    uploaded at the end.
+
     Args:
         project: whose run it is.
         folder: of the run; it need not exist.
@@ -127,6 +131,8 @@ def hold(
         InUse: another holder has it.
         LeaseLost: another holder has taken it since. The main thread is interrupted for that.
         DatabaseGone: the database does not answer.
+        WrittenElsewhere: a file was written both here and elsewhere.
+        InfrastructureError: the store does not answer.
     """
     place = (project_id(project), project.relative(folder))
     outer = _HELD.get()
@@ -140,7 +146,8 @@ def hold(
     heart.start()
     kept = False
     try:
-        yield
+        with working_on(project, folder, unless=lambda: heart.lost):
+            yield
         kept = keep
     finally:
         heart.end()

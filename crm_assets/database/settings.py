@@ -8,17 +8,13 @@ Dagster, each independently. `DB_OUTAGE_SECONDS` (300) is how long a run waits f
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-
-from dotenv import dotenv_values
-from dotenv.parser import parse_stream
 
 from crm_assets.errors import ConfigError
+from crm_assets.workspace.environment import read_env_file
 from crm_assets.workspace.project import Project
 
 __all__ = ["ServerSettings", "read_environment"]
@@ -33,25 +29,8 @@ def read_environment(project: Project) -> dict[str, str]:
     Raises:
         ConfigError: the file is not UTF-8, or a line is not of the form NAME=value.
     """
-    merged: dict[str, str | None] = {**_read_env_file(project.root / ".env"), **os.environ}
+    merged: dict[str, str | None] = {**read_env_file(project.root / ".env"), **os.environ}
     return {name: value for name, value in merged.items() if value}
-
-
-def _read_env_file(path: Path) -> dict[str, str | None]:
-    """Return the variables of a `.env` file; none where there is no file."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return {}
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text ({error.reason}): save it as UTF-8.") from error
-    except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror or error}.") from error
-    for binding in parse_stream(io.StringIO(text)):
-        if binding.error:
-            # Not the line itself: it may hold a password.
-            raise ConfigError(f"{path}, line {binding.original.line}: write it as NAME=value.")
-    return dict(dotenv_values(stream=io.StringIO(text)))
 
 
 @dataclass(frozen=True)

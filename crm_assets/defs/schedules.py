@@ -21,7 +21,7 @@ from crm_assets.harness import MODEL_CODE, SCORING_CODE, code_fingerprint
 from crm_assets.records import RunHeader, SessionLog
 from crm_assets.reporting.estimate.run import estimate_run
 from crm_assets.workspace.baseline_files import BaselinePaths, claim_run, sidecar_of
-from crm_assets.workspace.datasets import available_datasets
+from crm_assets.workspace.datasets import available_datasets, require_dataset
 from crm_assets.workspace.files import sha256_of_file
 from crm_assets.workspace.keys import BaselineKey, RunKey
 from crm_assets.workspace.project import Project
@@ -113,7 +113,7 @@ def _stopped(project: Project, newest: BaselinePaths, plan: SessionPlan) -> Base
 def _changes(project: Project, dataset: str, plan: SessionPlan, header: RunHeader) -> list[str]:
     """Return what differs now from when a baseline was made."""
     changed = {
-        "dataset": header.dataset_revision != sha256_of_file(project.dataset_file(dataset)),
+        "dataset": header.dataset_revision != sha256_of_file(require_dataset(project, dataset)),
         "code": header.code != code_fingerprint(MODEL_CODE if plan.asks_models else SCORING_CODE),
         "configuration": plan.asks_models
         and header.settings != load_run(plan, project, dataset).config.settings,

@@ -20,7 +20,7 @@ from crm_assets.defs.records import is_own
 from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.errors import CrmAssetsError
 from crm_assets.reporting.history import HistoryPaths, read_history
-from crm_assets.workspace.datasets import available_datasets
+from crm_assets.workspace.datasets import available_datasets, require_dataset
 from crm_assets.workspace.files import sha256_of_file
 from crm_assets.workspace.identity import known_project_id
 from crm_assets.workspace.keys import BaselineKey
@@ -59,7 +59,7 @@ def datasets(context: dg.SensorEvaluationContext, artifacts: ArtifactsResource) 
         known = set(context.instance.get_dynamic_partitions(DATASET_PARTITIONS.name or ""))
         present = available_datasets(project)
         new = [dataset for dataset in present if dataset not in known]
-        stamps = {dataset: _stamp(project.dataset_file(dataset)) for dataset in present}
+        stamps = {dataset: _stamp(require_dataset(project, dataset)) for dataset in present}
         observed = []
         for dataset, stamp in stamps.items():
             if seen.get(dataset) == stamp and dataset not in new:

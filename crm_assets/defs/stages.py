@@ -20,6 +20,7 @@ from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.files import sha256_of_file
 from crm_assets.workspace.identity import project_id
 from crm_assets.workspace.project import Project
+from crm_assets.workspace.stored import publish, url_of
 from crm_assets.workspace.transcripts import transcripts_url
 
 __all__ = [
@@ -92,7 +93,9 @@ def leased(
         with hold(artifacts.project, paths.folder, holder, keep=bool(later) or not last, shared=shared):
             if PROJECT not in context.run.tags:
                 context.instance.add_run_tags(context.run.run_id, {PROJECT: project_id(artifacts.project)})
+            paths.bring_all()
             yield paths
+            publish(artifacts.project, paths.folder)
 
 
 def require(path: Path, stage: str) -> Path:
@@ -113,6 +116,11 @@ def transcripts_link(paths: BaselinePaths) -> dict[str, dg.UrlMetadataValue]:
     )
 
 
+def _link(project: Project, path: Path) -> dict[str, dg.UrlMetadataValue]:
+    url = url_of(project, path)
+    return {} if url is None else {"url": dg.MetadataValue.url(url)}
+
+
 def file_result(
     project: Project, path: Path, metadata: Mapping[str, Any], *, version: str | None = None
 ) -> dg.MaterializeResult[None]:
@@ -129,6 +137,7 @@ def file_result(
         metadata={
             **{name: value for name, value in metadata.items() if value is not None},
             "path": dg.MetadataValue.path(str(path)),
+            **_link(project, path),
             "sha256": digest,
             "bytes": path.stat().st_size,
             PROJECT: project_id(project),

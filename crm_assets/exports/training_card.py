@@ -16,6 +16,7 @@ from crm_assets.reporting import markdown
 from crm_assets.reporting.document import Block, Column, Document, Points, Section, Table, Text, code
 from crm_assets.reporting.formats import NOTHING, counted
 from crm_assets.workspace.project import Project
+from crm_assets.workspace.stored import stored_datasets
 
 __all__ = ["Card", "read_license"]
 
@@ -58,6 +59,8 @@ def read_license(project: Project, dataset: str) -> str | None:
         InputError: the header is no YAML.
     """
     path = project.dataset_file(dataset).with_suffix(".md")
+    if copies := stored_datasets(project):
+        copies.bring(path)
     if not path.is_file():
         return None
     text = path.read_text(encoding="utf-8")

@@ -65,6 +65,6 @@ def taught_conversations(project: Project, dataset: str, split: Split | None) ->
 def _subsets(project: Project, dataset: str) -> Iterator[tuple[str | None, Subset, BaselinePaths]]:
     """Yield revision, part and files of every run of a study, finished or not."""
     for paths in runs_of(project, dataset):
-        log = SessionLog(paths.sessions)
+        log = SessionLog(paths.run.with_name("sessions.jsonl"))  # whose header alone is read
         if paths.run.is_file() and log.is_current and (subset := log.header.subset) is not None:
             yield log.header.dataset_revision, subset, paths

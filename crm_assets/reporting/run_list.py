@@ -11,7 +11,7 @@ from crm_assets.engine import tally_of
 from crm_assets.errors import InputError
 from crm_assets.reporting.formats import percent
 from crm_assets.reporting.run_figures import RunFigures, Sample, samples_of
-from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.baseline_files import BaselinePaths, prefetch
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.notes import RunNotes, read_notes
 from crm_assets.workspace.project import Project
@@ -55,6 +55,7 @@ def list_runs(project: Project, dataset: str, *, now: datetime | None = None) ->
     """Return every run of `dataset` that has a folder, oldest first."""
     now = now or datetime.now(timezone.utc)
     runs = in_order(project, dataset)
+    prefetch(runs)
     figures = {paths.key: _figures(paths) for paths in runs if paths.has_sessions}
     samples = samples_of(each for each in figures.values() if each)
     return [

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from shutil import rmtree
+from typing import TYPE_CHECKING
 
 from crm_assets.errors import InfrastructureError, InputError
-from crm_assets.workspace.files import atomic_writer, remove_unfinished
+from crm_assets.workspace.files import FileStamp, atomic_writer, remove_unfinished, stamp_of
 from crm_assets.workspace.keys import BaselineKey, RunKey
 from crm_assets.workspace.project import Project
+from crm_assets.workspace.stored import stored_artifacts
+
+if TYPE_CHECKING:
+    from crm_assets.workspace.store import Artifacts
 
 __all__ = [
     "BaselinePaths",
@@ -21,9 +26,11 @@ __all__ = [
     "baseline_at",
     "claim_run",
     "datasets_with_run",
+    "datasets_with_runs",
     "finished_runs",
     "is_planned",
     "plan_run",
+    "prefetch",
     "release_run",
     "runs_of",
     "sidecar_of",
@@ -39,15 +46,18 @@ class RunFiles:
 
     folder: Path
 
+    def _file(self, name: str) -> Path:
+        return self.folder / name
+
     @property
     def tasks(self) -> Path:
         """Return the file of the tasks, one line per conversation."""
-        return self.folder / "tasks.jsonl"
+        return self._file("tasks.jsonl")
 
     @property
     def sessions(self) -> Path:
         """Return the file of the sessions, one line per conversation; it appears when all have run."""
-        return self.folder / "sessions.jsonl"
+        return self._file("sessions.jsonl")
 
     @property
     def plots(self) -> Path:
@@ -57,42 +67,42 @@ class RunFiles:
     @property
     def report(self) -> Path:
         """Return the file of the report, one HTML page."""
-        return self.folder / "report.html"
+        return self._file("report.html")
 
     @property
     def partial(self) -> Path:
         """Return the file of the sessions while some have not run."""
-        return self.folder / f"{self.sessions.name}.partial"
+        return self._file("sessions.jsonl.partial")
 
     @property
     def run(self) -> Path:
         """Return the file of the run's facts: agent, models, code."""
-        return self.folder / "run.json"
+        return self._file("run.json")
 
     @property
     def ledger(self) -> Path:
         """Return the file of all requests to models and their replies, one line per attempt."""
-        return self.folder / "ledger.jsonl"
+        return self._file("ledger.jsonl")
 
     @property
     def requests(self) -> Path:
         """Return the file of what models were asked, one line per call and shared text, compressed."""
-        return self.folder / "requests.jsonl.gz"
+        return self._file("requests.jsonl.gz")
 
     @property
     def playbook(self) -> Path:
         """Return the file of the playbook before and after the run."""
-        return self.folder / "playbook.json"
+        return self._file("playbook.json")
 
     @property
     def metrics(self) -> Path:
         """Return the file of the metrics."""
-        return self.folder / "metrics.json"
+        return self._file("metrics.json")
 
     @property
     def readme(self) -> Path:
         """Return the file of the README."""
-        return self.folder / "README.md"
+        return self._file("README.md")
 
     def finish(self) -> None:
         """Move the sessions into place after all have run.
@@ -151,56 +161,111 @@ class BaselinePaths(RunFiles):
     """The files of one baseline: those of its run, and its dataset's revision."""
 
     key: BaselineKey
+    store: Project | None = field(default=None, repr=False, compare=False)
+    """The project, if its artifacts are in a store: asking for a file's path brings the file here."""
 
     @classmethod
     def of(cls, project: Project, key: BaselineKey) -> BaselinePaths:
         """Return the files of baseline `key` of `project`."""
-        return cls(project.baselines / key.dataset / str(key.run) / "atlas", key)
+        folder = project.baselines / key.dataset / str(key.run) / "atlas"
+        return cls(folder, key, project if project.artifacts_url else None)
+
+    @property
+    def _copies(self) -> Artifacts | None:
+        return stored_artifacts(self.store) if self.store else None
+
+    def _file(self, name: str) -> Path:
+        return self._brought(self.folder / name)
+
+    def _brought(self, path: Path) -> Path:
+        if copies := self._copies:
+            copies.bring(path)
+        return path
+
+    def stamp(self, name: str) -> FileStamp | None:
+        """Return size and time of a file of the folder, wherever it is; None if there is none."""
+        path = self.folder / name
+        copies = self._copies
+        return copies.stamp(path) if copies else stamp_of(path)
+
+    def _has(self, name: str) -> bool:
+        return self.stamp(name) is not None
+
+    def bring_all(self, *, replaced: bool = False) -> None:
+        """Bring all files here from a store; those that were `replaced` only where asked."""
+        if copies := self._copies:
+            copies.bring_all(self.folder, replaced=replaced)
 
     @property
     def revision(self) -> Path:
         """Return the file of the dataset's revision."""
-        return self.folder / "revision.json"
+        return self._file("revision.json")
 
     @property
     def manifest(self) -> Path:
         """Return the file with sizes and hashes of the finished baseline's files."""
-        return self.folder / "manifest.json"
+        return self._file("manifest.json")
 
     @property
     def labels(self) -> Path:
         """Return the file of people's labels; beside the folder, whose files stay as they were finished."""
-        return self.folder.with_name("labels.json")
+        return self._brought(self.folder.with_name("labels.json"))
 
     @property
     def notes(self) -> Path:
         """Return the file of people's notes and tags; beside the folder, too."""
-        return self.folder.with_name("notes.jsonl")
+        return self._brought(self.folder.with_name("notes.jsonl"))
 
     @property
     def imported(self) -> Path:
         """Return the copy of the results file that an imported baseline was made from."""
-        return self.folder / "imported.jsonl"
+        return self._file("imported.jsonl")
 
     @property
     def coverage(self) -> Path:
         """Return the file that says which lines of the results file were imported."""
-        return self.folder / "import.json"
+        return self._file("import.json")
 
     @property
     def plan(self) -> Path:
         """Return the file of the options that the run's sessions began with."""
-        return self.folder / "plan.json"
+        return self._file("plan.json")
 
     @property
     def has_sessions(self) -> bool:
         """Return True if all sessions have run; from then on they are protected."""
-        return self.sessions.exists()
+        return self._has("sessions.jsonl")
+
+    @property
+    def is_scored(self) -> bool:
+        """Return True if the metrics are there."""
+        return self._has("metrics.json")
+
+    @property
+    def is_under_way(self) -> bool:
+        """Return True if some sessions have run."""
+        return self._has("sessions.jsonl.partial")
+
+    @property
+    def is_import(self) -> bool:
+        """Return True if it is made of a results file of the past."""
+        return self._has("imported.jsonl")
+
+    @property
+    def is_only_here(self) -> bool:
+        """Return True if it is finished, and the store does not have all of it."""
+        copies = self._copies
+        return copies is not None and self.finished and copies.is_only_here(self.folder / "manifest.json")
 
     @property
     def begun(self) -> bool:
         """Return True if sessions have begun: revision and tasks are then theirs."""
-        return self.has_sessions or self.partial.exists()
+        return self.has_sessions or self.is_under_way
+
+    @property
+    def is_sealed(self) -> bool:
+        """Return True if the manifest is there."""
+        return self._has("manifest.json")
 
     @property
     def finished(self) -> bool:
@@ -208,9 +273,8 @@ class BaselinePaths(RunFiles):
 
         The first versions wrote no manifest, and no plan: their baselines end with the README.
         """
-        parts = (self.sessions, self.metrics, self.readme)
-        sealed = self.manifest.exists() or not self.plan.exists()
-        return all(part.exists() for part in parts) and sealed
+        sealed = self.is_sealed or not self._has("plan.json")
+        return sealed and all(self._has(part) for part in ("sessions.jsonl", "metrics.json", "README.md"))
 
     def protect(self, *, overwrite: bool) -> None:
         """Refuse to change a finished baseline.
@@ -257,12 +321,14 @@ class BaselinePaths(RunFiles):
     @property
     def replaced(self) -> list[Path]:
         """Return the folders that were moved aside, oldest first."""
+        self.bring_all(replaced=True)
         return sorted(self.folder.parent.glob(f"{_REPLACED}*"))
 
     def _move_aside(self, *, keep: Iterable[Path]) -> None:
         """Rename the folder; copy back the files to `keep`, as far as they are there."""
         now = datetime.now(timezone.utc)
         aside = self.folder.with_name(f"{_REPLACED}{now:%Y%m%dT%H%M%S.%fZ}")
+        self.bring_all()
         with self._moving(self.folder):
             self.folder.rename(aside)
             self.folder.mkdir()
@@ -306,7 +372,7 @@ def claim_run(project: Project, dataset: str, run: RunKey) -> RunKey:
         InfrastructureError: the folder cannot be created.
     """
     for _ in range(_CLAIM_ATTEMPTS):
-        if _make_folder(project.baselines / dataset / str(run)):
+        if _reserve(project, project.baselines / dataset / str(run)):
             return run
         run = run.next_second()
     raise InputError(
@@ -320,23 +386,56 @@ def plan_run(project: Project, key: BaselineKey) -> None:
     Raises:
         InfrastructureError: the folder cannot be created.
     """
-    _make_folder(project.baselines / key.dataset / str(key.run))
+    _reserve(project, project.baselines / key.dataset / str(key.run))
 
 
 def datasets_with_run(project: Project, run: RunKey) -> list[str]:
     """Return the datasets for which somebody planned or began `run`."""
-    return sorted(folder.parent.name for folder in project.baselines.glob(f"*/{run}") if folder.is_dir())
+    found = {folder.parent.name for folder in project.baselines.glob(f"*/{run}") if folder.is_dir()}
+    if copies := stored_artifacts(project):
+        found |= {each for each in copies.datasets() if str(run) in copies.runs(each)}
+    return sorted(found)
+
+
+def datasets_with_runs(project: Project) -> list[str]:
+    """Return the datasets that have runs, or had files beside them."""
+    folder = project.baselines
+    found = {each.name for each in folder.iterdir() if each.is_dir()} if folder.is_dir() else set()
+    if copies := stored_artifacts(project):
+        found |= set(copies.datasets())
+    return sorted(found)
 
 
 def is_planned(paths: BaselinePaths) -> bool:
     """Return True if somebody planned or began this run: it has a folder."""
-    return paths.folder.parent.is_dir()
+    if paths.folder.parent.is_dir():
+        return True
+    copies = stored_artifacts(paths.store) if paths.store else None
+    return copies is not None and copies.knows(paths.folder)
 
 
 def release_run(project: Project, key: BaselineKey) -> None:
     """Remove the folder of a reserved run if it is empty."""
+    folder = project.baselines / key.dataset / str(key.run)
+    if copies := stored_artifacts(project):
+        with suppress(InfrastructureError):  # of a store that is away: a planned run does no harm
+            copies.release(folder)
     with suppress(OSError):
-        (project.baselines / key.dataset / str(key.run)).rmdir()
+        folder.rmdir()
+
+
+def _reserve(project: Project, folder: Path) -> bool:
+    """Create a run's folder; return False if somebody has it already, here or elsewhere."""
+    if not _make_folder(folder):
+        return False
+    reserved = False
+    try:
+        copies = stored_artifacts(project)
+        reserved = copies is None or copies.reserve(folder)
+    finally:
+        if not reserved:
+            folder.rmdir()
+    return reserved
 
 
 def _make_folder(folder: Path) -> bool:
@@ -356,12 +455,23 @@ def _make_folder(folder: Path) -> bool:
 def runs_of(project: Project, dataset: str) -> Iterator[BaselinePaths]:
     """Yield the files of every run of `dataset` that has a folder, oldest first."""
     folder = project.baselines / dataset
-    for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    if copies := stored_artifacts(project):
+        names |= set(copies.runs(dataset))
+    for name in sorted(names):
         try:
-            key = BaselineKey.of(dataset, entry.name)
+            key = BaselineKey.of(dataset, name)
         except InputError:
             continue  # no run: the history's picture, say, or notes
         yield BaselinePaths.of(project, key)
+
+
+def prefetch(runs: Sequence[BaselinePaths]) -> None:
+    """Bring figures and notes of many runs from a store, several at a time."""
+    project = next((paths.store for paths in runs), None)
+    if project and (copies := stored_artifacts(project)):
+        notes = (paths.folder.with_name("notes.jsonl") for paths in runs)
+        copies.bring(*(paths.folder / "metrics.json" for paths in runs), *notes)
 
 
 def finished_runs(project: Project, dataset: str) -> Iterator[BaselinePaths]:

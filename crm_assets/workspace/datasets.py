@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from crm_assets.errors import InputError
 from crm_assets.workspace.keys import parse_dataset
 from crm_assets.workspace.project import Project
+from crm_assets.workspace.stored import stored_datasets
 
 __all__ = ["available_datasets", "require_dataset", "unusable_names"]
 
@@ -16,14 +18,23 @@ def available_datasets(project: Project) -> list[str]:
 
     A file whose name cannot be a key is left out (see `unusable_names`).
     """
-    return [file.stem for file in sorted(project.conversations.glob("*.jsonl")) if not _problem(file)]
+    return [file.stem for file in sorted(_files(project)) if not _problem(file)]
+
+
+def _files(project: Project) -> Iterator[Path]:
+    """Yield the files that may be datasets: those of the folder, or of the store."""
+    folder = project.conversations
+    if copies := stored_datasets(project):
+        names = [name for name in copies.names(folder) if "/" not in name]
+        yield from (folder / name for name in names)
+    elif folder.is_dir():
+        yield from folder.iterdir()
 
 
 def unusable_names(project: Project) -> dict[str, str]:
     """Return {file name: reason} of the JSON Lines files whose name cannot be a key."""
-    folder = project.conversations
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    found = {file.name: _problem(file) for file in files if file.suffix.lower() == ".jsonl"}
+    files = sorted(file for file in _files(project) if file.suffix.lower() == ".jsonl")
+    found = {file.name: _problem(file) for file in files}
     return {name: problem for name, problem in found.items() if problem is not None}
 
 
@@ -44,10 +55,13 @@ def require_dataset(project: Project, dataset: str) -> Path:
         InputError: it is missing; the message names the datasets that exist.
     """
     path = project.dataset_file(parse_dataset(dataset))
+    if copies := stored_datasets(project):
+        copies.bring(path)
     if not path.is_file():
         known = ", ".join(available_datasets(project)) or "none"
+        where = copies.url_of(path) if copies else path
         raise InputError(
-            f"There is no dataset {dataset!r}: {path} is missing (available: {known}); put a file "
+            f"There is no dataset {dataset!r}: {where} is missing (available: {known}); put a file "
             "there or choose another one."
         )
     return path

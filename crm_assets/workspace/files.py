@@ -8,25 +8,36 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import orjson
 
 from crm_assets.errors import InfrastructureError
 
 __all__ = [
+    "UNFINISHED",
+    "FileStamp",
     "atomic_writer",
     "json_line",
     "read_json",
     "remove_unfinished",
     "sha256_of_file",
+    "stamp_of",
     "write_json",
     "write_jsonl",
     "write_text",
 ]
 
 _CHUNK = 1 << 20
-_UNFINISHED = ".tmp"
+UNFINISHED = ".tmp"
+"""Ending of files that are being written."""
+
+
+class FileStamp(NamedTuple):
+    """Size and time of a file; they change with its content."""
+
+    bytes: int
+    modified_ns: int
 
 
 @contextmanager
@@ -39,7 +50,7 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(_UNFINISHED, f".{path.name}.", path.parent)
+        descriptor, temporary = tempfile.mkstemp(UNFINISHED, f".{path.name}.", path.parent)
         with os.fdopen(descriptor, "wb") as handle:
             yield handle
             handle.flush()
@@ -60,7 +71,7 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove from `folder` and below what a killed process left of atomic files; nobody may write there."""
-    for leftover in folder.rglob(f".*{_UNFINISHED}"):
+    for leftover in folder.rglob(f".*{UNFINISHED}"):
         leftover.unlink(missing_ok=True)
 
 
@@ -99,6 +110,15 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` atomically, in UTF-8."""
     with atomic_writer(path) as handle:
         handle.write(text.encode())
+
+
+def stamp_of(path: Path) -> FileStamp | None:
+    """Return size and time of a local file; None if it is missing."""
+    try:
+        stat = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return FileStamp(stat.st_size, stat.st_mtime_ns)
 
 
 def sha256_of_file(path: Path) -> str:

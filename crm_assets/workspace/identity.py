@@ -16,9 +16,10 @@ from uuid import uuid4
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from crm_assets.errors import InfrastructureError, InputError, first_line
+from crm_assets.errors import ConfigError, InfrastructureError, InputError, first_line
 from crm_assets.workspace.files import atomic_writer, json_line
-from crm_assets.workspace.project import Project
+from crm_assets.workspace.project import ARTIFACTS_VARIABLE, Project
+from crm_assets.workspace.stored import stored_artifacts
 
 __all__ = ["known_project_id", "project_id"]
 
@@ -35,6 +36,11 @@ def known_project_id(project: Project) -> str | None:
     Raises:
         InputError: its file is damaged.
     """
+    if (copies := stored_artifacts(project)) and not copies.agree_on(project.identity):
+        raise ConfigError(
+            f"{copies.store.url} belongs to another project than {project.identity} says: name another "
+            f"folder in {ARTIFACTS_VARIABLE}, or move that file away to work on the other project."
+        )
     try:
         content = project.identity.read_bytes()
         return _Identity.model_validate(orjson.loads(content)).project if content else None
@@ -61,6 +67,9 @@ def project_id(project: Project) -> str:
             known = uuid4().hex
             with atomic_writer(project.identity) as handle:
                 handle.write(json_line({"project": known}))
+            if (copies := stored_artifacts(project)) and not copies.agree_on(project.identity):
+                project.identity.unlink()  # another machine was quicker
+                known = known_project_id(project) or known
         return known
 
 

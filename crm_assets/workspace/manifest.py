@@ -77,11 +77,13 @@ class Manifest(_Frozen):
         return orjson.dumps(self.model_dump(mode="json", exclude_none=True), option=options)
 
 
-def baseline_files(folder: Path) -> Iterator[tuple[str, Path]]:
+def baseline_files(paths: BaselinePaths) -> Iterator[tuple[str, Path]]:
     """Yield (path in the folder, file) of a baseline's files, sorted, without its manifest.
 
-    Files that are being written are left out.
+    Files that are being written are left out; those in a store are brought here.
     """
+    paths.bring_all()
+    folder = paths.folder
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         hidden = any(part.startswith(".") for part in Path(name).parts)
@@ -98,7 +100,7 @@ def write_manifest(paths: BaselinePaths, *, written_by: str | None = None) -> Pa
     paths.remove_unfinished()
     files = {
         name: FileRecord(bytes=path.stat().st_size, sha256=sha256_of_file(path))
-        for name, path in baseline_files(paths.folder)
+        for name, path in baseline_files(paths)
     }
     target = paths.manifest
     with atomic_writer(target) as handle:

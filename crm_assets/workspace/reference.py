@@ -13,6 +13,7 @@ from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.files import sha256_of_file, write_json
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
+from crm_assets.workspace.stored import publish, stored_artifacts
 
 __all__ = ["Reference", "clear_reference", "read_reference", "reference_run", "set_reference"]
 
@@ -46,6 +47,8 @@ def read_reference(project: Project, dataset: str) -> Reference | None:
         InputError: the file is damaged.
     """
     path = reference_file(project, dataset)
+    if copies := stored_artifacts(project):
+        copies.bring(path)
     try:
         return Reference.model_validate_json(path.read_bytes()) if path.is_file() else None
     except (OSError, ValidationError) as error:
@@ -72,7 +75,9 @@ def set_reference(project: Project, paths: BaselinePaths, *, author: str) -> Ref
         set_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         set_by=author,
     )
-    write_json(reference_file(project, paths.key.dataset), reference.model_dump(mode="json"))
+    path = reference_file(project, paths.key.dataset)
+    write_json(path, reference.model_dump(mode="json"))
+    publish(project, path.parent, path.name)
     return reference
 
 
@@ -83,6 +88,9 @@ def clear_reference(project: Project, dataset: str) -> bool:
         InfrastructureError: the disk refused.
     """
     path = reference_file(project, dataset)
+    if copies := stored_artifacts(project):
+        copies.bring(path)
+        copies.remove(path)
     try:
         path.unlink()
     except FileNotFoundError:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from crm_assets.errors import InputError
 from crm_assets.workspace.baseline_files import BaselinePaths, runs_of
+from crm_assets.workspace.files import stamp_of
 from crm_assets.workspace.keys import BaselineKey, RunKey, has_form_of_key, is_run_key, parse_dataset
 from crm_assets.workspace.project import Project
 from crm_assets.workspace.states import status_of
@@ -26,8 +27,8 @@ def in_order(project: Project, dataset: str) -> list[BaselinePaths]:
 
 
 def _made(paths: BaselinePaths) -> tuple[datetime, str]:
-    newest = paths.sessions if paths.has_sessions else paths.folder
-    return paths.key.run.made_by(newest.stat().st_mtime_ns if newest.exists() else time.time_ns())
+    made = paths.stamp("sessions.jsonl") or stamp_of(paths.folder)
+    return paths.key.run.made_by(made.modified_ns if made else time.time_ns())
 
 
 def find_run(project: Project, dataset: str, name: str) -> BaselineKey:

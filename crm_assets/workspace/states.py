@@ -9,6 +9,8 @@
 | not published | metrics.json, without README or manifest | metrics and README again |
 | finished | manifest.json, which is written last | nothing: the baseline is protected |
 
+With a store, a finished baseline may be here alone: then `runs upload` goes on.
+
 The state is read from the files each time: nothing else remembers it, so a kill at any moment leaves one of
 these. Revision, tasks and sessions are kept as soon as there is something made from them (`prepare`).
 """
@@ -22,7 +24,9 @@ from pathlib import Path
 
 from crm_assets.workspace.baseline_files import BaselinePaths
 
-__all__ = ["RunState", "RunStatus", "prepare", "status_of"]
+__all__ = ["ONLY_HERE", "RunState", "RunStatus", "prepare", "status_of"]
+
+ONLY_HERE = "not in the store yet"
 
 
 class RunState(str, Enum):
@@ -54,7 +58,7 @@ class RunStatus:
     next_stage: str | None
     """The first stage of the lineage that is to be made; None for a finished baseline."""
     command: str | None
-    """The command that goes on, to be run in the project's folder; None for a finished baseline."""
+    """The command that goes on, to be run in the project's folder; None where nothing is missing."""
     note: str | None = None
     """Further facts about it."""
 
@@ -62,12 +66,12 @@ class RunStatus:
 def status_of(paths: BaselinePaths) -> RunStatus:
     """Return the state of a run, by its files."""
     state = _state(paths)
-    old = state is RunState.FINISHED and not paths.manifest.exists()
+    old = state is RunState.FINISHED and not paths.is_sealed
     return RunStatus(
         state,
         _NEXT_STAGE[state],
-        None if state is RunState.FINISHED else _command(paths),
-        "made by a version without manifests" if old else None,
+        _command(paths, state),
+        "made by a version without manifests" if old else ONLY_HERE if paths.is_only_here else None,
     )
 
 
@@ -75,17 +79,20 @@ def _state(paths: BaselinePaths) -> RunState:
     if paths.finished:
         return RunState.FINISHED
     if paths.has_sessions:
-        unmarked = paths.imported.exists() and not paths.coverage.exists()
-        scored = paths.metrics.exists() and not unmarked
+        unmarked = paths.is_import and not paths.coverage.exists()
+        scored = paths.is_scored and not unmarked
         return RunState.NOT_PUBLISHED if scored else RunState.NOT_SCORED
-    if paths.partial.exists():
+    if paths.is_under_way:
         return RunState.UNDER_WAY
     return RunState.TASKS_ONLY if paths.tasks.exists() else RunState.PLANNED
 
 
-def _command(paths: BaselinePaths) -> str:
+def _command(paths: BaselinePaths, state: RunState) -> str | None:
+    if state is RunState.FINISHED:
+        upload = f"crm-assets runs upload {paths.key.dataset} {paths.key.run}"
+        return upload if paths.is_only_here else None
     where = f"--dataset {paths.key.dataset} --run {paths.key.run}"
-    if paths.imported.exists():
+    if paths.is_import:
         return f"crm-assets runs import {shlex.quote(str(paths.imported))} {where}"
     return f"crm-assets baseline {where}"
 

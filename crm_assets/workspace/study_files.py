@@ -20,7 +20,7 @@ class StudyPaths:
     @classmethod
     def of(cls, project: Project, key: BaselineKey) -> StudyPaths:
         """Return the files of the study of a dataset that is named like a run."""
-        return cls(project.root / "artifacts" / "studies" / key.dataset / str(key.run))
+        return cls(project.artifacts / "studies" / key.dataset / str(key.run))
 
     @property
     def plan(self) -> Path:

@@ -10,6 +10,7 @@ from dagster._core.definitions.data_version import extract_data_version_from_ent
 from crm_assets.defs.partitions import DATASET_PARTITIONS
 from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.defs.stages import GROUP, tags
+from crm_assets.workspace.datasets import available_datasets, require_dataset
 from crm_assets.workspace.files import sha256_of_file
 
 __all__ = ["conversations", "is_observed", "observation", "observe_conversations"]
@@ -27,9 +28,14 @@ def observe_conversations(
         if context.has_partition_key
         else list(context.instance.get_dynamic_partitions(name or ""))
     )
-    files = {dataset: artifacts.project.dataset_file(dataset) for dataset in wanted}
+    project = artifacts.project
+    there = set(available_datasets(project))
     return dg.DataVersionsByPartition(
-        {dataset: sha256_of_file(file) for dataset, file in files.items() if file.is_file()}
+        {
+            dataset: sha256_of_file(require_dataset(project, dataset))
+            for dataset in wanted
+            if dataset in there
+        }
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import ValidationError
@@ -19,11 +18,12 @@ from crm_assets.reporting.history.paths import HistoryPaths
 from crm_assets.reporting.plots import Drawing, draw_progression, write_pictures
 from crm_assets.reporting.run_figures import RunFigures
 from crm_assets.reporting.smoke_runs import smoke_runs
-from crm_assets.workspace.baseline_files import BaselinePaths, runs_of
+from crm_assets.workspace.baseline_files import BaselinePaths, prefetch, runs_of
 from crm_assets.workspace.files import write_json, write_text
 from crm_assets.workspace.keys import RunKey
 from crm_assets.workspace.notes import read_notes
 from crm_assets.workspace.project import Project
+from crm_assets.workspace.stored import publish, stored_artifacts
 
 __all__ = ["HistoryUpdate", "read_history", "run_entry", "update_history"]
 
@@ -52,13 +52,16 @@ def update_history(project: Project, dataset: str) -> HistoryUpdate:
     smoke = smoke_runs(project, dataset)
     write_text(paths.page, render_history(history, pictures[0] if pictures else None, newest, smoke))
     write_json(paths.document, history.model_dump(mode="json"))
+    files = (paths.page, paths.document, *sorted(paths.plots.glob("*")))
+    publish(project, paths.folder, *(each.relative_to(paths.folder).as_posix() for each in files))
     return HistoryUpdate(history, drawings[0] if drawings else None, newest)
 
 
 def read_history(project: Project, dataset: str) -> History:
     """Return the history of `dataset`; of runs in the last history.json, only changed files are read."""
-    known = _known(HistoryPaths.of(project, dataset))
-    done = (paths for paths in runs_of(project, dataset) if paths.has_sessions)
+    known = _known(project, HistoryPaths.of(project, dataset))
+    done = [paths for paths in runs_of(project, dataset) if paths.has_sessions]
+    prefetch(done)
     runs = [_noted(paths, run_entry(paths, known.get(str(paths.key.run)))) for paths in done]
     runs.sort(key=lambda run: RunKey.parse(run.run).made_by(run.sessions.modified_ns))
     return History(dataset=dataset, runs=tuple(_with_changes(runs)))
@@ -76,8 +79,8 @@ def run_entry(paths: BaselinePaths, known: HistoryRun | None = None) -> HistoryR
         paths: its files.
         known: its last entry, which is returned if the files are the same.
     """
-    sessions = _stamp(paths.sessions)
-    metrics = _stamp(paths.metrics) if paths.metrics.is_file() else None
+    sessions, metrics = _stamp(paths, "sessions.jsonl"), _stamp(paths, "metrics.json")
+    assert sessions is not None, paths.key
     if (
         known is not None
         and known.problem is None
@@ -102,8 +105,10 @@ def run_entry(paths: BaselinePaths, known: HistoryRun | None = None) -> HistoryR
     )
 
 
-def _known(paths: HistoryPaths) -> Mapping[str, HistoryRun]:
+def _known(project: Project, paths: HistoryPaths) -> Mapping[str, HistoryRun]:
     """Return the last history's runs by key; none if it is broken or of another version."""
+    if copies := stored_artifacts(project):
+        copies.bring(paths.document)
     try:
         history = History.model_validate_json(paths.document.read_bytes())
     except (FileNotFoundError, ValidationError):
@@ -111,14 +116,14 @@ def _known(paths: HistoryPaths) -> Mapping[str, HistoryRun]:
     return {run.run: run for run in history.runs}
 
 
-def _stamp(path: Path) -> FileStamp:
-    stat = path.stat()
-    return FileStamp(bytes=stat.st_size, modified_ns=stat.st_mtime_ns)
+def _stamp(paths: BaselinePaths, name: str) -> FileStamp | None:
+    stamp = paths.stamp(name)
+    return None if stamp is None else FileStamp(bytes=stamp.bytes, modified_ns=stamp.modified_ns)
 
 
 def _figures(paths: BaselinePaths) -> tuple[RunFigures | None, str | None]:
     """Return the run's figures, or why there are none: one bad file must not hide the other runs."""
-    if not paths.metrics.is_file():
+    if not paths.is_scored:
         return None, "metrics.json is missing; run the job 'rescore' on it."
     try:
         return RunFigures.of(read_metrics(paths.metrics)), None
