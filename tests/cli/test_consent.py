@@ -77,7 +77,7 @@ def test_a_key_in_the_environment_starts_no_run_of_unknown_cost(
 def test_a_run_keeps_its_estimate_and_tells_what_it_came_to(
     run: Run, config: Path, server: ScriptedServer, project: Project
 ) -> None:
-    options = ("baseline", "--dataset", "small", "--config", config)
+    options = ("baseline", "--dataset", "small", "--limit", 2, "--config", config)
     first = run(*options, "--run", KEY, "--yes")
     assert first.exit_code == 0, first.output
     (paths,) = finished_runs(project, "small")
@@ -85,13 +85,13 @@ def test_a_run_keeps_its_estimate_and_tells_what_it_came_to(
     estimate = metrics["estimate"]
     assert read_json(paths.run)["estimate"] == estimate
     assert estimate["usd_low"] < metrics["total_cost_usd"] < estimate["usd_high"]
-    assert (estimate["sessions"], estimate["measured_sessions"]) == (6, 0)
+    assert (estimate["sessions"], estimate["measured_sessions"]) == (2, 0)
     assert set(estimate["by_role"]) == {"student", "teacher", "judge", "learner"}
     assert " × the estimate. Estimated from the conversations' text alone." in paths.readme.read_text()
 
     again = run(*options, "--budget-usd", 0.5)
     assert again.exit_code == 0, again.output
-    assert f"From 6 sessions of this configuration in small|{KEY}." in again.stderr
+    assert f"From 2 sessions of this configuration in small|{KEY}." in again.stderr
     (_, second) = finished_runs(project, "small")
     metrics = read_json(second.metrics)
     assert metrics["estimate"]["usd_low"] < metrics["total_cost_usd"] < metrics["estimate"]["usd_high"]
