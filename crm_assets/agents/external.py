@@ -1,4 +1,4 @@
-"""An agent of your own as an agent of the harness."""
+"""An agent of your own, of any type, as an agent of the harness."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import anyio
 
+from crm_assets.agents.links import AgentBroken, AgentHost, AgentLink
 from crm_assets.agents.messages import Begin, Call, CallOutcome, Failed, Reply, Turn
-from crm_assets.agents.process import AgentBroken, AgentHost, AgentProcess
 from crm_assets.harness import Action, Agent, AgentSession, Outcome, ToolCall, TurnEnd
 
 __all__ = ["ExternalAgent", "TurnLimits"]
@@ -31,29 +31,29 @@ class TurnLimits:
 
 @dataclass(frozen=True)
 class ExternalAgent(Agent):
-    """An agent in processes of its own, one a conversation."""
+    """An agent outside of this process, with a link for each conversation."""
 
     host: AgentHost
     facts: Mapping[str, object]
-    """Its name, factory and version, for results."""
+    """What identifies it in results."""
     tools: Sequence[Mapping[str, Any]]
     """As OpenAI's API takes them."""
     instructions: str
     limits: TurnLimits
 
     def begin(self, conversation_id: str) -> AgentSession:
-        """Enter a conversation; the process starts with the first turn, and is not told the ID."""
+        """Enter a conversation; the agent is started in the first turn, and is not told the ID."""
         return _ExternalSession(self)
 
     def describe(self) -> Mapping[str, object]:
-        """Return its name, factory and version."""
+        """Return what identifies it."""
         return self.facts
 
 
 class _ExternalSession(AgentSession):
     def __init__(self, agent: ExternalAgent) -> None:
         self._agent = agent
-        self._process: AgentProcess | None = None
+        self._link: AgentLink | None = None
         self._failure: str | None = None
         self._turn = 0
         self._seconds = 0.0
@@ -70,33 +70,33 @@ class _ExternalSession(AgentSession):
         """Tell the agent what the user says; return its first call or its reply.
 
         Raises:
-            ConfigError: the agent's module cannot be imported.
+            ConfigError: the agent cannot be started, in this conversation or any other.
         """
         self._turn += 1
         self._seconds = self._agent.limits.seconds
         if self._failure is not None:
             return Action(reply="")
-        if self._process is None:
-            self._process = await self._agent.host.fork()
+        if self._link is None:
+            self._link = await self._agent.host.open()
             tools = [dict(tool) for tool in self._agent.tools]
-            self._process.send(Begin(tools, self._agent.instructions))
-        self._process.send(Turn(utterance, self._turn))
+            self._link.send(Begin(tools, self._agent.instructions))
+        self._link.send(Turn(utterance, self._turn))
         return await self._next(may_call=True)
 
     async def proceed(self, outcomes: Sequence[Outcome], *, may_call: bool) -> Action:
         """Tell the agent what came of its call; return its next one or its reply."""
-        assert self._process is not None
+        assert self._link is not None
         (outcome,) = outcomes  # it waits for one before it makes another
-        self._process.send(CallOutcome(outcome.result, outcome.error))
+        self._link.send(CallOutcome(outcome.result, outcome.error))
         return await self._next(may_call=may_call)
 
     async def _next(self, *, may_call: bool) -> Action:
         """Return the next step; calls beyond the most of a turn are refused and go with the reply."""
-        assert self._process is not None
+        assert self._link is not None
         refused: list[ToolCall] = []
         while True:
             try:
-                message = await self._receive(self._process)
+                message = await self._receive(self._link)
                 if isinstance(message, Reply):
                     if message.number != self._turn:  # as after a fork that both sides go on from
                         raise AgentBroken(f"it replied again to turn {message.number}, which had ended")
@@ -115,12 +115,12 @@ class _ExternalSession(AgentSession):
             if may_call:
                 return Action((call,))
             refused.append(call)
-            self._process.send(CallOutcome(error=_USED_UP))
+            self._link.send(CallOutcome(error=_USED_UP))
 
-    async def _receive(self, process: AgentProcess) -> Reply | Call | Failed:
+    async def _receive(self, link: AgentLink) -> Reply | Call | Failed:
         started = time.perf_counter()
         try:
-            message = await asyncio.wait_for(process.receive(), max(0.0, self._seconds))
+            message = await asyncio.wait_for(link.receive(), max(0.0, self._seconds))
         except asyncio.TimeoutError:
             raise AgentBroken(f"it took longer than {self._agent.limits.seconds:g} s for a turn") from None
         self._seconds -= time.perf_counter() - started
@@ -138,18 +138,19 @@ class _ExternalSession(AgentSession):
         """Return why it failed, what it wrote, and what it says it took."""
         found = {
             "agent_failure": self._failure,
-            "agent_output": self._process.output if self._process else None,
+            "agent_output": self._link.output if self._link else None,
             "agent_reported": self._reported,
             "agent_left_running": self._left_running,
         }
         return {name: value for name, value in found.items() if value}
 
     async def end(self) -> None:
-        """End its process, and whatever that has started."""
+        """Leave the conversation, and end whatever the agent has started."""
         if self._failure is None:
             await self._end(patiently=True)
 
     async def _end(self, *, patiently: bool) -> None:
-        if self._process is not None:
+        if self._link is not None:
             with anyio.CancelScope(shield=True):
-                self._left_running = await self._process.end(patiently=patiently)
+                self._left_running, late = await self._link.end(patiently=patiently)
+            self._failure = self._failure or late

@@ -1,7 +1,8 @@
-"""The process that agents run in: `python -m crm_assets.agents.host MODULE:FACTORY FD`.
+"""The process that agents' processes come from: `python -m crm_assets.agents.host FD MODULE:FACTORY`.
 
 It imports the agent's module once. For each conversation it forks, so that every agent has a process of
-its own without importing anything again.
+its own without importing anything again. With a program and its arguments in place of a factory (after
+`--run`) the fork becomes that program.
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 import msgspec
 
 from crm_assets.agents.interface import AsyncCrm, Crm, ToolRefused
 from crm_assets.agents.messages import Began, Begin, Call, CallOutcome, Failed, Reply, ToAgent, Turn, encode
 
-__all__ = ["Conversation", "load_factory", "main"]
+__all__ = ["RUN", "Conversation", "load_factory", "main"]
 
+RUN = "--run"
+_ORDER_BYTES = 1 << 16
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of Linux
 _decoder = msgspec.json.Decoder(ToAgent)
 
@@ -56,34 +60,61 @@ def load_factory(name: str) -> Callable[[], Any]:
 
 def main(arguments: list[str]) -> int:
     """Serve until the harness goes away; return the exit code."""
-    name, control = arguments[0], socket.socket(fileno=int(arguments[1]))
-    try:
-        factory = load_factory(name)
-    except BaseException as error:  # SystemExit, too
-        control.sendall(encode(Failed(_reason(error))))
-        traceback.print_exc()
-        return 1
+    control, name, *program = socket.socket(fileno=int(arguments[0])), *arguments[1:]
+    become: Callable[[int, int, dict[str, str]], NoReturn]
+    if name == RUN:
+        become = partial(_become_program, program)
+    else:
+        try:
+            become = partial(_become_agent, load_factory(name))
+        except BaseException as error:  # SystemExit, too
+            control.sendall(encode(Failed(_reason(error))))
+            traceback.print_exc()
+            return 1
     with suppress(OSError, AttributeError):  # processes that an agent leaves come back to this one
         ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for an agent's process
     control.sendall(encode(Began(os.getpid())))
     while True:
-        message, files, _, _ = socket.recv_fds(control, 1, 2)
+        message, files, _, _ = socket.recv_fds(control, _ORDER_BYTES, 2)
         if not message:
             return 0
         if os.fork() == 0:
             control.close()
-            _become_agent(factory, *files)
+            become(*files, msgspec.json.decode(message, type=dict[str, str]))
         for file in files:
             os.close(file)
 
 
-def _become_agent(factory: Callable[[], Any], channel: int, output: int) -> None:
-    """Be the process of one agent until its conversation ends; never return."""
+def _become_program(program: list[str], channel: int, output: int, variables: dict[str, str]) -> NoReturn:
+    """Be the program of one agent: its standard input and output are the channel."""
+    code = 127
+    try:
+        _leave_host()
+        os.write(channel, encode(Began(os.getpid())))
+        os.dup2(channel, 0)
+        os.dup2(channel, 1)
+        os.dup2(output, 2)
+        os.execvpe(program[0], program, {**os.environ, **variables})  # noqa: S606  (the user's own)
+    except OSError as error:
+        os.write(channel, encode(Failed(_reason(error))))
+    finally:
+        os._exit(code)
+
+
+def _leave_host() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()  # what the agent starts ends with it
+
+
+def _become_agent(
+    factory: Callable[[], Any], channel: int, output: int, variables: dict[str, str]
+) -> NoReturn:
+    """Be the process of one agent until its conversation ends."""
     code = 1
     try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.setsid()  # what the agent starts ends with it
+        _leave_host()
+        os.environ.update(variables)
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.close(output)

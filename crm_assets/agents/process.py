@@ -1,4 +1,4 @@
-"""Processes of agents: one that has the agent's module imported, and a fork of it for each conversation."""
+"""Processes of agents: one that stays for the run, and a fork of it for each conversation."""
 
 from __future__ import annotations
 
@@ -13,43 +13,45 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 import msgspec
 
-from crm_assets.agents.messages import Began, Call, Failed, FromAgent, Reply, ToAgent, encode
+from crm_assets.agents.links import MESSAGE_BYTES, AgentBroken
+from crm_assets.agents.messages import Failed, FromAgent
 from crm_assets.concurrency import process_lives
 from crm_assets.errors import ConfigError
 
-__all__ = ["AgentBroken", "AgentHost", "AgentProcess"]
+__all__ = ["END_SECONDS", "AgentProcess", "ProcessHost"]
 
 _START_SECONDS = 120.0
-_END_SECONDS = 5.0
+END_SECONDS = 5.0
+"""Time that an agent has to close what it has open."""
 _LOOK_SECONDS = 0.002
-_MESSAGE_BYTES = 16 << 20
 _KEPT_OUTPUT = 8 << 10
 _MOST_OUTPUT = 1 << 20
 _SHOWN_ERRORS = 2000
 _decoder = msgspec.json.Decoder(FromAgent)
 
 
-class AgentBroken(Exception):
-    """Raised when an agent cannot go on; says why in a clause."""
+class ProcessHost:
+    """A process that forks others, and ends what they leave. Belongs to one event loop."""
 
-
-class AgentHost:
-    """Has an agent's module imported, and makes processes of it. Belongs to one event loop."""
-
-    def __init__(self, factory: str, *, search: Sequence[Path], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, arguments: Sequence[str], *, environment: Mapping[str, str], folder: Path | None
+    ) -> None:
         """Prepare; nothing is started yet.
 
         Args:
-            factory: `module:factory`.
-            search: folders where modules are looked for first.
-            environment: of the agents' processes.
+            name: of the agent, for errors.
+            arguments: of `crm_assets.agents.host`, after its channel.
+            environment: of the processes.
+            folder: where they work; None for the current one.
         """
-        self._factory = factory
-        self._search = [str(folder) for folder in search]
+        self._name = name
+        self._arguments = arguments
+        self._folder = folder
         self.environment = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -58,8 +60,14 @@ class AgentHost:
         self._unknown = 0
         """Processes that have not yet said which they are."""
 
-    async def fork(self) -> AgentProcess:
-        """Return a new process with the agent's module imported.
+    async def fork(
+        self, process: AgentProcess, variables: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Fork, and connect the new process.
+
+        Args:
+            process: what it is connected to.
+            variables: added to its environment.
 
         Raises:
             ConfigError: the module cannot be imported, or has no such factory.
@@ -71,24 +79,23 @@ class AgentHost:
         ours, theirs = socket.socketpair()
         reading, writing = os.pipe()
         try:
-            socket.send_fds(self._control, [b"f"], [theirs.fileno(), writing])
+            order = msgspec.json.encode(dict(variables))
+            socket.send_fds(self._control, [order], [theirs.fileno(), writing])
         finally:
             theirs.close()
             os.close(writing)
         self._unknown += 1
-        process = AgentProcess(self)
         await process.connect(ours, reading)
-        return process
 
     async def _start(self) -> None:
         """Start the process that imports the module, and wait until it has."""
         ours, theirs = socket.socketpair()
-        search = os.pathsep.join([*self._search, self.environment.get("PYTHONPATH", "")])
         with tempfile.TemporaryFile() as output:
-            self._process = subprocess.Popen(  # noqa: S603  (the factory's name is an argument)
-                [sys.executable, "-m", "crm_assets.agents.host", self._factory, str(theirs.fileno())],
+            self._process = subprocess.Popen(  # noqa: S603  (the agent is the user's own)
+                [sys.executable, "-m", "crm_assets.agents.host", str(theirs.fileno()), *self._arguments],
                 pass_fds=[theirs.fileno()],
-                env={**self.environment, "PYTHONPATH": search.rstrip(os.pathsep)},
+                env=self.environment,
+                cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -98,7 +105,7 @@ class AgentHost:
             ours.setblocking(False)
             try:
                 said = await asyncio.wait_for(
-                    asyncio.get_running_loop().sock_recv(ours, _MESSAGE_BYTES), _START_SECONDS
+                    asyncio.get_running_loop().sock_recv(ours, MESSAGE_BYTES), _START_SECONDS
                 )
                 message = _decoder.decode(said) if said else Failed("it ended while it was imported")
             except asyncio.TimeoutError:
@@ -107,9 +114,8 @@ class AgentHost:
                 self._process.kill()
                 self._process.wait()
                 ours.close()
-                raise ConfigError(
-                    f"The agent {self._factory} cannot be used: {message.reason}.{_last_words(output)}"
-                )
+                words = shown_output(_read_all(output))
+                raise ConfigError(f"The agent {self._name} cannot be used: {message.reason}.{words}")
         ours.setblocking(True)  # a fork is asked for in one small message
         self._control = ours
 
@@ -150,9 +156,14 @@ class AgentHost:
             self._process = None
 
 
-def _last_words(output: IO[bytes]) -> str:
+def _read_all(output: IO[bytes]) -> str:
     output.seek(0)
-    text = output.read().decode(errors="replace").strip()
+    return output.read().decode(errors="replace")
+
+
+def shown_output(output: str) -> str:
+    """Return a sentence with the end of what a process wrote; empty if it wrote nothing."""
+    text = output.strip()
     return f" It wrote:\n{text[-_SHOWN_ERRORS:]}" if text else ""
 
 
@@ -167,7 +178,7 @@ def _children(pid: int) -> set[int]:
 class AgentProcess:
     """A process with one agent, for one conversation."""
 
-    def __init__(self, host: AgentHost) -> None:
+    def __init__(self, host: ProcessHost) -> None:
         self._host = host
         self._pid: int | None = None
         self._reader: asyncio.StreamReader | None = None
@@ -183,70 +194,79 @@ class AgentProcess:
 
     async def connect(self, channel: socket.socket, output: int) -> None:
         """Take over the ends of the process's channel and of its output."""
-        self._reader, self._writer = await asyncio.open_unix_connection(sock=channel, limit=_MESSAGE_BYTES)
+        self._reader, self._writer = await asyncio.open_unix_connection(sock=channel, limit=MESSAGE_BYTES)
         self._watching = asyncio.ensure_future(self._watch(output))
 
-    def send(self, message: ToAgent) -> None:
-        """Send a message."""
+    def write(self, line: bytes) -> None:
+        """Send a line to the agent."""
         assert self._writer is not None
-        self._writer.write(encode(message))
+        self._writer.write(line)
 
-    async def receive(self) -> Call | Reply | Failed:
-        """Return the agent's next message.
+    async def read(self) -> bytes:
+        """Return the next line that the agent sends.
 
         Raises:
-            AgentBroken: it ended, wrote too much, or sent what is no message.
+            AgentBroken: it ended, or wrote too much.
         """
         assert self._reader is not None
-        while True:
-            try:
-                line = await self._reader.readline()
-            except ValueError:
-                raise AgentBroken(f"a message of more than {_MESSAGE_BYTES >> 20} MiB") from None
-            except OSError:
-                line = b""
-            if self._written > _MOST_OUTPUT:
-                raise AgentBroken(f"it wrote more than {_MOST_OUTPUT >> 20} MiB to standard output")
-            if not line:
-                raise AgentBroken("its process ended")
-            try:
-                message = _decoder.decode(line)
-            except msgspec.DecodeError:
-                raise AgentBroken("its process sent what is no message") from None
-            if not isinstance(message, Began):
-                return message
-            if self._pid is None:
-                self._pid = message.pid
-                self._host.began(message.pid)
+        try:
+            line = await self._reader.readline()
+        except ValueError:
+            raise AgentBroken(f"a message of more than {MESSAGE_BYTES >> 20} MiB") from None
+        except OSError:
+            line = b""
+        if self._written > _MOST_OUTPUT:
+            raise AgentBroken(f"it wrote more than {_MOST_OUTPUT >> 20} MiB to standard output")
+        if not line:
+            raise AgentBroken("its process ended")
+        return line
 
-    async def end(self, *, patiently: bool) -> int:
-        """End the process and all that it started.
+    def began(self, pid: int) -> None:
+        """Remember which process it is; forks of it say so again."""
+        if self._pid is None:
+            self._pid = pid
+            self._host.began(pid)
 
-        Args:
-            patiently: let it close what it has open first.
+    def keep(self, data: bytes) -> None:
+        """Keep the beginning of the output; end a process that floods it."""
+        self._written += len(data)
+        self._output += data[: max(0, _KEPT_OUTPUT - len(self._output))]
+        if self._written > _MOST_OUTPUT:
+            self._kill()
 
-        Returns:
-            The number of processes that the agent had left running.
-        """
-        assert self._writer is not None and self._reader is not None and self._watching is not None
-        if patiently:
-            with suppress(OSError, asyncio.TimeoutError):
-                self._writer.write_eof()
-                await asyncio.wait_for(self._reader.read(), _END_SECONDS)
+    def write_eof(self) -> None:
+        """Tell the agent that the conversation is over."""
+        assert self._writer is not None
+        with suppress(OSError):
+            self._writer.write_eof()
+
+    async def last_words(self) -> str:
+        """Return the end of the output of a process that has ended."""
+        assert self._watching is not None
+        await asyncio.wait([self._watching], timeout=END_SECONDS)
+        return shown_output(self.output)
+
+    async def end(self) -> int:
+        """End the process and all that it started; return the number of processes that it had left."""
+        assert self._writer is not None and self._watching is not None
         self._kill()
         self._writer.close()
         with suppress(OSError):
             await self._writer.wait_closed()
         self._watching.cancel()
         await asyncio.gather(self._watching, return_exceptions=True)
-        await self._gone()
+        await self.gone(look_seconds=_LOOK_SECONDS)
         return self._host.ended(self._pid)
 
-    async def _gone(self) -> None:
-        """Wait until the process is no more: only then what it has left comes back to the host."""
-        give_up = time.monotonic() + _END_SECONDS
+    async def gone(self, *, look_seconds: float = 0.02) -> None:
+        """Wait until the process is no more, or has had its time to end.
+
+        Only then what it has left comes back to the host. The end of its output says less: what it has
+        left may hold that open.
+        """
+        give_up = time.monotonic() + END_SECONDS
         while self._pid is not None and process_lives(self._pid) and time.monotonic() < give_up:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(look_seconds)
 
     def _kill(self) -> None:
         if self._pid is not None:
@@ -254,7 +274,7 @@ class AgentProcess:
                 os.killpg(self._pid, signal.SIGKILL)
 
     async def _watch(self, output: int) -> None:
-        """Keep the beginning of the output; end a process that floods it."""
+        """Keep what the agent writes."""
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
@@ -262,10 +282,8 @@ class AgentProcess:
         )
         try:
             while data := await reader.read(1 << 16):
-                self._written += len(data)
-                self._output += data[: max(0, _KEPT_OUTPUT - len(self._output))]
+                self.keep(data)
                 if self._written > _MOST_OUTPUT:
-                    self._kill()
                     return
         finally:
             transport.close()

@@ -6,6 +6,7 @@ Unknown keys are an error that names them. Sections and keys have the Atlas SDK'
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -42,17 +43,30 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+_KEY_OF_TYPE = {
+    "crm_harness": ("llm", "name the student's model"),
+    "python": ("factory", "write module:factory"),
+    "mcp": ("command", "write the program and its arguments as a list"),
+    "http": ("url", "write the service's address"),
+}
+
+
 class AgentConfig(_Section):
     """The student: the agent that works on the CRM."""
 
-    type: Literal["crm_harness", "python"] = "crm_harness"
-    """`crm_harness`: the language model `llm`, asked by the harness; `python`: an agent of your own
-    (docs/agents.md)."""
+    type: Literal["crm_harness", "python", "mcp", "http"] = "crm_harness"
+    """`crm_harness`: the language model `llm`, asked by the harness. The others are agents of your own
+    (docs/agents.md): `python`, a factory in the project's environment; `mcp`, a program that has the tools
+    as an MCP server; `http`, a service."""
     factory: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
     """Factory of an agent of type `python`: `module:factory`. Modules are looked for in the project's
     folder, then in its environment."""
+    command: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Program of an agent of type `mcp` and its arguments, a list. It works in the project's folder."""
+    url: str | None = Field(default=None, pattern=r"^https?://[^\s@]+$")
+    """Address of an agent of type `http`, to which turns are posted."""
     turn_timeout_seconds: float = Field(default=120.0, gt=0.0)
-    """Time that an agent of type `python` may take for a turn; that of its calls does not count."""
+    """Time that an agent of your own may take for a turn; that of its calls does not count."""
     name: str = "crm-student"
     """The agent's name in results."""
     system_prompt: str = "You are a CRM assistant. Use the tools to do what the user asks."
@@ -74,17 +88,18 @@ class AgentConfig(_Section):
 
     @model_validator(mode="after")
     def _of_one_type(self) -> AgentConfig:
-        if self.type == "crm_harness":
-            if self.llm is None:
-                raise ValueError("llm is missing: name the student's model")
-            if self.factory is not None:
-                raise ValueError("factory has an effect only with type: python")
-        else:
-            if self.factory is None:
-                raise ValueError("factory is missing: write module:factory")
-            if self.llm is not None:
-                raise ValueError("llm has no effect with type: python; leave it out")
+        needed, hint = _KEY_OF_TYPE[self.type]
+        if getattr(self, needed) is None:
+            raise ValueError(f"{needed} is missing: {hint}")
+        for type_, (key, _) in _KEY_OF_TYPE.items():
+            if key != needed and getattr(self, key) is not None:
+                raise ValueError(f"{key} has an effect only with type: {type_}; leave it out")
         return self
+
+    @property
+    def own(self) -> str | None:
+        """Return what an agent of your own is known by: its factory, command or address."""
+        return shlex.join(self.command) if self.command else self.factory or self.url
 
     @property
     def model(self) -> ModelSpec:

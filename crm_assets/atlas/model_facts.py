@@ -56,7 +56,7 @@ def _of_agent(run: ModelRun) -> dict[str, Any]:
     agent = run.config.config.agent
     if agent.type == "crm_harness":
         return {"model": agent.model.name}
-    return own_agent_facts(agent, [run.folder] if run.folder else [])
+    return own_agent_facts(agent, run.folder)
 
 
 def describe_models(run: ModelRun) -> dict[str, Any]:

@@ -21,7 +21,7 @@ __all__ = [
 
 
 class _Outcome(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class PastSession(_Outcome):

@@ -29,7 +29,7 @@ _MAY_DIFFER = frozenset({"concurrency", "workers", "budget_usd", "budget_tokens"
 class SavedPlan(BaseModel):
     """The document plan.json."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
     """Version of this document's form."""

@@ -37,7 +37,7 @@ _SHORTEST_RATIONALE = 20  # characters: less is no reason
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class SmokeCheck(_Record):

@@ -52,7 +52,7 @@ class SessionCheckpoints(Protocol):
 class SessionContext(BaseModel):
     """The start of a session: all that its prompts hold besides task and configuration."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     started_at: AwareDatetime
     """The time of the CRM's clock: models are shown the time stamps of new rows."""

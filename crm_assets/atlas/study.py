@@ -43,7 +43,7 @@ class ArmRun(NamedTuple):
 class StudyPlan(BaseModel):
     """plan.json: what a study compares, and how."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = STUDY_VERSION
     dataset: str

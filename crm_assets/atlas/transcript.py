@@ -28,7 +28,7 @@ __all__ = [
 
 
 class _Shown(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ExpectedTurn(_Shown):

@@ -9,8 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from crm_assets.agents.command import CommandHost
 from crm_assets.agents.external import ExternalAgent, TurnLimits
-from crm_assets.agents.process import AgentHost
+from crm_assets.agents.links import AgentHost
+from crm_assets.agents.python import PythonHost
+from crm_assets.agents.service import ServiceHost
 from crm_assets.atlas.config import AgentConfig, AtlasConfig
 from crm_assets.atlas.student import Student
 from crm_assets.atlas.student_prompt import function_tools, system_prompt
@@ -62,7 +65,7 @@ class Students:
 
 
 class OwnAgents:
-    """Makes agents of type `python`."""
+    """Makes agents of the user's own."""
 
     def __init__(self, host: AgentHost, agent: AgentConfig, facts: Mapping[str, object]) -> None:
         self._host = host
@@ -83,28 +86,52 @@ class OwnAgents:
 def own_agents(
     agent: AgentConfig, folder: Path, environment: Mapping[str, str]
 ) -> tuple[OwnAgents, AgentHost]:
-    """Return what makes agents of type `python`, and their host, which is to be closed.
+    """Return what makes agents of the user's own, and their host, which is to be closed.
 
     Args:
         agent: the configuration.
         folder: the project's.
         environment: the process's, with `.env`; what leads to the databases is left out.
     """
-    assert agent.factory is not None
     visible = {name: value for name, value in environment.items() if not name.startswith(_OURS)}
-    host = AgentHost(agent.factory, search=[folder], environment=visible)
-    return OwnAgents(host, agent, own_agent_facts(agent, [folder])), host
+    host: AgentHost
+    if agent.factory is not None:
+        host = PythonHost(agent.factory, search=[folder], environment=visible)
+    elif agent.command is not None:
+        host = CommandHost(agent.command, folder=folder, environment=visible)
+    else:
+        assert agent.url is not None  # as the configuration sees to
+        host = ServiceHost(agent.url)
+    return OwnAgents(host, agent, own_agent_facts(agent, folder)), host
 
 
-def own_agent_facts(agent: AgentConfig, search: Sequence[Path]) -> dict[str, object]:
-    """Return what identifies an agent of type `python` in results.
+def own_agent_facts(agent: AgentConfig, folder: Path | None) -> dict[str, object]:
+    """Return what identifies an agent of the user's own in results.
 
-    Its module's hash says if the module itself changed; what that imports is known by the version of the
-    distribution it is installed from, if it is.
+    The hash of a module or of a program's files says if they themselves changed. What a module imports is
+    known by the version of the distribution it is installed from, if it is.
+
+    Args:
+        agent: the configuration.
+        folder: the project's, where its files are; None if there is none.
     """
-    assert agent.factory is not None
-    facts: dict[str, object] = {"name": agent.name, "factory": agent.factory}
-    module = agent.factory.partition(":")[0]
+    facts: dict[str, object] = {"name": agent.name}
+    if agent.factory is not None:
+        facts["factory"] = agent.factory
+        return facts | _module_facts(agent.factory, [folder] if folder else [])
+    if agent.url is not None:
+        return facts | {"url": agent.url}
+    assert agent.command is not None
+    facts["command"] = agent.own
+    files = [(folder or Path()) / part for part in agent.command[1:]]
+    if contents := [file.read_bytes() for file in files if file.is_file()]:
+        facts["source_sha256"] = hashlib.sha256(b"".join(contents)).hexdigest()[:12]
+    return facts
+
+
+def _module_facts(factory: str, search: Sequence[Path]) -> dict[str, object]:
+    facts: dict[str, object] = {}
+    module = factory.partition(":")[0]
     top, *rest = module.split(".")
     spec = importlib.machinery.PathFinder.find_spec(top, [*map(str, search)])
     found = Path(spec.origin) if spec is not None and spec.origin else None

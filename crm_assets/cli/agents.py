@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from itertools import islice
 
 import click
@@ -13,6 +14,8 @@ from crm_assets.workspace.project import find_project
 
 __all__ = ["agents"]
 
+_FORMS = "write module:factory, http://host:port/path, or a program with its arguments"
+
 
 @click.group()
 def agents() -> None:
@@ -20,7 +23,7 @@ def agents() -> None:
 
 
 @agents.command("try")
-@click.argument("factory", metavar="MODULE:FACTORY")
+@click.argument("agent", metavar="AGENT...", nargs=-1, required=True)
 @dataset_option(required=False, default="dev")
 @click.option(
     "--limit", type=click.IntRange(min=1), default=1, show_default=True, help="Number of conversations."
@@ -33,8 +36,11 @@ def agents() -> None:
     help="Calls made per turn, as agent.calls_per_turn.",
 )
 @json_option
-def try_command(*, factory: str, dataset: str, limit: int, calls: str, as_json: bool) -> None:
+def try_command(*, agent: tuple[str, ...], dataset: str, limit: int, calls: str, as_json: bool) -> None:
     """Try an agent on a few conversations of a dataset.
+
+    AGENT is a factory (module:factory), the address of a service (http://…), or a program with its
+    arguments; put -- before a program that has options of its own.
 
     Shows the turns, and says what is wrong with the agent in a sentence each.
 
@@ -52,11 +58,10 @@ def try_command(*, factory: str, dataset: str, limit: int, calls: str, as_json: 
     from crm_assets.errors import InputError
 
     try:
-        config = AgentConfig.model_validate(
-            {"type": "python", "name": factory, "factory": factory, "calls_per_turn": calls}
-        )
+        named = {"name": shlex.join(agent), **_key_of(agent), "calls_per_turn": calls}
+        config = AgentConfig.model_validate(named)
     except ValidationError:
-        raise InputError(f"{factory!r} does not name a factory: write module:factory.") from None
+        raise InputError(f"{shlex.join(agent)} names no agent: {_FORMS}.") from None
     conversations = list(islice(load_conversations(require_dataset(project, dataset)), limit))
     results = try_agent(
         config,
@@ -77,7 +82,17 @@ def try_command(*, factory: str, dataset: str, limit: int, calls: str, as_json: 
             click.echo(f"     {'right' if turn.success else turn.verification.replace('_', ' ')}")
         if result.error_message:
             click.echo(f"  {result.error_message}")
-        for sentence in complaints(result):
+        for sentence in complaints(result, config):
             click.echo(f"  ! {sentence}")
     if any("agent_failure" in result.metadata for result in results):
         raise click.exceptions.Exit(1)
+
+
+def _key_of(agent: tuple[str, ...]) -> dict[str, object]:
+    """Return the type of an agent, and the key that names it."""
+    only = agent[0] if len(agent) == 1 else ""
+    if "://" in only:
+        return {"type": "http", "url": only}
+    if ":" in only and "/" not in only:
+        return {"type": "python", "factory": only}
+    return {"type": "mcp", "command": agent}

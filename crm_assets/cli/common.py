@@ -72,7 +72,7 @@ def describe_agent(plan: SessionPlan, project: Project, dataset: str) -> str:
 
     run = load_run(plan, project, dataset)
     require_models(run, project)
-    models, own = run.config.models(), run.config.config.agent.factory
+    models, own = run.config.models(), run.config.config.agent.own
     asked = [spec.name for role, spec in models.items() if plan.agent == "atlas" or role == "student"]
     return f"{plan.agent} ({', '.join(dict.fromkeys([own, *asked] if own else asked))})"
 

@@ -21,7 +21,7 @@ Part = Literal["teach", "held-out"]
 
 
 class _Choice(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Split(_Choice):

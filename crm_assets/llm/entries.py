@@ -40,7 +40,7 @@ _OFFSETS = {role: number * _FIELDS for number, role in enumerate(ROLES)}
 
 
 class _Line(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class _OfSession(_Line):

@@ -8,7 +8,7 @@ __all__ = ["CostEstimate", "RoleEstimate"]
 
 
 class _Estimate(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class RoleEstimate(_Estimate):

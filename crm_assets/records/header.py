@@ -32,7 +32,7 @@ Scalar = str | int | float | bool | None
 class ImportedFile(BaseModel):
     """The past results file that the sessions of an imported run were taken from."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     file: str
     """Its name when it was imported."""
@@ -45,7 +45,7 @@ class ImportedFile(BaseModel):
 class ReplayedRun(BaseModel):
     """The run that another one repeats; of a replay of a replay, the run that called the models."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     dataset: str | None = None
     """Its dataset; None if the file belongs to no baseline of the project."""
@@ -65,7 +65,7 @@ class ReplayedRun(BaseModel):
 class PlaybookUse(BaseModel):
     """The playbook that a run read, and what it left; playbook.json has the entries."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     namespace: str
     """Whose playbook."""
@@ -90,7 +90,7 @@ class PlaybookUse(BaseModel):
 class RunHeader(BaseModel):
     """Facts that all sessions of a run share. None stands for what is unknown."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     schema_version: Literal[2] = RUN_SCHEMA_VERSION
     """Version of this document and of the sessions beside it."""

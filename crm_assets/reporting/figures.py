@@ -21,7 +21,7 @@ def tidy(value: float | None) -> float | None:
 class Model(BaseModel):
     """Base of everything in metrics.json: frozen, without unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Rate(Model):

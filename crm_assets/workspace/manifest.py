@@ -30,7 +30,7 @@ _ON_THE_WAY = ".partial"  # unfinished sessions, and the facts of their run
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class FileRecord(_Frozen):

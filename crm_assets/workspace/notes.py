@@ -28,7 +28,7 @@ __all__ = ["RunNote", "RunNotes", "add_note", "author_here", "read_notes"]
 class RunNote(BaseModel):
     """A line of notes.jsonl."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
     """Version of this layout."""

@@ -21,7 +21,7 @@ __all__ = ["Reference", "clear_reference", "read_reference", "reference_run", "s
 class Reference(BaseModel):
     """The document reference.json, beside the runs of a dataset."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
     """Version of this document's form."""

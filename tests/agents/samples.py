@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 from crm_assets.agents import AsyncCrm, Crm, ToolRefused
@@ -85,7 +86,7 @@ class Dying(_Faulty):
 class Flooding(_Faulty):
     def fault(self, crm: Crm) -> Any:
         for _ in range(10 << 10):
-            sys.stdout.write("x" * 1024)
+            sys.stdout.write("x" * 1023 + "\n")
         sys.stdout.flush()
         time.sleep(3600)
 
@@ -128,6 +129,60 @@ class Stubborn(_Faulty):
                 crm.call("client_search", {"name": "Acme"})
             except ToolRefused:
                 continue
+
+
+class Huge(_Faulty):
+    """Replies with ten megabytes."""
+
+    def fault(self, crm: Crm) -> Any:
+        return "x" * (10 << 20)
+
+
+class HugeCall(_Faulty):
+    """Calls with ten megabytes."""
+
+    def fault(self, crm: Crm) -> Any:
+        with suppress(OSError, ValueError):  # the endpoint may hang up before it has all
+            crm.call("client_search", {"name": "x" * (10 << 20)})
+        return "Called."
+
+
+class Mistyped(_Faulty):
+    """Calls with arguments of wrong types; says what it was told."""
+
+    def fault(self, crm: Crm) -> Any:
+        try:
+            crm.call("client_search", {"name": ["Acme"]})
+        except ToolRefused as refusal:
+            return refusal.message
+
+
+class Late:
+    """Calls when the conversation is over."""
+
+    def turn(self, user: str, crm: Crm) -> str:
+        self.crm = crm
+        return "Fine."
+
+    def close(self) -> None:
+        with suppress(ToolRefused):
+            self.crm.call("client_search", {"name": "Acme"})
+
+
+class Twice(_Faulty):
+    """As a program: prints a reply beside its reply."""
+
+    def fault(self, crm: Crm) -> Any:
+        sys.stdout.write('{"reply": "First."}\n')
+        return "Second."
+
+
+class Chatty(_Faulty):
+    """As a program: prints what is no reply."""
+
+    def fault(self, crm: Crm) -> Any:
+        sys.stdout.write('thinking\n{"step": 1}\n{half\n')
+        return f"MCP_TOKEN is {os.environ['MCP_TOKEN']}, {crm.instructions}"
 
 
 def broken_factory() -> Any:

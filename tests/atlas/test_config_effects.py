@@ -272,6 +272,8 @@ def test_offline_makes_a_difference(tmp_path: Path):
 ELSEWHERE = {
     "agent.type",  # tests/cli/test_agents.py
     "agent.factory",
+    "agent.command",
+    "agent.url",
     "agent.turn_timeout_seconds",  # tests/atlas/test_working_agents.py
     "learning.namespace",  # tests/atlas/test_run_playbook.py
     "storage.database_url",

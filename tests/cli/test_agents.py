@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -79,7 +81,12 @@ def test_what_is_wrong_with_an_agent_is_said_in_a_sentence(
 @pytest.mark.parametrize(
     ("factory", "said"),
     [
-        ("my_agent", "'my_agent' does not name a factory: write module:factory."),
+        (
+            "my:agent:",
+            "my:agent: names no agent: write module:factory, http://host:port/path, or a program",
+        ),
+        ("http://me:secret@host/", "names no agent"),
+        ("my_agent", "The agent my_agent cannot be used: there is no program my_agent."),
         ("my_agent:Nothing", "my_agent has no Nothing."),
         ("not_there:make", "No module named 'not_there'"),
     ],
@@ -108,12 +115,66 @@ def test_a_baseline_of_an_own_agent_says_whose_results_it_has(
     assert verified.exit_code == 0, verified.output
 
 
+PROGRAM = """
+import json, os, sys, urllib.request
+
+token = os.environ["MCP_TOKEN"]
+with open("tokens.txt", "a") as tokens:
+    print(token, file=tokens)
+for line in sys.stdin:
+    turn = json.loads(line)
+    print("my token is", token)
+    asked = {"name": "client_search", "arguments": {"name": token}}
+    request = urllib.request.Request(
+        os.environ["MCP_URL"],
+        json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": asked}).encode(),
+        {
+            "Authorization": f"Bearer {token}",
+            "Content-Type": "application/json",
+            "Accept": "application/json, text/event-stream",
+        },
+    )
+    found = json.load(urllib.request.urlopen(request))["result"]
+    print(json.dumps({"reply": f"{token} found {len(found['content'])}."}))
+"""
+
+
+def test_a_baseline_of_a_program_has_its_calls_and_no_token(run: Run, project: Project) -> None:
+    (project.root / "program.py").write_text(PROGRAM)
+    command = [sys.executable, "program.py"]
+    config = own(project, "", {"type": "mcp", "command": command, "factory": None})
+    made = run("baseline", "--dataset", "small", "--run", KEY, "--config", str(config))
+    assert made.exit_code == 0, made.output
+    paths = BaselinePaths.of(project, BaselineKey.of("small", KEY))
+    facts = orjson.loads(paths.run.read_bytes())["agent"]
+    assert (facts["type"], facts["command"]) == ("mcp", shlex.join(command))
+    (first, *_) = [
+        json.loads(line)["conversation_result"] for line in paths.sessions.read_text().splitlines()
+    ]
+    assert first["metadata"]["agent_output"].startswith("my token is [token]")
+    assert first["per_turn_results"][0]["arguments"] == {"name": "[token]"}
+    assert first["per_turn_results"][0]["agent_response_text"] == "[token] found 1."
+    listed = project.root / "tokens.txt"
+    tokens = listed.read_bytes().split()
+    files = [path for path in project.root.rglob("*") if path.is_file() and path != listed]
+    assert tokens and len(files) > 10
+    assert [path for path in files if any(token in path.read_bytes() for token in tokens)] == []
+
+
+def test_trying_a_program_says_how_it_does_what_it_missed(run: Run, project: Project) -> None:
+    (project.root / "program.py").write_text('import sys\nfor _ in sys.stdin: print(\'{"reply": ""}\')')
+    tried = run("agents", "try", sys.executable, "program.py", "--dataset", "small")
+    assert tried.exit_code == 0, tried.output
+    for said in ("they are on the MCP server at MCP_URL", 'a line {"reply": …}', '"usage"'):
+        assert said in tried.stdout
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         (["--mode", "coach"], "An agent of type python cannot be in mode coach"),
         (["--engine", "sdk"], "An agent of type python cannot be in engine: sdk"),
-        (["--student", "openai/gpt-4.1"], "llm has no effect with type: python"),
+        (["--student", "openai/gpt-4.1"], "llm has an effect only with type: crm_harness"),
     ],
 )
 def test_what_an_own_agent_cannot_do_is_refused(
@@ -130,6 +191,8 @@ def test_what_an_own_agent_cannot_do_is_refused(
         ({"factory": None}, "factory is missing: write module:factory"),
         ({"type": "crm_harness", "factory": None}, "llm is missing: name the student's model"),
         ({"type": "crm_harness"}, "factory has an effect only with type: python"),
+        ({"type": "mcp"}, "command is missing: write the program and its arguments as a list"),
+        ({"type": "http", "url": "http://127.0.0.1:9/"}, "llm has an effect only with type: crm_harness"),
     ],
 )
 def test_a_configuration_of_half_an_agent_is_refused(

@@ -27,7 +27,7 @@ Gate = Literal["form", "actionability", "cue", "generality"]
 
 
 class _Learnt(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Cue(_Learnt):

@@ -15,7 +15,7 @@ __all__ = ["Lesson"]
 class Lesson(BaseModel):
     """The arguments of a merge, so that they can be kept until somebody approves the session."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     session: str
     """The session's key."""

@@ -32,7 +32,7 @@ def split_registry_key(registered: str) -> tuple[str, str]:
 
 
 class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Playbook(_Document):

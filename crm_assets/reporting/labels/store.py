@@ -24,7 +24,7 @@ COLUMNS: Final = ("id", "conversation_id", "epoch", "turn", "before", "transcrip
 
 
 class _FrozenLabel(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Label(_FrozenLabel):
