@@ -11,12 +11,10 @@ from __future__ import annotations
 import asyncio
 import hmac
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import uvicorn
+from aiohttp import web
 
 from crm_assets.agents.desk import Desk
 from crm_assets.agents.links import MESSAGE_BYTES
@@ -24,13 +22,12 @@ from crm_assets.agents.messages import CallOutcome
 
 if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-    from starlette.types import Receive, Scope, Send
 
 __all__ = ["HOST", "Endpoint"]
 
 HOST = "127.0.0.1"
-_IDLE_SECONDS = 3600
-_ENDING_SECONDS = 1
+_IDLE_SECONDS = 3600.0
+_JSON = "application/json"
 
 
 class _CallBody(msgspec.Struct):
@@ -50,22 +47,14 @@ class _Refused(Exception):
         self.status = status
 
 
-class _Server(uvicorn.Server):
-    """Leaves signals to the process that it is a part of."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class Endpoint:
     """The server; listens from the first session on. Belongs to one event loop."""
 
     def __init__(self) -> None:
         self._desks: dict[str, Desk] = {}
         self._base: str | None = None
-        self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
         self._mcp: StreamableHTTPSessionManager | None = None
 
     def open(self) -> Desk:
@@ -93,94 +82,109 @@ class Endpoint:
         self._mcp = session_manager()
         listening = socket.create_server((HOST, 0), backlog=1024)
         self._base = f"http://{HOST}:{listening.getsockname()[1]}"
-        self._server = _Server(
-            uvicorn.Config(
-                self._serve,
-                log_config=None,
-                access_log=False,
-                interface="asgi3",
-                lifespan="off",
-                proxy_headers=False,
-                ws="none",
-                timeout_keep_alive=_IDLE_SECONDS,  # a model may think for minutes between two calls
-                timeout_graceful_shutdown=_ENDING_SECONDS,
-            )
-        )
-        self._serving = asyncio.create_task(self._run(self._server, self._mcp, listening))
+        self._serving = asyncio.create_task(self._serve(self._mcp, listening))
 
-    async def _run(
-        self, server: _Server, manager: StreamableHTTPSessionManager, listening: socket.socket
-    ) -> None:
-        async with manager.run():
-            await server.serve(sockets=[listening])
+    async def _serve(self, manager: StreamableHTTPSessionManager, listening: socket.socket) -> None:
+        # Not uvicorn, though MCP's server is an ASGI application: in an event loop that is not uvloop it
+        # sends head and body of each answer apart, and clients wake up twice for it.
+        application = web.Application(client_max_size=MESSAGE_BYTES)
+        application.router.add_route("*", "/{session}/{door:.*}", self._handle)
+        runner = web.AppRunner(
+            application,
+            access_log=None,
+            keepalive_timeout=_IDLE_SECONDS,  # a model may think for minutes between two calls
+            shutdown_timeout=0.0,
+        )
+        await runner.setup()
+        try:
+            async with manager.run():
+                await web.SockSite(runner, listening).start()
+                await self._stop.wait()
+        finally:
+            await runner.cleanup()
 
     async def aclose(self) -> None:
         """Stop serving."""
         for desk in list(self._desks.values()):
             desk.close()
-        if self._server is not None and self._serving is not None:
-            self._server.should_exit = True
+        self._stop.set()
+        if self._serving is not None:
             await self._serving
-        self._base = None
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _handle(self, request: web.Request) -> web.Response:
         try:
-            desk, door = self._enter(scope)
-            body = desk.hide_bytes(await _body(receive, desk))
+            desk, door = self._enter(request)
+            body = desk.hide_bytes(await _body(request, desk))
             if door == "mcp":
-                assert self._mcp is not None  # made before the server
-                scope["crm_desk"] = desk
-                await self._mcp.handle_request(scope, _replay(body, receive), send)
-                return
+                return await self._by_mcp(request, desk, body)
             status, answer = 200, await _call(desk, body)
         except _Refused as refusal:
             status, answer = refusal.status, CallOutcome(error=str(refusal))
-        await _respond(send, status, answer)
+        said = {"result": answer.result} if answer.error is None else {"error": answer.error}
+        return web.Response(status=status, body=_encoder.encode(said), content_type=_JSON)
 
-    def _enter(self, scope: Scope) -> tuple[Desk, str]:
+    def _enter(self, request: web.Request) -> tuple[Desk, str]:
         """Return the desk that a request may use, and by which door."""
-        name, _, door = scope["path"][1:].partition("/")
-        token = _token(scope["headers"])
-        desk = self._desks.get(name)
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        token = given.strip().encode() if scheme.lower() == "bearer" else b""
+        desk = self._desks.get(request.match_info["session"])
         if desk is None or not hmac.compare_digest(token, desk.token.encode()):
             for other in self._desks.values():
                 if hmac.compare_digest(token, other.token.encode()):
                     other.violate("it called the endpoint of another session")
             raise _Refused(401, "This is no token of this session, or the session has ended.")
+        door = request.match_info["door"]
         if door not in ("call", "mcp"):
             raise _Refused(404, "There is nothing here: POST to call or mcp.")
-        if scope["method"] != "POST":  # no stream of the server's own is offered, and no session to delete
+        if request.method != "POST":  # no stream of the server's own is offered, and no session to delete
             raise _Refused(405, "Use POST.")
         desk.heard.set()
         return desk, door
 
+    async def _by_mcp(self, request: web.Request, desk: Desk, body: bytes) -> web.Response:
+        """Let the SDK's server, an ASGI application, answer; it does so in one JSON document."""
+        assert self._mcp is not None  # made before the server
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": request.path,
+            "raw_path": request.path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": [(name.lower(), value) for name, value in request.raw_headers],
+            "client": None,
+            "server": None,
+            "crm_desk": desk,
+        }
+        unread = [{"type": "http.request", "body": body, "more_body": False}]
+        answer = web.Response()
+        parts: list[bytes] = []
 
-def _token(headers: list[tuple[bytes, bytes]]) -> bytes:
-    scheme, _, token = dict(headers).get(b"authorization", b"").partition(b" ")
-    return token.strip() if scheme.lower() == b"bearer" else b""
+        async def receive() -> Any:
+            return unread.pop() if unread else await asyncio.Event().wait()  # it waits for a disconnect
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                answer.set_status(message["status"])
+                for name, value in message["headers"]:
+                    answer.headers[name.decode()] = value.decode()
+            else:
+                parts.append(message.get("body", b""))
+
+        await self._mcp.handle_request(scope, receive, send)
+        answer.body = b"".join(parts)
+        return answer
 
 
-async def _body(receive: Receive, desk: Desk) -> bytes:
-    body = bytearray()
-    more = True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > MESSAGE_BYTES:
-            desk.violate(f"a message of more than {MESSAGE_BYTES >> 20} MiB")
-            raise _Refused(413, f"A request may have {MESSAGE_BYTES >> 20} MiB.")
-        more = message.get("more_body", False)
-    return bytes(body)
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return what hands over a body that has been read already."""
-    parts = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def again() -> Any:
-        return parts.pop() if parts else await receive()
-
-    return again
+async def _body(request: web.Request, desk: Desk) -> bytes:
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        desk.violate(f"a message of more than {MESSAGE_BYTES >> 20} MiB")
+        raise _Refused(413, f"A request may have {MESSAGE_BYTES >> 20} MiB.") from None
 
 
 async def _call(desk: Desk, body: bytes) -> CallOutcome:
@@ -189,12 +193,3 @@ async def _call(desk: Desk, body: bytes) -> CallOutcome:
     except msgspec.DecodeError as error:
         raise _Refused(400, f'Send {{"name": …, "arguments": …}} as JSON: {error}') from None
     return await desk.call(asked.name, asked.arguments)
-
-
-async def _respond(send: Send, status: int, outcome: CallOutcome) -> None:
-    answer: Mapping[str, Any] = (
-        {"result": outcome.result} if outcome.error is None else {"error": outcome.error}
-    )
-    headers = [(b"content-type", b"application/json")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": _encoder.encode(answer)})

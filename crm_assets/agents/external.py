@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -120,8 +119,9 @@ class _ExternalSession(AgentSession):
     async def _receive(self, link: AgentLink) -> Reply | Call | Failed:
         started = time.perf_counter()
         try:
-            message = await asyncio.wait_for(link.receive(), max(0.0, self._seconds))
-        except asyncio.TimeoutError:
+            with anyio.fail_after(max(0.0, self._seconds)):
+                message = await link.receive()
+        except TimeoutError:
             raise AgentBroken(f"it took longer than {self._agent.limits.seconds:g} s for a turn") from None
         self._seconds -= time.perf_counter() - started
         return message
