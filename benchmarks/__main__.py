@@ -33,6 +33,7 @@ def main() -> None:
             "scale",
             "ui",
             "transcripts",
+            "agents",
         ],
         help="one measurement alone",
     )
@@ -119,6 +120,10 @@ def run(project: Project, folder: Path, divisor: int, only: str | None) -> None:
         from benchmarks import transcripts  # noqa: PLC0415  (only this one needs Inspect and a browser)
 
         transcripts.report(project, folder, 10_000 // divisor)
+    if wanted("agents"):
+        from benchmarks import agents  # noqa: PLC0415  (only this one needs the MCP SDK)
+
+        agents.report(project, divisor)
     if wanted("ui"):
         from benchmarks import ui_scale  # noqa: PLC0415  (only this one needs Dagster and a browser)
 
