@@ -104,7 +104,7 @@ def test_what_the_launchpad_starts_is_refused_before_a_model_is_asked(
     with pytest.raises(InputError, match=r"This may cost \$.*in the launchpad accept_cost"):
         materialize(project, key, LineageOptions(plan))
     paths = BaselinePaths.of(project, key)
-    assert server.requests == [] and not paths.begun
+    assert server.requests == [] and not paths.revision.exists(), "it is refused before its first stage"
 
     materialize(project, key, LineageOptions(plan, limit=1, accept_cost=True))
     assert paths.finished and server.requests

@@ -27,6 +27,7 @@ from crm_assets.defs.stages import (
 )
 from crm_assets.errors import InputError
 from crm_assets.harness import audit_dataset
+from crm_assets.reporting.estimate.run import estimate_run
 from crm_assets.reporting.formats import counted
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.datasets import require_dataset
@@ -77,6 +78,7 @@ def dataset_revision(
         require_planned(context.run, project, key)
         paths.protect(overwrite=config.overwrite)  # before the work, not after it
         check_dataset(source, known_tools=tool_names())
+        _refuse_cost(context, project, paths, overwrite=config.overwrite)  # before anything is moved aside
         revision = read_revision(source, key.dataset)
         report = audit_dataset(source, databases=postgres.databases())
         if prepare(paths, paths.revision, overwrite=config.overwrite):
@@ -87,6 +89,30 @@ def dataset_revision(
     _observe(context, key.dataset, revision.sha256)
     tell(context, f"{counted(revision.conversations, 'conversation')}, sha256 {revision.sha256[:12]}")
     return file_result(project, paths.revision, _metadata(revision, report), version=revision.sha256)
+
+
+def _refuse_cost(
+    context: dg.AssetExecutionContext, project: Project, paths: BaselinePaths, *, overwrite: bool
+) -> None:
+    """Refuse a run whose sessions would be refused for their cost; of a part of a dataset, only they know.
+
+    Raises:
+        InputError: it may cost more than the configuration's limit, with no budget, and nobody accepted it.
+    """
+    run_config: Mapping[str, Any] = context.run.run_config
+    ops = run_config.get("ops") or {}
+    tasks = ops.get("atlas_tasks", {}).get("config", {})
+    sessions = SessionsConfig(**ops.get("atlas_sessions", {}).get("config", {}))
+    are_run = dg.AssetKey("atlas_sessions") in context.job_def.asset_layer.selected_asset_keys
+    if not are_run or sessions.accept_cost or sessions.as_planned or tasks.get("part", "all") != "all":
+        return
+    if paths.has_sessions and not overwrite:
+        return  # they are kept
+    files = None if overwrite else paths
+    limit = tasks.get("limit")
+    estimate = estimate_run(project, paths.key.dataset, sessions.plan(), files=files, limit=limit)
+    if estimate is not None and estimate.needs_consent:
+        raise estimate.refusal()
 
 
 def _save_choice(context: dg.AssetExecutionContext, project: Project, paths: BaselinePaths) -> None:
