@@ -1,4 +1,4 @@
-"""Merges the results of a run's shards: each session once."""
+"""Merges what a run's shards have done: each session once, calls in the order in which they ended."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import orjson
 
 from crm_assets.engine.checkpoint import SessionCounts, read_entry, require_same_run
 from crm_assets.errors import InfrastructureError
+from crm_assets.llm import merge_ledgers
 from crm_assets.records import RunHeader, merge_software
 from crm_assets.workspace.baseline_files import RunFiles, sidecar_of
+from crm_assets.workspace.compressed_lines import join_packed
 from crm_assets.workspace.files import atomic_writer, write_json
 from crm_assets.workspace.jsonl import read_lines
 from crm_assets.workspace.shard_files import absorb
@@ -35,11 +37,15 @@ def merge_shards(files: RunFiles, order: Iterable[str] | None = None) -> Session
     """
     counts: list[SessionCounts] = []
 
-    def write_results(target: RunFiles, sources: list[RunFiles]) -> None:
+    def merge(target: RunFiles, every: list[RunFiles]) -> None:
+        sources = [each for each in every if each.partial.is_file()]
         write_json(sidecar_of(target.partial), _common(sources))
         counts.append(_merge_results(target.partial, [source.partial for source in sources], order))
+        if ledgers := [each.ledger for each in every if each.ledger.is_file()]:
+            merge_ledgers(target.ledger, ledgers)
+        join_packed(target.requests, [each.requests for each in every])
 
-    return counts[0] if absorb(files, write_results) and counts else None
+    return counts[0] if absorb(files, merge) and counts else None
 
 
 def _common(sources: Sequence[RunFiles]) -> dict[str, object]:

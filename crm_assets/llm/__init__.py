@@ -23,7 +23,7 @@ from crm_assets.llm.interface import (
     Role,
 )
 from crm_assets.llm.json_replies import ask, json_check
-from crm_assets.llm.ledger import Ledger, ledger_totals
+from crm_assets.llm.ledger import Ledger, ledger_totals, merge_ledgers
 from crm_assets.llm.limits import ProviderLimits
 from crm_assets.llm.messages import (
     ChatReply,
@@ -94,6 +94,7 @@ __all__ = [
     "json_check",
     "ledger_totals",
     "make_redactor",
+    "merge_ledgers",
     "object_arguments",
     "one_line",
     "parse_object",

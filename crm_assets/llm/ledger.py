@@ -6,12 +6,14 @@ start are found again too, so that an interrupted session that asks the same is 
 
 from __future__ import annotations
 
+import heapq
 import math
 from array import array
 from collections import OrderedDict, defaultdict
-from collections.abc import Collection, Mapping
-from datetime import datetime, timezone
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
 from io import FileIO
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,6 +30,7 @@ from crm_assets.llm.entries import (
 )
 from crm_assets.llm.interface import Role
 from crm_assets.llm.spending import Counted, Spending
+from crm_assets.workspace.files import atomic_writer
 from crm_assets.workspace.jsonl import (
     open_locked,
     read_line_at,
@@ -36,7 +39,7 @@ from crm_assets.workspace.jsonl import (
     write_lines,
 )
 
-__all__ = ["CallKey", "Ledger", "Recording", "ledger_span", "ledger_totals"]
+__all__ = ["CallKey", "Ledger", "Recording", "ledger_span", "ledger_totals", "merge_ledgers"]
 
 CallKey = tuple[Role, str, int]
 """Role, request hash and ordinal: one call of a session."""
@@ -275,10 +278,39 @@ def ledger_totals(path: Path) -> dict[Role, Spending]:
     return sums.by_role()
 
 
+def merge_ledgers(target: Path, sources: Sequence[Path]) -> None:
+    """Write the lines of several ledgers to one, in the order in which their calls ended.
+
+    Args:
+        target: the ledger of all.
+        sources: ledgers; a last line that a crash tore is left out.
+
+    Raises:
+        InfrastructureError: the disk refused.
+    """
+    with atomic_writer(target) as handle:
+        handle.writelines(line for _, line in heapq.merge(*map(_by_end, sources), key=itemgetter(0)))
+
+
+def _by_end(path: Path) -> Iterator[tuple[datetime, bytes]]:
+    """Yield a ledger's lines, each with when its call ended; a note with when the call before it did."""
+    ended = datetime.min.replace(tzinfo=timezone.utc)
+    for line in read_lines(path):
+        if not line.is_torn:
+            document = orjson.loads(line.data)
+            if document.get("kind") == "call":
+                ended = _ended(document["started_at"], document["latency_seconds"])
+            yield ended, line.data
+
+
+def _ended(started_at: str, seconds: float) -> datetime:
+    return datetime.fromisoformat(started_at) + timedelta(seconds=seconds)
+
+
 def ledger_span(path: Path) -> tuple[datetime, datetime] | None:
     """Return when a run's first call was made and when its last one ended; None without any call.
 
-    Of all calls, since those of shards stand one shard after the other.
+    Of all calls, in whatever order they stand.
 
     Raises:
         InputError: there is no such file.

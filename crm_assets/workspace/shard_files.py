@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import copyfileobj, rmtree
-from typing import IO
+from shutil import rmtree
 
 from crm_assets.errors import InfrastructureError
 from crm_assets.workspace.baseline_files import RunFiles, sidecar_of
-from crm_assets.workspace.compressed_lines import lines_before_packing, pack_lines
+from crm_assets.workspace.compressed_lines import lines_before_packing
 from crm_assets.workspace.jsonl import open_locked
 
 __all__ = ["ShardFiles", "absorb", "shards_of"]
@@ -50,11 +49,11 @@ def shards_of(whole: RunFiles) -> list[ShardFiles]:
     return [ShardFiles.of(whole, name) for name in sorted(names) if name not in (_MERGED, _BUILDING)]
 
 
-WriteResults = Callable[[RunFiles, list[RunFiles]], None]
-"""Writes the merged results of some files, and what is kept of their run, to the files given first."""
+Merge = Callable[[RunFiles, list[RunFiles]], None]
+"""Writes to the files given first what the run and its shards have done."""
 
 
-def absorb(whole: RunFiles, write_results: WriteResults) -> bool:
+def absorb(whole: RunFiles, merge: Merge) -> bool:
     """Make what a run's shards have done the run's own; return False if it has no shards.
 
     A kill at any moment loses and doubles nothing: what is merged appears in a folder beside the shards, in
@@ -62,7 +61,7 @@ def absorb(whole: RunFiles, write_results: WriteResults) -> bool:
 
     Args:
         whole: the run's files.
-        write_results: merges the results of the run and of its shards.
+        merge: merges them.
 
     Raises:
         InputError: somebody still writes one of the files.
@@ -74,7 +73,11 @@ def absorb(whole: RunFiles, write_results: WriteResults) -> bool:
     merged = folder / _MERGED
     try:
         if not merged.is_dir():
-            _merge(whole, shards_of(whole), folder / _BUILDING, write_results)
+            rmtree(folder / _BUILDING, ignore_errors=True)
+            (folder / _BUILDING).mkdir()
+            every: list[RunFiles] = [whole, *shards_of(whole)]
+            with _locked(every):
+                merge(RunFiles(folder / _BUILDING), every)
             (folder / _BUILDING).rename(merged)
         for shard in shards_of(whole):
             rmtree(shard.folder)
@@ -90,67 +93,16 @@ def absorb(whole: RunFiles, write_results: WriteResults) -> bool:
     return True
 
 
-def _merge(whole: RunFiles, shards: list[ShardFiles], building: Path, write_results: WriteResults) -> None:
-    """Write the merged files to the folder `building`."""
-    rmtree(building, ignore_errors=True)
-    building.mkdir()
-    every: list[RunFiles] = [whole, *shards]
+@contextmanager
+def _locked(every: list[RunFiles]) -> Iterator[None]:
+    """Keep others from writing results and ledgers."""
     with ExitStack() as locks:
         for each in every:
             if each.partial.is_file():
                 locks.enter_context(open_locked(sidecar_of(each.partial), guards=each.partial))
             if each.ledger.is_file():
                 locks.enter_context(open_locked(each.ledger))
-        write_results(RunFiles(building), [each for each in every if each.partial.is_file()])
-        ledgers = [each.ledger for each in every if each.ledger.is_file()]
-        if ledgers:
-            with (building / whole.ledger.name).open("wb") as target:
-                for ledger in ledgers:
-                    _append(target, ledger)
-                target.flush()
-                os.fsync(target.fileno())
-        _merge_requests(RunFiles(building), every)
-
-
-def _merge_requests(target: RunFiles, sources: list[RunFiles]) -> None:
-    """Put what models were asked into one file: compressed files one after the other are one."""
-    packed = [source.requests for source in sources if source.requests.is_file()]
-    if packed:
-        with target.requests.open("wb") as handle:
-            for path in packed:
-                with path.open("rb") as source:
-                    copyfileobj(source, handle)
-    whole = lines_before_packing(target.requests)
-    for path in (lines_before_packing(source.requests) for source in sources):
-        if path.is_file():  # of a process that was killed
-            with whole.open("wb") as handle:
-                _append(handle, path)
-            pack_lines(whole, target.requests)
-            whole.unlink()
-
-
-def _append(target: IO[bytes], source: Path) -> None:
-    """Append the lines of a file, but for one that a crash tore off."""
-    with source.open("rb") as handle:
-        copyfileobj(handle, target)
-    torn = _torn_bytes(source)
-    if torn:
-        target.seek(-torn, os.SEEK_END)
-        target.truncate()
-
-
-def _torn_bytes(path: Path) -> int:
-    size = path.stat().st_size
-    with path.open("rb") as handle:
-        end = size
-        while end:
-            begin = max(0, end - 65536)
-            handle.seek(begin)
-            found = handle.read(end - begin).rfind(b"\n")
-            if found >= 0:
-                return size - (begin + found + 1)
-            end = begin
-    return size
+        yield
 
 
 def _folder(whole: RunFiles) -> Path:

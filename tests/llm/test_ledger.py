@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.llm import ROLES, Ledger, LedgerEntry, Role, Spending, Usage, ledger_totals, read_ledger
 from crm_assets.llm.entries import CallError, RecordedReply, SpendingSums
-from crm_assets.llm.ledger import CallKey
+from crm_assets.llm.ledger import CallKey, merge_ledgers
 
 
 @pytest.fixture
@@ -241,3 +241,40 @@ def test_a_ledger_of_many_calls_is_opened_in_little_memory(path: Path):
     grown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert path.stat().st_size > 15_000_000
     assert int(grown.stdout) < 6_000  # KiB
+
+
+def test_merged_ledgers_are_one_in_the_order_in_which_calls_ended(tmp_path: Path):
+    def at(second: int, session: str) -> LedgerEntry:
+        return entry(session).model_copy(update={"started_at": f"2026-01-01T00:00:{second:02d}.000+00:00"})
+
+    parts = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
+    for path, seconds in zip(parts, ((1, 4, 5), (2, 3, 9)), strict=True):
+        with Ledger(path) as ledger:
+            ledger.note(path.stem, "start", {"n": 1})
+            for second in seconds:
+                ledger.append(at(second, path.stem))
+    with parts[0].open("ab") as handle:
+        handle.write(b'{"schema_version": 3, "sess')  # torn
+    merge_ledgers(tmp_path / "whole.jsonl", parts)
+    assert [one.started_at[17:19] for one in read_ledger(tmp_path / "whole.jsonl")] == [
+        *("01", "02", "03", "04", "05", "09")
+    ]
+    with Ledger(tmp_path / "whole.jsonl") as whole:
+        assert whole.noted("one", "start") == whole.noted("two", "start") == {"n": 1}
+        assert whole.total().calls == 6
+
+
+def test_a_part_of_a_divided_run_finds_the_calls_of_its_sessions_in_the_ledger_of_before(tmp_path: Path):
+    with Ledger(tmp_path / "before.jsonl") as before:
+        for session in ("mine", "other"):
+            before.append(entry(session))
+            before.note(session, "start", {"of": session})
+    key: CallKey = ("student", "ab" * 32, 1)
+    with Ledger(tmp_path / "own.jsonl", before=tmp_path / "before.jsonl", sessions={"mine"}) as own:
+        own.append(entry("mine").model_copy(update={"attempt": 2}))
+        assert own.total().calls == own.spent("mine")["student"].calls == 2
+        assert [one.attempt for one in own.earlier_attempts("mine", key)] == [1]
+        assert (own.noted("mine", "start"), own.noted("other", "start")) == ({"of": "mine"}, None)
+        assert own.earlier_attempts("other", key) == []
+    with Ledger(tmp_path / "own.jsonl", before=tmp_path / "before.jsonl", sessions={"mine"}) as again:
+        assert [one.attempt for one in again.earlier_attempts("mine", key)] == [1, 2]
