@@ -30,7 +30,7 @@ from crm_assets.atlas.store import (
     recorded_start,
     session_start_time,
 )
-from crm_assets.atlas.task_run import Taking, TaskRun
+from crm_assets.atlas.task_run import BudgetPart, Taking, TaskRun
 from crm_assets.atlas.tasks import AtlasTask
 from crm_assets.atlas.telemetry import TelemetryStore
 from crm_assets.atlas.tool_mode import find_tool_mode
@@ -67,6 +67,7 @@ from crm_assets.llm import (
     ledger_totals,
     make_redactor,
 )
+from crm_assets.llm.spending import Charge
 from crm_assets.records import ReplayedRun, RunHeader
 from crm_assets.records.estimate import CostEstimate
 from crm_assets.workspace.baseline_files import RunFiles, sidecar_of
@@ -185,7 +186,7 @@ class ModelTaskRun(TaskRun):
             models_of = self._models_of(ledger, requests, items)
             run = _with_tool_mode(self.model_run, ledger, models_of, items, taking.progress)
             header = self._header(run)
-            models = models_of(run)
+            models = models_of(run, part=taking.budget)
             summary = run_work(
                 Work(
                     items,
@@ -215,7 +216,7 @@ class ModelTaskRun(TaskRun):
 
     def _models_of(
         self, ledger: Ledger, requests: RequestLog | None, items: Sequence[WorkItem]
-    ) -> Callable[[ModelRun], RecordingModels]:
+    ) -> Callable[..., RecordingModels]:
         return partial(_models, ledger=ledger, requests=requests, project=self.project, items=items)
 
     def _open_ledger(self, files: RunFiles, items: Sequence[WorkItem]) -> Ledger:
@@ -224,6 +225,13 @@ class ModelTaskRun(TaskRun):
         return Ledger(
             files.ledger, before=self.files.ledger, sessions={_ledger_key(item) for item in items}
         )
+
+    def spent(self) -> Charge:
+        """Return what the run has cost so far, as budgets count it; nothing where there is no budget."""
+        if not self.model_run.plan.has_budget or not self.files.ledger.is_file():
+            return Charge()
+        with Ledger(self.files.ledger) as ledger:
+            return ledger.counted().amount
 
     def complete(self) -> Mapping[Role, Spending]:
         """Note who answered, and what the run left in the playbook; returns the costs by role."""
@@ -361,20 +369,25 @@ def _models(
     requests: RequestLog | None,
     project: Project,
     items: Sequence[WorkItem],
+    *,
+    part: BudgetPart | None = None,
 ) -> RecordingModels:
-    """Return the models that all roles ask."""
+    """Return the models that all roles ask, within `part` of the budget if there is one."""
     if run.replay is not None:
         if run.replay.resolve() == (ledger.path.resolve() if ledger.path else None):
             raise InputError(f"{run.replay} is this run's own ledger; replay it into another run.")
         return ReplayModels(run.replay, ledger=ledger)
     config, plan = run.config.config, run.plan
     require_models(run, project)
+    budget = Budget(plan.budget_usd, plan.budget_tokens)
+    if part is not None:
+        budget = budget.part(part.share, Charge(part.spent_tokens, part.spent_nano), ledger.before)
     return ModelClient(
         read_environment(project),
         ledger=ledger,
         requests=requests,
         limits={name: ProviderLimits(**limits.model_dump()) for name, limits in config.limits.items()},
-        budget=Budget(plan.budget_usd, plan.budget_tokens),
+        budget=budget,
         turns={_ledger_key(item): item.turns for item in items},
     )
 

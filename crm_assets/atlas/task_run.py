@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import orjson
 
@@ -34,12 +34,23 @@ from crm_assets.engine import (
 from crm_assets.engine.checkpoint import Checkpoint, finished_sessions
 from crm_assets.errors import InfrastructureError
 from crm_assets.llm import Role, Spending
+from crm_assets.llm.spending import Charge
 from crm_assets.records import RunHeader
 from crm_assets.workspace.baseline_files import RunFiles, sidecar_of
 from crm_assets.workspace.project import Project
 from crm_assets.workspace.shard_files import ShardFiles
 
-__all__ = ["Division", "Taking", "TaskRun"]
+__all__ = ["BudgetPart", "Division", "Taking", "TaskRun"]
+
+
+class BudgetPart(NamedTuple):
+    """What a shard may spend of what was left of the budget when the run was divided."""
+
+    share: float
+    spent_tokens: float
+    """By all sessions, until then."""
+    spent_nano: float
+    """In nanodollars."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,8 @@ class Taking:
     """Called a few times a second."""
     stop: Stop = field(default_factory=Stop)
     """Ends the sessions from another thread."""
+    budget: BudgetPart | None = None
+    """Of the run's budget, where it is divided."""
     claim: Callable[[Sequence[str]], object] = len
     """Called with the keys of all its sessions before the first begins."""
 
@@ -63,6 +76,8 @@ class Division:
     done_before: int
     left: int
     """Sessions."""
+    budgets: Mapping[str, BudgetPart]
+    """By shard, in proportion to its sessions."""
 
 
 @dataclass
@@ -113,6 +128,10 @@ class TaskRun(ABC):
         """Note what is known once all sessions are there; returns their cost by role."""
         return {}
 
+    def spent(self) -> Charge:
+        """Return what the run has cost so far, as budgets count it; nothing where there is no budget."""
+        return Charge()
+
     def source(self) -> TaskSource:
         """Return the tasks."""
         return TaskSource(self.files.tasks)
@@ -153,7 +172,9 @@ class TaskRun(ABC):
         with Checkpoint(self.files.partial, header.identity(), header.facts()) as checkpoint:
             done = checkpoint.finished
         left = shards_left(self.items, count, whole_keys=self.in_order, finished=done)
-        self.division = Division(len(done), sum(left.values()))
+        total, spent = sum(left.values()), self.spent()
+        budgets = {shard.name: BudgetPart(one / total, *spent) for shard, one in left.items()}
+        self.division = Division(len(done), total, budgets)
         return list(left)
 
     def take(self, shard: Shard = WHOLE, taking: Taking = Taking()) -> RunSummary:

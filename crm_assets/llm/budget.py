@@ -49,6 +49,22 @@ class Budget:
         """Tell a budget that limits anything."""
         return self.usd is not None or self.tokens is not None
 
+    def part(self, share: float, spent: Charge, own: Charge) -> Budget:
+        """Return the part of what is left that somebody may spend beside others.
+
+        Args:
+            share: of what is left, 0 to 1.
+            spent: by all, so far.
+            own: the part of it that counts for whom the budget is for.
+        """
+        usd, tokens = None, None
+        if self.usd is not None:
+            left = max(0.0, round(self.usd * NANO) - spent.nano)
+            usd = int(left * share + own.nano) / NANO
+        if self.tokens is not None:
+            tokens = int(max(0.0, self.tokens - spent.tokens) * share + own.tokens)
+        return Budget(usd, tokens)
+
     def covers(self, amount: Charge) -> bool:
         """Tell if an amount is within the budget."""
         if self.tokens is not None and amount.tokens > self.tokens:

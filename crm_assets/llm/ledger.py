@@ -136,6 +136,8 @@ class Ledger:
         self._end = 0
         self._recording = Recording(path) if path else None
         self._before = self._read_before(before, sessions) if before else None
+        self.before = self._all.counted().amount
+        """What the sessions had spent before the run was divided."""
         self._appended: dict[str, array[int]] = {}
         """By session: places of the calls of this start, until it begins again."""
         if path is not None:

@@ -2,9 +2,8 @@
 
     celery -A crm_assets.orchestration.celery_worker worker --concurrency 4
 
-(`crm-assets cluster worker` is that.) With the defaults of Celery a step whose worker is killed is lost, and its
-run stays "started" for ever. What is set here must be set in the workers: in the configuration of a run it does
-nothing.
+(`crm-assets cluster worker` is that.) With Celery's defaults a step whose worker is killed is lost, and its
+run stays "started" for ever. Workers must have these settings; in a run's configuration they do nothing.
 """
 
 from __future__ import annotations

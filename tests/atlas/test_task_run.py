@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from crm_assets.atlas.run_plan import open_run
 from crm_assets.atlas.task_run import Taking, TaskRun
 from crm_assets.database import connect_databases
 from crm_assets.engine import Shard
-from crm_assets.errors import InfrastructureError, InputError
+from crm_assets.errors import InfrastructureError, InputError, UnfinishedError
 from crm_assets.llm import read_ledger
 from crm_assets.workspace import shard_files
 from crm_assets.workspace.baseline_files import RunFiles, sidecar_of
@@ -193,3 +194,23 @@ def test_merging_that_is_broken_off_goes_on(
 def test_a_shard_of_nothing_is_none(loop: Loop, files: RunFiles):
     assert len(scripted(loop, files).plan(50)) == COUNT
     assert Shard(50, 50) not in scripted(loop, files).plan(50)
+
+
+def test_shards_divide_what_is_left_of_a_budget(loop: Loop, server: ScriptedServer):
+    files = loop.tasks(small_dataset(24), run="budget")
+    student(loop, server, files).run()
+    used = sum(entry.counted.tokens for entry in read_ledger(files.ledger))
+    shutil.rmtree(files.folder)
+    files = loop.tasks(small_dataset(24), run="budget")
+    plan = {"budget_tokens": used // 2, "concurrency": 2}
+    planned = student(loop, server, files, **plan)
+    shards = planned.plan(4)
+    assert planned.division is not None
+    for shard in shards:
+        taking = Taking(budget=planned.division.budgets[shard.name])
+        assert student(loop, server, files, **plan).take(shard, taking).not_run
+    with suppress(UnfinishedError):  # about half of them have not run
+        student(loop, server, files, **plan).merge()
+    spent = sum(entry.counted.tokens for entry in read_ledger(files.ledger))
+    assert 0.5 * plan["budget_tokens"] < spent <= 1.05 * plan["budget_tokens"]
+    shutil.rmtree(files.folder)

@@ -17,7 +17,7 @@ from crm_assets.atlas.plan import SessionPlan
 from crm_assets.atlas.run_plan import open_run, require_resumable
 from crm_assets.atlas.saved_plan import limit_to_go_on_with, save_plan, saved_plan
 from crm_assets.atlas.sweep_budget import planned
-from crm_assets.atlas.task_run import Taking, TaskRun
+from crm_assets.atlas.task_run import BudgetPart, Taking, TaskRun
 from crm_assets.database import Databases, ShardClaim, ShardRow, ShardTable
 from crm_assets.defs.assets.playbook import playbook
 from crm_assets.defs.assets.progress import session_progress, tell, whole_progress
@@ -129,13 +129,16 @@ def run_shard(
             return
         passes = int(claim.status.get("passes", 0))
         with _resumed_later(context, config.retries + passes):
-            run = _open(config, artifacts, postgres, paths, table.noted())
+            noted = table.noted()
+            run = _open(config, artifacts, postgres, paths, noted)
+            part = noted.get("budgets", {}).get(shard.name)
             summary = run.take(
                 shard,
                 Taking(
                     seconds=config.seconds_of(shard),
                     progress=_shard_progress(context, claim, shard),
                     stop=claim.stop,
+                    budget=None if part is None else BudgetPart(*part),
                     claim=lambda keys: claim.claim_sessions(keys, on_wait=say),
                 ),
             )
