@@ -20,8 +20,9 @@ import orjson
 
 from tests.waiting import eventually
 
-__all__ = ["ACCESS_KEY", "SECRET_KEY", "Seaweed", "seaweed"]
+__all__ = ["ACCESS_KEY", "BUCKET", "SECRET_KEY", "Seaweed", "seaweed"]
 
+BUCKET = "tests"
 ACCESS_KEY, SECRET_KEY = "AKIATESTSEAWEED", "not-to-be-seen-anywhere"
 _WEED = Path(sys.executable).with_name("weed")
 _PARTS = ("master", "volume", "filer", "s3")
@@ -98,7 +99,9 @@ class Seaweed:
         try:
             urllib.request.urlopen(
                 urllib.request.Request(
-                    f"http://127.0.0.1:{self.ports['filer']}/probe", method="PUT", data=b"x"
+                    f"http://127.0.0.1:{self.ports['filer']}/buckets/{BUCKET}/.probe",
+                    method="PUT",
+                    data=b"x",
                 ),
                 timeout=5,
             ).close()

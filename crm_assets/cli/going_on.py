@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,11 +40,15 @@ def command_of(paths: BaselinePaths, plan: SessionPlan, *, limit: int | None = N
     Options are named as long as the run has not recorded them.
     """
     from crm_assets.atlas.saved_plan import saved_plan
-    from crm_assets.workspace.states import status_of
+    from crm_assets.workspace.states import status_of, upload_command
 
-    status = status_of(paths)
-    if status.command is None or not paths.folder.exists():
+    # As it is here: a store may be what failed.
+    paths, stored = replace(paths, store=None), paths.store is not None
+    if not paths.folder.exists():
         return None
+    status = status_of(paths)
+    if status.command is None:
+        return upload_command(paths) if stored else None
     words = [status.command]
     if not paths.imported.exists() and not paths.has_sessions and saved_plan(paths) is None:
         words += [shlex.quote(word) for word in flags_of(plan, limit=limit)]

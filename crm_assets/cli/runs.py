@@ -145,7 +145,7 @@ def upload(dataset: str, run: str | None) -> None:
     for paths in (each for each in chosen if each.folder.is_dir()):
         with hold(project, paths.folder, a_command()):
             count = copies.publish(paths.folder)
-        click.echo(f"{copies.url_of(paths.folder)}: {counted(count, 'file')} uploaded")
+        click.echo(f"{copies.url_of(paths.folder.parent)}: {counted(count, 'file')} uploaded")
 
 
 def free_keys(

@@ -146,7 +146,7 @@ def hold(
     heart.start()
     kept = False
     try:
-        with working_on(project, folder, unless=lambda: heart.lost):
+        with working_on(project, folder, unless=lambda: heart.lost, shared=shared):
             yield
         kept = keep
     finally:

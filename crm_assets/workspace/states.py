@@ -24,7 +24,7 @@ from pathlib import Path
 
 from crm_assets.workspace.baseline_files import BaselinePaths
 
-__all__ = ["ONLY_HERE", "RunState", "RunStatus", "prepare", "status_of"]
+__all__ = ["ONLY_HERE", "RunState", "RunStatus", "prepare", "status_of", "upload_command"]
 
 ONLY_HERE = "not in the store yet"
 
@@ -87,10 +87,14 @@ def _state(paths: BaselinePaths) -> RunState:
     return RunState.TASKS_ONLY if paths.tasks.exists() else RunState.PLANNED
 
 
+def upload_command(paths: BaselinePaths) -> str:
+    """Return the command that uploads a run to the store."""
+    return f"crm-assets runs upload {paths.key.dataset} {paths.key.run}"
+
+
 def _command(paths: BaselinePaths, state: RunState) -> str | None:
     if state is RunState.FINISHED:
-        upload = f"crm-assets runs upload {paths.key.dataset} {paths.key.run}"
-        return upload if paths.is_only_here else None
+        return upload_command(paths) if paths.is_only_here else None
     where = f"--dataset {paths.key.dataset} --run {paths.key.run}"
     if paths.is_import:
         return f"crm-assets runs import {shlex.quote(str(paths.imported))} {where}"

@@ -45,7 +45,9 @@ def stored_datasets(project: Project) -> Artifacts | None:
 
 
 @contextmanager
-def working_on(project: Project, folder: Path, *, unless: Callable[[], bool]) -> Iterator[None]:
+def working_on(
+    project: Project, folder: Path, *, unless: Callable[[], bool], shared: bool = False
+) -> Iterator[None]:
     """Work on the files of a run or study, under its lease, as `Artifacts.working_on` does.
 
     Without a store, and for a folder elsewhere, do nothing.
@@ -54,7 +56,7 @@ def working_on(project: Project, folder: Path, *, unless: Callable[[], bool]) ->
     if copies is None:
         yield
         return
-    with copies.working_on(folder, unless=unless):
+    with copies.working_on(folder, unless=unless, shared=shared):
         yield
 
 

@@ -232,6 +232,21 @@ def test_two_writers_of_a_run_refuse_each_other(here: Project, there: Project):
     assert theirs.partial.read_bytes() == b"theirs\n", "nor lost"
 
 
+def test_machines_that_share_a_lease_write_files_of_their_own(here: Project, there: Project):
+    mine, theirs = BaselinePaths.of(here, KEY), BaselinePaths.of(there, KEY)
+    with copies_of(here).working_on(mine.folder, unless=lambda: False, shared=True):
+        begin(mine)
+        copies_of(here).publish(mine.folder)
+        with copies_of(there).working_on(theirs.folder, unless=lambda: False, shared=True):
+            (theirs.folder / "shard-2.partial").write_text("2")
+        (mine.folder / "shard-1.partial").write_text("1")
+    with copies_of(here).working_on(mine.folder, unless=lambda: False):
+        assert [(mine.folder / f"shard-{each}.partial").read_text() for each in "12"] == ["1", "2"]
+        for each in "12":
+            (mine.folder / f"shard-{each}.partial").unlink()
+    assert not [name for name in copies_of(there).names(theirs.folder) if "shard" in name]
+
+
 def test_what_was_written_here_and_elsewhere_is_refused_before_the_work(here: Project, there: Project):
     mine, theirs = finish(here), BaselinePaths.of(there, KEY)
     theirs.bring_all()

@@ -47,14 +47,18 @@ class Artifacts(LocalCopies):
         super().__init__(root, store, cache_bytes=cache_bytes)
         self._publishing = threading.RLock()
         self._agreed: set[Path] = set()
+        self._shared: set[Path] = set()
 
     @contextmanager
-    def working_on(self, folder: Path, *, unless: Callable[[], bool]) -> Iterator[None]:
+    def working_on(
+        self, folder: Path, *, unless: Callable[[], bool], shared: bool = False
+    ) -> Iterator[None]:
         """Bring a unit's files, and upload what was changed at the end of the block and every few minutes.
 
         Args:
             folder: in the unit; who works on it has its lease.
             unless: tells that the lease was lost, and nothing is to be uploaded.
+            shared: other machines write files of their own there meanwhile, under the same lease.
 
         Raises:
             WrittenElsewhere: a file was written both here and elsewhere.
@@ -69,11 +73,11 @@ class Artifacts(LocalCopies):
         self._refuse_others(unit, stored, began=True)
         if MANIFEST in stored:
             self.bring(unit / MANIFEST)
-        if not self._is_finished(
-            unit, self._records(unit)
-        ):  # else its large files come when they are asked for
-            self.bring_all(unit)
+        if not self._is_finished(unit, self._records(unit)):
+            self.bring_all(unit)  # a finished one's large files come when they are asked for
         self._working[unit] = stored
+        if shared:
+            self._shared.add(unit)
         keeper = _Keeper(lambda: None if unless() else self.publish(unit))
         keeper.start()
         try:
@@ -93,6 +97,7 @@ class Artifacts(LocalCopies):
                 self.publish(unit)
         finally:
             del self._working[unit]
+            self._shared.discard(unit)
             self.forget()
 
     def _refuse_others(self, unit: Path, stored: Mapping[str, StoredFile], *, began: bool = False) -> None:
@@ -128,7 +133,7 @@ class Artifacts(LocalCopies):
         if not unit.is_dir():
             return 0
         with self._publishing:
-            if names is None:
+            if names is None and unit not in self._shared:
                 self._refuse_others(unit, self._found(unit))
             there = sorted(names if names is not None else _names(unit), key=_in_order)
             with self._index(unit) as records:
