@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import socket
 import sys
 import time
@@ -19,11 +20,16 @@ NAME, ARGUMENTS = "client_search", {"name": "Acme"}
 THINK = "BENCHMARK_THINK_SECONDS"
 
 
+def _thought() -> float:
+    """Seconds of a turn's thought, spread around their mean: in step, all would want the cores at once."""
+    return float(os.environ.get(THINK, "0")) * random.uniform(0.5, 1.5)
+
+
 class Caller:
     """An agent of type `python`, which makes a call a turn and says what CPU it has used so far."""
 
     def turn(self, user: str, crm: Any) -> str:
-        time.sleep(float(os.environ.get(THINK, "0")))
+        time.sleep(_thought())
         crm.call(NAME, ARGUMENTS)
         return f"{time.process_time()}"
 
@@ -63,7 +69,7 @@ def _light_program() -> None:
     }
     for line in sys.stdin:
         json.loads(line)
-        time.sleep(float(os.environ.get(THINK, "0")))
+        time.sleep(_thought())
         connection.request("POST", url.path, json.dumps(asked), headers)
         connection.getresponse().read()
         print(json.dumps({"reply": f"{time.process_time()}"}), flush=True)
@@ -77,7 +83,7 @@ async def _service(listening: socket.socket) -> None:
 
     async def take(request: web.Request) -> web.Response:
         turn = await request.json()
-        await asyncio.sleep(float(os.environ.get(THINK, "0")))
+        await asyncio.sleep(_thought())
         headers = {"Authorization": f"Bearer {turn['token']}"}
         body = {"name": NAME, "arguments": ARGUMENTS}
         async with client.post(turn["endpoint"], json=body, headers=headers) as answer:

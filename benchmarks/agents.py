@@ -79,7 +79,7 @@ def report(project: Project, divisor: int) -> None:
     ideal = _SESSIONS / _THINK_SECONDS
     for kind in kinds:
         with _bench(project, _SESSIONS) as bench:
-            rate = _side_by_side(bench, kind, max(6, 20 // divisor))
+            rate = _side_by_side(bench, kind, max(12, 20 // divisor))
         print(
             f"{_SESSIONS} sessions, {_THINK_SECONDS:g} s of thought a turn, {kind}: {rate:.1f} turns/s, "
             f"{rate / ideal:.1%} of the ideal {ideal:g}"

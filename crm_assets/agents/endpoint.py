@@ -93,6 +93,7 @@ class Endpoint:
             application,
             access_log=None,
             keepalive_timeout=_IDLE_SECONDS,  # a model may think for minutes between two calls
+            lingering_time=1.0,  # for the rest of a body that is too long
             shutdown_timeout=0.0,
         )
         await runner.setup()
