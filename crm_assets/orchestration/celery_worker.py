@@ -2,8 +2,8 @@
 
     celery -A crm_assets.orchestration.celery_worker worker --concurrency 4
 
-(`crm-assets cluster worker` is that.) With Celery's defaults a step whose worker is killed is lost, and its
-run stays "started" for ever. Workers must have these settings; in a run's configuration they do nothing.
+With Celery's defaults a step whose worker is killed is lost, and its run stays "started" for ever. Workers
+must have these settings; in a run's configuration they do nothing.
 """
 
 from __future__ import annotations
