@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from crm_assets.engine.work import WorkItem
@@ -64,10 +64,24 @@ def shards_left(
     """
     sessions: dict[int, int] = defaultdict(int)
     turns: dict[int, int] = defaultdict(int)
-    for item, number in _deal(items, count, whole_keys=whole_keys):
-        if item.key not in finished:
-            sessions[number] += 1
-            turns[number] += item.turns
+    if whole_keys:  # in one pass, since the tasks may be a million
+        of_key: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+        for item in items():
+            is_left = item.key not in finished
+            sums = of_key[item.learning_key]
+            sums[0] += item.turns
+            sums[1] += is_left
+            sums[2] += item.turns * is_left
+        by_key = _by_key({key: sums[0] for key, sums in of_key.items()}, count)
+        for key, (_, sessions_left, turns_left) in of_key.items():
+            if sessions_left:
+                sessions[by_key[key]] += sessions_left
+                turns[by_key[key]] += turns_left
+    else:
+        for item, number in _deal(items, count, whole_keys=False):
+            if item.key not in finished:
+                sessions[number] += 1
+                turns[number] += item.turns
     longest_first = sorted(sessions, key=lambda number: (-turns[number], number))
     return {Shard(number, count): sessions[number] for number in longest_first}
 
@@ -85,20 +99,33 @@ def _deal(items: Items, count: int, *, whole_keys: bool) -> Iterator[tuple[WorkI
     Each key goes to the shard with the fewest turns so far, the longest key first (Graham's LPT rule);
     where sessions do not wait for each other, each of them does, as it comes.
     """
-    loads = [(0, number) for number in range(1, count + 1)]
-
-    def lightest(turns: int) -> int:
-        load, number = loads[0]
-        heapq.heapreplace(loads, (load + turns, number))
-        return number
-
     if not whole_keys:
+        lightest = _Lightest(count)
         for item in items():
-            yield item, lightest(item.turns)
+            yield item, lightest.take(item.turns)
         return
     turns: dict[str, int] = defaultdict(int)
     for item in items():
         turns[item.learning_key] += item.turns
-    by_key = {key: lightest(turns[key]) for key in sorted(turns, key=lambda key: (-turns[key], key))}
+    by_key = _by_key(turns, count)
     for item in items():
         yield item, by_key[item.learning_key]
+
+
+def _by_key(turns: Mapping[str, int], count: int) -> dict[str, int]:
+    """Return the shard of each key."""
+    lightest = _Lightest(count)
+    return {key: lightest.take(turns[key]) for key in sorted(turns, key=lambda key: (-turns[key], key))}
+
+
+class _Lightest:
+    """Finds the shard with the fewest turns so far."""
+
+    def __init__(self, count: int) -> None:
+        self._loads = [(0, number) for number in range(1, count + 1)]
+
+    def take(self, turns: int) -> int:
+        """Return its number, and add turns to it."""
+        load, number = self._loads[0]
+        heapq.heapreplace(self._loads, (load + turns, number))
+        return number
