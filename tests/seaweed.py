@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -50,6 +51,7 @@ class Seaweed:
     folder: Path
     ports: dict[str, int] = field(default_factory=lambda: {part: _free_port() for part in _PARTS})
     _process: subprocess.Popen[bytes] | None = None
+    _return: threading.Timer | None = None
 
     @property
     def address(self) -> str:
@@ -112,6 +114,18 @@ class Seaweed:
             return False
         return True
 
+    def leave(self, seconds: float) -> None:
+        """End it as a power cut would, and start it again after so many seconds."""
+        self.kill()
+        self._return = threading.Timer(seconds, self.start)
+        self._return.start()
+
+    def close(self) -> None:
+        """End it for good."""
+        if self._return is not None:
+            self._return.join()
+        self.kill()
+
     def kill(self) -> None:
         """End it as a power cut would."""
         if self._process is not None:
@@ -130,5 +144,5 @@ def seaweed() -> Iterator[Seaweed]:
         server.start()
         yield server
     finally:
-        server.kill()
+        server.close()
         shutil.rmtree(folder, ignore_errors=True)

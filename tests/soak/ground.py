@@ -26,6 +26,7 @@ from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
 from tests.atlas.loop import models_at, small_dataset
 from tests.projects import ProjectDatabases, lay_out_project
+from tests.seaweed import BUCKET, Seaweed
 from tests.servers import server_project, short_folder
 from tests.soak.events import Hook, halted_marker, install, read_events
 
@@ -151,6 +152,13 @@ class Place:
     environment: dict[str, str]
     _logs: Path
     _started: int = 0
+    store: Seaweed | None = None
+    """Where its artifacts are, if not in its folder."""
+
+    def keep_artifacts_in(self, store: Seaweed) -> None:
+        """Let the commands keep the artifacts in a store."""
+        self.store = store
+        self.environment |= {**store.environment, "CRM_ASSETS_ARTIFACTS": f"s3://{BUCKET}/soak"}
 
     @property
     def paths(self) -> BaselinePaths:

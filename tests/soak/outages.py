@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 import psycopg
@@ -14,6 +14,7 @@ import psycopg
 from crm_assets.database import start_embedded, stop_embedded
 from tests.llm.scripted_server import Recorded, Scripted, hang, rate_limited, refused, reset
 from tests.projects import ADDRESSES
+from tests.seaweed import seaweed
 from tests.servers import discard_server
 from tests.soak.ground import DATASET, RUN, Place, lonely_place
 from tests.soak.kills import BASELINE, Point, Stopper, same_each_time
@@ -49,6 +50,8 @@ class _Outage:
     """What the models answer from then on, `_FAULTY_ANSWERS` times."""
     model: Mapping[str, float] = field(default_factory=dict)
     """More of the models' configuration."""
+    in_store: bool = False
+    """The artifacts are in object storage."""
 
 
 def _nothing(stopper: Stopper, place: Place) -> None:
@@ -86,11 +89,17 @@ def _leave(stopper: Stopper, place: Place) -> None:
     stopper.server.leave(_AWAY_SECONDS)
 
 
+def _restart_store(stopper: Stopper, place: Place) -> None:
+    assert place.store is not None
+    place.store.leave(_AWAY_SECONDS)
+
+
 OUTAGES = (
     _Outage("sandbox database: backends terminated", _terminate("sandbox")),
     _Outage("telemetry database: backends terminated", _terminate("atlas")),
     _Outage("Dagster's database: backends terminated", _terminate("dagster")),
     _Outage(f"all databases: server away for {_AWAY_SECONDS:g} s", _restart_postgres),
+    _Outage(f"object storage: killed, and away for {_AWAY_SECONDS:g} s", _restart_store, in_store=True),
     _Outage(f"model server: away for {_AWAY_SECONDS:g} s", _leave),
     _Outage(f"model server: {_FAULTY_ANSWERS} answers of 503", _nothing, lambda _: refused(503)),
     _Outage(f"model server: {_FAULTY_ANSWERS} answers of 429", _nothing, lambda _: rate_limited()),
@@ -109,7 +118,10 @@ def suffer(stopper: Stopper, outage: _Outage) -> Point:
     point = Point("outage", 0, outage.name)
     seen = 0
 
-    with stopper.place(**outage.model) as place:
+    with ExitStack() as stack:
+        place = stack.enter_context(stopper.place(**outage.model))
+        if outage.in_store:
+            place.keep_artifacts_in(stack.enter_context(seaweed()))
 
         def script(request: Recorded) -> Scripted:
             nonlocal seen
