@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import create_engine, text
 
 from crm_assets.atlas.telemetry import TelemetryStore
+from crm_assets.cli.cluster import diagnose_cluster
 from crm_assets.crm import SandboxPool, deterministic_ids, make_seed_rows
 from crm_assets.database import Databases, connect_databases
 from crm_assets.engine import Limits, run_harness
@@ -135,3 +136,20 @@ def test_a_run_comes_to_what_it_comes_to_on_the_embedded_server(
         return settled(output)
 
     assert results(over_tcp, "tcp.jsonl") == results(databases, "socket.jsonl")
+
+
+def test_the_cluster_check_finds_the_databases(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CRM_ASSETS_BROKER", raising=False)
+    found = {item.what: item for item in diagnose_cluster(project)}
+    for name in ("sandbox", "telemetry", "dagster"):
+        # By a loopback address it is not what other machines need, and that is said.
+        state = "note" if "127.0.0.1:" in found[f"database {name}"].finding else "ok"
+        assert (found[f"database {name}"].state, "answers" in found[f"database {name}"].finding) == (
+            state,
+            True,
+        )
+    with (project.root / ".env").open("a") as file:
+        file.write("DAGSTER_DATABASE_URL='postgresql://nobody:wrong@127.0.0.1:1/gone'\n")
+    lost = {item.what: item for item in diagnose_cluster(project)}["database dagster"]
+    assert (lost.state, "127.0.0.1:1/gone does not answer" in lost.finding) == ("broken", True)
+    assert "wrong" not in lost.finding

@@ -16,6 +16,7 @@ from crm_assets.cli.agents import agents
 from crm_assets.cli.atlas import atlas
 from crm_assets.cli.backfill import backfill
 from crm_assets.cli.baseline import baseline
+from crm_assets.cli.cluster import cluster
 from crm_assets.cli.common import show_transfers
 from crm_assets.cli.compare import compare
 from crm_assets.cli.datasets import datasets
@@ -100,6 +101,7 @@ for _command in (
     offline_server,
     partitions,
     doctor,
+    cluster,
     ui,
     db,
 ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -18,7 +18,15 @@ from crm_assets.workspace.datasets import available_datasets, require_dataset, u
 from crm_assets.workspace.project import Project, find_project
 from crm_assets.workspace.stored import stored_artifacts
 
-__all__ = ["Diagnosis", "diagnose", "doctor"]
+__all__ = [
+    "Diagnosis",
+    "Examination",
+    "diagnose",
+    "doctor",
+    "examine_artifacts",
+    "examined",
+    "print_diagnoses",
+]
 
 _OLDEST_PYTHON = (3, 10)
 _KEYS = ("OPENAI_API_KEY", "GEMINI_API_KEY")
@@ -44,8 +52,13 @@ class Diagnosis(NamedTuple):
 )
 def doctor(*, config: Path | None, start: bool) -> None:
     """Check every prerequisite, a line each. Exit code 1 if one is broken."""
+    print_diagnoses(diagnose(find_project(), config, start=start))
+
+
+def print_diagnoses(diagnoses: Iterable[Diagnosis]) -> None:
+    """Print a line each, as they come; end the command with exit code 1 if one is broken."""
     broken = False
-    for diagnosis in diagnose(find_project(), config, start=start):
+    for diagnosis in diagnoses:
         mark = click.style(f"{diagnosis.state:6}", fg=_COLOURS[diagnosis.state])
         click.echo(f"{mark}  {diagnosis.what}: {diagnosis.finding}")
         broken = broken or diagnosis.state == "broken"
@@ -61,31 +74,32 @@ def diagnose(project: Project, config: Path | None = None, *, start: bool = Fals
         config: of the student whose model is asked; None asks no model.
         start: start the embedded server if it does not run; otherwise nothing is known of what it holds.
     """
-    databases: tuple[tuple[str, _Examination], ...] = (
+    databases: tuple[tuple[str, Examination], ...] = (
         ("database", _database),
         ("sandbox schema", _sandbox),
         ("telemetry database", _telemetry),
         ("dagster storage", _dagster_storage),
     )
-    yield _examined("python", _python, project)
-    yield _examined("project", _project, project)
-    server = _examined("database", _server, project)
+    yield examined("python", _python, project)
+    yield examined("project", _project, project)
+    server = examined("database", _server, project)
     if start or server.state == "ok":
-        yield from (_examined(what, examine, project) for what, examine in databases)
+        yield from (examined(what, examine, project) for what, examine in databases)
     else:
         yield server
     if project.artifacts_url is not None:
-        yield _examined("artifacts", _artifacts, project)
+        yield examined("artifacts", examine_artifacts, project)
     for what, examine in (("datasets", _datasets), ("model keys", _model_keys), ("UI port", _port)):
-        yield _examined(what, examine, project)
+        yield examined(what, examine, project)
     if config is not None:
-        yield _examined("tool calls", partial(_tool_calls, config=project.root / config), project)
+        yield examined("tool calls", partial(_tool_calls, config=project.root / config), project)
 
 
-_Examination = Callable[[Project], tuple[Literal["ok", "note", "broken"], str]]
+Examination = Callable[[Project], tuple[Literal["ok", "note", "broken"], str]]
 
 
-def _examined(what: str, examine: _Examination, project: Project) -> Diagnosis:
+def examined(what: str, examine: Examination, project: Project) -> Diagnosis:
+    """Return what `examine` finds; an expected error is a broken prerequisite."""
     try:
         state, finding = examine(project)
     except CrmAssetsError as error:
@@ -172,7 +186,8 @@ def _dagster_storage(project: Project) -> tuple[Literal["ok"], str]:
         return "ok", counted(instance.get_runs_count(), "run")
 
 
-def _artifacts(project: Project) -> tuple[Literal["ok", "note"], str]:
+def examine_artifacts(project: Project) -> tuple[Literal["ok", "note"], str]:
+    """Tell whether the store of a project that has one answers, and refuses a second writer."""
     copies = stored_artifacts(project)
     assert copies is not None
     if copies.store.check():

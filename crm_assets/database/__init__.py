@@ -16,12 +16,18 @@ from crm_assets.database.outage import (
     is_gone,
     through_outage,
 )
-from crm_assets.database.settings import DEFAULT_OUTAGE_SECONDS, ServerSettings, read_environment
+from crm_assets.database.settings import (
+    DEFAULT_OUTAGE_SECONDS,
+    DatabasePlace,
+    ServerSettings,
+    read_environment,
+)
 from crm_assets.database.shards import ShardClaim, ShardRow, ShardTable
 
 __all__ = [
     "DEFAULT_OUTAGE_SECONDS",
     "DatabaseGone",
+    "DatabasePlace",
     "Databases",
     "InUse",
     "LeaseLost",

@@ -12,7 +12,13 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from crm_assets.database.embedded import start_embedded
-from crm_assets.database.settings import DEFAULT_OUTAGE_SECONDS, ServerSettings, read_environment
+from crm_assets.database.settings import (
+    DAGSTER_DATABASE,
+    DEFAULT_OUTAGE_SECONDS,
+    TELEMETRY_DATABASE,
+    ServerSettings,
+    read_environment,
+)
 from crm_assets.errors import ConfigError, InfrastructureError, last_line
 from crm_assets.workspace.project import Project, find_project
 
@@ -20,8 +26,6 @@ __all__ = ["Databases", "connect_creating", "connect_databases", "create_databas
 
 _Connection = TypeVar("_Connection")
 
-TELEMETRY_DATABASE = "atlas"
-DAGSTER_DATABASE = "dagster"
 _CONNECT_TIMEOUT = 10
 _BUILTIN_LOCALES_SINCE = 17_00_00
 

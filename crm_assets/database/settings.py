@@ -12,15 +12,21 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from crm_assets.errors import ConfigError
 from crm_assets.workspace.environment import read_env_file
 from crm_assets.workspace.project import Project
 
-__all__ = ["ServerSettings", "read_environment"]
+__all__ = ["DatabasePlace", "ServerSettings", "read_environment"]
 
 _MAX_PORT = 65535
 DEFAULT_OUTAGE_SECONDS = 300.0
+TELEMETRY_DATABASE = "atlas"
+DAGSTER_DATABASE = "dagster"
 
 
 def read_environment(project: Project) -> dict[str, str]:
@@ -31,6 +37,24 @@ def read_environment(project: Project) -> dict[str, str]:
     """
     merged: dict[str, str | None] = {**read_env_file(project.root / ".env"), **os.environ}
     return {name: value for name, value in merged.items() if value}
+
+
+class DatabasePlace(NamedTuple):
+    """Where a logical database is."""
+
+    host: str | None
+    """A name, an address, or the folder of a unix socket; None for the project's embedded server."""
+    port: str
+    name: str
+
+    def __str__(self) -> str:
+        """Return host, port and name."""
+        return "embedded" if self.host is None else f"{self.host}:{self.port}/{self.name}"
+
+    @property
+    def over_tcp(self) -> bool:
+        """Return True if other machines can reach it, as far as its address tells."""
+        return self.host is not None and not self.host.startswith("/")
 
 
 @dataclass(frozen=True)
@@ -67,6 +91,40 @@ class ServerSettings:
             dagster_url=environment.get("DAGSTER_DATABASE_URL"),
             outage_seconds=_seconds(environment.get("DB_OUTAGE_SECONDS")),
         )
+
+    @property
+    def places(self) -> dict[str, DatabasePlace]:
+        """Return where each logical database is; nothing is connected to.
+
+        Raises:
+            ConfigError: a URL is none.
+        """
+        places = {
+            name: DatabasePlace(self.host, str(self.port), database)
+            for name, database in (
+                ("sandbox", self.sandbox_database),
+                ("telemetry", TELEMETRY_DATABASE),
+                ("dagster", DAGSTER_DATABASE),
+            )
+        }
+        if self.telemetry_url is not None:
+            places["telemetry"] = _place("STORAGE__DATABASE_URL", self.telemetry_url)
+        if self.dagster_url is not None:
+            places["dagster"] = _place("DAGSTER_DATABASE_URL", self.dagster_url)
+        return places
+
+
+def _place(variable: str, url: str) -> DatabasePlace:
+    try:
+        parts = conninfo_to_dict(url.replace("postgresql+psycopg2://", "postgresql://", 1))
+    except psycopg.ProgrammingError as error:
+        raise ConfigError(
+            f"{variable} must be a URL like postgresql://user:password@host:5432/database."
+        ) from error
+    # Without a host libpq takes the unix socket.
+    return DatabasePlace(
+        str(parts.get("host") or "/"), str(parts.get("port") or "5432"), str(parts.get("dbname"))
+    )
 
 
 def _seconds(text: str | None) -> float:

@@ -15,6 +15,7 @@ import dagster as dg
 from dagster import InitExecutorContext, multiple_process_executor_requirements
 from dagster._core.definitions.executor_definition import ExecutorRequirement
 
+from crm_assets.defs.celery_workers import refuse_careless_workers
 from crm_assets.errors import ConfigError
 
 __all__ = ["BROKER_VARIABLE", "EXECUTOR_VARIABLE", "executors", "make_executor"]
@@ -75,6 +76,8 @@ def make_executor(environment: Mapping[str, str] = os.environ) -> dg.ExecutorDef
         chosen = choices[name]
         if name == "celery":
             config = _with_broker(config, environment)
+            if config["broker"]:
+                refuse_careless_workers(config["broker"])
         assert chosen.executor_creation_fn is not None
         return chosen.executor_creation_fn(context._replace(executor_def=chosen, executor_config=config))
 

@@ -15,12 +15,17 @@ import orjson
 import psutil
 import psycopg
 import pytest
+from dagster import InitExecutorContext
 from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
 
+from crm_assets.cli.cluster import diagnose_cluster
 from crm_assets.database import connect_databases
+from crm_assets.defs.celery_workers import ask_workers
+from crm_assets.defs.executors import BROKER_VARIABLE, make_executor
 from crm_assets.defs.jobs import BASELINE_JOB
 from crm_assets.defs.partitions import register
+from crm_assets.errors import ConfigError
 from crm_assets.generator import write_dataset
 from crm_assets.llm import read_ledger
 from crm_assets.orchestration.materialize import open_instance
@@ -34,6 +39,7 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.whole
 
 COUNT = 12
+RETRIES = {"retries": {"enabled": {}}}
 KEY = BaselineKey.of("small", "20260131T093000Z")
 
 
@@ -55,9 +61,12 @@ def broker() -> Iterator[str]:
 
 
 @contextmanager
-def worker(project: Project, name: str) -> Iterator[subprocess.Popen[bytes]]:
+def worker(
+    project: Project, name: str, application: str = "crm_assets.orchestration.celery_worker"
+) -> Iterator[subprocess.Popen[bytes]]:
     """A worker that takes a step at a time."""
-    command = [sys.executable, "-m", "celery", "-A", "crm_assets.orchestration.celery_worker", "worker"]
+    command = [sys.executable, "-m", "celery", "-A", application]
+    command += ["-b", os.environ["CRM_ASSETS_BROKER"], "worker"]
     command += ["--concurrency", "1", "-n", f"{name}@%h", "--without-mingle", "--without-gossip"]
     with (project.root / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=project.root)
@@ -142,3 +151,32 @@ def test_a_killed_process_of_a_worker_costs_nothing_but_time(project: Project, e
     with psycopg.connect(connect_databases(project).leases) as connection:
         for table in ("crm_assets_shards", "crm_assets_claims"):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)  # type: ignore[arg-type]
+
+
+def test_a_worker_that_may_lose_steps_is_told_and_no_run_starts_on_it(
+    project: Project, environment: None, broker: str
+) -> None:
+    executor = make_executor({BROKER_VARIABLE: broker})
+    create = executor.executor_creation_fn
+    assert create is not None
+
+    def names() -> set[str]:
+        return {each.name.partition("@")[0] for each in ask_workers(broker, seconds=1)}
+
+    with open_instance(project) as instance, ExitStack() as stack:
+        context = InitExecutorContext(
+            job(), executor, {"celery": {"backend": "rpc://", **RETRIES}}, instance
+        )
+        stack.enter_context(worker(project, "ours"))
+        assert eventually(lambda: names() == {"ours"})
+        create(context)
+        stack.enter_context(worker(project, "careless", "dagster_celery.app"))
+        assert eventually(lambda: names() == {"ours", "careless"})
+        found = {item.what.partition("@")[0]: item for item in diagnose_cluster(project)}
+        with pytest.raises(ConfigError, match="Steps may be lost on careless@"):
+            create(context)
+    assert found["worker ours"].state == "ok", found
+    assert found["worker careless"].state == "broken"
+    assert found["broker"].state == found["artifacts"].state == "ok", found
+    # It can be read here: the fixture needs rabbitmqctl on the broker's machine, too.
+    assert found["consumer_timeout"].finding.endswith(" s"), found
