@@ -6,13 +6,16 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-__all__ = ["FILES", "PROJECT", "is_of_project", "is_own", "materializations_of"]
+__all__ = ["DATA_VERSION", "FILES", "PROJECT", "is_of_project", "is_own", "materializations_of"]
 
 PROJECT = "crm_assets/project"
 """Tag of runs, and metadata of materializations: the identity of their project."""
 
 FILES = "files"
 """Metadata of `baseline_readme`: the hashes of all files of the baseline, by name."""
+
+DATA_VERSION = "dagster/data_version"
+"""Tag of a materialization: the hash of what was made."""
 
 _AT_A_TIME = 25
 

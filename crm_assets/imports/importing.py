@@ -246,7 +246,7 @@ def _report(
 
     from crm_assets.audit.integrity import find_session_mismatch  # noqa: PLC0415
     from crm_assets.defs.partitions import register  # noqa: PLC0415
-    from crm_assets.defs.records import PROJECT  # noqa: PLC0415  (loads Dagster)
+    from crm_assets.defs.records import DATA_VERSION, PROJECT  # noqa: PLC0415  (loads Dagster)
 
     partition = register(instance, paths.key)
     digest = sha256_of_file(paths.sessions)
@@ -271,7 +271,7 @@ def _report(
                 "not_scored": dg.MetadataValue.json(coverage.not_scored),
                 "verdicts": dg.MetadataValue.json(verdicts),
             },
-            tags={"dagster/data_version": digest, "dagster/data_version_is_user_provided": "true"},
+            tags={DATA_VERSION: digest, "dagster/data_version_is_user_provided": "true"},
         )
     )
     verdict = find_session_mismatch(paths)

@@ -210,7 +210,6 @@ def materialize_on(
             instance,
             job,
             partition=register(instance, key),
-            # A job's own selection leaves the smoke checks to smoke runs; any other would bring them in.
             assets=None if stages is None else selected,
             ops=options.ops(selected),
             tags={PROJECT: project_id(project)},
@@ -240,6 +239,18 @@ def refresh_history(instance: dg.DagsterInstance, dataset: str) -> str:
     return _execute(instance, HISTORY_JOB, partition=dataset, assets=None, ops={}, tags={})
 
 
+def _job(name: str, assets: Sequence[str] | None) -> dg.JobDefinition:
+    """Return a job, or the part of it that makes `assets`, with those of its own checks that are theirs."""
+    job = defs.resolve_job_def(name)
+    if assets is None:
+        return job
+    keys = {dg.AssetKey(asset) for asset in assets}
+    checks = job.asset_layer.asset_graph.asset_check_keys
+    return job.get_subset(
+        asset_selection=keys, asset_check_selection={one for one in checks if one.asset_key in keys}
+    )
+
+
 def _execute(
     instance: dg.DagsterInstance,
     job: str,
@@ -256,11 +267,10 @@ def _execute(
             # About Dagster's own APIs, whose version is pinned: users need not see them.
             warnings.simplefilter("ignore", category)
         try:
-            defs.resolve_job_def(job).execute_in_process(
+            _job(job, assets).execute_in_process(
                 instance=instance,
                 partition_key=partition,
                 run_config=dg.RunConfig(ops=ops, loggers=_QUIET),
-                asset_selection=None if assets is None else [dg.AssetKey(name) for name in assets],
                 run_id=run_id,
                 tags={**JOB_TAGS, PROCESS_TAG: this_process(), **tags},
             )

@@ -17,6 +17,7 @@ from crm_assets.defs.jobs import BASELINE_JOB
 from crm_assets.defs.partitions import register
 from crm_assets.defs.resources import EMPTY_BASE, PostgresResource, SandboxResource
 from crm_assets.generator import write_dataset
+from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project
 from tests.projects import SANDBOXES
@@ -92,6 +93,11 @@ def test_sessions_show_the_reset_and_their_row_in_the_telemetry(
     assert (row["status"], row["execution_mode"]) == ("succeeded", "paired")
     assert 0 <= row["reward"] <= 1
     assert row["created_at"] <= row["completed_at"]
+    BaselinePaths.of(project, KEY).unpublish()
+    again = run(instance, "atlas")  # which keeps the sessions
+    assert "sandbox_fingerprint" not in metadata(again, "atlas_sessions")
+    checks = {each.check_name: each for each in again.get_asset_check_evaluations()}
+    assert checks["sandbox_reset"].passed
 
 
 def test_a_row_that_stays_in_a_sandbox_is_removed_before_sessions_and_reported_after_them(

@@ -8,14 +8,13 @@ import dagster as dg
 from dagster._core.definitions.data_version import extract_data_version_from_entry
 
 from crm_assets.defs.partitions import DATASET_PARTITIONS
+from crm_assets.defs.records import DATA_VERSION
 from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.defs.stages import GROUP, tags
 from crm_assets.workspace.datasets import available_datasets, require_dataset
 from crm_assets.workspace.files import sha256_of_file
 
 __all__ = ["conversations", "is_observed", "observation", "observe_conversations"]
-
-_DATA_VERSION_TAG = "dagster/data_version"
 
 
 def observe_conversations(
@@ -56,9 +55,7 @@ with warnings.catch_warnings():
 
 def observation(dataset: str, sha256: str) -> dg.AssetObservation:
     """Return the event that records the content of `dataset`."""
-    return dg.AssetObservation(
-        asset_key=conversations.key, partition=dataset, tags={_DATA_VERSION_TAG: sha256}
-    )
+    return dg.AssetObservation(asset_key=conversations.key, partition=dataset, tags={DATA_VERSION: sha256})
 
 
 def is_observed(instance: dg.DagsterInstance, dataset: str, sha256: str) -> bool:

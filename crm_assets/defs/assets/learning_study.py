@@ -12,6 +12,7 @@ from pydantic import Field
 from crm_assets.defs.assets.progress import tell
 from crm_assets.defs.commands import run_command
 from crm_assets.defs.partitions import DATASET_PARTITIONS
+from crm_assets.defs.records import DATA_VERSION
 from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.defs.stages import OWNERS, expected_errors, tags
 from crm_assets.reporting.study import Study, render_study_markdown
@@ -102,7 +103,7 @@ def study_materialization(paths: StudyPaths, study: Study) -> dg.AssetMaterializ
         asset_key=learning_study.key,
         partition=study.plan.dataset,
         metadata=_metadata(paths, study),
-        tags={"dagster/data_version": digest, "dagster/data_version_is_user_provided": "true"},
+        tags={DATA_VERSION: digest, "dagster/data_version_is_user_provided": "true"},
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
 
@@ -14,7 +14,7 @@ from crm_assets.atlas.saved_plan import begun_plan
 from crm_assets.audit.integrity import Verdict
 from crm_assets.defs.assets import atlas_sessions
 from crm_assets.defs.partitions import BASELINE_PARTITIONS
-from crm_assets.defs.records import materializations_of
+from crm_assets.defs.records import DATA_VERSION, materializations_of
 from crm_assets.defs.sessions_config import SessionsConfig
 from crm_assets.errors import InfrastructureError, InputError
 from crm_assets.workspace.baseline_files import BaselinePaths
@@ -71,12 +71,22 @@ def result(
 def last_metadata(
     context: dg.AssetCheckExecutionContext, project: Project, asset: dg.AssetsDefinition
 ) -> dict[str, Any] | None:
-    """Return the metadata of this partition's last materialization of `asset`; None if there is none."""
-    latest = _last(context, project, asset)
-    materialization = latest.asset_materialization if latest else None
-    if materialization is None:
-        return None
-    return {name: value.value for name, value in materialization.metadata.items()}
+    """Return the metadata of this partition's last materialization of `asset`; None if there is none.
+
+    Where that kept what was there, earlier ones of the same data add what only they know.
+    """
+    version: str | None = None
+    known: dict[str, Any] = {}
+    for record in _all(context, project, asset):
+        materialization = record.asset_materialization
+        if materialization is None:
+            continue
+        of_record = (materialization.tags or {}).get(DATA_VERSION)
+        if known and (version is None or of_record != version):
+            break
+        version = of_record
+        known = {**{name: value.value for name, value in materialization.metadata.items()}, **known}
+    return known or None
 
 
 def session_plan(
@@ -89,7 +99,7 @@ def session_plan(
     """
     if (plan := begun_plan(paths)) is not None:
         return plan
-    latest = _last(context, project, atlas_sessions)
+    latest = next(_all(context, project, atlas_sessions), None)
     run = context.instance.get_run_by_id(latest.run_id) if latest else None
     if run is None:
         raise InputError("Dagster holds no run that made these sessions, so their options are unknown.")
@@ -97,8 +107,9 @@ def session_plan(
     return SessionsConfig(**(ops.get(atlas_sessions.node_def.name) or {}).get("config", {})).plan()
 
 
-def _last(
+def _all(
     context: dg.AssetCheckExecutionContext, project: Project, asset: dg.AssetsDefinition
-) -> dg.EventLogRecord | None:
+) -> Iterator[dg.EventLogRecord]:
+    """Yield this partition's materializations of `asset`, newest first."""
     identity = known_project_id(project)
-    return next(materializations_of(context.instance, asset.key, context.partition_key, identity), None)
+    return materializations_of(context.instance, asset.key, context.partition_key, identity)
