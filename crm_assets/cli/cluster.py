@@ -185,16 +185,14 @@ def _worker(project: Project, *, worker: Worker) -> _Found:
 
     if worker.facts is None:
         return "broken", (
-            "runs another application than ours, or another version of it, and may lose steps; stop it and "
-            f"start `{START_COMMAND}` of this version."
+            "may lose steps: it runs another application than ours, another version of it, or cannot tell "
+            f"(its answer: {worker.error}); stop it and start `{START_COMMAND}` of this version."
         )
     facts = worker.facts
     if wrong := facts.wrong_settings:
         values = ", ".join(f"{name} is {facts.settings.get(name)}, not {REQUIRED[name]}" for name in wrong)
-        return (
-            "broken",
-            f"{values}: steps may be lost; start it as `{START_COMMAND}` without changing these.",
-        )
+        harm = "steps may be lost" if facts.may_lose_steps else "it takes steps that others could begin"
+        return "broken", f"{values}: {harm}; start it as `{START_COMMAND}` without changing these."
     if different := _differences(project, facts):
         return "broken", f"{'; '.join(different)}. Give it what this machine has, or the other way round."
     return "ok", f"version {facts.version}, code {facts.code[:8]}, databases and artifacts as here"

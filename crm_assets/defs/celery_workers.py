@@ -31,6 +31,8 @@ LONGEST_STEP_SECONDS = 1800
 REQUIRED = {"task_acks_late": True, "task_reject_on_worker_lost": True, "worker_prefetch_multiplier": 1}
 """Settings of every worker: a step is delivered again if its worker is lost, and nobody hoards steps."""
 
+_AGAINST_LOSS = ("task_acks_late", "task_reject_on_worker_lost")
+
 START_COMMAND = "celery -A crm_assets.orchestration.celery_worker worker"
 """Starts a worker that has them."""
 
@@ -65,13 +67,20 @@ class WorkerFacts(BaseModel):
         """Return the names of those of `REQUIRED` that it has otherwise."""
         return [name for name, value in REQUIRED.items() if self.settings.get(name) != value]
 
+    @property
+    def may_lose_steps(self) -> bool:
+        """Return True if a step is lost with the process that it runs in."""
+        return any(name in _AGAINST_LOSS for name in self.wrong_settings)
+
 
 class Worker(NamedTuple):
     """A worker that answers."""
 
     name: str
     facts: WorkerFacts | None
-    """None: it was started with another application than ours, or has another version of it."""
+    """None: it was started with another application than ours, has another version of it, or failed."""
+    error: str = ""
+    """Why there are no facts, in its own words."""
 
 
 def broker_address(broker: str) -> str:
@@ -118,7 +127,7 @@ def ask_workers(broker: str, *, seconds: float) -> list[Worker]:
             ) from error
         except ImportError as error:
             raise _no_address() from error
-    return [Worker(name, _read(reply)) for name, reply in sorted(flatten_reply(answers or []).items())]
+    return [_read(name, reply) for name, reply in sorted(flatten_reply(answers or []).items())]
 
 
 def refuse_careless_workers(broker: str) -> None:
@@ -131,7 +140,7 @@ def refuse_careless_workers(broker: str) -> None:
     careless = [
         worker.name
         for worker in ask_workers(broker, seconds=_QUICK_SECONDS)
-        if worker.facts is None or worker.facts.wrong_settings
+        if worker.facts is None or worker.facts.may_lose_steps
     ]
     if careless:
         raise ConfigError(
@@ -140,11 +149,14 @@ def refuse_careless_workers(broker: str) -> None:
         )
 
 
-def _read(reply: Any) -> WorkerFacts | None:
+def _read(name: str, reply: Any) -> Worker:
     try:
-        return WorkerFacts.model_validate(reply)
-    except ValidationError:  # Celery's reply to a command that it does not know, or an older version's
-        return None
+        return Worker(name, WorkerFacts.model_validate(reply))
+    except (
+        ValidationError
+    ):  # Celery's reply to a command that it does not know or that failed, or an older one
+        error = reply.get("error") if isinstance(reply, dict) else None
+        return Worker(name, None, str(error or "other facts than those of this version"))
 
 
 def _no_address() -> ConfigError:

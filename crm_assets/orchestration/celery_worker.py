@@ -49,7 +49,11 @@ def crm_assets_facts(state: Any) -> dict[str, Any]:
     facts = WorkerFacts(
         version=__version__,
         code=code_fingerprint(MODEL_CODE),
-        settings={name: conf[name] for name in REQUIRED},
+        settings={
+            **{name: conf[name] for name in REQUIRED},
+            # The command's option --prefetch-multiplier does not change `conf`.
+            "worker_prefetch_multiplier": state.consumer.controller.prefetch_multiplier,
+        },
         visibility_timeout=(conf.broker_transport_options or {}).get("visibility_timeout"),
         artifacts=project.artifacts_url or str(project.artifacts),
         project=None if project.artifacts_url else known_project_id(project),

@@ -90,6 +90,11 @@ def facts(**different: object) -> Worker:
     [
         ({"visibility_timeout": 1200}, "visibility_timeout", "Redis would deliver it to a second worker"),
         ({"settings": {**REQUIRED, "task_acks_late": False}}, "worker one@host", "task_acks_late is False"),
+        (
+            {"settings": {**REQUIRED, "worker_prefetch_multiplier": 4}},
+            "worker one@host",
+            "worker_prefetch_multiplier is 4, not 1: it takes steps that others could begin",
+        ),
         ({"version": "0.0.1"}, "worker one@host", "its version is 0.0.1"),
         ({"code": "0" * 64}, "worker one@host", "its code is 00000000"),
         ({"databases": {"dagster": "elsewhere:5432/d"}}, "worker one@host", "dagster is elsewhere:5432/d"),

@@ -62,12 +62,15 @@ def broker() -> Iterator[str]:
 
 @contextmanager
 def worker(
-    project: Project, name: str, application: str = "crm_assets.orchestration.celery_worker"
+    project: Project,
+    name: str,
+    *options: str,
+    application: str = "crm_assets.orchestration.celery_worker",
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A worker that takes a step at a time."""
     command = [sys.executable, "-m", "celery", "-A", application]
     command += ["-b", os.environ["CRM_ASSETS_BROKER"], "worker"]
-    command += ["--concurrency", "1", "-n", f"{name}@%h", "--without-mingle", "--without-gossip"]
+    command += ["--concurrency", "1", "-n", f"{name}@%h", "--without-mingle", "--without-gossip", *options]
     with (project.root / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=project.root)
     try:
@@ -167,16 +170,18 @@ def test_a_worker_that_may_lose_steps_is_told_and_no_run_starts_on_it(
         context = InitExecutorContext(
             job(), executor, {"celery": {"backend": "rpc://", **RETRIES}}, instance
         )
-        stack.enter_context(worker(project, "ours"))
+        stack.enter_context(worker(project, "ours", "--prefetch-multiplier", "2"))
         assert eventually(lambda: names() == {"ours"})
         create(context)
-        stack.enter_context(worker(project, "careless", "dagster_celery.app"))
+        stack.enter_context(worker(project, "careless", application="dagster_celery.app"))
         assert eventually(lambda: names() == {"ours", "careless"})
         found = {item.what.partition("@")[0]: item for item in diagnose_cluster(project)}
         with pytest.raises(ConfigError, match="Steps may be lost on careless@"):
             create(context)
-    assert found["worker ours"].state == "ok", found
+    # It hoards steps, which keeps no run from starting: `create` took it.
+    assert "worker_prefetch_multiplier is 2, not 1" in found["worker ours"].finding, found
     assert found["worker careless"].state == "broken"
+    assert "crm_assets_facts" in found["worker careless"].finding  # a command that it does not know
     assert found["broker"].state == found["artifacts"].state == "ok", found
     # It can be read here: the fixture needs rabbitmqctl on the broker's machine, too.
     assert found["consumer_timeout"].finding.endswith(" s"), found
