@@ -136,7 +136,11 @@ def test_the_parts_of_compose_find_each_other(compose: dict[str, Any]) -> None:
             urlsplit(environment["AWS_ENDPOINT_URL"]),
         )
         assert {environment["DB_HOST"], broker.hostname, store.hostname} <= set(services)
-        assert {environment["DB_HOST"], broker.hostname, store.hostname} <= set(service["depends_on"])
+        assert {environment["DB_HOST"], broker.hostname, "bucket"} <= set(service["depends_on"])
+        assert store.hostname in services["bucket"]["depends_on"]
+        assert environment == services["bucket"]["environment"]
+        bucket = urlsplit(environment["CRM_ASSETS_ARTIFACTS"]).hostname
+        assert f"makedirs('{bucket}', " in services["bucket"]["command"][-1]
         rabbitmq = services[str(broker.hostname)]["environment"]
         assert (broker.username, broker.password) == tuple(rabbitmq.values())
         seaweedfs = services[str(store.hostname)]
