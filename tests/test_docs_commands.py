@@ -37,6 +37,8 @@ RUN_ELSEWHERE = {
 RUN_ELSEWHERE_WITH = {
     "langgraph": "tests/agents/test_examples.py, in the environment of the framework",
     "agents try http:": "tests/agents/test_external.py runs services",
+    "runs upload": "tests/cli/test_store.py, with a store",
+    "cluster check": "tests/orchestration/test_celery.py, with a broker and workers",
 }
 NEEDS_A_KEY = {"ANTHROPIC_API_KEY": re.compile(r"anthropic/")}
 
