@@ -126,9 +126,10 @@ def restore(dataset: str, run: str) -> None:
 @click.argument("dataset", type=DATASET)
 @click.argument("run", type=RUN, required=False)
 def upload(dataset: str, run: str | None) -> None:
-    """Upload runs that are only here to the store of CRM_ASSETS_ARTIFACTS.
+    """Upload runs that are only here to the artifact store.
 
-    All runs of the dataset, or one: those from before a store was set, and those that one did not take.
+    The store is that of CRM_ASSETS_ARTIFACTS. All runs of the dataset, or one: those from before a store
+    was set, and those that one did not take.
     """
     project = find_project()
     copies = stored_artifacts(project)

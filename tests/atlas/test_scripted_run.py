@@ -154,6 +154,7 @@ def test_a_session_has_the_fields_that_readers_rely_on(run: Sessions, sessions: 
         "agent": {"name": "replay"},
         "settings": None,
         "answered_by": {},
+        "estimate": None,
         "backend": "postgres",
         "use_llm_judge": False,
         "config_path": None,

@@ -35,8 +35,8 @@ def test_a_task_file_becomes_a_run_of_its_own(run: Run, project: Project, tasks:
     assert "small, agent atlas (offline/student, offline/teacher" in result.stderr
     assert "Strict success" in result.stdout
     assert sorted(file.name for file in output.iterdir()) == [
-        "README.md", "ledger.jsonl", "metrics.json", "playbook.json", "report.html", "run.json",
-        "sessions.jsonl", "tasks.jsonl",
+        "README.md", "ledger.jsonl", "metrics.json", "playbook.json", "report.html",
+        "requests.jsonl.gz", "run.json", "sessions.jsonl", "tasks.jsonl",
     ]  # fmt: skip
     assert (output / "tasks.jsonl").read_bytes() == b"".join(
         tasks.read_bytes().splitlines(keepends=True)[:2]

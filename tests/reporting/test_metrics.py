@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import random
+import textwrap
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from crm_assets.reporting import (
     Metrics,
@@ -433,9 +437,28 @@ def test_metrics_survive_their_file(measure: Measure, tmp_path: Path) -> None:
 
 
 def test_every_field_of_metrics_is_explained() -> None:
-    def models(schema: dict[str, Any]) -> list[dict[str, Any]]:
-        return [schema, *schema["$defs"].values()]
+    names = {"Metrics", *Metrics.model_json_schema()["$defs"]}
+    models = [model for model in _descendants(BaseModel) if model.__name__ in names]
+    assert len(models) == len(names)
+    for model in models:
+        assert set(model.__annotations__) <= _explained(model), model.__name__
 
-    for model in models(Metrics.model_json_schema()):
-        for name, field in model["properties"].items():
-            assert field.get("description"), f"{model['title']}.{name}"
+
+def _descendants(model: type[BaseModel]) -> set[type[BaseModel]]:
+    """Ours that are loaded."""
+    below = {each for child in model.__subclasses__() for each in (child, *_descendants(child))}
+    return {each for each in below if each.__module__.startswith("crm_assets.")}
+
+
+def _explained(model: type[BaseModel]) -> set[str]:
+    """The fields that a docstring follows."""
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
+    assert isinstance(body, ast.ClassDef)
+    return {
+        field.target.id
+        for field, text in pairwise(body.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+    }
