@@ -27,6 +27,8 @@ __all__ = ["HOST", "Endpoint"]
 
 HOST = "127.0.0.1"
 _IDLE_SECONDS = 3600.0
+_SHUTDOWN_SECONDS = 0.1
+"""For requests under way when a run ends; 0 would mean to aiohttp that it waits for ever."""
 _JSON = "application/json"
 
 
@@ -94,7 +96,7 @@ class Endpoint:
             access_log=None,
             keepalive_timeout=_IDLE_SECONDS,  # a model may think for minutes between two calls
             lingering_time=1.0,  # for the rest of a body that is too long
-            shutdown_timeout=0.0,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
         )
         await runner.setup()
         try:

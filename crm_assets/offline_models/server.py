@@ -22,6 +22,8 @@ __all__ = ["OfflineServer", "serve"]
 _BODY_LIMIT = 64 * 2**20
 _STATUS = {"429": 429, "429_retry_after": 429, "500": 500}
 _HOST = "127.0.0.1"
+_SHUTDOWN_SECONDS = 0.1
+"""For open requests; 0 would mean to aiohttp that it waits for ever."""
 
 
 class _Service:
@@ -178,7 +180,10 @@ async def _serving(
 ) -> None:
     """Serve until `stop`; open requests are dropped then."""
     runner = web.AppRunner(
-        service.application(), access_log=None, shutdown_timeout=0.0, handler_cancellation=True
+        service.application(),
+        access_log=None,
+        shutdown_timeout=_SHUTDOWN_SECONDS,
+        handler_cancellation=True,
     )
     await runner.setup()
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -375,3 +375,16 @@ def test_a_store_that_goes_away_is_waited_for(
         with pytest.raises(InfrastructureError, match=r"refuses.*AWS_ACCESS_KEY_ID") as refused:
             ObjectStore(url).find("")
         assert "another-secret" not in str(refused.value)
+
+
+def test_a_missing_bucket_is_a_sentence(server: Seaweed, url: str, tmp_path: Path) -> None:
+    store = ObjectStore("s3://not-there/folder")
+    asked: list[Callable[[], object]] = [
+        lambda: store.find("a"),
+        lambda: store.folders("a"),
+        lambda: store.info("a/b"),
+        lambda: store.get("a/b", tmp_path / "b"),
+    ]
+    for ask in asked:
+        with pytest.raises(InfrastructureError, match=r"not-there/folder refuses .*check the bucket"):
+            ask()

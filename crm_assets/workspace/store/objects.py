@@ -104,8 +104,8 @@ class ObjectStore:
     def _found(self, place: str) -> Mapping[str, Any]:
         try:
             found: Mapping[str, Any] = self._files.find(place, detail=True)
-        except FileNotFoundError:  # nothing is there yet
-            return {}
+        except FileNotFoundError as error:  # nothing is there yet
+            return _unless_refused(error, {})
         return found
 
     def info(self, name: str) -> StoredFile | None:
@@ -118,8 +118,8 @@ class ObjectStore:
         def look() -> StoredFile | None:
             try:
                 facts = self._files.info(self._place(name))
-            except FileNotFoundError:
-                return None
+            except FileNotFoundError as error:
+                return _unless_refused(error, None)
             return _file_of(facts) if facts.get("type") == "file" else None
 
         return self._ask(look)
@@ -215,8 +215,8 @@ class ObjectStore:
         def look() -> list[Mapping[str, Any]]:
             try:
                 return list(self._files.ls(self._place(folder), detail=True))
-            except FileNotFoundError:
-                return []
+            except FileNotFoundError as error:
+                return _unless_refused(error, [])
 
         found = self._ask(look)
         return sorted(
@@ -328,6 +328,13 @@ def _code(error: BaseException) -> str:
         if code := getattr(each, "error_code", None):
             return str(code)
     return ""
+
+
+def _unless_refused(error: FileNotFoundError, nothing: _Result) -> _Result:
+    """Return what a missing object comes to; where the bucket itself is missing, raise the error."""
+    if _code(error) in _REFUSED:
+        raise error
+    return nothing
 
 
 def _is_of_library(error: BaseException) -> bool:
