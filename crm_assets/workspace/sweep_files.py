@@ -1,4 +1,4 @@
-"""The file of a sweep: what it runs. How far it is, the files of its runs say."""
+"""The files of a sweep. Its progress is read from the files of its runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SweepPaths:
     @classmethod
     def of(cls, project: Project, key: RunKey) -> SweepPaths:
         """Return the files of the sweep that is named like a run."""
-        return cls(project.root / "artifacts" / "sweeps" / str(key))
+        return cls(project.artifacts / "sweeps" / str(key))
 
     @property
     def plan(self) -> Path:

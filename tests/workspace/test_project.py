@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from crm_assets.workspace.baseline_files import BaselinePaths
+from crm_assets.workspace.keys import BaselineKey
 from crm_assets.workspace.project import Project, find_project
+from crm_assets.workspace.study_files import StudyPaths
+from crm_assets.workspace.sweep_files import SweepPaths
 
 
 @pytest.fixture
@@ -63,3 +67,16 @@ def test_everything_has_its_place_in_the_project(project: Path):
     assert here.state == project / ".crm_assets"
     assert here.dagster_home == project / "dagster_home"
     assert here.configs == project / "configs" / "atlas"
+
+
+def test_all_that_runs_leave_is_in_the_named_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CRM_ASSETS_ARTIFACTS", str(tmp_path / "shared"))
+    project, key = Project(tmp_path / "here"), BaselineKey.of("dev", "20260131T093000Z")
+    folders = (
+        BaselinePaths.of(project, key).folder,
+        StudyPaths.of(project, key).folder,
+        SweepPaths.of(project, key.run).folder,
+    )
+    assert all(folder.is_relative_to(tmp_path / "shared") for folder in folders)

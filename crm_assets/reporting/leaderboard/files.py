@@ -30,7 +30,7 @@ class LeaderboardPaths:
         """Return the files of a board: of one dataset beside its baselines, of several beside these."""
         if len(board.datasets) == 1:
             return cls(project.baselines / board.datasets[0] / "leaderboard")
-        return cls(project.root / "artifacts" / "leaderboards" / "+".join(board.datasets))
+        return cls(project.artifacts / "leaderboards" / "+".join(board.datasets))
 
     @property
     def document(self) -> Path:

@@ -162,6 +162,7 @@ def test_a_board_over_datasets_compares_who_ran_on_each(write: Write, project: P
         ("dev", 0.75),
         ("demo", 0.75),
     ]
+    assert LeaderboardPaths.of(project, board).folder == project.artifacts / "leaderboards" / "dev+demo"
     assert good.strict_success.conversations == 2 * COUNT
     assert {(each.run, each.reason) for each in board.set_apart} == {
         ("demo|20260103T000000Z", "no comparable run on dev"),
