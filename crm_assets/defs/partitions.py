@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import dagster as dg
 from dagster._core.storage.tags import BACKFILL_ID_TAG
 
@@ -13,6 +15,7 @@ from crm_assets.workspace.project import Project
 __all__ = [
     "BASELINE_PARTITIONS",
     "DATASET_PARTITIONS",
+    "RUNS_OF_DATASET",
     "RUN_PARTITIONS",
     "baseline_of",
     "multi_partition",
@@ -26,6 +29,11 @@ RUN_PARTITIONS = dg.DynamicPartitionsDefinition(name="crm_run")
 BASELINE_PARTITIONS = dg.MultiPartitionsDefinition(
     {DATASET_DIMENSION: DATASET_PARTITIONS, RUN_DIMENSION: RUN_PARTITIONS}
 )
+with warnings.catch_warnings():
+    # This mapping is beta in this (pinned) Dagster.
+    warnings.simplefilter("ignore", dg.BetaWarning)
+    RUNS_OF_DATASET = dg.MultiToSingleDimensionPartitionMapping(DATASET_DIMENSION)
+    """All runs of a dataset, for assets that are partitioned by dataset alone."""
 
 
 def baseline_of(

@@ -2,7 +2,6 @@
 
 # No postponed annotations here: Dagster reads the context class off the function as it stands.
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ import dagster as dg
 
 from crm_assets.defs.assets.baseline_metrics import baseline_metrics
 from crm_assets.defs.assets.progress import tell
-from crm_assets.defs.partitions import DATASET_PARTITIONS
+from crm_assets.defs.partitions import DATASET_PARTITIONS, RUNS_OF_DATASET
 from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.defs.stages import OWNERS, expected_errors, file_result, tags
 from crm_assets.reporting.comparison import Comparison, brief, render_markdown
@@ -20,7 +19,6 @@ from crm_assets.reporting.history.page import RUN_COLUMNS, notes_table, run_cell
 from crm_assets.reporting.markdown import render_blocks
 from crm_assets.reporting.plots import markdown_image
 from crm_assets.reporting.run_figures import Sample, samples_of
-from crm_assets.workspace.keys import DATASET_DIMENSION
 
 __all__ = ["HISTORY_GROUP", "baseline_history"]
 
@@ -29,18 +27,13 @@ HISTORY_GROUP = "history"
 
 _ROWS = 50  # of the table in the metadata; all are in the file
 
-with warnings.catch_warnings():
-    # This mapping is beta in this (pinned) Dagster.
-    warnings.simplefilter("ignore", dg.BetaWarning)
-    _RUNS_OF_DATASET = dg.MultiToSingleDimensionPartitionMapping(DATASET_DIMENSION)
-
 
 @dg.asset(
     group_name=HISTORY_GROUP,
     owners=OWNERS,
     tags=tags("history"),
     partitions_def=DATASET_PARTITIONS,
-    deps=[dg.AssetDep(baseline_metrics, partition_mapping=_RUNS_OF_DATASET)],
+    deps=[dg.AssetDep(baseline_metrics, partition_mapping=RUNS_OF_DATASET)],
     code_version="2",
     kinds={"json", "markdown"},
 )

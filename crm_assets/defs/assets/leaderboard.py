@@ -2,14 +2,12 @@
 
 # No postponed annotations here: Dagster reads the context class off the function as it stands.
 
-import warnings
-
 import dagster as dg
 
 from crm_assets.defs.assets.baseline_history import HISTORY_GROUP
 from crm_assets.defs.assets.baseline_metrics import baseline_metrics
 from crm_assets.defs.assets.progress import tell
-from crm_assets.defs.partitions import DATASET_PARTITIONS
+from crm_assets.defs.partitions import DATASET_PARTITIONS, RUNS_OF_DATASET
 from crm_assets.defs.resources import ArtifactsResource
 from crm_assets.defs.stages import OWNERS, expected_errors, file_result, tags
 from crm_assets.reporting.formats import counted, dollars, interval, number, percent
@@ -19,14 +17,8 @@ from crm_assets.reporting.leaderboard.models import Board
 from crm_assets.reporting.leaderboard.page import board_document
 from crm_assets.reporting.markdown import render
 from crm_assets.reporting.plots import markdown_image
-from crm_assets.workspace.keys import DATASET_DIMENSION
 
 __all__ = ["leaderboard"]
-
-with warnings.catch_warnings():
-    # This mapping is beta in this (pinned) Dagster.
-    warnings.simplefilter("ignore", dg.BetaWarning)
-    _RUNS_OF_DATASET = dg.MultiToSingleDimensionPartitionMapping(DATASET_DIMENSION)
 
 
 @dg.asset(
@@ -34,7 +26,7 @@ with warnings.catch_warnings():
     owners=OWNERS,
     tags=tags("leaderboard"),
     partitions_def=DATASET_PARTITIONS,
-    deps=[dg.AssetDep(baseline_metrics, partition_mapping=_RUNS_OF_DATASET)],
+    deps=[dg.AssetDep(baseline_metrics, partition_mapping=RUNS_OF_DATASET)],
     code_version="1",
     kinds={"json", "markdown", "html"},
 )
