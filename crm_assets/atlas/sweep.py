@@ -26,13 +26,13 @@ _NO_LABEL = re.compile(r"[^a-z0-9_]+")
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class SweepAgent(_Part):
     """An agent with the options that are its own; in the file, a name alone or a mapping."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     agent: AgentKind = "atlas"
     """The agent."""
@@ -56,7 +56,7 @@ class SweepAgent(_Part):
 
 
 class SweepSpec(_Part):
-    """sweep.yaml: what a sweep runs."""
+    """sweep.yaml: the combinations and options of a sweep."""
 
     name: str = Field(default="sweep", pattern=r"^[a-z0-9_]{1,30}$")
     """Begins the label of each run."""
@@ -94,9 +94,9 @@ class SavedSweep(_Part):
     run: str
     """The sweep's key, from which the keys of its runs follow."""
     spec: SweepSpec
-    """What it runs."""
+    """Its combinations and options."""
     expected_usd: dict[str, float] = {}
-    """What each run was estimated to cost, by its key: its share of the budget."""
+    """Estimated US dollars of each run, by its key: its share of the budget."""
 
     def runs(self) -> list[SweepRun]:
         """Return the runs: repeat by repeat, so that what changes meanwhile changes all combinations.

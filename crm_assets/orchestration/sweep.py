@@ -1,4 +1,4 @@
-"""Runs a sweep: plans its runs, and says which are left."""
+"""Plans the runs of a sweep, and tells which are left."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RETRIES = 2
 
 
 class LeftRuns(NamedTuple):
-    """What is left of a sweep."""
+    """The runs that are left of a sweep."""
 
     unfinished: list[SweepRun]
     """Runs to begin or to go on with."""

@@ -29,7 +29,7 @@ class RoleEstimate(_Estimate):
 
 
 class CostEstimate(_Estimate):
-    """What a run is expected to cost. Models that cost nothing are not in it."""
+    """The expected cost of a run. Models that cost nothing are not in it."""
 
     sessions: int
     """Sessions to run."""
@@ -54,4 +54,4 @@ class CostEstimate(_Estimate):
     measured_sessions: int
     """Sessions of earlier runs that it is made from; 0 for the conversations' text alone."""
     basis: str
-    """What it is made from, in words."""
+    """The sessions or texts that it is made from, in words."""

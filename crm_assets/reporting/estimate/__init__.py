@@ -1,1 +1,1 @@
-"""What a run will cost, before it begins: from the conversations, earlier runs and prices, with a range."""
+"""The estimate of a run's cost, with a range: from its conversations, earlier runs and prices."""

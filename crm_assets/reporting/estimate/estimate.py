@@ -49,7 +49,7 @@ _ATTEMPTS_WEIGHT = 2
 """Sessions that the guess at their attempts counts as: one smoke session tells nothing of retries."""
 
 _Value = Callable[[Role, Workload], float]
-"""What a role's work comes to: dollars or tokens."""
+"""Dollars or tokens of a role's work."""
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,7 @@ def _cached_share(role: Role, sessions: Sequence[MeasuredSession]) -> float:
 
 
 class _Sessions(NamedTuple):
-    """What is known of earlier sessions, and how many are to run."""
+    """Earlier sessions, and the number of those to run."""
 
     evidence: Evidence
     factors: Mapping[Role, Workload | None]

@@ -1,4 +1,4 @@
-"""What sessions of earlier runs took, beside what their conversations' text let expect."""
+"""The work of earlier sessions, beside the work expected from the text of their conversations."""
 
 from __future__ import annotations
 

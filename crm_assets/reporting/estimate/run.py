@@ -29,7 +29,7 @@ __all__ = ["RunEstimate", "estimate_run", "sum_estimates"]
 
 @dataclass(frozen=True)
 class RunEstimate:
-    """What a run, or several, will cost, and from which amount on somebody has to agree."""
+    """The expected cost of one run or several, and the amount above which somebody has to agree."""
 
     cost: CostEstimate
     has_budget: bool
