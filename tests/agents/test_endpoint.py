@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import httpx2
@@ -20,6 +21,7 @@ from crm_assets.agents.desk import Desk
 from crm_assets.agents.endpoint import Endpoint
 from crm_assets.agents.links import AgentBroken
 from crm_assets.agents.messages import Begin, Call, CallOutcome
+from tests.waiting import HANG_SECONDS
 
 TOOL = {"name": "client_search", "description": "Finds clients.", "parameters": {"type": "object"}}
 BEGIN = Begin([{"type": "function", "function": TOOL}], "Be kind.")
@@ -179,3 +181,18 @@ def test_mcp_over_standard_input_and_output_reaches_the_same_session():
         await use(Client(program), error="no client_fly")
 
     serve(check)
+
+
+def test_a_request_that_never_ends_does_not_keep_a_run_from_ending() -> None:
+    async def main() -> None:
+        endpoint = Endpoint()
+        desk = endpoint.open()
+        address = urlsplit(endpoint.call_url(desk))
+        _, writer = await asyncio.open_connection(address.hostname, address.port)
+        head = f"POST {address.path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {desk.token}\r\n"
+        writer.write(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+        await desk.heard.wait()  # it is being answered
+        await asyncio.wait_for(endpoint.aclose(), HANG_SECONDS)
+        writer.close()
+
+    asyncio.run(main())
