@@ -37,7 +37,7 @@ _SESSIONS_AT_A_TIME = 5000
 _IS_LIVING = "owner IS NOT NULL AND heartbeat > now() - make_interval(secs => %(limit)s)"
 
 _ROWS = f"""
-SELECT shard, owner, host, pid, {_IS_LIVING} AS is_living, finished, granted_tokens, granted_nano, status
+SELECT shard, owner, host, pid, {_IS_LIVING} AS is_living, finished, status
 FROM crm_assets_shards WHERE project = %(project)s AND folder = %(folder)s ORDER BY shard
 """
 
@@ -108,8 +108,6 @@ class ShardRow(NamedTuple):
     is_living: bool
     """Somebody works on it, and was heard of lately."""
     finished: bool
-    granted_tokens: float
-    granted_nano: float
     status: dict[str, Any]
     """What its owner says of it."""
 

@@ -43,8 +43,6 @@ CREATE TABLE IF NOT EXISTS crm_assets_shards (
     heartbeat timestamptz NOT NULL DEFAULT now(),
     revoked boolean NOT NULL DEFAULT false,      -- its owner is to stop
     finished boolean NOT NULL DEFAULT false,
-    granted_tokens float NOT NULL DEFAULT 0,     -- of the run's budget: spent, or set aside for it
-    granted_nano float NOT NULL DEFAULT 0,       -- nanodollars
     status jsonb NOT NULL DEFAULT '{}',
     PRIMARY KEY (project, folder, shard)
 );
