@@ -75,7 +75,7 @@ from crm_assets.workspace.files import write_json
 from crm_assets.workspace.identity import project_id
 from crm_assets.workspace.project import Project
 
-__all__ = ["ModelTaskRun", "model_header", "require_models", "run_models"]
+__all__ = ["ModelTaskRun", "require_models", "run_models"]
 
 
 def run_models(
@@ -152,11 +152,17 @@ class ModelTaskRun(TaskRun):
 
     def header(self) -> RunHeader:
         """Return what all sessions have in common."""
-        return self._header(self.model_run)
-
-    def _header(self, run: ModelRun) -> RunHeader:
-        header = model_header(
-            self.files, run, project=self.project, databases=self.databases, dataset=self.dataset
+        run = self.model_run
+        header = run_header(
+            self.files,
+            self.project,
+            self.dataset,
+            self.databases,
+            describe_models(run),
+            config=run.config.path,
+            settings=run.config.settings,
+            judged=run.config.config.agent.use_llm_judge,
+            replay_of=None if run.replay is None else replayed_run(self.project, run.replay),
         )
         return header.model_copy(update={"estimate": _first_estimate(self.files, self.estimate)})
 
@@ -173,19 +179,24 @@ class ModelTaskRun(TaskRun):
                 models_of = self._models_of(ledger, requests, first)
                 self.model_run = _with_tool_mode(self.model_run, ledger, models_of, first, None)
 
-    def join(self, planned: RunHeader) -> None:
-        """Take what was found out for all shards when the run was divided."""
-        found = (planned.agent or {}).get("tool_mode")
+    def join(self, begun: RunHeader) -> None:
+        """Take the tool mode that was found out when the run began."""
+        found = (begun.agent or {}).get("tool_mode")
         if self.model_run.config.config.agent.tool_mode == "auto" and found in ("native", "text"):
             config = self.model_run.config.with_tool_mode(found)
             self.model_run = replace(self.model_run, config=config)
+
+    def require_models(self) -> None:
+        """Check that its models can be asked; none is."""
+        require_models(self.model_run, self.project)
 
     def take_items(self, files: RunFiles, items: Sequence[WorkItem], taking: Taking) -> RunSummary:
         """Run the sessions of some items that `files` do not hold yet."""
         with self._open_ledger(files, items) as ledger, self._request_log(files) as requests:
             models_of = self._models_of(ledger, requests, items)
             run = _with_tool_mode(self.model_run, ledger, models_of, items, taking.progress)
-            header = self._header(run)
+            self.model_run = run
+            header = self.header()
             models = models_of(run, part=taking.budget)
             summary = run_work(
                 Work(
@@ -243,27 +254,6 @@ class ModelTaskRun(TaskRun):
             notes["playbook"] = used.model_dump()
         _note(self.files, notes)
         return spending
-
-
-def model_header(
-    files: RunFiles, run: ModelRun, *, project: Project, databases: Databases, dataset: str
-) -> RunHeader:
-    """Return what the sessions of a run with models have in common.
-
-    Raises:
-        InputError: the tasks, or the run that is replayed, cannot be read.
-    """
-    return run_header(
-        files,
-        project,
-        dataset,
-        databases,
-        describe_models(run),
-        config=run.config.path,
-        settings=run.config.settings,
-        judged=run.config.config.agent.use_llm_judge,
-        replay_of=None if run.replay is None else replayed_run(project, run.replay),
-    )
 
 
 def _require_possible(run: ModelRun) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -26,7 +25,6 @@ __all__ = [
     "find_ledger",
     "load_run",
     "open_run",
-    "require_resumable",
     "run_plan",
     "scripted_agent",
 ]
@@ -93,37 +91,6 @@ def open_run(
 
     limits = Limits(workers=plan.workers, concurrency=plan.sessions_at_a_time)
     return ScriptedRun(files, project, databases, dataset, scripted_agent(plan, project), limits)
-
-
-def require_resumable(
-    files: RunFiles, plan: SessionPlan, *, project: Project, databases: Databases, dataset: str
-) -> None:
-    """Check that finished sessions can be resumed as planned; nothing is changed, and no model is asked.
-
-    Raises:
-        ConfigError: the configuration cannot be used, or a model cannot be called.
-        InputError: the sessions are of another run.
-    """
-    from crm_assets.engine import require_same_run  # noqa: PLC0415  (heavy)
-    from crm_assets.records import RunHeader, SessionLog  # noqa: PLC0415  (likewise)
-
-    before = SessionLog(files.sessions).header
-    header: RunHeader
-    if plan.asks_models:
-        from crm_assets.atlas.model_run import model_header, require_models  # noqa: PLC0415  (likewise)
-
-        run = load_run(plan, project, dataset)
-        require_models(run, project)
-        found = (before.agent or {}).get("tool_mode")
-        if run.config.config.agent.tool_mode == "auto" and found in ("native", "text"):
-            run = replace(run, config=run.config.with_tool_mode(found))  # as the ledger will say again
-        header = model_header(files, run, project=project, databases=databases, dataset=dataset)
-    else:
-        from crm_assets.atlas.scripted_run import scripted_header  # noqa: PLC0415  (likewise)
-
-        agent = scripted_agent(plan, project)
-        header = scripted_header(files, project=project, databases=databases, dataset=dataset, agent=agent)
-    require_same_run(files.sessions, before.model_dump(), header.identity(), header.facts())
 
 
 def load_run(plan: SessionPlan, project: Project, dataset: str) -> ModelRun:

@@ -17,7 +17,7 @@ from crm_assets.records import RunHeader
 from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.workspace.project import Project
 
-__all__ = ["ScriptedRun", "run_sessions", "scripted_header"]
+__all__ = ["ScriptedRun", "run_sessions"]
 
 
 def run_sessions(
@@ -61,12 +61,15 @@ class ScriptedRun(TaskRun):
 
     def header(self) -> RunHeader:
         """Return what all sessions have in common."""
-        return scripted_header(
+        recorded = self.agent.recorded
+        return run_header(
             self.files,
-            project=self.project,
-            databases=self.databases,
-            dataset=self.dataset,
-            agent=self.agent,
+            self.project,
+            self.dataset,
+            self.databases,
+            make_agent(self.agent).describe(),
+            config=None,
+            replay_of=None if recorded is None else rescored_run(self.project, recorded),
         )
 
     def take_items(self, files: RunFiles, items: Sequence[WorkItem], taking: Taking) -> RunSummary:
@@ -85,16 +88,3 @@ class ScriptedRun(TaskRun):
             progress=taking.progress,
             stop=taking.stop,
         )
-
-
-def scripted_header(
-    files: RunFiles, *, project: Project, databases: Databases, dataset: str, agent: AgentSpec
-) -> RunHeader:
-    """Return what the sessions of a scripted agent have in common.
-
-    Raises:
-        InputError: the tasks, or the agent's file, cannot be read.
-    """
-    description = dict(make_agent(agent).describe())
-    replay_of = None if agent.recorded is None else rescored_run(project, agent.recorded)
-    return run_header(files, project, dataset, databases, description, config=None, replay_of=replay_of)

@@ -10,7 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import ClassVar, NamedTuple
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
 import orjson
 
@@ -35,7 +36,7 @@ from crm_assets.engine.checkpoint import Checkpoint, finished_sessions
 from crm_assets.errors import InfrastructureError
 from crm_assets.llm import Role, Spending
 from crm_assets.llm.spending import Charge
-from crm_assets.records import RunHeader
+from crm_assets.records import RunHeader, SessionLog
 from crm_assets.workspace.baseline_files import RunFiles, sidecar_of
 from crm_assets.workspace.project import Project
 from crm_assets.workspace.shard_files import ShardFiles
@@ -117,8 +118,15 @@ class TaskRun(ABC):
     def settle(self) -> None:  # noqa: B027  (likewise)
         """Find out, before the run is divided, what all shards must have in common."""
 
-    def join(self, planned: RunHeader) -> None:  # noqa: B027  (likewise)
-        """Take over what was settled for all shards."""
+    def join(self, begun: RunHeader) -> None:  # noqa: B027  (likewise)
+        """Take over what was settled when the run began."""
+
+    def require_models(self) -> None:  # noqa: B027  (likewise)
+        """Check that its models can be asked; none is.
+
+        Raises:
+            ConfigError: one cannot.
+        """
 
     @abstractmethod
     def take_items(self, files: RunFiles, items: Sequence[WorkItem], taking: Taking) -> RunSummary:
@@ -176,6 +184,17 @@ class TaskRun(ABC):
         budgets = {shard.name: BudgetPart(one / total, *spent) for shard, one in left.items()}
         self.division = Division(len(done), total, budgets)
         return list(left)
+
+    def require_resumable(self) -> None:
+        """Check that finished sessions can be resumed; nothing is changed, and no model is asked.
+
+        Raises:
+            ConfigError: a model cannot be asked.
+            InputError: the sessions are of another run.
+        """
+        self.require_models()
+        sessions = self.files.sessions
+        self._require_same(sessions, SessionLog(sessions).header.model_dump())
 
     def take(self, shard: Shard = WHOLE, taking: Taking = Taking()) -> RunSummary:
         """Run the sessions of a shard that are not done; of the whole run where it is not divided.
@@ -249,8 +268,10 @@ class TaskRun(ABC):
             InputError: this process would run something else than was planned.
         """
         whole = self.files
-        before = orjson.loads(sidecar_of(whole.partial).read_bytes())
+        self._require_same(whole.partial, orjson.loads(sidecar_of(whole.partial).read_bytes()))
+        return finished_sessions(whole.partial)
+
+    def _require_same(self, path: Path, before: Mapping[str, Any]) -> None:
         self.join(RunHeader.model_validate(before))
         header = self.header()
-        require_same_run(whole.partial, before, header.identity(), header.facts())
-        return finished_sessions(whole.partial)
+        require_same_run(path, before, header.identity(), header.facts())

@@ -196,6 +196,27 @@ def test_a_shard_of_nothing_is_none(loop: Loop, files: RunFiles):
     assert Shard(50, 50) not in scripted(loop, files).plan(50)
 
 
+def test_sessions_of_an_agent_in_the_project_can_be_resumed_until_it_changes(loop: Loop):
+    files = loop.tasks(small_dataset(1), run="own")
+    module = loop.project.root / "own_agent.py"
+    module.write_text("class Silent:\n    def turn(self, user, crm):\n        return 'No.'\n")
+    agent = {"type": "python", "factory": "own_agent:Silent"}
+    config = loop.config({**models_at("http://unused"), "agent": agent}, name="own")
+    plan = SessionPlan(agent="student", config=config)
+
+    def opened() -> TaskRun:
+        return open_run(
+            files, plan, project=loop.project, databases=connect_databases(loop.project), dataset="dev"
+        )
+
+    opened().run()
+    opened().require_resumable()
+    module.write_text("# changed\n" + module.read_text())
+    with pytest.raises(InputError, match=r"cannot be resumed: agent\.source_sha256 was"):
+        opened().require_resumable()
+    shutil.rmtree(files.folder)
+
+
 def test_shards_divide_what_is_left_of_a_budget(loop: Loop, server: ScriptedServer):
     files = loop.tasks(small_dataset(24), run="budget")
     student(loop, server, files).run()

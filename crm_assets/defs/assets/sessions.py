@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 
 from crm_assets.atlas.plan import SessionPlan
-from crm_assets.atlas.run_plan import open_run, require_resumable
+from crm_assets.atlas.run_plan import open_run
 from crm_assets.atlas.saved_plan import limit_to_go_on_with, save_plan, saved_plan
 from crm_assets.atlas.sweep_budget import planned
 from crm_assets.atlas.task_run import BudgetPart, Taking, TaskRun
@@ -245,7 +245,9 @@ def _begin(
     overwrite = config.overwrite and not again
     noted = _estimated(context, project, paths, config, options, overwrite=overwrite)
     if config.resume and paths.has_sessions and not again:
-        require_resumable(paths, options, project=project, databases=databases, dataset=paths.key.dataset)
+        open_run(
+            paths, options, project=project, databases=databases, dataset=paths.key.dataset
+        ).require_resumable()
         paths.reopen()
     # What an earlier attempt has finished is resumed, whether of this run or of the one it retries.
     if not prepare(paths, paths.sessions, overwrite=overwrite):
