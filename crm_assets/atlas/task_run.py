@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -28,6 +27,7 @@ from crm_assets.engine import (
     WorkItem,
     items_of,
     merge_shards,
+    repeat,
     require_same_run,
     shards_left,
     tally_of,
@@ -227,9 +227,7 @@ class TaskRun(ABC):
         Raises:
             InputError: the tasks cannot be read, or two have one ID.
         """
-        first = [self.with_key(item) for item in self.source().items(check=self.checked)]
-        epochs = range(FIRST_EPOCH, self.epochs + 1)
-        return list(chain.from_iterable([item._replace(epoch=e) for item in first] for e in epochs))
+        return repeat(map(self.with_key, self.source().items(check=self.checked)), self.epochs)
 
     def merge(self, summary: RunSummary | None = None) -> tuple[RunSummary, Mapping[Role, Spending]]:
         """Finish the run: `sessions.jsonl` appears, all sessions in order; returns counts and costs.
