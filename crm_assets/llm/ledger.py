@@ -15,7 +15,6 @@ from datetime import datetime, timedelta, timezone
 from io import FileIO
 from operator import itemgetter
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import orjson
@@ -153,12 +152,7 @@ class Ledger:
     def __enter__(self) -> Ledger:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def close(self) -> None:
