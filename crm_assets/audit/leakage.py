@@ -31,7 +31,7 @@ from crm_assets.llm.entries import LedgerEntry
 from crm_assets.llm.ledger import Recording
 from crm_assets.llm.recording import Attempts, Call
 from crm_assets.llm.redaction import REDACTED
-from crm_assets.llm.request_lines import DIGITS, RecordedRequest, read_requests
+from crm_assets.llm.request_lines import DIGITS, RecordedRequest, in_common, read_requests
 from crm_assets.records import LoopSession, SessionLog, TurnResult
 from crm_assets.workspace.baseline_files import RunFiles
 from crm_assets.workspace.jsonl import read_lines
@@ -274,9 +274,9 @@ def _difference(derived: ChatRequest | None, requests: Sequence[RecordedRequest]
     """Say where a derived request parts from the one that was recorded in its place."""
     if derived is None or not requests:
         return ""
-    mine = [message.document() for message in derived.messages]
+    mine = tuple(message.document() for message in derived.messages)
     alike, recorded = max(
-        ((_alike(mine, each.messages), each) for each in requests if len(each.messages) == len(mine)),
+        ((in_common(mine, each.messages), each) for each in requests if len(each.messages) == len(mine)),
         key=lambda pair: pair[0],
         default=(0, requests[0]),
     )
@@ -291,11 +291,6 @@ def _difference(derived: ChatRequest | None, requests: Sequence[RecordedRequest]
         f": its message {alike + 1} was {was[place : place + _QUOTED]!r}, and comes to "
         f"{built[place : place + _QUOTED]!r}"
     )
-
-
-def _alike(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> int:
-    """Return how many messages two requests begin with alike."""
-    return next((n for n, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
 
 
 def _sample(paths: RunFiles, sample: int) -> Iterator[_Session]:

@@ -7,7 +7,7 @@ content. Secrets are redacted; a request in which none were yields the hash that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -27,6 +27,7 @@ __all__ = [
     "RecordedRequest",
     "SystemPrompt",
     "ToolText",
+    "in_common",
     "read_prompts",
     "read_requests",
 ]
@@ -132,6 +133,15 @@ class RecordedRequest:
             parallel_tool_calls=settings.parallel_tool_calls,
         )
         return sha256.startswith(self.request_sha256)
+
+
+def in_common(before: Sequence[object], now: Sequence[object]) -> int:
+    """Return how many messages two requests begin with alike."""
+    if now[: len(before)] == before:
+        return len(before)
+    pairs = zip(before, now, strict=False)
+    differ = (count for count, (one, other) in enumerate(pairs) if one != other)
+    return next(differ, min(len(before), len(now)))
 
 
 def read_requests(path: Path, sessions: Collection[str]) -> Iterator[RecordedRequest]:

@@ -17,7 +17,7 @@ import orjson
 from crm_assets.errors import InfrastructureError
 from crm_assets.llm.interface import Caller, Role
 from crm_assets.llm.messages import ChatRequest, FunctionTool, Message
-from crm_assets.llm.request_lines import DIGITS, SCHEMA_VERSION
+from crm_assets.llm.request_lines import DIGITS, SCHEMA_VERSION, in_common
 from crm_assets.workspace.compressed_lines import lines_before_packing, pack_lines
 from crm_assets.workspace.jsonl import open_locked, read_lines, write_lines
 
@@ -85,7 +85,7 @@ class RequestLog:
         """
         role, lines = caller.role, list[bytes]()
         before = self._before(caller)
-        keep = _in_common(before.get(role, ()), request.messages)
+        keep = in_common(before.get(role, ()), request.messages)
         line = {
             "kind": "request",
             "schema_version": SCHEMA_VERSION,
@@ -165,18 +165,6 @@ class RequestLog:
     def _disk(self, error: OSError | ValueError) -> InfrastructureError:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         return InfrastructureError(f"Could not write {self._path}: {reason}; what is finished is kept.")
-
-
-def _in_common(before: tuple[Message, ...], now: tuple[Message, ...]) -> int:
-    """Return how many messages two requests begin with alike."""
-    if now[: len(before)] == before:
-        return len(before)
-    count = 0
-    for one, other in zip(before, now, strict=False):
-        if one is not other and one != other:
-            break
-        count += 1
-    return count
 
 
 def _redacted(value: Any, redact: Callable[[str], str]) -> Any:

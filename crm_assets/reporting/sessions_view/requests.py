@@ -10,7 +10,7 @@ import orjson
 from crm_assets.engine import ledger_key
 from crm_assets.errors import InputError
 from crm_assets.llm import Role
-from crm_assets.llm.request_lines import RecordedRequest, read_requests
+from crm_assets.llm.request_lines import RecordedRequest, in_common, read_requests
 from crm_assets.records import LoopSession
 from crm_assets.reporting.document import Block, Section, Table
 from crm_assets.reporting.formats import counted, plain
@@ -60,10 +60,7 @@ def request_blocks(requests: list[RecordedRequest]) -> Iterator[Block]:
     """Yield what a terminal shows: of each request the messages that are new since the one before."""
     before: dict[Role, tuple[Mapping[str, Any], ...]] = {}
     for number, request in enumerate(requests, 1):
-        last = before.get(request.role, ())
-        alike = 0
-        while alike < min(len(last), len(request.messages)) and last[alike] == request.messages[alike]:
-            alike += 1
+        alike = in_common(before.get(request.role, ()), request.messages)
         before[request.role] = request.messages
         rows = [("asked", _settings(request))]
         if alike:
