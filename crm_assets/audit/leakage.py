@@ -275,16 +275,14 @@ def _difference(derived: ChatRequest | None, requests: Sequence[RecordedRequest]
     if derived is None or not requests:
         return ""
     mine = tuple(message.document() for message in derived.messages)
-    alike, recorded = max(
-        ((in_common(mine, each.messages), each) for each in requests if len(each.messages) == len(mine)),
-        key=lambda pair: pair[0],
-        default=(0, requests[0]),
-    )
+    in_place = [each.messages for each in requests if len(each.messages) == len(mine)]
+    if not in_place:
+        return f": no request of {len(mine)} messages was recorded"
+    recorded = max(in_place, key=lambda messages: in_common(mine, messages))
+    alike = in_common(mine, recorded)
     if alike == len(mine):
         return ": model, tools or parameters differ"
-    if alike >= len(recorded.messages):
-        return f": no request of {len(mine)} messages was recorded"
-    was, built = (str(each[alike]["content"] or "a call") for each in (recorded.messages, mine))
+    was, built = (str(each[alike]["content"] or "a call") for each in (recorded, mine))
     place = next((n for n, pair in enumerate(zip(was, built, strict=False)) if pair[0] != pair[1]), 0)
     place = max(0, place - _BEFORE)
     return (
