@@ -171,21 +171,22 @@ class BaselinePaths(RunFiles):
         return cls(folder, key, project if project.artifacts_url else None)
 
     @property
-    def _copies(self) -> Artifacts | None:
+    def copies(self) -> Artifacts | None:
+        """Return the local copies of the store that the artifacts are in; None without one."""
         return stored_artifacts(self.store) if self.store else None
 
     def _file(self, name: str) -> Path:
         return self._brought(self.folder / name)
 
     def _brought(self, path: Path) -> Path:
-        if copies := self._copies:
+        if copies := self.copies:
             copies.bring(path)
         return path
 
     def stamp(self, name: str) -> FileStamp | None:
         """Return size and time of a file of the folder, wherever it is; None if there is none."""
         path = self.folder / name
-        copies = self._copies
+        copies = self.copies
         return copies.stamp(path) if copies else stamp_of(path)
 
     def _has(self, name: str) -> bool:
@@ -193,7 +194,7 @@ class BaselinePaths(RunFiles):
 
     def bring_all(self, *, replaced: bool = False) -> None:
         """Bring all files here from a store; those that were `replaced` only where asked."""
-        if copies := self._copies:
+        if copies := self.copies:
             copies.bring_all(self.folder, replaced=replaced)
 
     @property
@@ -254,7 +255,7 @@ class BaselinePaths(RunFiles):
     @property
     def is_only_here(self) -> bool:
         """Return True if it is finished, and the store does not have all of it."""
-        copies = self._copies
+        copies = self.copies
         return copies is not None and self.finished and copies.is_only_here(self.folder / "manifest.json")
 
     @property
@@ -410,7 +411,7 @@ def is_planned(paths: BaselinePaths) -> bool:
     """Return True if somebody planned or began this run: it has a folder."""
     if paths.folder.parent.is_dir():
         return True
-    copies = stored_artifacts(paths.store) if paths.store else None
+    copies = paths.copies
     return copies is not None and copies.knows(paths.folder)
 
 
@@ -468,8 +469,7 @@ def runs_of(project: Project, dataset: str) -> Iterator[BaselinePaths]:
 
 def prefetch(runs: Sequence[BaselinePaths]) -> None:
     """Bring figures and notes of many runs from a store, several at a time."""
-    project = next((paths.store for paths in runs), None)
-    if project and (copies := stored_artifacts(project)):
+    if copies := runs[0].copies if runs else None:
         notes = (paths.folder.with_name("notes.jsonl") for paths in runs)
         copies.bring(*(paths.folder / "metrics.json" for paths in runs), *notes)
 

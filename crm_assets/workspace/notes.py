@@ -20,7 +20,6 @@ from crm_assets.workspace.files import json_line
 from crm_assets.workspace.git import ask_git
 from crm_assets.workspace.jsonl import append_line, read_lines
 from crm_assets.workspace.keys import is_name
-from crm_assets.workspace.stored import stored_artifacts
 
 __all__ = ["RunNote", "RunNotes", "add_note", "author_here", "read_notes"]
 
@@ -132,7 +131,7 @@ def add_note(
     )
     if note.text or note.tagged or note.untagged:
         line = json_line(note.model_dump(mode="json"))
-        if copies := stored_artifacts(paths.store) if paths.store else None:
+        if copies := paths.copies:
             copies.update(paths.notes, lambda: append_line(paths.notes, line))
         else:
             append_line(paths.notes, line)
