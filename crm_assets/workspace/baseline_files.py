@@ -12,7 +12,7 @@ from shutil import rmtree
 from typing import TYPE_CHECKING
 
 from crm_assets.errors import InfrastructureError, InputError
-from crm_assets.workspace.files import FileStamp, atomic_writer, remove_unfinished, stamp_of
+from crm_assets.workspace.files import REPLACED, FileStamp, atomic_writer, remove_unfinished, stamp_of
 from crm_assets.workspace.keys import BaselineKey, RunKey
 from crm_assets.workspace.project import Project
 from crm_assets.workspace.stored import stored_artifacts
@@ -37,7 +37,6 @@ __all__ = [
 ]
 
 _CLAIM_ATTEMPTS = 600
-_REPLACED = ".replaced-"
 
 
 @dataclass(frozen=True)
@@ -323,12 +322,12 @@ class BaselinePaths(RunFiles):
     def replaced(self) -> list[Path]:
         """Return the folders that were moved aside, oldest first."""
         self.bring_all(replaced=True)
-        return sorted(self.folder.parent.glob(f"{_REPLACED}*"))
+        return sorted(self.folder.parent.glob(f"{REPLACED}*"))
 
     def _move_aside(self, *, keep: Iterable[Path]) -> None:
         """Rename the folder; copy back the files to `keep`, as far as they are there."""
         now = datetime.now(timezone.utc)
-        aside = self.folder.with_name(f"{_REPLACED}{now:%Y%m%dT%H%M%S.%fZ}")
+        aside = self.folder.with_name(f"{REPLACED}{now:%Y%m%dT%H%M%S.%fZ}")
         self.bring_all()
         with self._moving(self.folder):
             self.folder.rename(aside)

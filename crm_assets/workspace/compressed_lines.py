@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from crm_assets.errors import InputError
-from crm_assets.workspace.files import atomic_writer
+from crm_assets.workspace.files import PARTIAL, atomic_writer
 from crm_assets.workspace.jsonl import read_lines
 
 __all__ = ["join_packed", "lines_before_packing", "pack_lines", "read_compressed_lines"]
@@ -24,7 +24,7 @@ _CHUNK: Final = 1 << 20
 
 def lines_before_packing(target: Path) -> Path:
     """Return the file whose lines are appended to until they are packed into `target`."""
-    return target.with_name(target.name.removesuffix(".gz") + ".partial")
+    return target.with_name(target.name.removesuffix(".gz") + PARTIAL)
 
 
 def pack_lines(lines: Path, target: Path) -> None:

@@ -15,6 +15,8 @@ import orjson
 from crm_assets.errors import InfrastructureError
 
 __all__ = [
+    "PARTIAL",
+    "REPLACED",
     "UNFINISHED",
     "FileStamp",
     "atomic_writer",
@@ -30,7 +32,11 @@ __all__ = [
 
 _CHUNK = 1 << 20
 UNFINISHED = ".tmp"
-"""Ending of files that are being written."""
+"""Ending of atomic files that are being written."""
+PARTIAL = ".partial"
+"""Ending of files that lines are appended to until a run has all of them."""
+REPLACED = ".replaced-"
+"""Beginning of the name of a folder that was moved aside."""
 
 
 class FileStamp(NamedTuple):

@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from crm_assets.workspace.files import FileStamp, stamp_of
+from crm_assets.workspace.files import PARTIAL, REPLACED, FileStamp, stamp_of
 from crm_assets.workspace.store.objects import ObjectStore, StoredFile
 from crm_assets.workspace.store.units import (
     INDEX,
@@ -35,10 +35,8 @@ from crm_assets.workspace.store.units import (
     space,
 )
 
-__all__ = ["REPLACED", "LocalCopies"]
+__all__ = ["LocalCopies"]
 
-REPLACED = ".replaced-"
-_PARTIAL = ".partial"
 _AT_A_TIME = 16
 _LARGE_BYTES = 1 << 20
 _IN_USE_SECONDS = 3600
@@ -109,7 +107,7 @@ class LocalCopies(Units):
                     unit / each: None
                     for each, stored in self._stored(unit).items()
                     if each.rpartition("/")[0] == folder
-                    and (each.endswith(".json") or _PARTIAL in each)
+                    and (each.endswith(".json") or PARTIAL in each)
                     and stored.bytes <= _LARGE_BYTES
                 }
         self._bring(wanted)

@@ -19,7 +19,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from crm_assets.errors import InfrastructureError
-from crm_assets.workspace.files import UNFINISHED, FileStamp, atomic_writer, stamp_of
+from crm_assets.workspace.files import PARTIAL, UNFINISHED, FileStamp, atomic_writer, stamp_of
 from crm_assets.workspace.keys import is_run_key
 from crm_assets.workspace.store.objects import ObjectStore, StoredFile
 
@@ -37,7 +37,7 @@ __all__ = [
 INDEX = ".stored.json"
 RESERVED = ".planned"
 MANIFEST = "atlas/manifest.json"
-_PARTIAL_SESSIONS = "atlas/sessions.jsonl.partial"
+_PARTIAL_SESSIONS = f"atlas/sessions.jsonl{PARTIAL}"
 _FRESH_SECONDS = 5.0
 
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from crm_assets.errors import CrmAssetsError, InputError
-from crm_assets.workspace.files import UNFINISHED, stamp_of
+from crm_assets.workspace.files import PARTIAL, UNFINISHED, stamp_of
 from crm_assets.workspace.keys import is_run_key
 from crm_assets.workspace.store.copies import LocalCopies
 from crm_assets.workspace.store.objects import AlreadyThere, ObjectStore, StoredFile
@@ -30,7 +30,6 @@ UPLOAD_SECONDS = 300.0
 """Pause between two uploads of a run under way, at least: what is lost with a machine."""
 _SHARE_OF_TIME = 0.05  # that such uploads may take
 _ATTEMPTS = 16
-_PARTIAL = ".partial"
 _RUN = "atlas/"
 
 _logger = logging.getLogger(__name__)
@@ -336,4 +335,4 @@ def _names(unit: Path) -> Iterator[str]:
 
 
 def _in_order(name: str) -> tuple[bool, bool, str]:
-    return (name == MANIFEST, _PARTIAL not in name, name)
+    return (name == MANIFEST, PARTIAL not in name, name)
