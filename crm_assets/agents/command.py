@@ -21,7 +21,7 @@ from crm_assets.agents.desk import Desk
 from crm_assets.agents.endpoint import HOST, Endpoint
 from crm_assets.agents.host import RUN
 from crm_assets.agents.links import AgentBroken, LinkEnd
-from crm_assets.agents.messages import Began, Begin, Call, Failed, Reply, ToAgent, Turn, encode
+from crm_assets.agents.messages import Began, Begin, Call, Failed, Reply, ToAgent, Turn, decode, encode
 from crm_assets.agents.process import AgentProcess, ProcessHost
 from crm_assets.agents.turns import TurnDocument, encode_turn, read_reply
 from crm_assets.errors import ConfigError
@@ -30,6 +30,7 @@ __all__ = ["CommandHost"]
 
 _began = msgspec.json.Decoder(Began)
 _failed = msgspec.json.Decoder(Failed)
+_printed: msgspec.json.Decoder[object] = msgspec.json.Decoder()
 _NOT_STARTED = encode(Failed("")).partition(b'""')[0]
 """How the line begins that the host sends in place of a program that cannot be started."""
 _START_SECONDS = 10.0
@@ -155,11 +156,11 @@ class CommandAgent:
     async def _read(self) -> None:
         """Take what the program writes to standard output, until it ends."""
         try:
-            self._process.began(_began.decode(await self._process.read()).pid)
+            self._process.began(decode(_began, await self._process.read()).pid)
             line = await self._process.read()
             if line.startswith(_NOT_STARTED):
                 raise ConfigError(
-                    f"The agent {self._host.name} cannot be used: {_failed.decode(line).reason}."
+                    f"The agent {self._host.name} cannot be used: {decode(_failed, line).reason}."
                 )
             while True:
                 self._take(line)
@@ -190,6 +191,7 @@ def is_answer(line: bytes) -> bool:
     if not line.lstrip().startswith(b"{"):
         return False
     try:
-        return "reply" in msgspec.json.decode(line)
-    except msgspec.DecodeError:
+        printed = decode(_printed, line)
+    except ValueError:
         return False
+    return isinstance(printed, dict) and "reply" in printed

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from crm_assets.agents.desk import Desk
 from crm_assets.agents.links import MESSAGE_BYTES
-from crm_assets.agents.messages import CallOutcome
+from crm_assets.agents.messages import CallOutcome, decode
 
 if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -192,7 +192,7 @@ async def _body(request: web.Request, desk: Desk) -> bytes:
 
 async def _call(desk: Desk, body: bytes) -> CallOutcome:
     try:
-        asked = _decoder.decode(body)
-    except msgspec.DecodeError as error:
+        asked = decode(_decoder, body)
+    except ValueError as error:
         raise _Refused(400, f'Send {{"name": …, "arguments": …}} as JSON: {error}') from None
     return await desk.call(asked.name, asked.arguments)

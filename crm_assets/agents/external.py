@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import anyio
 from crm_assets.agents.links import AgentBroken, AgentHost, AgentLink
 from crm_assets.agents.messages import Begin, Call, CallOutcome, Failed, Reply, Turn
 from crm_assets.harness import Action, Agent, AgentSession, Outcome, ToolCall, TurnEnd
+from crm_assets.llm.reading import DEEPEST, LARGEST_INTEGER
 
 __all__ = ["ExternalAgent", "TurnLimits"]
 
@@ -104,6 +105,7 @@ class _ExternalSession(AgentSession):
                     return Action(tuple(refused), message.text)
                 if isinstance(message, Failed):
                     raise AgentBroken(message.reason)
+                _require_recordable(message)
                 if len(refused) == _MOST_REFUSED:
                     raise AgentBroken(f"it asked for {_MOST_REFUSED} more calls after the last of its turn")
             except AgentBroken as error:
@@ -154,3 +156,21 @@ class _ExternalSession(AgentSession):
             with anyio.CancelScope(shield=True):
                 self._left_running, late = await self._link.end(patiently=patiently)
             self._failure = self._failure or late
+
+
+def _require_recordable(call: Call) -> None:
+    """Raise AgentBroken for arguments that results cannot hold."""
+    level: list[object] = [call.arguments]
+    for _ in range(DEEPEST + 1):
+        if any(isinstance(value, int) and abs(value) > LARGEST_INTEGER for value in level):
+            raise AgentBroken(f"it called {call.name} with a number that is too large")
+        level = [part for value in level for part in _parts(value)]
+        if not level:
+            return
+    raise AgentBroken(f"it called {call.name} with arguments nested more than {DEEPEST} deep")
+
+
+def _parts(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,6 +16,7 @@ __all__ = [
     "Reply",
     "ToAgent",
     "Turn",
+    "decode",
     "encode",
 ]
 
@@ -73,8 +74,21 @@ ToAgent = Begin | Turn | CallOutcome
 FromAgent = Began | Call | Reply | Failed
 
 _encoder = msgspec.json.Encoder()
+_Document = TypeVar("_Document")
 
 
 def encode(message: ToAgent | FromAgent) -> bytes:
     """Return the line of a message."""
     return _encoder.encode(message) + b"\n"
+
+
+def decode(decoder: msgspec.json.Decoder[_Document], data: bytes) -> _Document:
+    """Return the document in what an agent sent.
+
+    Raises:
+        ValueError: it is no such document; says in a clause what is wrong.
+    """
+    try:
+        return decoder.decode(data)
+    except RecursionError:  # not one of msgspec's errors, which are ValueErrors
+        raise ValueError("JSON is nested too deeply") from None

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from crm_assets.agents.links import AgentBroken, LinkEnd
-from crm_assets.agents.messages import Began, Call, Failed, FromAgent, Reply, ToAgent, encode
+from crm_assets.agents.messages import Began, Call, Failed, FromAgent, Reply, ToAgent, decode, encode
 from crm_assets.agents.process import END_SECONDS, AgentProcess, ProcessHost
 
 __all__ = ["PythonHost"]
@@ -72,8 +72,8 @@ class PythonAgent:
         """
         while True:
             try:
-                message = _decoder.decode(await self._process.read())
-            except msgspec.DecodeError:
+                message = decode(_decoder, await self._process.read())
+            except ValueError:
                 raise AgentBroken("its process sent what is no message") from None
             if not isinstance(message, Began):
                 return message

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
 import msgspec
 
-from crm_assets.agents.messages import Reply
+from crm_assets.agents.messages import Reply, decode
 
 __all__ = ["TurnDocument", "Usage", "encode_turn", "read_reply"]
 
@@ -33,11 +33,14 @@ class TurnDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     """Opens both."""
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
 class Usage(msgspec.Struct, forbid_unknown_fields=True):
     """What a turn took, by the agent's own word."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: _Count | None = None
+    completion_tokens: _Count | None = None
     cost_usd: float | None = None
 
 
@@ -67,9 +70,9 @@ def read_reply(data: bytes, turn: int) -> Reply:
         ValueError: it is not of that form; says in a clause what is wrong.
     """
     try:
-        answer = _decoder.decode(data)
-    except msgspec.DecodeError as error:
+        answer = decode(_decoder, data)
+    except ValueError as error:
         raise ValueError(f'it must answer {{"reply": "…"}}: {error}') from None
-    taken: dict[str, Any] = msgspec.structs.asdict(answer.usage) if answer.usage else {}
-    reported = {name: amount for name, amount in taken.items() if amount is not None}
+    taken = msgspec.structs.asdict(answer.usage) if answer.usage else {}
+    reported: dict[str, float] = {name: amount for name, amount in taken.items() if amount is not None}
     return Reply(turn if answer.turn is None else answer.turn, answer.reply, reported)

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import orjson
 
 __all__ = [
+    "DEEPEST",
+    "LARGEST_INTEGER",
     "TextCall",
     "calls_in_text",
     "object_arguments",
@@ -19,9 +21,11 @@ __all__ = [
     "without_thoughts",
 ]
 
-_DEEPEST = 64
-_LARGEST_INTEGER = 2**63 - 1
-_LONGEST_DIGITS = len(str(_LARGEST_INTEGER))
+DEEPEST = 64
+"""Maximum nesting of JSON from models and agents: far less than results can hold."""
+LARGEST_INTEGER = 2**63 - 1
+"""Maximum of an integer in results, by amount."""
+_LONGEST_DIGITS = len(str(LARGEST_INTEGER))
 
 _OPENING = r"<(?:think|thinking|thought)>"
 _CLOSING = re.compile(r"</(?:think|thinking|thought)>")
@@ -168,8 +172,8 @@ def _outermost(text: str) -> Iterator[tuple[int, int]]:
             if not closers:
                 start = token.start()
             closers.append("}" if mark == "{" else "]")
-            if len(closers) > _DEEPEST:
-                raise ValueError(f"The reply's JSON is nested more than {_DEEPEST} deep.")
+            if len(closers) > DEEPEST:
+                raise ValueError(f"The reply's JSON is nested more than {DEEPEST} deep.")
         elif closers and mark == closers[-1]:
             closers.pop()
             if not closers:
@@ -194,7 +198,7 @@ def _value(text: str) -> dict[str, Any] | list[Any] | None:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > _LONGEST_DIGITS + 1 or abs(int(digits)) > _LARGEST_INTEGER:
+    if len(digits) > _LONGEST_DIGITS + 1 or abs(int(digits)) > LARGEST_INTEGER:
         raise ValueError("The reply holds a number that is too large.")
     return int(digits)
 

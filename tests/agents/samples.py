@@ -147,6 +147,23 @@ class HugeCall(_Faulty):
         return "Called."
 
 
+class Nested(_Faulty):
+    """Calls with arguments in a hundred lists."""
+
+    def fault(self, crm: Crm) -> Any:
+        nested: Any = "Acme"
+        for _ in range(100):
+            nested = [nested]
+        crm.call("client_search", {"name": nested})
+
+
+class Enormous(_Faulty):
+    """Calls with a number of more than 64 bits."""
+
+    def fault(self, crm: Crm) -> Any:
+        crm.call("client_search", {"name": 1 << 70})
+
+
 class Mistyped(_Faulty):
     """Calls with arguments of wrong types; says what it was told."""
 

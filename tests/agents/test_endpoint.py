@@ -121,6 +121,7 @@ def test_a_call_that_waits_as_its_conversation_ends_is_refused():
     ("path", "method", "body", "status", "said"),
     [
         ("call", "POST", b"{half", 400, 'Send {"name": …, "arguments": …} as JSON: '),
+        ("call", "POST", b'{"name": "a", "arguments": ' + b"[" * 100_000, 400, "JSON is nested too deeply"),
         ("call", "POST", {"name": 7}, 400, "Expected `str`, got `int` - at `$.name`"),
         ("call", "POST", {"arguments": {}}, 400, "missing required field `name`"),
         ("call", "POST", b"x" * (2 << 20), 413, "A request may have 1 MiB."),

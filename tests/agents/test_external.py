@@ -114,6 +114,8 @@ SHARED_FAULTS = {
     "Stubborn": "it asked for 100 more calls after the last of its turn",
     "Huge": "a message of more than 1 MiB",
     "HugeCall": "a message of more than 1 MiB",
+    "Nested": "it called client_search with arguments nested more than 64 deep",
+    "Enormous": "it called client_search with a number that is too large",
 }
 NO_REPLY = 'it must answer {"reply": "…"}: Expected `str`, got `null` - at `$.reply`'
 FAULTS: dict[Kind, Mapping[str, str]] = {
