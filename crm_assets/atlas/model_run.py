@@ -169,6 +169,7 @@ class ModelTaskRun(TaskRun):
     def prepare(self) -> None:
         """Note the playbook that the run starts from, once it is known that the run can be."""
         _require_possible(self.model_run)
+        self.require_models()
         begin_playbook(self.files, self.model_run, self._telemetry, self.items)
 
     def settle(self) -> None:

@@ -16,7 +16,7 @@ from crm_assets.atlas.run_plan import open_run
 from crm_assets.atlas.task_run import Taking, TaskRun
 from crm_assets.database import connect_databases
 from crm_assets.engine import Shard
-from crm_assets.errors import InfrastructureError, InputError, UnfinishedError
+from crm_assets.errors import ConfigError, InfrastructureError, InputError, UnfinishedError
 from crm_assets.llm import read_ledger
 from crm_assets.workspace import shard_files
 from crm_assets.workspace.baseline_files import RunFiles, sidecar_of
@@ -215,6 +215,21 @@ def test_sessions_of_an_agent_in_the_project_can_be_resumed_until_it_changes(loo
     with pytest.raises(InputError, match=r"cannot be resumed: agent\.source_sha256 was"):
         opened().require_resumable()
     shutil.rmtree(files.folder)
+
+
+def test_a_run_without_a_key_is_not_divided(loop: Loop, files: RunFiles):
+    """Else each shard would fail for the same reason."""
+    config = loop.config(models_at("http://unused", api_key_env="NOBODY_HAS_IT"), name="keyless")
+    run = open_run(
+        files,
+        SessionPlan(agent="student", config=config),
+        project=loop.project,
+        databases=connect_databases(loop.project),
+        dataset="dev",
+    )
+    with pytest.raises(ConfigError, match="NOBODY_HAS_IT"):
+        run.plan(2)
+    assert not files.partial.exists()
 
 
 def test_shards_divide_what_is_left_of_a_budget(loop: Loop, server: ScriptedServer):
