@@ -162,12 +162,9 @@ class ShardTable:
             on_wait: called with a sentence, every few seconds, while they are waited for.
         """
         self._tables.execute(_REVOKE, {**self._place, "kept": planner.shard})
-        waited = 0.0
+        wait = _Wait(on_wait)
         while living := [row for row in self.rows() if row.is_at_work and row.shard != planner.shard]:
-            if waited % 10 == 0:
-                on_wait(f"waiting until {_described(living)} of an earlier start stops")
-            time.sleep(POLL_SECONDS)
-            waited += POLL_SECONDS
+            wait.pause(f"waiting until {_described(living)} of an earlier start stops")
         self._tables.execute(_CLEAR, {**self._place, "kept": planner.shard})
 
     def note(self, status: Mapping[str, Any]) -> None:
@@ -176,7 +173,12 @@ class ShardTable:
 
     def noted(self) -> dict[str, Any]:
         """Return what was noted of the run as a whole; empty if nothing was."""
-        return next((row.status for row in self.rows() if row.shard == ""), {})
+        return self.status_of("")
+
+    def status_of(self, shard: str) -> dict[str, Any]:
+        """Return the status of a shard; empty if there is none."""
+        row = self._row(shard)
+        return {} if row is None else row.status
 
     def forget(self) -> None:
         """Remove the rows of the run."""
@@ -211,22 +213,21 @@ class ShardTable:
             claim.end()
 
     def _take(self, claim: ShardClaim, on_wait: Callable[[str], object]) -> bool:
-        waited = 0.0
+        wait = _Wait(on_wait)
         dead: str | None = None
         while self._tables.execute(_CLAIM, {**claim.row, "dead": dead}).rowcount == 0:
-            row = next((row for row in self.rows() if row.shard == claim.shard), None)
+            row = self._row(claim.shard)
             if row is not None and row.finished:
                 return False
             dead = row.owner if row is not None and row.is_dead else None
             if row is None or dead is not None:
                 continue
-            if waited % 10 == 0:
-                on_wait(f"{_described([row])} works on it already: waiting until it has ended")
-            time.sleep(POLL_SECONDS)
-            waited += POLL_SECONDS
-        row = next((row for row in self.rows() if row.shard == claim.shard), None)
-        claim.status = {} if row is None else row.status
+            wait.pause(f"{_described([row])} works on it already: waiting until it has ended")
+        claim.status = self.status_of(claim.shard)
         return True
+
+    def _row(self, shard: str) -> ShardRow | None:
+        return next((row for row in self.rows() if row.shard == shard), None)
 
 
 class ShardClaim(threading.Thread):
@@ -266,12 +267,9 @@ class ShardClaim(threading.Thread):
         """
         rest = iter(sessions)
         while some := list(islice(rest, _SESSIONS_AT_A_TIME)):
-            waited = 0.0
+            wait = _Wait(on_wait)
             while some := self._unclaimed(some):
-                if waited % 10 == 0:
-                    on_wait(f"waiting for {len(some):,} of its sessions, which run elsewhere")
-                time.sleep(POLL_SECONDS)
-                waited += POLL_SECONDS
+                wait.pause(f"waiting for {len(some):,} of its sessions, which run elsewhere")
                 self.stop.raise_if_asked()
 
     def _unclaimed(self, sessions: list[str]) -> list[str]:
@@ -304,6 +302,21 @@ class ShardClaim(threading.Thread):
 
     def _told(self) -> dict[str, Any]:
         return {**self.row, "status": Jsonb(self.status)}
+
+
+class _Wait:
+    """Pauses between two looks at what somebody else does."""
+
+    def __init__(self, on_wait: Callable[[str], object]) -> None:
+        self._on_wait = on_wait
+        self._pauses = 0
+
+    def pause(self, words: str) -> None:
+        """Wait a moment; say why before every tenth time."""
+        if self._pauses % 10 == 0:
+            self._on_wait(words)
+        self._pauses += 1
+        time.sleep(POLL_SECONDS)
 
 
 def _described(rows: list[ShardRow]) -> str:

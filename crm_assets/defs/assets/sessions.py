@@ -72,14 +72,14 @@ def plan(
     def say(words: str) -> None:
         tell(context, words)
 
+    step = f"plan of {context.run.run_id}"
     with (
         leased(context, artifacts, last=False) as paths,
         closing(ShardTable(artifacts.project, paths.folder)) as table,
-        table.claim(f"plan of {context.run.run_id}", on_wait=say) as claim,
+        table.claim(step, on_wait=say) as claim,
     ):
         if claim is None:  # this step was delivered twice
-            rows = {row.shard: row.status for row in table.rows()}
-            shards = rows[f"plan of {context.run.run_id}"]["shards"]
+            shards = table.status_of(step)["shards"]
         elif (begun := _begin(context, config, artifacts.project, paths, postgres.databases())) is not None:
             with _resumed_later(context, config.retries):
                 reset = sandbox.reset()
