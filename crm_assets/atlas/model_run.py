@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -11,32 +11,15 @@ from typing import Any, Literal
 import orjson
 
 from crm_assets.atlas.header import run_header
-from crm_assets.atlas.loop import AtlasLoop
 from crm_assets.atlas.model_facts import ModelRun, describe_models
+from crm_assets.atlas.model_requirements import require_possible
+from crm_assets.atlas.model_runners import ModelRunners
 from crm_assets.atlas.playbook import registry_key
 from crm_assets.atlas.repeated_run import replayed_run
-from crm_assets.atlas.run_playbook import (
-    begin_playbook,
-    finish_playbook,
-    open_telemetry,
-    read_run_playbook,
-)
-from crm_assets.atlas.sdk import SdkRunner, require_sdk
-from crm_assets.atlas.session_runners import AtlasRunner, EnteringRunner, ReplayRunner, StudentRunner
-from crm_assets.atlas.store import (
-    LiveStore,
-    RecordedStore,
-    SessionStore,
-    recorded_start,
-    session_start_time,
-)
+from crm_assets.atlas.run_playbook import begin_playbook, finish_playbook, read_run_playbook
 from crm_assets.atlas.task_run import BudgetPart, Taking, TaskRun
-from crm_assets.atlas.tasks import AtlasTask
-from crm_assets.atlas.telemetry import TelemetryStore
 from crm_assets.atlas.tool_mode import find_tool_mode
-from crm_assets.atlas.working_agents import Agents, Students, own_agents
 from crm_assets.concurrency import run_interruptible
-from crm_assets.crm import TOOLS, SandboxPool
 from crm_assets.database import Databases, read_environment
 from crm_assets.engine import (
     Limits,
@@ -44,14 +27,12 @@ from crm_assets.engine import (
     ProgressReporter,
     RunSummary,
     SessionCounts,
-    SessionRunner,
     Work,
     WorkItem,
     ledger_key,
     run_work,
 )
-from crm_assets.errors import ConfigError, InputError
-from crm_assets.harness import ConversationRunner
+from crm_assets.errors import InputError
 from crm_assets.llm import (
     Budget,
     Ledger,
@@ -68,7 +49,7 @@ from crm_assets.llm import (
     make_redactor,
 )
 from crm_assets.llm.spending import Charge
-from crm_assets.records import ReplayedRun, RunHeader
+from crm_assets.records import RunHeader
 from crm_assets.records.estimate import CostEstimate
 from crm_assets.workspace.baseline_files import RunFiles, sidecar_of
 from crm_assets.workspace.files import write_json
@@ -168,7 +149,7 @@ class ModelTaskRun(TaskRun):
 
     def prepare(self) -> None:
         """Note the playbook that the run starts from, once it is known that the run can be."""
-        _require_possible(self.model_run)
+        require_possible(self.model_run)
         self.require_models()
         begin_playbook(self.files, self.model_run, self._telemetry, self.items)
 
@@ -255,54 +236,6 @@ class ModelTaskRun(TaskRun):
             notes["playbook"] = used.model_dump()
         _note(self.files, notes)
         return spending
-
-
-def _require_possible(run: ModelRun) -> None:
-    """Refuse, before any file is made, what does not go together.
-
-    Raises:
-        ConfigError: the agent, or the SDK, cannot do what is asked of it.
-        InputError: a replay is to be driven by the SDK.
-    """
-    if run.by_sdk and run.replay is not None:
-        raise InputError(
-            "A replay calls no model, so engine: sdk has no effect: remove it from the configuration."
-        )
-    _require_builtin(run)
-    if run.by_sdk:
-        _require_unreviewed(run)
-        require_sdk()
-
-
-def _require_builtin(run: ModelRun) -> None:
-    """Refuse what only the built-in student can do.
-
-    Raises:
-        ConfigError: it is asked of an agent of another type.
-    """
-    config = run.config.config
-    if config.agent.type == "crm_harness":
-        return
-    reasons = {
-        "a replay, since the calls of its models are in no ledger": run.replay is not None,
-        "engine: sdk, which asks the student's model itself": run.by_sdk,
-        "mode coach, in which the student writes a plan": config.orchestration.forced_mode == "coach",
-    }
-    if named := [reason for reason, holds in reasons.items() if holds]:
-        raise ConfigError(f"An agent of type {config.agent.type} cannot be in {named[0]}.")
-
-
-def _require_unreviewed(run: ModelRun) -> None:
-    """Refuse to let the SDK teach where somebody is to approve it first: it merges at once.
-
-    Raises:
-        ConfigError: learning is on, and sessions need an approval.
-    """
-    if run.config.learning_mode == "on" and run.config.config.runtime_safety.review.require_approval:
-        raise ConfigError(
-            "The Atlas SDK merges what a session taught before anybody can approve it: with engine: sdk "
-            "set runtime_safety.review.require_approval to false, or use --learning frozen or off."
-        )
 
 
 def _first_estimate(files: RunFiles, estimate: CostEstimate | None) -> CostEstimate | None:
@@ -406,101 +339,3 @@ def _asked(run: ModelRun) -> list[ModelSpec]:
         "probe": config.orchestration.forced_mode is not None,
     }
     return [spec for role, spec in named.items() if not unasked.get(role, False)]
-
-
-@dataclass(frozen=True)
-class ModelRunners:
-    """Opens the session runner of a run of language models (an engine's `RunnerFactory`)."""
-
-    run: ModelRun
-    models: RecordingModels
-    project: Project
-    databases: Databases
-    dataset: str
-    replay_of: ReplayedRun | None = None
-
-    asks_models = True
-
-    def spent(self) -> Spending | None:
-        """Return what the run has cost so far; None for a replay, whose ledger has another run's costs."""
-        return self.models.ledger.total() if self.replay_of is None else None
-
-    def stop(self) -> None:
-        """Prepare for the end of all sessions: answers under way are waited for."""
-        self.models.stop()
-
-    def activity(self) -> str | None:
-        """Return what is under way with the models; None for a replay."""
-        return self.models.progress
-
-    @asynccontextmanager
-    async def open(self, pool: SandboxPool) -> AsyncIterator[SessionRunner[AtlasTask]]:
-        """Open a runner; what it opens is closed afterwards."""
-        runner = ConversationRunner(pool, database_is_local=self.databases.sandbox_is_local)
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(self.models.aclose)
-            opened = EnteringRunner(self._runner(runner, self._agents(stack), stack), self.models)
-            yield opened if self.replay_of is None else ReplayRunner(opened, self.replay_of.name)
-
-    def _agents(self, stack: AsyncExitStack) -> Agents:
-        config = self.run.config.config
-        if config.agent.type == "crm_harness":
-            return Students(self.models, config)
-        agents, host = own_agents(config.agent, self.project.root, read_environment(self.project))
-        stack.push_async_callback(host.aclose)
-        return agents
-
-    def _runner(
-        self, runner: ConversationRunner, agents: Agents, stack: AsyncExitStack
-    ) -> SessionRunner[AtlasTask]:
-        if self.run.plan.agent == "student":
-            return self._student(runner, agents)
-        return self._sdk(runner, stack) if self.run.by_sdk else self._atlas(runner, agents, stack)
-
-    def _student(self, runner: ConversationRunner, agents: Agents) -> StudentRunner:
-        start = session_start_time if self.run.replay is None else recorded_start
-        started = partial(start, self.models)
-        return StudentRunner(self.run.config, self.models, agents, runner, started=started)
-
-    def _sdk(self, runner: ConversationRunner, stack: AsyncExitStack) -> SdkRunner:
-        return SdkRunner(
-            self.run.config,
-            self.models,
-            runner,
-            self._telemetry(stack),
-            stack,
-            address=self.databases.telemetry_for(self.run.config.config.storage.database_url),
-            dataset=self.dataset,
-            redact=make_redactor(read_environment(self.project)),
-        )
-
-    def _atlas(self, runner: ConversationRunner, agents: Agents, stack: AsyncExitStack) -> AtlasRunner:
-        loop = AtlasLoop(
-            self.run.config.config,
-            self.run.config.learning_mode,
-            self.models,
-            agents,
-            runner,
-            handles={tool.name: tool.description for tool in TOOLS.values()},
-        )
-        return AtlasRunner(self.run.config, self.models, loop, self._store(stack), dataset=self.dataset)
-
-    def _store(self, stack: AsyncExitStack) -> SessionStore:
-        if self.run.replay is not None:
-            return RecordedStore(self.models)
-        config = self.run.config.config
-        history = max(config.learning.history_limit, config.adaptive_teaching.probe.evidence_limit)
-        window = config.runtime_safety.drift.window
-        return LiveStore(
-            self._telemetry(stack),
-            self.models,
-            history=history,
-            window=window,
-            outage_seconds=self.databases.outage_seconds,
-        )
-
-    def _telemetry(self, stack: AsyncExitStack) -> TelemetryStore:
-        address = self.databases.telemetry_for(self.run.config.config.storage.database_url)
-        telemetry = stack.enter_context(open_telemetry(self.run, address))
-        telemetry.close_orphans()
-        return telemetry
