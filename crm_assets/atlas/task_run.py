@@ -45,7 +45,7 @@ __all__ = ["BudgetPart", "Division", "Taking", "TaskRun"]
 
 
 class BudgetPart(NamedTuple):
-    """What a shard may spend of what was left of the budget when the run was divided."""
+    """Part of a shard in what was left of the budget when the run was divided."""
 
     share: float
     spent_tokens: float
@@ -56,7 +56,7 @@ class BudgetPart(NamedTuple):
 
 @dataclass(frozen=True)
 class Taking:
-    """How one start of a shard goes."""
+    """Limits and callbacks of one start of a shard."""
 
     seconds: float | None = None
     """After so long no further session begins; None for no limit."""
@@ -72,7 +72,7 @@ class Taking:
 
 @dataclass(frozen=True)
 class Division:
-    """How far a run was when it was divided."""
+    """State of a run when it was divided."""
 
     done_before: int
     left: int
@@ -87,9 +87,9 @@ class TaskRun(ABC):
 
     files: RunFiles
     project: Project
-    """Where keys and the dataset are."""
+    """Project with the keys and the dataset."""
     databases: Databases
-    """Where the sandboxes and the telemetry are."""
+    """Addresses of the sandboxes and the telemetry."""
     dataset: str
     """Its name."""
     division: Division | None = field(default=None, init=False)

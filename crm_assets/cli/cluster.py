@@ -27,7 +27,8 @@ _Found = tuple[Literal["ok", "note", "broken"], str]
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ANSWER_SECONDS = 3.0
-_READ_TIMEOUT = "rabbitmqctl eval 'application:get_env(rabbit, consumer_timeout).'"
+_CONSUMER_TIMEOUT = "application:get_env(rabbit, consumer_timeout)."
+"""Erlang's expression for it."""
 _TCP = "set DB_HOST to a Postgres that all machines reach over TCP"
 
 
@@ -61,9 +62,8 @@ def diagnose_cluster(project: Project) -> Iterator[Diagnosis]:
     if project.artifacts_url is None:
         project_id(project)  # made before workers are asked for theirs
     workers: list[Worker] = []
-    broker = (
-        os.environ.get("CRM_ASSETS_BROKER") or None
-    )  # as Dagster and the workers have it: not from .env
+    # As Dagster and the workers have it: not from .env.
+    broker = os.environ.get("CRM_ASSETS_BROKER") or None
     yield examined("broker", partial(_broker, broker=broker, workers=workers), project)
     if broker and urlsplit(broker).scheme in ("amqp", "pyamqp", "amqps"):
         yield examined("consumer_timeout", partial(_consumer_timeout, broker=broker), project)
@@ -135,7 +135,7 @@ def _consumer_timeout(_: Project, *, broker: str) -> _Found:
     if read is None:
         return "note", (
             f"cannot be read from here; it must be {LONGEST_STEP_SECONDS * 1000} (the default) or more. On "
-            f"the broker's machine: {_READ_TIMEOUT}"
+            f"the broker's machine: rabbitmqctl eval '{_CONSUMER_TIMEOUT}'"
         )
     if read == "undefined":
         return "ok", "none: RabbitMQ waits for as long as a step takes"
@@ -152,7 +152,7 @@ def _read_consumer_timeout(program: str) -> str | None:
     """Return milliseconds or `undefined`, as RabbitMQ on this machine says; None if it tells us nothing."""
     try:
         done = subprocess.run(  # noqa: S603  (found on PATH, with arguments that are fixed)
-            [program, "-q", "eval", "application:get_env(rabbit, consumer_timeout)."],
+            [program, "-q", "eval", _CONSUMER_TIMEOUT],
             capture_output=True,
             text=True,
             timeout=20,

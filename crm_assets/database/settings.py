@@ -40,7 +40,7 @@ def read_environment(project: Project) -> dict[str, str]:
 
 
 class DatabasePlace(NamedTuple):
-    """Where a logical database is."""
+    """Address of a logical database."""
 
     host: str | None
     """A name, an address, or the folder of a unix socket; None for the project's embedded server."""

@@ -1,4 +1,4 @@
-"""Who works on which shard of a run: claimed in Postgres, so that whatever is delivered twice is done once.
+"""Claims of a run's shards, in Postgres: a step that is delivered twice is done once.
 
 A shard belongs to one start of its step at a time, its owner, and so does each session that it claims. The
 owner's heartbeat says how far it is, and tells it of its siblings. An owner that is silent for too long, or
@@ -98,7 +98,7 @@ WHERE project = %(project)s AND folder = %(folder)s AND shard = %(shard)s AND ow
 
 
 class ShardRow(NamedTuple):
-    """What is known of a shard."""
+    """A shard, as its row says."""
 
     shard: str
     """Its name, or that of another step; empty for the run as a whole."""
@@ -109,7 +109,7 @@ class ShardRow(NamedTuple):
     """Somebody works on it, and was heard of lately."""
     finished: bool
     status: dict[str, Any]
-    """What its owner says of it."""
+    """Its owner's last word of it."""
 
     @property
     def is_dead(self) -> bool:
@@ -239,9 +239,9 @@ class ShardClaim(threading.Thread):
         self.stop = Stop()
         """Asked when somebody else was given the shard."""
         self.finished = False
-        """Set it when nothing is left to do."""
+        """Nothing is left to do: for the owner to set."""
         self.status: dict[str, Any] = {}
-        """What the siblings, and those who ask, are told of it."""
+        """Told to the siblings, and to those who ask."""
         self.row = {
             **table.place,
             "shard": shard,

@@ -1,4 +1,4 @@
-"""What Celery's workers must be like, and what those that answer say of themselves.
+"""Required settings of Celery's workers, and the facts that workers tell of themselves.
 
 With Celery's defaults a step whose worker is killed is lost, and its run stays "started" for ever. The
 settings count in the workers only; in a run's configuration they do nothing.
@@ -43,7 +43,7 @@ _QUICK_SECONDS = 1.0
 
 
 class WorkerFacts(BaseModel):
-    """What a worker says of itself."""
+    """Facts that a worker tells of itself."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -60,7 +60,7 @@ class WorkerFacts(BaseModel):
     project: str | None
     """Identity of the project in that folder; None for a URL, and before the first run."""
     databases: dict[str, str]
-    """Where each logical database is: host, port and name."""
+    """Address of each logical database: host, port and name."""
 
     @property
     def wrong_settings(self) -> list[str]:
@@ -80,7 +80,7 @@ class Worker(NamedTuple):
     facts: WorkerFacts | None
     """None: it was started with another application than ours, has another version of it, or failed."""
     error: str = ""
-    """Why there are no facts, in its own words."""
+    """Reason, in its own words, for which there are no facts."""
 
 
 def broker_address(broker: str) -> str:
@@ -152,9 +152,8 @@ def refuse_careless_workers(broker: str) -> None:
 def _read(name: str, reply: Any) -> Worker:
     try:
         return Worker(name, WorkerFacts.model_validate(reply))
-    except (
-        ValidationError
-    ):  # Celery's reply to a command that it does not know or that failed, or an older one
+    except ValidationError:
+        # Celery's reply to a command that it does not know, or that failed; or an older version's.
         error = reply.get("error") if isinstance(reply, dict) else None
         return Worker(name, None, str(error or "other facts than those of this version"))
 
