@@ -66,7 +66,7 @@ class Taking:
     """Ends the sessions from another thread."""
     budget: BudgetPart | None = None
     """Of the run's budget, where it is divided."""
-    claim: Callable[[Sequence[str]], object] = len
+    claim: Callable[[Sequence[str]], object] | None = None
     """Called with the keys of all its sessions before the first begins."""
 
 
@@ -215,7 +215,8 @@ class TaskRun(ABC):
             mine = items_of(shard, self.items, whole_keys=self.in_order)
             items = [item for item in mine if item.key not in done]
             files = ShardFiles.of(self.files, shard.name)
-        taking.claim([item.key for item in items])
+        if taking.claim is not None:
+            taking.claim([item.key for item in items])
         summary = self.take_items(files, items, taking)
         if shard.of == 1 or not summary.not_run:  # other shards may have run enough within the budget
             require_verdicts(files, summary)
