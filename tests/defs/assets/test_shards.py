@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import dagster as dg
+import orjson
 import pytest
 
 from crm_assets.definitions import defs
 from crm_assets.defs.jobs import BASELINE_JOB
 from crm_assets.defs.partitions import register
+from crm_assets.defs.sessions_config import SessionsConfig
+from crm_assets.engine import Shard
 from crm_assets.generator import write_dataset
 from crm_assets.workspace.baseline_files import BaselinePaths
 from crm_assets.workspace.keys import BaselineKey
@@ -54,3 +57,21 @@ def test_shards_are_steps_of_one_asset(instance: dg.DagsterInstance, project: Pr
     paths = BaselinePaths.of(project, KEY)
     assert paths.finished
     assert not (paths.folder / "shards").exists()
+
+
+def test_a_shard_whose_time_is_over_goes_on_in_its_next_pass(
+    instance: dg.DagsterInstance, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Passes are no retries: there are none here."""
+    starts: list[str] = []
+
+    def over_at_first(_: SessionsConfig, shard: Shard) -> float | None:
+        starts.append(shard.name)
+        return 0.0 if starts.count(shard.name) == 1 else None
+
+    monkeypatch.setattr(SessionsConfig, "seconds_of", over_at_first)
+    result = run(instance, shards=2, retries=0)
+    assert result.success
+    assert sorted(starts) == ["shard_1_of_2"] * 2 + ["shard_2_of_2"] * 2
+    lines = BaselinePaths.of(project, KEY).sessions.read_bytes().splitlines()
+    assert len({orjson.loads(line)["task_id"] for line in lines}) == len(lines) == COUNT
