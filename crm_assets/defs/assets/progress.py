@@ -66,8 +66,8 @@ def whole_progress(
         if now - last_event < _WHOLE_SECONDS:
             return
         last_event = now
-        living = [row.shard for row in claim.siblings if row.is_shard and row.is_living]
-        if living and living[0] == claim.shard:
+        at_work = [row.shard for row in claim.siblings if row.is_shard and row.is_at_work]
+        if at_work and at_work[0] == claim.shard:
             context.log_event(
                 dg.AssetObservation(
                     context.asset_key,
@@ -86,8 +86,8 @@ def describe_whole(rows: Sequence[ShardRow]) -> str:
     done = whole.get("done_before", 0) + sum(one.get("done", 0) for one in shards)
     total = whole.get("done_before", 0) + whole.get("left", 0)
     errors = sum(one.get("infrastructure_errors", 0) for one in shards)
-    living = sum(row.is_shard and row.is_living for row in rows)
-    line = f"{done:,}/{total:,} sessions, {counted(living, 'shard')} under way"
+    at_work = sum(row.is_shard and row.is_at_work for row in rows)
+    line = f"{done:,}/{total:,} sessions, {counted(at_work, 'shard')} under way"
     return f"{line}, {errors:,} without a verdict" if errors else line
 
 

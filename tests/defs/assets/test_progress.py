@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, cast
 
+import dagster as dg
 import pytest
 
 from crm_assets.cli.common import live_progress
-from crm_assets.defs.assets.progress import describe, session_progress
+from crm_assets.database import ShardRow
+from crm_assets.defs.assets.progress import describe, session_progress, whole_progress
 from crm_assets.engine import Progress, ProgressReporter, SessionCounts
 from crm_assets.llm import Spending, Usage
 from tests.llm.virtual_time import run_in_virtual_time
@@ -51,6 +57,42 @@ def test_the_log_gets_a_line_now_and_then_not_one_a_conversation() -> None:
         report(progress(done=second + 1))
     assert len(told) == 6
     assert told[0].startswith("11/60 sessions")
+
+
+def shard(name: str, *, pid: int = os.getpid(), **status: Any) -> ShardRow:
+    return ShardRow(name, "owner", socket.gethostname(), pid, True, False, status)
+
+
+def test_one_shard_tells_of_all_of_them_every_half_minute() -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    siblings = [
+        shard("", done_before=10, left=50),
+        shard("plan of a run"),
+        shard("shard_1_of_3", pid=gone.pid, done=5, infrastructure_errors=2),
+        shard("shard_2_of_3", done=7),
+        shard("shard_3_of_3"),
+    ]
+    now = 0.0
+
+    def told_by(name: str) -> list[str | None]:
+        nonlocal now
+        told: list[str | None] = []
+        context = SimpleNamespace(
+            log_event=lambda event: told.append(event.description),
+            asset_key=dg.AssetKey("atlas_sessions"),
+            partition_key="dev|run",
+        )
+        claim = SimpleNamespace(siblings=siblings, shard=name)
+        report = whole_progress(cast(Any, context), cast(Any, claim), clock=lambda: now)
+        for _ in range(61):
+            now += 1.0
+            report()
+        return told
+
+    line = "22/60 sessions, 2 shards under way, 2 without a verdict"
+    assert told_by("shard_2_of_3") == [line, line]  # the first of those at work
+    assert told_by("shard_1_of_3") == told_by("shard_3_of_3") == []
 
 
 @pytest.mark.parametrize("ending", [(), (1.0, 2.5, 7.3, 9.9, 14.8, 0.3)])
